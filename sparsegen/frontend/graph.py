@@ -1,0 +1,189 @@
+"""The layer graph: what the frontend hands to the compiler.
+
+A graph is a list of layers in an order that runs. Every layer has one *core* operator, read from
+its `inputs`, and an *epilogue*: pointwise steps applied to the core's result before it is stored.
+A pointwise operator on its own is a layer whose core is `Identity`. Every value is a float32 tensor
+with a static shape; constants (parameters that are not a convolution's or linear's own weights)
+are arrays of the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Shape = tuple[int, ...]
+
+UNARY = (
+    "relu", "relu6", "silu", "gelu", "gelu_tanh", "sigmoid", "tanh", "hardswish", "hardsigmoid",
+    "leaky_relu", "clamp", "exp", "sqrt", "neg", "abs",
+)  # fmt: skip
+BINARY = ("add", "sub", "mul", "div")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One pointwise step of an epilogue: `value = op(value)` or `value = op(value, operand)`.
+
+    `operand` is the name of a value or constant of the graph (broadcast as in torch), or a number;
+    None for the unary operators. `reverse` swaps the two sides: `op(operand, value)`. `parameters`
+    are the operator's own: (slope,) of leaky_relu, (low, high) of clamp.
+    """
+
+    op: str
+    operand: str | float | None = None
+    reverse: bool = False
+    parameters: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The input itself: the core of a layer that is only an epilogue."""
+
+
+@dataclass(frozen=True, eq=False)
+class Conv2d:
+    """Weight [K, C / groups, kh, kw], bias [K] or None (batch norm is folded into both).
+
+    Padding is (top, bottom, left, right), zeros.
+    """
+
+    weight: Array
+    bias: Array | None
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """Weight [out, in] on the last dimension of the input; bias [out] or None."""
+
+    weight: Array
+    bias: Array | None
+
+
+@dataclass(frozen=True)
+class Pool2d:
+    """Max or average over windows; padding (top, bottom, left, right).
+
+    An average divides by the window's size with its padding, or without where
+    `count_include_pad` is false, or by `divisor`. Ceil mode's extra windows are already in the
+    layer's output shape; what lies past the padding counts for neither.
+    """
+
+    kind: Literal["max", "avg"]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    count_include_pad: bool = True
+    divisor: int | None = None
+
+
+@dataclass(frozen=True)
+class AdaptivePool2d:
+    """Max or average over windows chosen for an output size, as torch chooses them."""
+
+    kind: Literal["max", "avg"]
+    output: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean over dimensions (non-negative, of the whole shape, batch included)."""
+
+    dims: tuple[int, ...]
+    keepdim: bool
+
+
+@dataclass(frozen=True)
+class Softmax:
+    dim: int
+
+
+@dataclass(frozen=True)
+class Concat:
+    dim: int
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """To the layer's output shape, in row-major order: view, flatten, squeeze, unsqueeze."""
+
+
+@dataclass(frozen=True)
+class Permute:
+    """Output dimension i is input dimension `dims[i]`."""
+
+    dims: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """`start`, `start + step`, ... along `dim`; the extent is in the output shape."""
+
+    dim: int
+    start: int
+    step: int = 1
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Constant padding: (before, after) of every dimension, none negative."""
+
+    amounts: tuple[tuple[int, int], ...]
+    value: float
+
+
+Core = (
+    Identity | Conv2d | Linear | Pool2d | AdaptivePool2d | Mean | Softmax | Concat | Reshape | Permute | Slice | Pad
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One core operator and its epilogue. The layer's value bears the layer's `name`.
+
+    `name` is the path of the module that owns the core operator in the user's model
+    (`layer1.0.conv1`), made unique with a suffix (`relu#2`) where a path owns several layers.
+    """
+
+    name: str
+    core: Core
+    inputs: tuple[str, ...]
+    shape: Shape
+    epilogue: tuple[Step, ...] = ()
+
+    def reads(self) -> Iterator[str]:
+        """Names of the values and constants that the layer reads, the core's inputs first."""
+        yield from self.inputs
+        yield from (step.operand for step in self.epilogue if isinstance(step.operand, str))
+
+
+@dataclass(eq=False)
+class LayerGraph:
+    """Layers in an order that runs; `outputs` names values, `output_spec` rebuilds torch's structure.
+
+    `output_spec` is the pytree spec of the model's result; None stands for a single tensor.
+    """
+
+    inputs: dict[str, Shape]
+    layers: list[Layer]
+    outputs: tuple[str, ...]
+    constants: dict[str, Array] = field(default_factory=dict)
+    output_spec: Any = None
+
+    def shapes(self) -> dict[str, Shape]:
+        """Shape of every value and constant, by name."""
+        return {
+            **self.inputs,
+            **{layer.name: layer.shape for layer in self.layers},
+            **{name: array.shape for name, array in self.constants.items()},
+        }
