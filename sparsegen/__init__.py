@@ -1,0 +1,1 @@
+"""sparsegen: a compiler for pruned PyTorch models on x86 CPUs."""

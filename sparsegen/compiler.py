@@ -1,0 +1,99 @@
+"""compile: a model through every room, in order."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping
+
+import torch
+
+from sparsegen.errors import SparsegenError
+from sparsegen.frontend import from_torch
+from sparsegen.frontend.graph import Layer, LayerGraph, Linear, Shape
+from sparsegen.kernels import Context, Kernel, build_kernel, enter, leave
+from sparsegen.kernels.operands import Value
+from sparsegen.kernels.planning import place_taps, plan_operands, use_batch_lanes
+from sparsegen.kernels.taps import TapConv2d
+from sparsegen.lowering.assemble import assemble, value_lifetimes
+from sparsegen.lowering.build import build
+from sparsegen.lowering.memory import plan_memory
+from sparsegen.runtime.model import CompiledModel, LayerReport
+from sparsegen.target import available_cores, parse_target
+
+
+def compile(
+    model: torch.nn.Module | torch.export.ExportedProgram,
+    example_inputs: tuple[torch.Tensor, ...],
+    *,
+    threads: int | None = None,
+    target: str = "native",
+) -> CompiledModel:
+    """Compile a torch model, in evaluation mode, for the shapes of `example_inputs`.
+
+    Layers with zeros among their weights become sparse kernels. `threads` defaults to torch's;
+    `target` is "native" or an LLVM CPU name.
+
+    Raises SparsegenError for a model, input or target that cannot be compiled, and
+    UnsupportedOperatorError where the model uses an operator outside the supported set.
+    """
+    return compile_graph(from_torch(model, example_inputs), threads=threads, target=target)
+
+
+def compile_graph(
+    graph: LayerGraph, *, threads: int | None = None, target: str = "native", dense: bool = False
+) -> CompiledModel:
+    """Compile a layer graph; `dense` multiplies every weight of the convolutions, zeros too."""
+    started = time.perf_counter()
+    cpu, threads = parse_target(target), _check_threads(threads)
+    batch_lanes = use_batch_lanes(graph, cpu)
+    placed = place_taps(graph, batch_lanes=batch_lanes)
+    operands = plan_operands(placed, lanes=cpu.lanes, batch_lanes=batch_lanes)
+    context = Context(operands, cpu, threads, dense)
+    kernels: dict[str, Kernel] = {
+        **{name: enter(name, context.layout(name)) for name in placed.inputs},
+        **{layer.name: build_kernel(layer, context) for layer in placed.layers},
+    }
+    leaving = [leave(context.value(name)) for name in placed.outputs]
+    functions = build([*kernels.values(), *leaving], cpu)
+    layouts = {name: operand.layout for name, operand in operands.items() if isinstance(operand, Value)}
+    memory = plan_memory(value_lifetimes(placed, layouts))
+    steps = assemble(placed, kernels, leaving, functions, layouts, memory)
+    shapes = placed.shapes()
+    return CompiledModel(
+        steps=steps,
+        layers=[_report(layer, kernels[layer.name], shapes) for layer in placed.layers],
+        input_shapes=list(graph.inputs.values()),
+        output_shapes=[shapes[name] for name in graph.outputs],
+        output_spec=graph.output_spec,
+        threads=threads,
+        peak_bytes=memory.peak_bytes,
+        live_bytes=memory.live_bytes,
+        compile_seconds=time.perf_counter() - started,
+    )
+
+
+def _check_threads(threads: int | None) -> int:
+    if threads is None:
+        return torch.get_num_threads()
+    if threads < 1:
+        raise SparsegenError(f"threads is {threads}; at least 1 is needed")
+    cores = available_cores()
+    if threads > cores:
+        warnings.warn(f"{threads} threads on {cores} cores: threads will wait for each other", stacklevel=3)
+    return threads
+
+
+def _report(layer: Layer, kernel: Kernel, shapes: Mapping[str, Shape]) -> LayerReport:
+    core = layer.core
+    return LayerReport(
+        name=layer.name,
+        kernel=kernel.kind,
+        input_shapes=tuple(shapes[name] for name in layer.inputs),
+        output_shape=layer.shape,
+        weight_shape=core.weight.shape if isinstance(core, (TapConv2d, Linear)) else None,
+        density=kernel.density,
+        format=kernel.format,
+        weight_bytes=kernel.weight_bytes,
+        schedule=kernel.schedule,
+    )

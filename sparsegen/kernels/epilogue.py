@@ -1,0 +1,61 @@
+"""Epilogues: the pointwise steps that a kernel applies to its result before it stores it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tvm import te, tirx
+
+from sparsegen.frontend.graph import Step
+from sparsegen.kernels.operands import Operand, read
+
+Expr = Any
+
+
+def _const(value: float) -> Expr:
+    return tirx.const(value, "float32")
+
+
+UNARY: dict[str, Callable[..., Expr]] = {
+    "relu": lambda v: te.max(v, _const(0.0)),
+    "relu6": lambda v: te.min(te.max(v, _const(0.0)), _const(6.0)),
+    "neg": lambda v: -v,
+    "abs": lambda v: te.max(v, -v),
+}
+BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+}
+
+
+class Epilogue:
+    """The steps of a layer with the operands that they read.
+
+    `operands` are the distinct tensors among the steps', in the order of first use; kernels append
+    `placeholders` to their parameters and `arguments` to their arguments.
+    """
+
+    def __init__(self, steps: Sequence[Step], operands: dict[str, Operand]) -> None:
+        self.steps = tuple(steps)
+        names = dict.fromkeys(step.operand for step in steps if isinstance(step.operand, str))
+        self.operands = {name: operands[name] for name in names}
+        self._tensors = {name: operand.placeholder() for name, operand in self.operands.items()}
+        self.placeholders = list(self._tensors.values())
+        self.arguments = [operand.argument() for operand in self.operands.values()]
+
+    def apply(self, value: Expr, group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
+        """The steps applied to the result's value at (group, coordinates, lane)."""
+        for step in self.steps:
+            if step.operand is None:
+                value = UNARY[step.op](value, *step.parameters)
+                continue
+            other = (
+                read(self.operands[step.operand], self._tensors[step.operand], group, coordinates, lane)
+                if isinstance(step.operand, str)
+                else _const(step.operand)
+            )
+            value = BINARY[step.op](other, value) if step.reverse else BINARY[step.op](value, other)
+        return value

@@ -1,0 +1,64 @@
+"""What every kernel hands to the build: a scheduled function, its arguments, where it stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsegen.kernels.layout import Layout
+
+Schedule = dict[str, int | str | bool]
+
+
+class Store(Protocol):
+    """Where a kernel's output goes. Comparable and hashable: part of a kernel's identity."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the output's buffer."""
+
+    def __call__(self, point: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any | None]:
+        """Indices in the buffer of a point of the kernel's output, and the condition of storing it."""
+
+
+@dataclass(frozen=True)
+class LayoutStore:
+    """Stores the points of `layout.space` in the layout's buffer."""
+
+    layout: Layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(groups, size)."""
+        return self.layout.groups, self.layout.size
+
+    def __call__(self, point: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any | None]:
+        """(group, address); all points are stored."""
+        address = self.layout.address(self.layout.coordinates(point), self.layout.lane(point))
+        return (point[0], address), None
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """One generated function.
+
+    `module` holds the scheduled function, whose last parameter is the output. `arguments` are the
+    parameters before it, in order: the name of a value, or an array of weights.
+    """
+
+    kind: str
+    module: Any
+    store: Store
+    arguments: tuple[str | NDArray[Any], ...]
+    format: str = "dense"
+    density: float = 1.0
+    weight_bytes: int = 0
+    schedule: Schedule = field(default_factory=dict)
+
+
+def as_argument(array: NDArray[Any]) -> NDArray[Any]:
+    """The array contiguous and not empty, as generated code expects its arguments."""
+    return np.ascontiguousarray(array) if array.size else np.zeros(1, array.dtype)

@@ -1,0 +1,114 @@
+"""The schedule of a masked-panel kernel without tuning: the least estimated cycles.
+
+The model counts, for a tile and a column, the larger of three times: multiply-adds, loads, and the
+latency of an accumulator's chain. To these it adds what a visit (one panel, one column block)
+costs: a mispredicted branch for each mask in use, and the sums read and written.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sparsegen.formats.masked_panels import column_masks
+from sparsegen.kernels.masked_panels.problem import PanelProblem, PanelSchedule
+from sparsegen.target import Target
+
+TILE_LIMIT = 16  # pixel vectors along an axis: what layouts leave room for past an image's end
+_SPARSE_ROWS = 4  # 2^rows masks, each with code of its own
+_LATENCY = 4.0  # cycles of a multiply-add
+_MISS = 14.0  # cycles of a mispredicted branch
+_L2_PENALTY = 1.5  # further cycles of a load that L1 does not hold, relative to one that it does
+_TASKS = 4  # parallel tasks a thread, so that a task more or less does not matter
+
+
+@dataclass(frozen=True)
+class _MaskCounts:
+    """Columns of the whole matrix with a mask of p rows, for p in 1..rows, and masks in use."""
+
+    columns: tuple[int, ...]
+    masks: int
+    constant: bool  # whether every visit has the same counts, which the branch predictor learns
+
+
+def choose_schedule(problem: PanelProblem, target: Target, *, threads: int, dense: bool = False) -> PanelSchedule:
+    """The schedule with the least estimated cycles; `dense` packs every weight."""
+    best: tuple[float, PanelSchedule] | None = None
+    for rows in _row_choices(problem, target, dense):
+        counts = _count_masks(problem, rows, dense)
+        for tile_h, tile_w, block in _tiles(problem, target, rows):
+            knobs = _with_chunk(problem, PanelSchedule(rows, tile_h, tile_w, block, 1), threads)
+            cycles = _cycles(problem, target, knobs, counts, threads)
+            if best is None or cycles < best[0]:
+                best = (cycles, knobs)
+    assert best is not None
+    return best[1]
+
+
+def _row_choices(problem: PanelProblem, target: Target, dense: bool) -> range:
+    full = dense or bool(np.all(problem.matrix))
+    one_pixel = problem.pixels == (1, 1)
+    most = target.registers - 4 if full and one_pixel else target.registers // 3 if full else _SPARSE_ROWS
+    return range(1, max(1, min(most, problem.matrix.shape[0])) + 1)
+
+
+def _count_masks(problem: PanelProblem, rows: int, dense: bool) -> _MaskCounts:
+    masks = column_masks(problem.matrix, rows, dense=dense)
+    weights = np.zeros(1 << rows, np.int64) if rows <= _SPARSE_ROWS else None
+    if weights is None:
+        kept = np.array([problem.matrix.shape[1] * (problem.matrix.shape[0] // rows)])
+        return _MaskCounts((0,) * (rows - 1) + (int(kept[0]),), 1, True)
+    used = np.bincount(masks.reshape(-1), minlength=1 << rows)
+    columns = [0] * rows
+    for mask in range(1, 1 << rows):
+        columns[mask.bit_count() - 1] += int(used[mask])
+    in_use = int(np.count_nonzero(used[1:]))
+    return _MaskCounts(tuple(columns), max(1, in_use), in_use <= 1 + (problem.matrix.shape[0] % rows > 0))
+
+
+def _tiles(problem: PanelProblem, target: Target, rows: int) -> Iterator[tuple[int, int, int]]:
+    height, width = problem.pixels
+    blocks = sorted({min(problem.channels, 1 << i) for i in range(3, 11)} | {problem.channels})
+    for tile_h, tile_w in itertools.product(range(1, height + 1), range(1, width + 1)):
+        pixels = tile_h * tile_w
+        if max(tile_h, tile_w) > TILE_LIMIT or rows * pixels + min(rows, pixels) + 1 > target.registers:
+            continue
+        if not problem.ragged and (height % tile_h or width % tile_w):
+            continue
+        for block in blocks:
+            yield tile_h, tile_w, block
+
+
+def _with_chunk(problem: PanelProblem, knobs: PanelSchedule, threads: int) -> PanelSchedule:
+    """As many panels a task as still leave every thread some tasks."""
+    panels = -(-problem.matrix.shape[0] // knobs.rows)
+    tiles = problem.tiles(knobs)
+    chunks = 1 if threads == 1 else min(panels, -(-threads * _TASKS // tiles))
+    return replace(knobs, chunk=-(-panels // chunks))
+
+
+def _cycles(
+    problem: PanelProblem, target: Target, knobs: PanelSchedule, counts: _MaskCounts, threads: int
+) -> float:
+    pixels = knobs.tile_h * knobs.tile_w
+    load = 1.0 if problem.out.batch_lanes else 1.7  # two of three taps are not aligned: two lines each
+    load *= 1 + _L2_PENALTY * _past_l1(problem, target, knobs)
+    columns = sum(
+        count * max(p * pixels / target.fmas, (pixels * load + p + 0.5) / target.loads, _LATENCY)
+        for p, count in enumerate(counts.columns, 1)
+    )
+    panels, blocks = -(-problem.matrix.shape[0] // knobs.rows), -(-problem.channels // knobs.block)
+    sums = 2.0 * knobs.rows * pixels if blocks > 1 else knobs.rows * pixels
+    misses = counts.masks * (2.0 if counts.constant else _MISS)
+    tasks = problem.tiles(knobs) * -(-panels // knobs.chunk)
+    rounds = -(-tasks // threads) * threads / tasks
+    return float(problem.tiles(knobs) * (columns + panels * blocks * (sums + misses)) * rounds)
+
+
+def _past_l1(problem: PanelProblem, target: Target, knobs: PanelSchedule) -> float:
+    """Share of a block's input, read again for every panel, that does not stay in L1 (0 to 1)."""
+    slab = knobs.block * problem.footprint(knobs) * problem.out.lanes * 4
+    return min(1.0, max(0.0, slab / (0.9 * target.l1_bytes) - 0.5))

@@ -1,0 +1,150 @@
+"""A convolution or linear layer as the masked-panel kernel sees it: addresses, no geometry."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import tirx
+
+from sparsegen.kernels.layout import Layout
+
+Expr = Any
+
+
+@dataclass(frozen=True)
+class PanelSchedule:
+    """One schedule of the masked-panel kernel.
+
+    rows: output channels of a panel. tile_h, tile_w: pixel vectors of a tile, whose rows x tile_h x
+    tile_w accumulators stay in registers. block: input channels of a column block. chunk: panels of
+    a parallel task. pixels_outer: whether a column's pixels, not its rows, are the outer of the two
+    unrolled loops, which keeps the values in registers and streams the input.
+    """
+
+    rows: int
+    tile_h: int
+    tile_w: int
+    block: int
+    chunk: int
+    pixels_outer: bool = True
+
+    def as_dict(self) -> dict[str, int | str | bool]:
+        """Knob by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class PanelStore:
+    """Stores points (group, panel, row, y, x, lane) of whole panels and tiles into a layout.
+
+    `extents` are the output channels and the pixel vectors that exist; `channels_last` is set where
+    the pixels come before the channels in the layout. Comparable: part of a kernel's identity.
+    """
+
+    layout: Layout
+    rows: int
+    extents: tuple[int, int, int]
+    padded: tuple[int, int, int]
+    channels_last: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(groups, size)."""
+        return self.layout.groups, self.layout.size
+
+    def coordinates(self, channel: Expr, y: Expr, x: Expr, lane: Expr) -> tuple[Expr, ...]:
+        """Coordinates after the batch of an output; past the image's width between rows."""
+        if not self.layout.batch_lanes:
+            position = x * self.layout.lanes + lane
+            return (channel, position // self.layout.row, position % self.layout.row)
+        pixels = (y, x)[3 - len(self.layout.element_shape) :]
+        return (*pixels, channel) if self.channels_last else (channel, *pixels)
+
+    def holds(self, coordinates: tuple[Expr, ...]) -> Expr | None:
+        """Whether coordinates are an output's, not of the halo between rows; None: always."""
+        if self.layout.batch_lanes:
+            return None
+        height, width = self.layout.shape[2:]
+        return tirx.And(coordinates[1] < height, coordinates[2] < width)
+
+    def __call__(self, point: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], Expr | None]:
+        """(group, address), and the condition under which the point exists."""
+        group, panel, row, y, x, lane = point
+        channel = panel * self.rows + row
+        condition = None
+        for index, extent, padded in zip((channel, y, x), self.extents, self.padded, strict=True):
+            if padded > extent:
+                exists = index < extent
+                condition = exists if condition is None else tirx.And(condition, exists)
+        if self.layout.batch_lanes:
+            address = self.layout.address(self.coordinates(channel, y, x, lane), lane)
+        else:
+            address = self.layout.base + channel * self.layout.plane + x * self.layout.lanes + lane
+        return (group, address), condition
+
+
+@dataclass(frozen=True, eq=False)
+class PanelProblem:
+    """out[g, k, pixel, lane] = sum over columns of matrix[k, column] * x[g, offset + pixel + lane].
+
+    `matrix` is [out channels, columns], `columns_per_channel` of them an input channel's.
+    `offsets` [columns] and `pixel_steps` (of one or two pixel axes) are in floats of the input's
+    group. `pixels` are vectors of the output along each pixel axis, 1 for an axis that is not there.
+    `taps` are the pixels that one channel's columns span along the two axes.
+    """
+
+    matrix: NDArray[np.float32]
+    bias: NDArray[np.float32] | None
+    columns_per_channel: int
+    offsets: NDArray[np.int32]
+    pixels: tuple[int, int]
+    pixel_steps: tuple[int, int]
+    source: Layout
+    out: Layout
+    taps: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    channels_last: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Input channels."""
+        return self.matrix.shape[1] // self.columns_per_channel
+
+    def padded_pixels(self, schedule: PanelSchedule) -> tuple[int, int]:
+        """The pixels rounded up to whole tiles."""
+        tile = (schedule.tile_h, schedule.tile_w)
+        height, width = (-(-extent // size) * size for extent, size in zip(self.pixels, tile, strict=True))
+        return height, width
+
+    @property
+    def ragged(self) -> bool:
+        """Whether tiles may stand over the last pixel: images have room for it past their end."""
+        return self.out.is_image and not self.channels_last
+
+    def tiles(self, schedule: PanelSchedule) -> int:
+        """Pixel tiles of the whole batch."""
+        height, width = self.padded_pixels(schedule)
+        return self.out.groups * (height // schedule.tile_h) * (width // schedule.tile_w)
+
+    def footprint(self, schedule: PanelSchedule) -> int:
+        """Input vectors of one channel that a tile reads."""
+        if not self.out.batch_lanes:
+            return schedule.tile_w + 2 * (self.taps[0] - 1)
+        height = min(self.taps[0], self.stride[0]) * (schedule.tile_h - 1) + self.taps[0]
+        width = min(self.taps[1], self.stride[1]) * (schedule.tile_w - 1) + self.taps[1]
+        return height * width
+
+    def store(self, schedule: PanelSchedule) -> PanelStore:
+        """How the kernel of a schedule stores its output."""
+        out, task = self.matrix.shape[0], schedule.rows * schedule.chunk
+        padded = -(-out // task) * task
+        return PanelStore(
+            layout=self.out,
+            rows=schedule.rows,
+            extents=(out, *self.pixels),
+            padded=(padded, *self.padded_pixels(schedule)),
+            channels_last=self.channels_last,
+        )

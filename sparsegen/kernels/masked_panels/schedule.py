@@ -1,0 +1,61 @@
+"""How the masked-panel kernel runs: tiles in parallel, a panel's accumulators in registers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import s_tir
+
+from sparsegen.kernels.masked_panels.problem import PanelSchedule
+from sparsegen.lowering.passes import MASKED
+
+
+def schedule(function: Any, knobs: PanelSchedule) -> Any:
+    """The scheduled module of `expression`'s function."""
+    sch = s_tir.Schedule(function)
+    out = sch.get_sblock("out")
+    g, panel, r, oh, ow, lane = sch.get_loops(out)
+    oh, oh_in = sch.split(oh, [None, knobs.tile_h])
+    ow, ow_in = sch.split(ow, [None, knobs.tile_w])
+    chunk, panel = sch.split(panel, [None, knobs.chunk])
+    sch.reorder(g, oh, ow, chunk, panel, r, oh_in, ow_in, lane)
+    task = sch.fuse(g, oh, ow, chunk)
+    sch.parallel(task)
+    sch.vectorize(lane)
+    part = sch.get_sblock("registers")
+    if _has_sums(sch):
+        _schedule_sums(sch, part, task)
+    else:
+        for loop in (r, oh_in, ow_in):
+            sch.unroll(loop)
+        sch.compute_at(part, panel, preserve_unit_loops=True)
+    _schedule_part(sch, part, knobs)
+    return sch.mod
+
+
+def _has_sums(sch: Any) -> bool:
+    return any(str(sch.get(child).name_hint) == "sums" for child in sch.get_child_blocks(sch.get_sblock("root")))
+
+
+def _schedule_sums(sch: Any, part: Any, task: Any) -> None:
+    """Per task: over column blocks, add every panel's registers to its sums in memory."""
+    sums = sch.get_sblock("sums")
+    sch.compute_at(sums, task, preserve_unit_loops=True)
+    *_, panel, oh, ow, r, lane, b = sch.get_loops(sums)
+    sch.reorder(b, panel, r, oh, ow, lane)
+    for loop in (r, oh, ow):
+        sch.unroll(loop)
+    sch.vectorize(lane)
+    sch.compute_at(part, panel, preserve_unit_loops=True)
+    sch.decompose_reduction(sums, b)
+
+
+def _schedule_part(sch: Any, part: Any, knobs: PanelSchedule) -> None:
+    oh, ow, r, lane, m, j = sch.get_loops(part)[-6:]
+    inner = (oh, ow, r) if knobs.pixels_outer else (r, oh, ow)
+    sch.reorder(m, j, *inner, lane)
+    for loop in (m, *inner):
+        sch.unroll(loop)
+    sch.vectorize(lane)
+    sch.annotate(j, MASKED, 1)
+    sch.decompose_reduction(part, m)

@@ -1,0 +1,45 @@
+"""Splitting an image by stride phase, for strided convolutions with pixel lanes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import te, tirx
+
+from sparsegen.frontend.graph import Layer
+from sparsegen.kernels.kernel import Kernel, LayoutStore
+from sparsegen.kernels.loops import parallel_rows
+from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.kernels.taps import SplitPhases
+
+
+@kernel_for(SplitPhases)
+def split_phases(layer: Layer, context: Context) -> Kernel:
+    """Kernel from [N, C, H, W] to [N, C * phases, H / stride, W / stride], rounded up."""
+    split, source, out = layer.core, context.value(layer.inputs[0]), context.layout(layer.name)
+    assert isinstance(split, SplitPhases)
+    x, count = source.placeholder(), len(split.phases)
+    height, width = source.layout.shape[2:]
+
+    def phase(which: Any, axis: int) -> Any:
+        starts = [phase[axis] for phase in split.phases]
+        value: Any = tirx.const(starts[-1], "int32")
+        for i in reversed(range(count - 1)):
+            value = tirx.Select(which == i, tirx.const(starts[i], "int32"), value)
+        return value
+
+    def element(n: Any, channel: Any, y: Any, x_out: Any) -> Any:
+        which = channel % count
+        at_y = y * split.stride[0] + phase(which, 0)
+        at_x = x_out * split.stride[1] + phase(which, 1)
+        value = x[n, source.layout.address((channel // count, at_y, at_x))]
+        inside = tirx.And(at_y < height, at_x < width)
+        return tirx.if_then_else(inside, value, tirx.const(0.0, "float32"))
+
+    function = te.create_prim_func([x, te.compute(out.space, element, name="out")])
+    return Kernel(
+        kind="split_phases",
+        module=parallel_rows(function, batch_lanes=False),
+        store=LayoutStore(out),
+        arguments=(source.argument(),),
+    )

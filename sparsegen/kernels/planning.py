@@ -1,0 +1,133 @@
+"""Before kernels: where lanes run, which convolutions read phases, and every value's layout."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import networkx
+
+from sparsegen.frontend.graph import (
+    Concat,
+    Conv2d,
+    Layer,
+    LayerGraph,
+    Mean,
+    Pad,
+    Permute,
+    Reshape,
+    Shape,
+    Slice,
+    Softmax,
+)
+from sparsegen.kernels.layout import Halo, Layout, plan_layout
+from sparsegen.kernels.masked_panels import TILE_LIMIT
+from sparsegen.kernels.operands import Constant, Operand, Value
+from sparsegen.kernels.taps import TapConv2d, direct_taps, phase_taps
+from sparsegen.target import Target
+
+_FILLED = 0.75  # share of the lanes that a batch has to fill for batch lanes to pay
+
+
+def use_batch_lanes(graph: LayerGraph, target: Target) -> bool:
+    """Whether lanes hold images: the batch fills them, and no operator looks across the batch."""
+    shapes = graph.shapes()
+    batches = {shape[:1] for shape in graph.inputs.values()}
+    if len(batches) != 1 or () in batches:
+        return False
+    (batch,) = next(iter(batches))
+    groups = -(-batch // target.lanes)
+    return batch / (groups * target.lanes) >= _FILLED and all(
+        _keeps_batch(layer, graph, shapes, batch) for layer in graph.layers
+    )
+
+
+def _keeps_batch(layer: Layer, graph: LayerGraph, shapes: dict[str, Shape], batch: int) -> bool:
+    """Whether images of a batch do not meet in the layer: dimension 0 is the batch, before and after."""
+    rank = len(layer.shape)
+    if layer.shape[:1] != (batch,):
+        return False
+    for name in layer.reads():
+        shape = shapes[name]
+        if name in graph.constants:
+            if len(shape) == rank and shape[0] != 1:
+                return False
+        elif shape[:1] != (batch,) or (name not in layer.inputs and len(shape) != rank):
+            return False
+    match layer.core:
+        case Mean(dims=dims):
+            return 0 not in dims
+        case Softmax(dim=dim) | Concat(dim=dim) | Slice(dim=dim):
+            return dim != 0
+        case Permute(dims=dims):
+            return dims[0] == 0
+        case Pad(amounts=amounts):
+            return amounts[0] == (0, 0)
+        case Reshape():
+            return len(shapes[layer.inputs[0]]) > 0
+        case _:
+            return all(len(shapes[name]) == rank for name in layer.inputs if name not in graph.constants)
+
+
+def place_taps(graph: LayerGraph, *, batch_lanes: bool) -> LayerGraph:
+    """Convolutions with their taps; with pixel lanes, strided ones on phases of their input.
+
+    With pixel lanes a convolution reads its input directly where pixels of input and output lie
+    equally far apart: stride 1 and equal widths.
+    """
+    shapes, layers = graph.shapes(), list[Layer]()
+    for layer in graph.layers:
+        conv = layer.core
+        if not isinstance(conv, Conv2d):
+            layers.append(layer)
+            continue
+        source = shapes[layer.inputs[0]]
+        if batch_lanes or (conv.stride == (1, 1) and source[3] == layer.shape[3]):
+            core = TapConv2d(conv.weight, conv.bias, conv.groups, direct_taps(conv))
+            layers.append(replace(layer, core=core))
+            continue
+        split, taps = phase_taps(conv)
+        phases = Layer(f"{layer.name}#phases", split, layer.inputs, split.shape(source))
+        core = TapConv2d(conv.weight, conv.bias, conv.groups, taps)
+        layers += [phases, replace(layer, core=core, inputs=(phases.name,))]
+    return replace(graph, layers=layers)
+
+
+def plan_operands(graph: LayerGraph, *, lanes: int, batch_lanes: bool) -> dict[str, Operand]:
+    """Every value in its layout, every constant, by name. The graph has its taps placed."""
+    shapes, halos = graph.shapes(), dict[str, Halo]()
+    past = Halo(rows_past=2 * TILE_LIMIT, pixels_past=2 * TILE_LIMIT)
+    for layer in graph.layers:
+        if isinstance(layer.core, TapConv2d):
+            name = layer.inputs[0]
+            halo = layer.core.taps.halo(shapes[name], layer.shape).union(past)
+            halos[name] = halos.get(name, Halo()).union(halo)
+    if not batch_lanes:
+        halos = _equal_rows(graph, shapes, halos)
+    operands: dict[str, Operand] = {name: Constant(name, array) for name, array in graph.constants.items()}
+    for name, shape in shapes.items():
+        if name not in operands:
+            layout = plan_layout(shape, lanes=lanes, batch_lanes=batch_lanes, halo=halos.get(name))
+            operands[name] = Value(name, layout)
+    return operands
+
+
+def _equal_rows(graph: LayerGraph, shapes: dict[str, Shape], halos: dict[str, Halo]) -> dict[str, Halo]:
+    """Halos widened so that images that a vector of pixels crosses together have rows of one length.
+
+    With pixel lanes a convolution's input and output, and the operands of its epilogue, are read
+    and written at one distance; all images of one width get the widest halo that one of them needs.
+    """
+    images = {name: shape for name, shape in shapes.items() if len(shape) == 4 and name not in graph.constants}
+    alike: networkx.Graph[int] = networkx.Graph()
+    alike.add_nodes_from(shape[3] for shape in images.values())
+    for layer in graph.layers:
+        if isinstance(layer.core, TapConv2d):  # the input may be wider than the output over it
+            alike.add_edge(shapes[layer.inputs[0]][3], layer.shape[3])
+    rows: dict[int, int] = {}
+    for widths in networkx.connected_components(alike):
+        members = [name for name, shape in images.items() if shape[3] in widths]
+        sides = {name: max(halos[name].left, halos[name].right) if name in halos else 0 for name in members}
+        rows.update(dict.fromkeys(widths, max(images[name][3] + sides[name] for name in members)))
+    return {
+        name: halos.get(name, Halo()).union(Halo(right=rows[shape[3]] - shape[3])) for name, shape in images.items()
+    }

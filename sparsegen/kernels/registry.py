@@ -1,0 +1,59 @@
+"""Which kernel serves which operator of the layer graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sparsegen.frontend.graph import Layer
+from sparsegen.kernels.epilogue import Epilogue
+from sparsegen.kernels.kernel import Kernel
+from sparsegen.kernels.layout import Layout
+from sparsegen.kernels.operands import Operand, Value
+from sparsegen.target import Target
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a kernel may know of the model around its layer.
+
+    `operands` are all values and constants of the graph. `dense` asks for every weight, zeros too.
+    """
+
+    operands: Mapping[str, Operand]
+    target: Target
+    threads: int
+    dense: bool = False
+
+    def layout(self, name: str) -> Layout:
+        """Layout of a value."""
+        return self.value(name).layout
+
+    def value(self, name: str) -> Value:
+        """A value of the graph."""
+        operand = self.operands[name]
+        assert isinstance(operand, Value)
+        return operand
+
+    def epilogue(self, layer: Layer) -> Epilogue:
+        """The layer's epilogue, bound to its operands."""
+        return Epilogue(layer.epilogue, dict(self.operands))
+
+
+Builder = Callable[[Layer, Context], Kernel]
+_BUILDERS: dict[type, Builder] = {}
+
+
+def kernel_for(core: type) -> Callable[[Builder], Builder]:
+    """Register the decorated function as the builder of kernels of a core operator."""
+
+    def register(builder: Builder) -> Builder:
+        _BUILDERS[core] = builder
+        return builder
+
+    return register
+
+
+def build_kernel(layer: Layer, context: Context) -> Kernel:
+    """The kernel of a layer."""
+    return _BUILDERS[type(layer.core)](layer, context)

@@ -1,0 +1,81 @@
+"""Kernels, memory plan and weights put together as the steps that a compiled model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from sparsegen.frontend.graph import LayerGraph
+from sparsegen.kernels.kernel import Kernel
+from sparsegen.kernels.layout import Layout
+from sparsegen.lowering.memory import Lifetime, MemoryPlan
+from sparsegen.runtime.model import Halo, Step, allocate_arena
+
+Function = Callable[..., Any]
+
+
+def value_lifetimes(graph: LayerGraph, layouts: Mapping[str, Layout]) -> dict[str, Lifetime]:
+    """Of every value: inputs are written in steps before the layers, outputs read in a step after."""
+    order = [*graph.inputs, *(layer.name for layer in graph.layers)]
+    last = {name: step for step, name in enumerate(order)}
+    for step, layer in enumerate(graph.layers, len(graph.inputs)):
+        last.update((name, step) for name in layer.reads() if name in last)
+    last.update((name, len(order)) for name in graph.outputs)
+    return {
+        name: Lifetime(layouts[name].groups * layouts[name].size * 4, step, last[name])
+        for step, name in enumerate(order)
+    }
+
+
+def assemble(
+    graph: LayerGraph,
+    kernels: Mapping[str, Kernel],
+    leaving: Sequence[Kernel],
+    functions: Sequence[Function],
+    layouts: Mapping[str, Layout],
+    memory: MemoryPlan,
+) -> list[Step]:
+    """The steps: `kernels` by the value that they write, then `leaving` for the graph's outputs.
+
+    `functions` are the compiled functions of both, in that order.
+    """
+    arena = allocate_arena(memory.peak_bytes)
+    buffers: dict[str, torch.Tensor] = {}
+    for name in kernels:
+        layout, at = layouts[name], memory.offsets[name]
+        bytes_ = 4 * layout.groups * layout.size
+        buffers[name] = arena[at : at + bytes_].view(torch.float32).view(layout.groups, layout.size)
+    inputs = {name: i for i, name in enumerate(graph.inputs)}
+    steps = []
+    for (name, kernel), function in zip(kernels.items(), functions, strict=False):
+        # An input's own kernel reads the caller's tensor; all others read the arena.
+        read = _arguments(kernel, {**buffers, **({name: inputs[name]} if name in inputs else {})})
+        clear = _clearer(layouts[name], buffers[name]) if _is_overwritten(name, layouts, memory) else None
+        steps.append(Step(name, function, (*read, buffers[name]), clear))
+    for i, (kernel, function) in enumerate(zip(leaving, functions[len(kernels) :], strict=True)):
+        steps.append(Step(f"output {i}", function, (*_arguments(kernel, buffers), -1 - i)))
+    return steps
+
+
+def _arguments(kernel: Kernel, values: Mapping[str, torch.Tensor | int]) -> list[torch.Tensor | int]:
+    return [values[a] if isinstance(a, str) else torch.from_numpy(a).clone() for a in kernel.arguments]
+
+
+def _clearer(layout: Layout, buffer: torch.Tensor) -> Callable[[], None] | None:
+    if not layout.is_image or not layout.has_halo:
+        return None
+    return Halo(layout.groups, layout.size, layout.base, *layout.zero_spans()).clearer(buffer)
+
+
+def _is_overwritten(name: str, layouts: Mapping[str, Layout], memory: MemoryPlan) -> bool:
+    """Whether a value of another layout or place writes over this one's halo between two calls."""
+    begin = memory.offsets[name]
+    end = begin + 4 * layouts[name].groups * layouts[name].size
+    for other, at in memory.offsets.items():
+        if other == name or (at == begin and layouts[other] == layouts[name]):
+            continue
+        if at < end and begin < at + 4 * layouts[other].groups * layouts[other].size:
+            return True
+    return False

@@ -1,0 +1,58 @@
+"""Kernels to one loaded library: each distinct kernel is compiled once, several at a time."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import tvm
+import tvm_ffi
+
+from sparsegen.errors import SparsegenError
+from sparsegen.kernels.kernel import Kernel
+from sparsegen.lowering.pipeline import generate, lower
+from sparsegen.runtime import native
+from sparsegen.target import Target, available_cores
+
+
+def build(kernels: Sequence[Kernel], target: Target) -> list[Any]:
+    """The compiled function of every kernel, in order; equal kernels share one.
+
+    Raises SparsegenError where no linker (gcc) is found.
+    """
+    distinct: dict[Any, tuple[str, Kernel]] = {}
+    names = []
+    for kernel in kernels:
+        key = (tvm_ffi.StructuralKey(kernel.module), kernel.store)
+        name, _ = distinct.setdefault(key, (f"kernel_{len(distinct)}", kernel))
+        names.append(name)
+    with tempfile.TemporaryDirectory(prefix="sparsegen-") as folder, ThreadPoolExecutor(available_cores()) as pool:
+        objects = list(pool.map(lambda item: _compile(*item, target, Path(folder)), distinct.values()))
+        library = _link(objects, Path(folder) / "kernels.so")
+    return [library.get_function(name) for name in names]
+
+
+def _compile(name: str, kernel: Kernel, target: Target, folder: Path) -> Path:
+    lowered = lower(kernel.module, kernel.store, kernel.store.shape)
+    function = lowered["main"].with_attr("global_symbol", name)
+    path = folder / f"{name}.o"
+    generate(tvm.IRModule({name: function}), target).write_to_file(str(path), "o")
+    return path
+
+
+def _link(objects: Sequence[Path], path: Path) -> Any:
+    command = ["gcc", "-shared", "-fPIC", "-o", str(path), *map(str, objects)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise SparsegenError("linking the generated kernels needs gcc, which is not on the PATH") from None
+    except subprocess.CalledProcessError as error:
+        raise SparsegenError(f"gcc could not link the generated kernels: {error.stderr.strip()}") from error
+    library = tvm.runtime.load_module(str(path))
+    native.use_torch_threads(ctypes.CDLL(str(path)))
+    return library

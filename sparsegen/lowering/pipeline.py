@@ -1,0 +1,67 @@
+"""From a scheduled function to machine code: the order of TVM's passes and ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+
+from sparsegen.lowering.passes import Store, accumulators_to_registers, bind_output, tighten_masked_loops
+from sparsegen.target import Target
+
+
+def lower(module: Any, store: Store, output: tuple[int, ...]) -> Any:
+    """Loops, still readable: blocks gone, the output bound to its flat buffer, masked loops tight.
+
+    `output` is the shape of the output's buffer.
+    """
+    t, x = s_tir.transform, tirx.transform
+    passes = [
+        t.CanonicalizeLoop(),
+        t.LowerInitBlock(),
+        t.PlanAndUpdateBufferAllocationLocation(),
+        t.ConvertBlocksToOpaque(),
+        t.CompactBufferAllocation(),
+        t.LowerMatchBuffer(),
+        t.StmtSimplify(),
+        t.LowerOpaqueBlock(),
+        bind_output(store, output),
+        x.FlattenBuffer(),
+        x.NarrowDataType(32),
+        tighten_masked_loops(),
+        x.StmtSimplify(),
+    ]
+    return tvm.ir.transform.Sequential(passes)(module)
+
+
+def _vectorised() -> Any:
+    # Unrolling comes before vectorising, so that masks and accumulators have constant indices.
+    t, x = s_tir.transform, tirx.transform
+    passes = [
+        x.UnrollLoop(),
+        x.StmtSimplify(),
+        x.VectorizeLoop(True),
+        x.StorageRewrite(),
+        t.HoistIfThenElse(),
+        x.UnrollLoop(),
+        t.RenormalizeSplitPattern(),
+        x.StmtSimplify(),
+        x.RemoveNoOp(),
+        t.RewriteUnsafeSelect(),
+        accumulators_to_registers(),
+        x.CommonSubexprElim(),
+        x.VerifyMemory(),
+        x.AnnotateEntryFunc(),
+        x.SplitHostDevice(),
+        x.MakePackedAPI(),
+        s_tir.pipeline.finalize_host_passes(),
+    ]
+    return tvm.ir.transform.Sequential(passes)
+
+
+def generate(lowered: Any, target: Target) -> Any:
+    """The runtime module of machine code of a lowered module."""
+    llvm = target.llvm()
+    bound = tirx.transform.BindTarget(llvm.with_host(llvm))(lowered)
+    return tvm.get_global_func("target.build.llvm")(_vectorised()(bound), llvm)
