@@ -143,7 +143,18 @@ class Pad:
 
 
 Core = (
-    Identity | Conv2d | Linear | Pool2d | AdaptivePool2d | Mean | Softmax | Concat | Reshape | Permute | Slice | Pad
+    Identity
+    | Conv2d
+    | Linear
+    | Pool2d
+    | AdaptivePool2d
+    | Mean
+    | Softmax
+    | Concat
+    | Reshape
+    | Permute
+    | Slice
+    | Pad
 )
 
 

@@ -1,0 +1,135 @@
+"""A layer graph under construction, and the place in it where one operator of the model is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import numpy as np
+import torch
+
+from sparsegen.errors import SparsegenError, UnsupportedOperatorError
+from sparsegen.frontend.graph import Array, Core, Identity, Layer, LayerGraph, Shape, Step
+
+Value = str | torch.Tensor
+"""What a node of the program stands for: the name of a value of the graph, or a known tensor."""
+
+
+def to_array(tensor: torch.Tensor) -> Array:
+    """The tensor as a float32 array of its own (its memory is not the model's)."""
+    return np.array(tensor.detach().to(torch.float32).contiguous().numpy())
+
+
+@dataclass
+class GraphBuilder:
+    """Collects layers and constants and gives each a name of its own."""
+
+    inputs: dict[str, Shape] = field(default_factory=dict)
+    layers: list[Layer] = field(default_factory=list)
+    constants: dict[str, Array] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    # A constant that several layers read is stored once; the tensor is kept so that its id stays its own.
+    stored: dict[int, tuple[torch.Tensor, str]] = field(default_factory=dict)
+    parameters: dict[int, str] = field(default_factory=dict)
+
+    def unique(self, name: str) -> str:
+        """`name`, with a suffix where it is taken: `relu`, `relu#2`, `relu#3`."""
+        candidate, count = name, 1
+        while candidate in self.shapes:
+            count += 1
+            candidate = f"{name}#{count}"
+        return candidate
+
+    def add_input(self, name: str, shape: Shape) -> str:
+        name = self.unique(name)
+        self.inputs[name] = self.shapes[name] = shape
+        return name
+
+    def add_layer(
+        self, name: str, core: Core, inputs: tuple[str, ...], shape: Shape, epilogue: tuple[Step, ...] = ()
+    ) -> str:
+        name = self.unique(name)
+        self.layers.append(Layer(name, core, inputs, shape, epilogue))
+        self.shapes[name] = shape
+        return name
+
+    def add_constant(self, name: str, tensor: torch.Tensor) -> str:
+        """Name of the constant that holds `tensor`: its path in the model, or else `name`."""
+        if id(tensor) not in self.stored:
+            name = self.unique(self.parameters.get(id(tensor), name))
+            self.constants[name] = to_array(tensor)
+            self.shapes[name] = tuple(tensor.shape)
+            self.stored[id(tensor)] = (tensor, name)
+        return self.stored[id(tensor)][1]
+
+    def build(self, outputs: tuple[str, ...], output_spec: object) -> LayerGraph:
+        return LayerGraph(self.inputs, self.layers, outputs, self.constants, output_spec)
+
+
+@dataclass(frozen=True)
+class CallSite:
+    """One operator's call in the model: where its layers go and how they are named.
+
+    `path` is the module that makes the call ("" for the model itself); `shape` is that of the call's
+    (first) result; `broadcasts` tells that every reader of the result broadcasts its operands.
+    """
+
+    builder: GraphBuilder
+    operator: str
+    path: str
+    shape: Shape
+    supported: tuple[str, ...]
+    broadcasts: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a layer of this call is called: the module's path, or the operator where that is empty."""
+        return self.path or self.operator.split(".")[1]
+
+    def shape_of(self, value: Value) -> Shape:
+        return self.builder.shapes[value] if isinstance(value, str) else tuple(value.shape)
+
+    def read(self, value: Value, role: str = "constant") -> str:
+        """Name to read `value` by; a known tensor becomes a constant of the graph, named for its role."""
+        if isinstance(value, str):
+            return value
+        return self.builder.add_constant(f"{self.name}.{role}", value)
+
+    def layer(
+        self, core: Core, *inputs: Value, shape: Sequence[int] | None = None, epilogue: tuple[Step, ...] = ()
+    ) -> str:
+        """Add a layer of the call's shape, or of `shape`; returns its name."""
+        names = tuple(self.read(value) for value in inputs)
+        return self.builder.add_layer(
+            self.name, core, names, self.shape if shape is None else tuple(shape), epilogue
+        )
+
+    def pointwise(self, value: Value, *steps: Step) -> str:
+        return self.layer(Identity(), value, shape=self.shape_of(value), epilogue=steps)
+
+    def known(self, value: Value, role: str) -> torch.Tensor:
+        """`value` as a tensor; UnsupportedOperatorError where the model computes it from its inputs."""
+        if isinstance(value, str):
+            self.refuse(f"its {role} is computed by the model; only a parameter or constant is supported")
+        return value
+
+    def require_rank(self, value: Value, rank: int) -> None:
+        if len(self.shape_of(value)) != rank:
+            self.refuse(f"its input has shape {self.shape_of(value)}; {rank} dimensions are supported")
+
+    def refuse(self, reason: str) -> NoReturn:
+        """Raise UnsupportedOperatorError for this call."""
+        raise UnsupportedOperatorError(
+            f"operator {self.operator} in {describe_path(self.path)} is not supported: {reason}. "
+            f"Supported operators: {', '.join(self.supported)}"
+        )
+
+    def fail(self, problem: str) -> NoReturn:
+        """Raise SparsegenError for a call whose operator is fine and whose use is not."""
+        raise SparsegenError(f"operator {self.operator} in {describe_path(self.path)}: {problem}")
+
+
+def describe_path(path: str) -> str:
+    """A module path as messages name it."""
+    return f"module '{path}'" if path else "the model itself"

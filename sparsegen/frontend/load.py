@@ -1,0 +1,183 @@
+"""Models by name: from the pytorchcv zoo, from a factory in the user's code, from an exported file."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from sparsegen.errors import SparsegenError
+from sparsegen.frontend.program import Model, user_inputs
+
+DEFAULT_IMAGE = (3, 224, 224)
+SEED = 0
+
+
+def load_program(path: str | Path) -> ExportedProgram:
+    """The program that `torch.export.save` wrote to `path`.
+
+    Raises SparsegenError for a missing file and for one that holds no exported program.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SparsegenError(f"there is no file {path}; write one with torch.export.save(program, '{path}')")
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("not a zip archive")
+        return torch.export.load(path)
+    except Exception as error:  # torch raises errors of many types for one broken file
+        raise SparsegenError(
+            f"{path} is not a program that torch {torch.__version__} can read ({_first_line(error)}); "
+            f"write one with torch.export.save(torch.export.export(model, inputs), '{path}')"
+        ) from error
+
+
+def load_model(
+    name: str, *, batch: int, input_shape: tuple[int, ...] | None = None
+) -> tuple[Model, tuple[torch.Tensor, ...]]:
+    """A model in evaluation mode and random example inputs of shape (batch, *input_shape).
+
+    `name` is a pytorchcv model (`resnet18`, random weights), `package.module:factory` (called without
+    arguments; modules in the current folder are found), or the path of a `.pt2` file. Weights and
+    inputs are drawn from a fixed seed. `input_shape`, without the batch, defaults to the size a
+    pytorchcv network was made for, else to (3, 224, 224); a file fixes its own shapes.
+
+    Raises SparsegenError where the name leads to no model or the shapes do not fit.
+    """
+    if batch < 1 or any(size < 1 for size in input_shape or ()):
+        raise SparsegenError(
+            f"batch {batch}, input shape {input_shape}: every size must be a positive whole number"
+        )
+    if name.endswith(".pt2"):
+        return _from_file(name, batch, input_shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        model = _from_factory(name) if ":" in name else _from_zoo(name)
+    return model.eval(), _random_inputs([(batch, *(input_shape or _native_shape(model)))])
+
+
+def _native_shape(model: torch.nn.Module) -> tuple[int, ...]:
+    """The image that the model was made for, as pytorchcv notes it."""
+    size = getattr(model, "in_size", None)
+    return (
+        (getattr(model, "in_channels", DEFAULT_IMAGE[0]), *size) if isinstance(size, tuple) else DEFAULT_IMAGE
+    )
+
+
+def _random_inputs(shapes: list[tuple[int, ...]]) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(SEED)
+    return tuple(torch.randn(shape, generator=generator) for shape in shapes)
+
+
+def _from_file(
+    path: str, batch: int, input_shape: tuple[int, ...] | None
+) -> tuple[ExportedProgram, tuple[torch.Tensor, ...]]:
+    program = load_program(path)
+    shapes = [node.meta["val"].shape for node in user_inputs(program)]
+    if any(not isinstance(size, int) for shape in shapes for size in shape):
+        raise SparsegenError(
+            f"{path} has a dynamic batch (or another dynamic size): export with static shapes and "
+            f"compile once per batch size"
+        )
+    for shape in shapes:
+        if shape[:1] != (batch,):
+            raise SparsegenError(
+                f"{path} was exported for inputs of shape {tuple(shape)}, batch {batch} was asked for: "
+                f"the batch is fixed at export; export once per batch size"
+            )
+        if input_shape is not None and shape[1:] != input_shape:
+            raise SparsegenError(
+                f"{path} was exported for inputs of shape {tuple(shape)}, input shape {input_shape} was "
+                f"asked for: shapes are fixed at export; leave the input shape out"
+            )
+    return program, _random_inputs([tuple(shape) for shape in shapes])
+
+
+def _from_factory(name: str) -> torch.nn.Module:
+    module_name, _, factory_name = name.partition(":")
+    with _current_folder_importable():
+        module = _import(module_name, name)
+        factory = getattr(module, factory_name, None)
+        if not callable(factory):
+            raise SparsegenError(f"{name}: the module '{module_name}' has no function '{factory_name}'")
+        try:
+            model: Any = factory()
+        except Exception as error:  # the user's own code
+            raise SparsegenError(
+                f"{name}: {factory_name}() raised {type(error).__name__}: {_first_line(error)}; it must "
+                f"return a torch.nn.Module when called without arguments"
+            ) from error
+    if not isinstance(model, torch.nn.Module):
+        raise SparsegenError(
+            f"{name}: {factory_name}() returned a {type(model).__name__}; it must return a torch.nn.Module"
+        )
+    return model
+
+
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _import(module_name: str, name: str) -> Any:
+    try:
+        return importlib.import_module(module_name)
+    except Exception as error:  # importing runs whatever the module holds
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{module_name}.".startswith(f"{missing}."):
+            raise SparsegenError(
+                f"{name}: there is no module '{module_name}' in the current folder or installed"
+            ) from error
+        raise SparsegenError(
+            f"{name}: importing '{module_name}' raised {type(error).__name__}: {_first_line(error)}"
+        ) from error
+
+
+def _from_zoo(name: str) -> torch.nn.Module:
+    modules = _zoo_modules(name)
+    if name not in modules:
+        close = difflib.get_close_matches(name, modules, n=3)
+        hint = f"did you mean {' or '.join(close)}? " if close else ""
+        raise SparsegenError(
+            f"pytorchcv has no model '{name}': {hint}A model is a pytorchcv name, "
+            f"package.module:factory, or the path of a .pt2 file"
+        )
+    factory = getattr(_import(modules[name], name), name)
+    model: torch.nn.Module = factory(pretrained=False)
+    return model
+
+
+def _zoo_modules(name: str) -> dict[str, str]:
+    """The module that defines each of pytorchcv's models, by the model's name.
+
+    Read from the source of pytorchcv's table: importing it imports every model and what only a few of
+    them need, as torchvision.
+    """
+    package = importlib.util.find_spec("pytorchcv")
+    if package is None or package.origin is None:
+        raise SparsegenError(
+            f"'{name}' is looked up in pytorchcv, which is not installed: pip install sparsegen[zoo]. "
+            f"Otherwise give package.module:factory or the path of a .pt2 file"
+        )
+    table = ast.parse((Path(package.origin).parent / "model_provider.py").read_text(encoding="utf-8"))
+    imports = [node for node in table.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: f"pytorchcv.{node.module}" for node in imports for alias in node.names}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

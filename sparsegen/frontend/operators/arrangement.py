@@ -1,0 +1,155 @@
+"""Operators that move elements and compute nothing: reshape, permute, slice, concatenate, pad."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from math import prod
+
+from sparsegen.frontend.builder import CallSite, Value
+from sparsegen.frontend.graph import Concat, Pad, Permute, Reshape, Shape, Slice
+from sparsegen.frontend.operators.registry import operator
+
+
+@operator(
+    "aten._to_copy.default",
+    "aten.alias.default",
+    "aten.clone.default",
+    "aten.contiguous.default",
+    "aten.detach.default",
+    "aten.lift_fresh_copy.default",
+    "aten.type_as.default",
+)
+def pass_on(site: CallSite, value: Value, *options: object) -> Value:
+    """The input: values are never written to, and one that is not float32 was refused before."""
+    return value
+
+
+@operator(
+    "aten._unsafe_view.default",
+    "aten.flatten.using_ints",
+    "aten.reshape.default",
+    "aten.squeeze.default",
+    "aten.squeeze.dim",
+    "aten.squeeze.dims",
+    "aten.unflatten.int",
+    "aten.unsqueeze.default",
+    "aten.view.default",
+)
+def reshape(site: CallSite, value: Value, *options: object) -> Value:
+    return _reshape(site, value, site.shape)
+
+
+def _reshape(site: CallSite, value: Value, shape: Shape) -> Value:
+    return value if site.shape_of(value) == shape else site.layer(Reshape(), value, shape=shape)
+
+
+@operator("aten.permute.default")
+def permute(site: CallSite, value: Value, dims: list[int]) -> Value:
+    return _permute(site, value, tuple(dim % len(dims) for dim in dims))
+
+
+@operator("aten.transpose.int")
+def transpose(site: CallSite, value: Value, first: int, second: int) -> Value:
+    dims = list(range(len(site.shape)))
+    dims[first], dims[second] = dims[second], dims[first]
+    return _permute(site, value, tuple(dims))
+
+
+@operator("aten.t.default")
+def transpose_matrix(site: CallSite, value: Value) -> Value:
+    return _permute(site, value, tuple(reversed(range(len(site.shape)))))
+
+
+def _permute(site: CallSite, value: Value, dims: tuple[int, ...]) -> Value:
+    source = site.shape_of(value)
+    shape = tuple(source[dim] for dim in dims)
+    moved = [dim for dim in dims if source[dim] != 1]
+    if moved == sorted(moved):  # dimensions of one element move freely: the order in memory is the same
+        return _reshape(site, value, shape)
+    return site.layer(Permute(dims), value, shape=shape)
+
+
+@operator("aten.slice.Tensor")
+def slice_dimension(
+    site: CallSite, value: Value, dim: int, start: int | None, stop: int | None, step: int
+) -> Value:
+    dim %= len(site.shape)
+    first, _, _ = slice(start, stop, step).indices(site.shape_of(value)[dim])
+    return _slice(site, value, dim, first, site.shape[dim], step)
+
+
+@operator("aten.select.int")
+def select(site: CallSite, value: Value, dim: int, index: int) -> Value:
+    source = site.shape_of(value)
+    dim %= len(source)
+    return _reshape(site, _slice(site, value, dim, index % source[dim], 1), site.shape)
+
+
+@operator("aten.split.Tensor")
+def split(site: CallSite, value: Value, size: int, dim: int) -> tuple[Value, ...]:
+    extent = site.shape_of(value)[dim]
+    sizes = [min(size, extent - start) for start in range(0, extent, size)]
+    return split_with_sizes(site, value, sizes, dim)
+
+
+@operator("aten.split_with_sizes.default")
+def split_with_sizes(site: CallSite, value: Value, sizes: list[int], dim: int) -> tuple[Value, ...]:
+    dim %= len(site.shape)
+    starts = accumulate(sizes[:-1], initial=0)
+    return tuple(_slice(site, value, dim, start, size) for start, size in zip(starts, sizes, strict=True))
+
+
+@operator("aten.unbind.int")
+def unbind(site: CallSite, value: Value, dim: int) -> tuple[Value, ...]:
+    return tuple(select(site, value, dim, index) for index in range(site.shape_of(value)[dim]))
+
+
+def _slice(site: CallSite, value: Value, dim: int, start: int, extent: int, step: int = 1) -> Value:
+    source = site.shape_of(value)
+    if source[dim] == extent:
+        return value
+    return site.layer(Slice(dim, start, step), value, shape=(*source[:dim], extent, *source[dim + 1 :]))
+
+
+@operator("aten.cat.default")
+def concatenate(site: CallSite, values: list[Value], dim: int) -> Value:
+    # torch lets an empty tensor of one dimension stand among tensors of any rank.
+    parts = [value for value in values if prod(site.shape_of(value))]
+    return parts[0] if len(parts) == 1 else site.layer(Concat(dim % len(site.shape)), *parts)
+
+
+@operator("aten.stack.default")
+def stack(site: CallSite, values: list[Value], dim: int) -> Value:
+    dim %= len(site.shape)
+    part = (*site.shape[:dim], 1, *site.shape[dim + 1 :])
+    return concatenate(site, [_reshape(site, value, part) for value in values], dim)
+
+
+@operator("aten.channel_shuffle.default")
+def channel_shuffle(site: CallSite, value: Value, groups: int) -> Value:
+    batch, channels, *image = site.shape
+    grouped = _reshape(site, value, (batch, groups, channels // groups, *image))
+    dims = (0, 2, 1, *range(3, 3 + len(image)))
+    return _reshape(site, _permute(site, grouped, dims), site.shape)
+
+
+@operator("aten.pad.default")
+def pad(site: CallSite, value: Value, amounts: list[int], mode: str, fill: float | None) -> Value:
+    if mode != "constant":
+        site.refuse(f"its mode is '{mode}'; 'constant' (padding_mode='zeros' of a convolution) is supported")
+    return constant_pad(site, value, amounts, 0.0 if fill is None else fill)
+
+
+@operator("aten.constant_pad_nd.default")
+def constant_pad(site: CallSite, value: Value, amounts: list[int], fill: float) -> Value:
+    source = site.shape_of(value)
+    around = [(0, 0)] * len(source)
+    for index in range(len(amounts) // 2):  # ATen counts from the last dimension
+        around[-1 - index] = (amounts[2 * index], amounts[2 * index + 1])
+    for dim, (before, after) in enumerate(around):
+        cut_before, cut_after = max(-before, 0), max(-after, 0)
+        value = _slice(site, value, dim, cut_before, source[dim] - cut_before - cut_after)
+    grown = tuple((max(before, 0), max(after, 0)) for before, after in around)
+    if all(amount == (0, 0) for amount in grown):
+        return value
+    return site.layer(Pad(grown, float(fill)), value)

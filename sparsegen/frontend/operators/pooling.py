@@ -1,0 +1,80 @@
+"""Pooling over windows of images."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sparsegen.frontend.builder import CallSite, Value
+from sparsegen.frontend.graph import AdaptivePool2d, Pool2d
+from sparsegen.frontend.operators.convolution import pair
+from sparsegen.frontend.operators.registry import operator
+
+
+@operator("aten.max_pool2d.default")
+def max_pool2d(
+    site: CallSite,
+    value: Value,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    ceil_mode: bool,
+) -> str:
+    site.require_rank(value, 4)
+    vertical, horizontal = pair(padding)
+    around = (vertical, vertical, horizontal, horizontal)
+    return site.layer(Pool2d("max", pair(kernel), pair(stride or kernel), around, pair(dilation)), value)
+
+
+@operator("aten.max_pool2d_with_indices.default")
+def max_pool2d_with_indices(
+    site: CallSite,
+    value: Value,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    ceil_mode: bool,
+) -> tuple[str, None]:
+    return max_pool2d(site, value, kernel, stride, padding, dilation, ceil_mode), None
+
+
+@operator("aten.avg_pool2d.default")
+def avg_pool2d(
+    site: CallSite,
+    value: Value,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor: int | None,
+) -> str:
+    site.require_rank(value, 4)
+    vertical, horizontal = pair(padding)
+    core = Pool2d(
+        "avg",
+        pair(kernel),
+        pair(stride or kernel),
+        (vertical, vertical, horizontal, horizontal),
+        count_include_pad=count_include_pad,
+        divisor=divisor,
+    )
+    return site.layer(core, value)
+
+
+@operator("aten.adaptive_avg_pool2d.default")
+def adaptive_avg_pool2d(site: CallSite, value: Value, output: list[int]) -> Value:
+    return _adaptive_pool(site, "avg", value, output)
+
+
+@operator("aten.adaptive_max_pool2d.default")
+def adaptive_max_pool2d(site: CallSite, value: Value, output: list[int]) -> tuple[Value, None]:
+    return _adaptive_pool(site, "max", value, output), None
+
+
+def _adaptive_pool(site: CallSite, kind: Literal["max", "avg"], value: Value, output: list[int]) -> Value:
+    site.require_rank(value, 4)
+    if site.shape_of(value) == site.shape:  # every window is one pixel
+        return value
+    return site.layer(AdaptivePool2d(kind, pair(output)), value)

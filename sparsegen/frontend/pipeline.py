@@ -1,0 +1,35 @@
+"""The frontend, on one page: export, translate, simplify, fuse, fold."""
+
+from __future__ import annotations
+
+import torch
+from torch.export import ExportedProgram
+
+from sparsegen.frontend.activations import recognise_activations
+from sparsegen.frontend.fold import fold_scales
+from sparsegen.frontend.fuse import fuse_epilogues
+from sparsegen.frontend.graph import LayerGraph
+from sparsegen.frontend.program import export_program
+from sparsegen.frontend.simplify import merge_padding, merge_reshapes, remove_unread
+from sparsegen.frontend.translation import translate
+
+
+def from_torch(
+    model: torch.nn.Module | ExportedProgram, example_inputs: tuple[torch.Tensor, ...]
+) -> LayerGraph:
+    """The layer graph of a model in evaluation mode, for inputs of the examples' shapes.
+
+    `example_inputs` are float32 tensors on the CPU; only their shapes matter. The graph owns copies of
+    the weights.
+
+    Raises:
+        SparsegenError: a model in training mode or with weights that are not finite float32, shapes that
+            are not static, inputs that do not fit, or a model that torch.export cannot trace.
+        UnsupportedOperatorError: an operator outside the supported set; names it and its module.
+    """
+    graph = translate(export_program(model, example_inputs))
+    graph = remove_unread(merge_padding(remove_unread(merge_reshapes(remove_unread(graph)))))
+    graph = fuse_epilogues(graph)
+    # An activation put back reads its input once, so that it can be fused in turn.
+    graph = fuse_epilogues(recognise_activations(graph))
+    return remove_unread(fold_scales(graph))

@@ -1,0 +1,64 @@
+"""Passes that take layers away: dead ones, chains of reshapes, padding that a convolution can do itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TypeGuard
+
+from sparsegen.frontend.graph import Conv2d, Core, Layer, LayerGraph, Pad, Reshape
+
+
+def remove_unread(graph: LayerGraph) -> LayerGraph:
+    """Drop the layers and constants that no output depends on."""
+    needed = set(graph.outputs)
+    for layer in reversed(graph.layers):
+        if layer.name in needed:
+            needed.update(layer.reads())
+    layers = [layer for layer in graph.layers if layer.name in needed]
+    constants = {name: array for name, array in graph.constants.items() if name in needed}
+    return replace(graph, layers=layers, constants=constants)
+
+
+def merge_reshapes(graph: LayerGraph) -> LayerGraph:
+    """Let a reshape of a reshape read what the first one reads; the first may then be unread."""
+    merged: dict[str, Layer] = {}
+    for layer in graph.layers:
+        source = merged.get(layer.inputs[0])
+        if isinstance(layer.core, Reshape) and source and isinstance(source.core, Reshape):
+            layer = replace(layer, inputs=source.inputs)
+        merged[layer.name] = layer
+    return replace(graph, layers=list(merged.values()))
+
+
+def merge_padding(graph: LayerGraph) -> LayerGraph:
+    """Move zero padding of images into the convolution that reads it, where nothing else does."""
+    readers = count_readers(graph)
+    merged: dict[str, Layer] = {}
+    for layer in graph.layers:
+        pad = merged.get(layer.inputs[0])
+        if pad and isinstance(layer.core, Conv2d) and readers[pad.name] == 1 and _is_image_padding(pad.core):
+            layer = replace(layer, core=_padded(layer.core, pad.core), inputs=pad.inputs)
+            del merged[pad.name]
+        merged[layer.name] = layer
+    return replace(graph, layers=list(merged.values()))
+
+
+def count_readers(graph: LayerGraph) -> Counter[str]:
+    """How often each value is read, by layers and as an output."""
+    return Counter([name for layer in graph.layers for name in layer.reads()] + list(graph.outputs))
+
+
+def _is_image_padding(core: Core) -> TypeGuard[Pad]:
+    return (
+        isinstance(core, Pad)
+        and core.value == 0
+        and len(core.amounts) == 4
+        and core.amounts[:2] == ((0, 0), (0, 0))
+    )
+
+
+def _padded(core: Conv2d, pad: Pad) -> Conv2d:
+    around = (*pad.amounts[2], *pad.amounts[3])
+    top, bottom, left, right = (own + added for own, added in zip(core.padding, around, strict=True))
+    return replace(core, padding=(top, bottom, left, right))

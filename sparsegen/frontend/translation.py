@@ -1,0 +1,140 @@
+"""From an exported program to a layer graph: one layer or more an operator, none folded or fused yet."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.fx import Node
+from torch.fx.node import map_arg
+
+from sparsegen.errors import SparsegenError
+from sparsegen.frontend.builder import CallSite, GraphBuilder, Value
+from sparsegen.frontend.graph import Identity, LayerGraph, Shape
+from sparsegen.frontend.operators import TRANSLATORS, supported_operators
+from sparsegen.frontend.operators.pointwise import BROADCASTING
+from sparsegen.frontend.program import module_path
+
+Values = dict[Node, Any]
+"""What each node stands for: a `Value`, or a tuple of them where its operator has several results."""
+
+
+def translate(program: ExportedProgram) -> LayerGraph:
+    """The layer graph of a program that `export_program` made.
+
+    Raises UnsupportedOperatorError, which names the operator, the module and the supported operators.
+    """
+    builder = GraphBuilder()
+    values = _bind_placeholders(program, builder)
+    for node in program.graph.nodes:
+        is_assertion = node.meta.get("val") is None and not node.users
+        if node.op == "call_function" and not is_assertion:
+            values[node] = _translate_call(builder, node, values)
+        elif node.op == "get_attr":
+            values[node] = operator.attrgetter(node.target)(program.graph_module)
+    outputs = tuple(_output(builder, result, values) for result in program.graph.output_node().args[0])
+    spec = program.call_spec.out_spec
+    return builder.build(outputs, None if spec is None or spec.is_leaf() else spec)
+
+
+def _bind_placeholders(program: ExportedProgram, builder: GraphBuilder) -> Values:
+    values: Values = {}
+    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
+    for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True):
+        if spec.kind == InputKind.USER_INPUT:
+            values[node] = builder.add_input(node.name, tuple(node.meta["val"].shape))
+            continue
+        path = spec.target or node.name
+        stored = program.state_dict if path in program.state_dict else program.constants
+        if not isinstance(stored.get(path), torch.Tensor):
+            raise SparsegenError(f"'{path}' of the program is not a tensor; only tensors are supported")
+        values[node] = stored[path]
+        builder.parameters[id(stored[path])] = path
+    return values
+
+
+def _translate_call(builder: GraphBuilder, node: Node, values: Values) -> Any:
+    if node.target is operator.getitem:
+        return _result(builder, node, values)
+    site = _call_site(builder, node)
+    if not isinstance(node.target, torch._ops.OpOverload):
+        site.refuse("it is no ATen operator")
+    if _is_known(node, values):
+        with torch.no_grad():
+            return node.target(*_resolve(node.args, values), **_resolve(node.kwargs, values))
+    translator = TRANSLATORS.get(site.operator)
+    if translator is None:
+        site.refuse("sparsegen has no such operator")
+    dtype = _first_result(node).dtype
+    if dtype != torch.float32:
+        site.fail(f"it gives {dtype}; sparsegen computes in float32")
+    return translator(site, *_arguments(node, values))
+
+
+def _result(builder: GraphBuilder, node: Node, values: Values) -> Any:
+    """One of the results of an operator that has several."""
+    source, index = node.args
+    assert isinstance(source, Node)
+    assert isinstance(index, int)
+    if values[source][index] is None and node.users:
+        _call_site(builder, source).refuse(f"its result {index} is used; only result 0 is supported")
+    return values[source][index]
+
+
+def _call_site(builder: GraphBuilder, node: Node) -> CallSite:
+    translators = [TRANSLATORS.get(str(user.target)) for user in node.users]
+    return CallSite(
+        builder,
+        str(node.target),
+        module_path(node),
+        _shape(node),
+        supported_operators(),
+        broadcasts=all(translator in BROADCASTING for translator in translators),
+    )
+
+
+def _first_result(node: Node) -> torch.Tensor:
+    value = node.meta["val"]
+    first: torch.Tensor = value[0] if isinstance(value, list | tuple) else value
+    return first
+
+
+def _shape(node: Node) -> Shape:
+    first = _first_result(node)
+    return tuple(first.shape) if isinstance(first, torch.Tensor) else ()
+
+
+def _is_known(node: Node, values: Values) -> bool:
+    """Whether the operator's result can be computed now: from constants alone, and not at random."""
+    assert isinstance(node.target, torch._ops.OpOverload)
+    reads = [values[source] for source in node.all_input_nodes]
+    parts = [part for value in reads for part in (value if isinstance(value, list | tuple) else (value,))]
+    is_random = torch.Tag.nondeterministic_seeded in node.target.tags
+    return not is_random and not any(isinstance(part, str) for part in parts)
+
+
+def _resolve(arguments: Any, values: Values) -> Any:
+    return map_arg(arguments, lambda node: values[node])
+
+
+def _arguments(node: Node, values: Values) -> list[Any]:
+    """The call's arguments in the order of the operator's schema, defaults filled in."""
+    assert isinstance(node.target, torch._ops.OpOverload)
+    given = list(_resolve(node.args, values))
+    for argument in node.target._schema.arguments[len(given) :]:
+        given.append(_resolve(node.kwargs.get(argument.name, argument.default_value), values))
+    return given
+
+
+def _output(builder: GraphBuilder, result: Any, values: Values) -> str:
+    """Name of an output's value; an input or a constant is copied by a layer of its own."""
+    if not isinstance(result, Node):
+        raise SparsegenError(f"the model returns {result!r}; only tensors are supported as results")
+    value: Value = values[result]
+    if isinstance(value, str) and value not in builder.inputs:
+        return value
+    name = value if isinstance(value, str) else builder.add_constant("constant", value)
+    return builder.add_layer("output", Identity(), (name,), builder.shapes[name])

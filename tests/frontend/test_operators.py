@@ -1,0 +1,234 @@
+"""Every operator alone: the graph computes what torch computes, with the layers it should have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sparsegen.frontend.operators import supported_operators
+from tests.frontend.checking import Function, check, describe, images
+
+UNARY: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "relu": (F.relu, "relu"),
+    "relu in place": (lambda x: F.relu(x.clone(), inplace=True), "relu"),
+    "relu6": (F.relu6, "relu6"),
+    "relu6 in place": (lambda x: F.relu6(x.clone(), inplace=True), "relu6"),
+    "hardtanh": (lambda x: F.hardtanh(x, -0.5, 1.5), "clamp"),
+    "clamp": (lambda x: x.clamp(-0.5, 0.75), "clamp"),
+    "clamp from below": (lambda x: x.clamp(min=-0.5), "clamp"),
+    "clamp at zero": (lambda x: x.clamp(min=0), "relu"),
+    "clamp_min": (lambda x: torch.clamp_min(x, 0.25), "clamp"),
+    "clamp_max": (lambda x: torch.clamp_max(x, 0.25), "clamp"),
+    "silu": (F.silu, "silu"),
+    "silu written out": (lambda x: x * torch.sigmoid(x), "silu"),
+    "gelu": (F.gelu, "gelu"),
+    "gelu by tanh": (lambda x: F.gelu(x, approximate="tanh"), "gelu_tanh"),
+    "sigmoid": (torch.sigmoid, "sigmoid"),
+    "tanh": (torch.tanh, "tanh"),
+    "hardswish": (F.hardswish, "hardswish"),
+    "hardswish written out": (lambda x: x * F.relu6(x + 3.0) / 6.0, "hardswish"),
+    "hardswish from hardsigmoid": (lambda x: x * F.hardsigmoid(x), "hardswish"),
+    "hardswish from a division": (lambda x: (F.relu6(x + 3) / 6) * x, "hardswish"),
+    "hardsigmoid": (F.hardsigmoid, "hardsigmoid"),
+    "hardsigmoid written out": (lambda x: F.relu6(x + 3) / 6, "hardsigmoid"),
+    "leaky_relu": (lambda x: F.leaky_relu(x, 0.2), "leaky_relu"),
+    "exp": (torch.exp, "exp"),
+    "sqrt": (lambda x: x.abs().sqrt(), "abs sqrt"),
+    "square root as a power": (lambda x: x.abs() ** 0.5, "abs sqrt"),
+    "neg": (lambda x: -x, "neg"),
+    "abs": (torch.abs, "abs"),
+    "square": (torch.square, "mul"),
+    "power of 2": (lambda x: x**2, "mul"),
+}
+
+ARITHMETIC: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "add a number": (lambda x: x + 0.1, "add"),
+    "add to a number": (lambda x: 2 + x, "add"),
+    "subtract a number": (lambda x: x - 0.1, "sub"),
+    "subtract from a number": (lambda x: 1 - x, "sub"),
+    "multiply by a number": (lambda x: x * 3, "mul"),
+    "divide by a number": (lambda x: x / 7, "div"),
+    "divide a number": (lambda x: 2 / (x.abs() + 1), "abs add div mul"),
+    "reciprocal": (lambda x: torch.reciprocal(x.abs() + 1), "abs add div"),
+    "add a scaled tensor": (lambda x: torch.add(x, x.relu(), alpha=3), "relu mul add"),
+    "subtract a scaled tensor": (lambda x: torch.sub(x, x.relu(), alpha=0.5), "relu mul sub"),
+    "subtract a scaled constant": (lambda x: torch.sub(x, torch.ones(8), alpha=0.5), "sub"),
+    "rsub": (lambda x: torch.rsub(x, x.relu(), alpha=2), "mul sub"),
+    "constant by channel": (lambda x: x * torch.arange(4.0).view(4, 1, 1), "mul"),
+    "constant minus": (lambda x: torch.ones(8) - x, "sub"),
+    "whole constant minus": (lambda x: torch.ones(2, 4, 9, 8) / (x.abs() + 1), "abs add div"),
+    "one-element constant": (lambda x: x + torch.tensor([2.0]), "add"),
+    "two constants": (lambda x: x + torch.ones(8) * torch.full((4, 1, 1), 3.0), "add"),
+    "integer constant": (lambda x: x + torch.arange(8), "add"),
+    "in place": (lambda x: x.clone().mul_(2).add_(1), "mul add"),
+}
+
+
+def all_steps(names: list[str]) -> str:
+    return " ".join(step for name in names for step in name.split()[1:])
+
+
+@pytest.mark.parametrize("name", [*UNARY, *ARITHMETIC])
+def test_pointwise(name: str) -> None:
+    function, steps = {**UNARY, **ARITHMETIC}[name]
+    graph = check(Function(function), images(), tolerance=1e-7)
+    assert {describe_core.split()[0] for describe_core in describe(graph)} == {"Identity"}
+    if name != "rsub":
+        assert all_steps(describe(graph)) == steps
+
+
+def test_one_element_constant_becomes_a_number() -> None:
+    graph = check(Function(lambda x: x + torch.tensor([[2.5]])), images())
+    assert graph.layers[0].epilogue[0].operand == 2.5
+    assert not graph.constants
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * x.mean((2, 3), keepdim=True),
+        lambda x: x.mean((2, 3), keepdim=True) - x,
+        lambda x: x.mean((2, 3), keepdim=True) / (x.abs() + 1),
+        lambda x: x.mean((2, 3), keepdim=True) - x.mean((0, 1), keepdim=True),
+        lambda x: x.mean((2, 3), keepdim=True) * torch.ones(8),
+        lambda x: x * x.mean((2, 3), keepdim=True).expand_as(x),
+        lambda x: 1 - x.mean((2, 3), keepdim=True).expand_as(x),
+        lambda x: x.mean((2, 3), keepdim=True).expand_as(x) * 2,
+        lambda x: torch.cat([x, x.mean((2, 3), keepdim=True).expand_as(x)], 1),
+        lambda x: x.mean((2, 3), keepdim=True).expand_as(x),
+        lambda x: x[0] + x,
+        lambda x: x[0, 0] + torch.ones(3, 4, 9, 8),
+    ],
+)
+def test_broadcasting(function: Callable[[Tensor], Tensor]) -> None:
+    check(Function(function), images(), tolerance=1e-12)
+
+
+def test_expand_before_arithmetic_needs_no_layer() -> None:
+    graph = check(Function(lambda x: x * x.mean((2, 3), keepdim=True).expand_as(x)), images())
+    assert describe(graph) == ["Mean", "Identity mul"]
+
+
+ARRANGEMENT: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
+    "view": (lambda x: x.view(2, -1), ["Reshape"]),
+    "view of the same shape": (lambda x: x.view(2, 4, 9, 8) + 1, ["Identity add"]),
+    "flatten": (lambda x: x.flatten(2), ["Reshape"]),
+    "unflatten": (lambda x: x.unflatten(1, (2, 2)), ["Reshape"]),
+    "squeeze": (lambda x: x.unsqueeze(1).squeeze(1) + 1, ["Reshape", "Identity add"]),
+    "squeeze all": (lambda x: x[:, :1].squeeze(), ["Slice", "Reshape"]),
+    "squeeze several": (lambda x: x[:1, :1].squeeze((0, 1)), ["Slice", "Slice", "Reshape"]),
+    "reshape twice": (lambda x: x.flatten(1).unsqueeze(1), ["Reshape"]),
+    "permute": (lambda x: x.permute(0, 2, -1, 1), ["Permute"]),
+    "permute of ones": (lambda x: x.mean((2, 3), keepdim=True).permute(0, 2, 3, 1), ["Mean", "Reshape"]),
+    "transpose": (lambda x: x.transpose(1, -1), ["Permute"]),
+    "contiguous": (lambda x: x.transpose(1, 2).contiguous(), ["Permute"]),
+    "t": (lambda x: x[0, 0].t(), ["Slice", "Reshape", "Slice", "Reshape", "Permute"]),
+    "slice": (lambda x: x[:, 1:3], ["Slice"]),
+    "slice from the end": (lambda x: x[:, -3:-1], ["Slice"]),
+    "slice with steps": (lambda x: x[:, :, ::2, 1::3], ["Slice", "Slice"]),
+    "slice past the end": (lambda x: x[:, 1:100], ["Slice"]),
+    "slice of everything": (lambda x: x[:, :4] + 1, ["Identity add"]),
+    "select": (lambda x: x[:, -1], ["Slice", "Reshape"]),
+    "narrow": (lambda x: x.narrow(1, 1, 2), ["Slice"]),
+    "split": (lambda x: torch.cat(x.split(3, 1)[::-1], 1), ["Slice", "Slice", "Concat"]),
+    "split with sizes": (lambda x: x.split([1, 3], -3)[1], ["Slice"]),
+    "chunk": (lambda x: x.chunk(3, 1)[1], ["Slice"]),
+    "unbind": (lambda x: x.unbind(2)[2], ["Slice", "Reshape"]),
+    "cat": (lambda x: torch.cat([x, x.relu(), torch.ones(2, 1, 9, 8)], -3), ["Identity relu", "Concat"]),
+    "cat of one": (lambda x: torch.cat([x]) + 1, ["Identity add"]),
+    "stack": (lambda x: torch.stack([x, x], -1), ["Reshape", "Reshape", "Concat"]),
+    "channel shuffle": (lambda x: F.channel_shuffle(x, 2), ["Reshape", "Permute", "Reshape"]),
+    "pad": (lambda x: F.pad(x, (1, 2, 3, 4)), ["Pad"]),
+    "pad with a value": (lambda x: F.pad(x, (1, 0, 0, 0, 1, 1), value=2.5), ["Pad"]),
+    "pad by less than nothing": (lambda x: F.pad(x, (-1, 2, 0, -3), value=1.0), ["Slice", "Slice", "Pad"]),
+    "crop": (lambda x: F.pad(x, (-1, -1)), ["Slice"]),
+    "constant_pad_nd": (lambda x: torch.constant_pad_nd(x, (1, 1), 3), ["Pad"]),
+    "detach and to": (lambda x: x.detach().to(torch.float32).type_as(x) + 1, ["Identity add"]),
+}
+
+
+@pytest.mark.parametrize("name", ARRANGEMENT)
+def test_arrangement(name: str) -> None:
+    function, layers = ARRANGEMENT[name]
+    assert describe(check(Function(function), images(), tolerance=1e-12)) == layers
+
+
+REDUCTION: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
+    "max pool": (lambda x: F.max_pool2d(x, 3, 2, 1), ["Pool2d"]),
+    "max pool of negatives": (lambda x: F.max_pool2d(-x.exp(), 3, 2, 1), ["Identity exp neg", "Pool2d"]),
+    "max pool, stride of the kernel": (lambda x: F.max_pool2d(x, (2, 3)), ["Pool2d"]),
+    "max pool with unread indices": (
+        lambda x: F.max_pool2d(x, 2, return_indices=True)[0],
+        ["Pool2d"],
+    ),
+    "average pool": (lambda x: F.avg_pool2d(x, 3, 2, 1), ["Pool2d"]),
+    "average pool with divisor": (lambda x: F.avg_pool2d(x, 2, divisor_override=3), ["Pool2d"]),
+    "adaptive average": (lambda x: F.adaptive_avg_pool2d(x, (4, 3)), ["AdaptivePool2d"]),
+    "adaptive average, one side": (lambda x: F.adaptive_avg_pool2d(x, (None, 3)), ["AdaptivePool2d"]),
+    "adaptive average to the same": (lambda x: F.adaptive_avg_pool2d(x, (9, 8)) + 1, ["Identity add"]),
+    "adaptive max": (lambda x: F.adaptive_max_pool2d(x, 2), ["AdaptivePool2d"]),
+    "mean": (lambda x: x.mean((2, 3)), ["Mean"]),
+    "mean over negative dimensions": (lambda x: x.mean((-1, -2), keepdim=True), ["Mean"]),
+    "mean of all": (lambda x: x.mean(), ["Mean"]),
+    "mean then relu": (lambda x: x.mean(1).relu(), ["Mean relu"]),
+    "softmax": (lambda x: x.softmax(-3).relu(), ["Softmax", "Identity relu"]),
+}
+
+
+@pytest.mark.parametrize("name", REDUCTION)
+def test_reduction(name: str) -> None:
+    function, layers = REDUCTION[name]
+    assert describe(check(Function(function), images(), tolerance=1e-12)) == layers
+
+
+WEIGHTED: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "convolution": (nn.Conv2d(4, 6, 3, padding=1), (2, 4, 9, 8)),
+    "convolution without bias": (nn.Conv2d(4, 6, (3, 2), stride=(1, 2), bias=False), (2, 4, 9, 8)),
+    "same padding, even kernel": (nn.Conv2d(4, 6, (4, 3), dilation=(1, 2), padding="same"), (2, 4, 9, 8)),
+    "valid padding": (nn.Conv2d(4, 6, 3, padding="valid"), (2, 4, 9, 8)),
+    "aten.convolution": (
+        Function(
+            lambda x, weight: torch.convolution(x, weight, None, [2], [1], [1], False, [0], 1),
+            images(2, 4, 3, 3, seed=1),
+        ),
+        (2, 4, 9, 8),
+    ),
+    "linear": (nn.Linear(8, 5), (3, 8)),
+    "linear on the last dimension": (nn.Linear(8, 5, bias=False), (2, 3, 4, 8)),
+    "linear on a vector": (nn.Linear(8, 5), (8,)),
+    "matmul": (Function(torch.matmul, images(8, 3)), (2, 5, 8)),
+    "mm": (Function(torch.mm, images(8, 3)), (2, 8)),
+    "addmm": (
+        Function(lambda x, matrix, bias: torch.addmm(bias, x, matrix, beta=2, alpha=0.5), images(8, 3), images(3)),
+        (2, 8),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weighted(name: str) -> None:
+    module, shape = WEIGHTED[name]
+    (layer,) = describe(check(module.eval(), images(*shape)))
+    assert layer in ("Conv2d", "Linear")
+
+
+def test_addmm_with_a_whole_addend() -> None:
+    model = Function(lambda x, matrix, addend: torch.addmm(addend, x, matrix), images(8, 3), images(2, 3))
+    assert describe(check(model, images(2, 8))) == ["Linear add"]
+
+
+def test_dropout_is_dropped() -> None:
+    model = nn.Sequential(nn.Dropout(), nn.Dropout2d(), nn.ReLU(), nn.AlphaDropout()).eval()
+    assert describe(check(model, images())) == ["Identity relu"]
+
+
+def test_supported_operators_are_sorted_aten_names() -> None:
+    names = supported_operators()
+    assert list(names) == sorted(names)
+    for name in names:
+        namespace, operator, overload = name.split(".")
+        assert hasattr(getattr(getattr(torch.ops, namespace), operator), overload)

@@ -1,0 +1,162 @@
+"""A plain evaluator of layer graphs in float64: what every kernel and pass is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sparsegen.frontend.graph import (
+    AdaptivePool2d,
+    Array,
+    Concat,
+    Conv2d,
+    Identity,
+    Layer,
+    LayerGraph,
+    Linear,
+    Mean,
+    Pad,
+    Permute,
+    Pool2d,
+    Reshape,
+    Shape,
+    Slice,
+    Softmax,
+    Step,
+)
+
+UNARY_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "relu6": F.relu6,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "hardswish": F.hardswish,
+    "hardsigmoid": F.hardsigmoid,
+    "exp": torch.exp,
+    "sqrt": torch.sqrt,
+    "neg": torch.neg,
+    "abs": torch.abs,
+}
+BINARY_FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "add": torch.add,
+    "sub": torch.sub,
+    "mul": torch.mul,
+    "div": torch.div,
+}
+
+
+def evaluate(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The graph's outputs, flat and in float64, for inputs of the graph's shapes.
+
+    Raises AssertionError where a value has not the shape that the graph promises.
+    """
+    values = {name: as_double(array) for name, array in graph.constants.items()}
+    for (name, shape), value in zip(graph.inputs.items(), inputs, strict=True):
+        check_shape(name, value, shape)
+        values[name] = value.double()
+    for layer in graph.layers:
+        value = evaluate_core(layer, [values[name] for name in layer.inputs])
+        for step in layer.epilogue:
+            value = evaluate_step(step, value, values)
+        check_shape(layer.name, value, layer.shape)
+        values[layer.name] = value
+    return tuple(values[name] for name in graph.outputs)
+
+
+def check_shape(name: str, value: Tensor, shape: Shape) -> None:
+    assert tuple(value.shape) == shape, f"{name} has shape {tuple(value.shape)}, the graph says {shape}"
+
+
+def as_double(array: Array) -> Tensor:
+    return torch.from_numpy(array).double()
+
+
+def evaluate_step(step: Step, value: Tensor, values: dict[str, Tensor]) -> Tensor:
+    """The step's result; its shape is `value`'s, for an operand only broadcasts into it."""
+    if step.op == "leaky_relu":
+        return F.leaky_relu(value, *step.parameters)
+    if step.op == "clamp":
+        return value.clamp(*step.parameters)
+    if step.op in UNARY_FUNCTIONS:
+        return UNARY_FUNCTIONS[step.op](value)
+    assert step.operand is not None, f"{step.op} has no operand"
+    operand = values[step.operand] if isinstance(step.operand, str) else torch.tensor(step.operand).double()
+    sides = (operand, value) if step.reverse else (value, operand)
+    result = BINARY_FUNCTIONS[step.op](*sides)
+    check_shape(f"the result of {step}", result, tuple(value.shape))
+    return result
+
+
+def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
+    """The core's result, before the epilogue."""
+    value = inputs[0]
+    match layer.core:
+        case Identity():
+            return value
+        case Conv2d() as conv:
+            return evaluate_conv2d(conv, value)
+        case Linear(weight, bias):
+            return F.linear(value, as_double(weight), None if bias is None else as_double(bias))
+        case Pool2d() as pool:
+            return evaluate_pool2d(pool, value, layer.shape)
+        case AdaptivePool2d("max", output):
+            return F.adaptive_max_pool2d(value, output)
+        case AdaptivePool2d("avg", output):
+            return F.adaptive_avg_pool2d(value, output)
+        case Mean(dims, keepdim):
+            return value.mean(dims, keepdim=keepdim)
+        case Softmax(dim):
+            return value.softmax(dim)
+        case Concat(dim):
+            return torch.cat(inputs, dim)
+        case Reshape():
+            return value.reshape(layer.shape)
+        case Permute(dims):
+            return value.permute(dims)
+        case Slice(dim, start, step):
+            stop = start + (layer.shape[dim] - 1) * step + 1
+            return value.index_select(dim, torch.arange(start, stop, step))
+        case Pad(amounts, fill):
+            return F.pad(value, [amount for pair in reversed(amounts) for amount in pair], value=fill)
+
+
+def evaluate_conv2d(conv: Conv2d, value: Tensor) -> Tensor:
+    top, bottom, left, right = conv.padding
+    padded = F.pad(value, (left, right, top, bottom))
+    bias = None if conv.bias is None else as_double(conv.bias)
+    weight = as_double(conv.weight)
+    return F.conv2d(padded, weight, bias, conv.stride, dilation=conv.dilation, groups=conv.groups)
+
+
+def evaluate_pool2d(pool: Pool2d, value: Tensor, shape: Shape) -> Tensor:
+    """Pool explicitly padded images, so that windows past the padding (ceil mode) are windows like others."""
+    top, bottom, left, right = pool.padding
+    around = (left, right, top, bottom)
+    extents = zip(shape[2:], pool.kernel, pool.stride, pool.dilation, strict=True)
+    needed = [(count - 1) * stride + dilation * (size - 1) + 1 for count, size, stride, dilation in extents]
+    past_bottom = max(needed[0] - (value.shape[2] + top + bottom), 0)
+    past_right = max(needed[1] - (value.shape[3] + left + right), 0)
+    past = (0, past_right, 0, past_bottom)
+
+    def pooled(images: Tensor, outside: float, fill: float) -> Tensor:
+        padded = F.pad(F.pad(images, around, value=outside), past, value=fill)
+        windows = windows_of(padded, pool)[:, :, : shape[2], : shape[3]]
+        return windows.amax(-1) if pool.kind == "max" else windows.sum(-1)
+
+    if pool.kind == "max":
+        return pooled(value, -torch.inf, -torch.inf)
+    counts = pooled(torch.ones_like(value), float(pool.count_include_pad), 0.0)
+    return pooled(value, 0.0, 0.0) / (counts if pool.divisor is None else pool.divisor)
+
+
+def windows_of(images: Tensor, pool: Pool2d) -> Tensor:
+    """Windows [N, C, rows, columns, elements] of images [N, C, H, W]."""
+    spans = [dilation * (size - 1) + 1 for size, dilation in zip(pool.kernel, pool.dilation, strict=True)]
+    unfolded = images.unfold(2, spans[0], pool.stride[0]).unfold(3, spans[1], pool.stride[1])
+    return unfolded[..., :: pool.dilation[0], :: pool.dilation[1]].flatten(-2)
