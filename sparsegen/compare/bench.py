@@ -1,0 +1,31 @@
+"""What every measurement of a comparison shares: the target, the threads, the sample count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sparsegen.compare.report import Race
+from sparsegen.compare.timing import Call, time_in_turn
+from sparsegen.compiler import compile_graph
+from sparsegen.frontend.graph import LayerGraph
+from sparsegen.runtime.model import CompiledModel
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One way of compiling and timing; `peak_gflops` is the FMA peak of its threads together."""
+
+    target: str
+    threads: int
+    samples: int
+    peak_gflops: float
+
+    def compile(self, graph: LayerGraph, *, dense: bool) -> CompiledModel:
+        """Compile a graph; `dense` ignores the zeros among its weights."""
+        return compile_graph(graph, threads=self.threads, target=self.target, dense=dense)
+
+    def race(self, sparse: Call, dense: Mapping[str, Call]) -> Race:
+        """Time our sparse code in turn with its dense rivals."""
+        timings = time_in_turn({"sparse": sparse, **dense}, samples=self.samples)
+        return Race(sparse=timings.pop("sparse"), dense=timings)

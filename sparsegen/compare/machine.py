@@ -1,0 +1,51 @@
+"""Where a measurement was made: CPU, caches, governor, versions, and the measured FMA peak."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from sparsegen.compare.report import Machine
+from sparsegen.runtime.native import fma_peak_gflops
+from sparsegen.target import Target
+
+_CPUINFO = Path("/proc/cpuinfo")
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+def describe_machine(target: Target, threads: int) -> Machine:
+    """Describe this machine, and measure the FMA peak of its cores, at most `threads` of them."""
+    return Machine(
+        cpu=_cpu_model(),
+        cores=target.cores,
+        target=target.name,
+        isa=target.isa,
+        lanes=target.lanes,
+        l1_bytes=target.l1_bytes,
+        l2_bytes=target.l2_bytes,
+        governor=_governor(),
+        fma_peak_gflops=fma_peak_gflops(target.lanes, min(threads, target.cores)),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        tvm=metadata.version("apache-tvm"),
+    )
+
+
+def _cpu_model() -> str:
+    try:
+        lines = _CPUINFO.read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _governor() -> str | None:
+    """The frequency governor; virtual machines have none to tell of."""
+    try:
+        return _GOVERNOR.read_text().strip()
+    except OSError:
+        return None

@@ -1,0 +1,33 @@
+"""Names short enough for a table and a picture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Drop the parts of dotted names that more than half of them share, so long as none is like another.
+
+    `features.stage1.unit1.body.conv1.conv` becomes `stage1.unit1.conv1`. Parts with digits, which
+    tell where in the network a layer is, stay.
+    """
+    paths = [name.split(".") for name in names]
+    shares = Counter(part for path in paths for part in set(path))
+    for part, share in shares.items():
+        if 2 * share <= len(names) or any(character.isdigit() for character in part):
+            continue
+        shorter = [[each for each in path if each != part] for path in paths]
+        if all(shorter) and len(set(map(tuple, shorter))) == len(set(names)):
+            paths = shorter
+    return [".".join(path) for path in paths]
+
+
+def dimensions(shape: Sequence[int]) -> str:
+    """A shape as 64x56x56."""
+    return "x".join(str(extent) for extent in shape)
+
+
+def threads_phrase(threads: int) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{threads} thread{'s' if threads > 1 else ''}"

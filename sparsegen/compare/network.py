@@ -1,0 +1,50 @@
+"""The whole network, against torch eager in both layouts, torch.compile, and our dense code."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sparsegen.compare.accuracy import accuracy, argmax_agreement
+from sparsegen.compare.bench import Bench
+from sparsegen.compare.peers import COMPILED, compiled_peer, eager_peers, network_reference
+from sparsegen.compare.progress import Steps
+from sparsegen.compare.report import OURS, NetworkComparison
+from sparsegen.frontend.graph import LayerGraph
+
+NETWORK_STEPS = 4
+"""Steps that `compare_network` reports."""
+
+
+def compare_network(
+    model: nn.Module,
+    graph: LayerGraph,
+    inputs: tuple[Tensor, ...],
+    *,
+    bench: Bench,
+    steps: Steps,
+) -> tuple[float, NetworkComparison]:
+    """Compile and time a whole network; return the sparse compile time in seconds, and the result.
+
+    `model` is what `graph` was exported from, with its pruned weights: torch multiplies by the zeros.
+    """
+    steps.begin("compiling the network")
+    sparse, dense = bench.compile(graph, dense=False), bench.compile(graph, dense=True)
+    steps.begin("compiling the network with torch.compile")
+    rivals, absent = eager_peers(model, inputs), {}
+    compiled = compiled_peer(model, inputs)
+    if isinstance(compiled, str):
+        absent[COMPILED] = compiled
+    else:
+        rivals[COMPILED] = compiled
+    steps.begin("checking the network against float64")
+    result, reference = sparse(*inputs), network_reference(model, inputs)
+    steps.begin("timing the network")
+    race = bench.race(lambda: sparse(*inputs), {**rivals, OURS: lambda: dense(*inputs)})
+    return sparse.compile_seconds, NetworkComparison(
+        race=race,
+        absent=absent,
+        accuracy=accuracy(result, reference),
+        argmax_agreement=argmax_agreement(result, reference),
+        peak_bytes=sparse.peak_bytes,
+        live_bytes=sparse.live_bytes,
+    )

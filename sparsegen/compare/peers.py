@@ -1,0 +1,80 @@
+"""Dense rivals: torch eager in both memory formats, and torch.compile with frozen weights."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import torch
+import torch._inductor.config
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sparsegen.compare.timing import Call
+from sparsegen.frontend.graph import Conv2d
+
+NCHW, NHWC, COMPILED = "torch-nchw", "torch-nhwc", "torch-compile"
+
+
+def convolve(conv: Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Apply torch's convolution as `conv` says, with other tensors for its weight and bias.
+
+    `x` is [N, C, H, W]. Uneven padding, which torch's own convolution does not know, is a step
+    before it.
+    """
+    top, bottom, left, right = conv.padding
+    even = top == bottom and left == right
+    if not even:
+        x = F.pad(x, (left, right, top, bottom))
+    padding = (top, left) if even else (0, 0)
+    return F.conv2d(x, weight, bias, conv.stride, padding, conv.dilation, conv.groups)
+
+
+def convolution_reference(conv: Conv2d, x: Tensor) -> Tensor:
+    """The convolution of `x` in float64."""
+    bias = None if conv.bias is None else torch.from_numpy(conv.bias).double()
+    return convolve(conv, x.double(), torch.from_numpy(conv.weight).double(), bias)
+
+
+def convolution_peers(conv: Conv2d, x: Tensor) -> dict[str, Call]:
+    """Calls of torch's convolution of `x`, weights and input in the memory format of each."""
+    bias = None if conv.bias is None else torch.from_numpy(conv.bias)
+
+    def peer(memory_format: torch.memory_format) -> Call:
+        weight = torch.from_numpy(conv.weight).contiguous(memory_format=memory_format)
+        image = x.contiguous(memory_format=memory_format)
+        return lambda: convolve(conv, image, weight, bias)
+
+    return {NCHW: peer(torch.contiguous_format), NHWC: peer(torch.channels_last)}
+
+
+def network_reference(model: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+    """The model's result in float64."""
+    return copy.deepcopy(model).double()(*(x.double() for x in inputs))
+
+
+def eager_peers(model: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, Call]:
+    """Calls of the model as it is, and of a copy with weights and images in channels_last."""
+    moved = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = tuple(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs)
+    return {NCHW: lambda: model(*inputs), NHWC: lambda: moved(*images)}
+
+
+def compiled_peer(model: nn.Module, inputs: tuple[Tensor, ...]) -> Call | str:
+    """Call of the model through torch.compile with frozen weights, or why there is none.
+
+    Compiles here, so that the first call is as fast as the rest; gradients have to be off.
+    `fullgraph` makes torch fail where it would otherwise run part of the model, or all of it, eagerly.
+    """
+    compiled = torch.compile(model, fullgraph=True)
+    # One compile thread: a pool of workers would still be starting while others are timed.
+    options = torch._inductor.config.patch(freezing=True, compile_threads=1)
+    try:
+        with options, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compiled(*inputs)
+    except Exception as error:  # whatever the compiler or its C++ tool chain raises
+        reason = next(iter(str(error).strip().splitlines()), "no reason given")
+        return f"{type(error).__name__}: {reason}"
+    return lambda: compiled(*inputs)

@@ -1,0 +1,120 @@
+"""A comparison as a picture for a paper: dense against sparse times, layer by layer and in all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from sparsegen.compare.names import short_names, threads_phrase
+from sparsegen.compare.report import OURS, Comparison, Timing
+
+# Okabe and Ito's palette, told apart by every kind of colour vision and by lightness in print.
+_TORCH, _DENSE, _SPARSE = "#999999", "#56B4E9", "#D55E00"
+_BAR = 0.27
+_DPI = 200
+
+
+def save_picture(comparison: Comparison, path: Path) -> None:
+    """Write the picture to `path` as PNG, whatever the path's suffix."""
+    figure = draw(comparison)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, format="png", dpi=_DPI)
+
+
+def draw(comparison: Comparison) -> Figure:
+    """Draw the layers on the left and the whole network on the right, times in milliseconds."""
+    layers_width = max(3.5, 0.55 * len(comparison.layers) + 0.6)
+    network_width = 0.5 * len(comparison.end_to_end.race.dense) + 0.9
+    figure = Figure(figsize=(layers_width + network_width + 0.8, 4.2), layout="constrained")
+    layers, network = figure.subplots(1, 2, width_ratios=(layers_width, network_width))
+    _draw_layers(layers, comparison)
+    _draw_network(network, comparison)
+    machine = comparison.machine
+    figure.suptitle(
+        f"{comparison.model}, {comparison.sparsity:.0%} {comparison.structure} sparsity, "
+        f"batch {comparison.batch}, {threads_phrase(comparison.threads)}\n"
+        f"{machine.cpu} ({machine.isa}), medians of {comparison.samples}",
+        fontsize=10,
+    )
+    return figure
+
+
+def _draw_layers(axes: Axes, comparison: Comparison) -> None:
+    """Three bars a layer, the speed-up over the best dense rival above them."""
+    races = [layer.race for layer in comparison.layers]
+    positions = range(len(races))
+    series = (
+        ("best of torch, dense", _TORCH, [race.dense[race.best_torch] for race in races]),
+        ("sparsegen, dense", _DENSE, [race.dense[OURS] for race in races]),
+        ("sparsegen, sparse", _SPARSE, [race.sparse for race in races]),
+    )
+    for place, (label, colour, timings) in enumerate(series, start=-1):
+        _bars(
+            axes, [each + place * _BAR for each in positions], timings, width=_BAR, colour=colour, label=label
+        )
+    for position, race in zip(positions, races, strict=True):
+        shown = (race.dense[race.best_torch], race.dense[OURS], race.sparse)
+        _annotate(axes, position, max(timing.p90_ms for timing in shown), f"{race.speedup:.2f}")
+    names = short_names([layer.name for layer in comparison.layers])
+    axes.set_xticks(positions, names, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
+    axes.set_title(
+        "Pruned layers: speed-up over the best dense above the bars, "
+        f"{comparison.geomean_speedup:.2f}x in geometric mean",
+        fontsize=9,
+    )
+    axes.set_ylabel("time (ms)")
+    axes.set_xlim(-0.6, len(races) - 0.4)
+    _finish(axes)
+    axes.legend(fontsize=8, frameon=False)
+
+
+def _draw_network(axes: Axes, comparison: Comparison) -> None:
+    """One bar an engine."""
+    race = comparison.end_to_end.race
+    engines = {**race.dense, "sparse": race.sparse}
+    colours = [{OURS: _DENSE, "sparse": _SPARSE}.get(name, _TORCH) for name in engines]
+    for position, (timing, colour) in enumerate(zip(engines.values(), colours, strict=True)):
+        _bars(axes, [position], [timing], width=0.7, colour=colour)
+        _annotate(axes, position, timing.p90_ms, f"{timing.median_ms:.3g}", bold=False)
+    labels = [{OURS: "sparsegen, dense", "sparse": "sparsegen, sparse"}.get(name, name) for name in engines]
+    axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
+    axes.set_title(f"Whole network: {race.speedup:.2f}x", fontsize=9)
+    _finish(axes)
+
+
+def _bars(
+    axes: Axes,
+    positions: Sequence[float],
+    timings: Sequence[Timing],
+    *,
+    width: float,
+    colour: str,
+    label: str = "",
+) -> None:
+    """Bars of medians, with a line from the 10th to the 90th percentile."""
+    medians = [timing.median_ms for timing in timings]
+    spread = [
+        [timing.median_ms - timing.p10_ms for timing in timings],
+        [t.p90_ms - t.median_ms for t in timings],
+    ]
+    line = {"elinewidth": 0.7, "ecolor": "#333333"}
+    axes.bar(positions, medians, width, yerr=spread, error_kw=line, label=label, color=colour)
+
+
+def _annotate(axes: Axes, position: float, height: float, text: str, *, bold: bool = True) -> None:
+    """Write `text` just above `height`."""
+    weight = "bold" if bold else "normal"
+    place = (position, height)
+    axes.annotate(text, place, (0, 2), textcoords="offset points", ha="center", fontsize=8, fontweight=weight)
+
+
+def _finish(axes: Axes) -> None:
+    """Light horizontal rules, no frame, room for the annotations."""
+    axes.margins(y=0.15)
+    axes.grid(axis="y", linewidth=0.5, alpha=0.5)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,232 @@
+"""What a comparison found, as frozen records, and its JSON (schema 1)."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SCHEMA = 1
+
+TOLERANCE = 1e-4
+"""Largest error, relative to the largest reference value, that passes as correct."""
+
+OURS = "sparsegen"
+"""Our dense kernel among the dense rivals; every other name is a peer of torch's."""
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of one rival in milliseconds: the median, and the spread from the 10th to the 90th percentile."""
+
+    median_ms: float
+    p10_ms: float
+    p90_ms: float
+
+
+@dataclass(frozen=True)
+class Race:
+    """Our sparse code against its dense rivals, timed in turn; `dense` is by rival."""
+
+    sparse: Timing
+    dense: dict[str, Timing]
+
+    @property
+    def best_dense(self) -> str:
+        """Name of the fastest dense rival, ours included."""
+        return min(self.dense, key=lambda name: self.dense[name].median_ms)
+
+    @property
+    def best_torch(self) -> str:
+        """Name of torch's fastest dense rival."""
+        return min((name for name in self.dense if name != OURS), key=lambda name: self.dense[name].median_ms)
+
+    @property
+    def speedup(self) -> float:
+        """Time of the best dense rival over ours."""
+        return self.over(self.best_dense)
+
+    def over(self, rival: str) -> float:
+        """Time of one dense rival over ours."""
+        return self.dense[rival].median_ms / self.sparse.median_ms
+
+    def spread(self) -> dict[str, list[float]]:
+        """The 10th and 90th percentile of every rival and of `sparse`, in milliseconds."""
+        timings = {"sparse": self.sparse, **self.dense}
+        return {name: [timing.p10_ms, timing.p90_ms] for name, timing in timings.items()}
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Largest difference from torch in float64: absolute, and relative to the largest reference value."""
+
+    max_abs_error: float
+    relative_error: float
+
+    @property
+    def passes(self) -> bool:
+        """Whether the relative error is within the tolerance; a NaN never is."""
+        return self.relative_error <= TOLERANCE
+
+
+@dataclass(frozen=True)
+class LayerComparison:
+    """One pruned convolution on its own.
+
+    `weight_shape` is [K, C / groups, kh, kw], `input_shape` [N, C, H, W]; `density` is the share of
+    weights that are not zero. `gflops` counts the multiply-adds with those weights only, two
+    operations each, in 1e9 a second; `peak_fraction` is its share of the measured FMA peak.
+    """
+
+    name: str
+    weight_shape: Shape
+    input_shape: Shape
+    density: float
+    kernel: str
+    format: str
+    schedule: dict[str, int | str | bool]
+    race: Race
+    gflops: float
+    peak_fraction: float
+    accuracy: Accuracy
+
+    def as_dict(self) -> dict[str, Any]:
+        """The layer's entry in the JSON."""
+        return {
+            "name": self.name,
+            "weight_shape": list(self.weight_shape),
+            "input_shape": list(self.input_shape),
+            "density": self.density,
+            "kernel": self.kernel,
+            "format": self.format,
+            "schedule": self.schedule,
+            **_race_as_dict(self.race),
+            "gflops": self.gflops,
+            "peak_fraction": self.peak_fraction,
+            **_accuracy_as_dict(self.accuracy),
+        }
+
+
+@dataclass(frozen=True)
+class NetworkComparison:
+    """The whole network. `absent` tells, by name, why a rival could not take part.
+
+    `argmax_agreement` is the share of the outputs' rows whose largest element is torch's;
+    `peak_bytes` is the planned activation memory, `live_bytes` the largest live set within it.
+    """
+
+    race: Race
+    absent: dict[str, str]
+    accuracy: Accuracy
+    argmax_agreement: float
+    peak_bytes: int
+    live_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON's `end_to_end`; an absent rival's time is null."""
+        race = _race_as_dict(self.race)
+        race["dense_ms"] |= dict.fromkeys(self.absent)
+        return {
+            **race,
+            "best_torch": self.race.best_torch,
+            "speedup_over_torch": self.race.over(self.race.best_torch),
+            "absent": self.absent,
+            **_accuracy_as_dict(self.accuracy),
+            "argmax_agreement": self.argmax_agreement,
+            "peak_bytes": self.peak_bytes,
+            "live_bytes": self.live_bytes,
+        }
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the numbers come from.
+
+    `cores` are those that the process may use; caches are a core's, in bytes; `governor` is None
+    where the system does not tell; `fma_peak_gflops` is measured, on the comparison's threads.
+    """
+
+    cpu: str
+    cores: int
+    target: str
+    isa: str
+    lanes: int
+    l1_bytes: int
+    l2_bytes: int
+    governor: str | None
+    fma_peak_gflops: float
+    python: str
+    torch: str
+    tvm: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A pruned model against its dense rivals: every layer, then the whole network.
+
+    `samples` is the number of times behind every median; `compile_seconds` what the sparse network
+    took to compile.
+    """
+
+    machine: Machine
+    model: str
+    batch: int
+    threads: int
+    sparsity: float
+    structure: str
+    samples: int
+    compile_seconds: float
+    layers: tuple[LayerComparison, ...]
+    end_to_end: NetworkComparison
+
+    @property
+    def geomean_speedup(self) -> float:
+        """Geometric mean of the layers' speed-ups over their best dense rivals."""
+        return math.exp(math.fsum(math.log(layer.race.speedup) for layer in self.layers) / len(self.layers))
+
+    @property
+    def min_speedup(self) -> float:
+        """The least of the layers' speed-ups over their best dense rivals."""
+        return min(layer.race.speedup for layer in self.layers)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The comparison as JSON's own types, schema 1."""
+        return {
+            "schema": SCHEMA,
+            "machine": asdict(self.machine),
+            "model": self.model,
+            "batch": self.batch,
+            "threads": self.threads,
+            "sparsity": self.sparsity,
+            "structure": self.structure,
+            "samples": self.samples,
+            "compile_seconds": self.compile_seconds,
+            "layers": [layer.as_dict() for layer in self.layers],
+            "end_to_end": self.end_to_end.as_dict(),
+            "summary": {"geomean_speedup": self.geomean_speedup, "min_speedup": self.min_speedup},
+        }
+
+    def to_json(self) -> str:
+        """The comparison as JSON text, schema 1; times in milliseconds, spreads as [p10, p90]."""
+        return json.dumps(self.as_dict(), indent=2) + "\n"
+
+
+def _race_as_dict(race: Race) -> dict[str, Any]:
+    return {
+        "sparse_ms": race.sparse.median_ms,
+        "dense_ms": {name: timing.median_ms for name, timing in race.dense.items()},
+        "spread_ms": race.spread(),
+        "best_dense": race.best_dense,
+        "speedup": race.speedup,
+    }
+
+
+def _accuracy_as_dict(accuracy: Accuracy) -> dict[str, Any]:
+    return {
+        "max_abs_error": accuracy.max_abs_error,
+        "relative_error": accuracy.relative_error,
+        "accurate": accuracy.passes,
+    }

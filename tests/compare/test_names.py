@@ -1,0 +1,42 @@
+"""Short names of layers."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsegen.compare.names import dimensions, short_names, threads_phrase
+
+parts = st.sampled_from(
+    ["features", "body", "conv", "conv1", "conv2", "stage1", "stage2", "0", "1", "downsample"]
+)
+paths = st.lists(parts, min_size=1, max_size=5).map(".".join)
+
+
+def test_common_parts_go() -> None:
+    names = ["features.stage1.unit1.body.conv1.conv", "features.stage1.unit1.body.conv2.conv"]
+    names.append("features.stage1.unit1.identity.conv")
+    assert short_names(names) == ["stage1.unit1.conv1", "stage1.unit1.conv2", "stage1.unit1.identity"]
+
+
+def test_rare_parts_stay() -> None:
+    names = ["layer2.0.conv1", "layer2.0.conv2", "layer2.0.downsample.0"]
+    assert short_names(names) == names
+
+
+def test_a_single_name_keeps_what_tells_its_place() -> None:
+    assert short_names(["features.stage1.conv"]) == ["stage1"]
+    assert short_names(["conv"]) == ["conv"]
+    assert short_names([]) == []
+
+
+@given(st.lists(paths, max_size=8, unique=True))
+def test_different_names_stay_different(names: list[str]) -> None:
+    short = short_names(names)
+    assert len(set(short)) == len(names)
+    assert all(short)
+
+
+def test_phrases() -> None:
+    assert dimensions((64, 3, 3)) == "64x3x3"
+    assert (threads_phrase(1), threads_phrase(2)) == ("1 thread", "2 threads")

@@ -1,0 +1,34 @@
+"""The picture: a file, with a bar for every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.image import imread
+
+from sparsegen.compare.picture import draw, save_picture
+from sparsegen.compare.report import Comparison
+
+
+def test_every_time_has_a_bar_of_its_height(comparison: Comparison) -> None:
+    layers, network = draw(comparison).axes
+    heights = [bar.get_height() for bar in layers.patches]
+    assert len(heights) == 3 * len(comparison.layers)
+    assert heights[-len(comparison.layers) :] == [layer.race.sparse.median_ms for layer in comparison.layers]
+    assert len(network.patches) == len(comparison.end_to_end.race.dense) + 1
+
+
+def test_every_layer_bears_its_name_and_speedup(comparison: Comparison) -> None:
+    layers, _ = draw(comparison).axes
+    labels = [label.get_text() for label in layers.get_xticklabels()]
+    assert labels[0] == "stage1.unit1.conv1"
+    assert [text.get_text() for text in layers.texts] == [
+        f"{layer.race.speedup:.2f}" for layer in comparison.layers
+    ]
+
+
+def test_the_file_is_a_png_whatever_its_suffix(comparison: Comparison, tmp_path: Path) -> None:
+    path = tmp_path / "picture.out"
+    save_picture(comparison, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert imread(path, format="png").std() > 0

@@ -1,0 +1,67 @@
+"""The records of a comparison and their JSON, schema 1."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from sparsegen.compare.report import Accuracy, Comparison, Race, Timing
+
+TOP = {
+    "schema", "machine", "model", "batch", "threads", "sparsity", "structure", "samples", "compile_seconds",
+    "layers", "end_to_end", "summary",
+}  # fmt: skip
+LAYER = {
+    "name", "weight_shape", "input_shape", "density", "schedule", "sparse_ms", "dense_ms", "speedup",
+    "gflops", "peak_fraction", "max_abs_error",
+}  # fmt: skip
+NETWORK = {"sparse_ms", "dense_ms", "speedup", "max_abs_error", "argmax_agreement"}
+
+
+def test_json_has_the_keys_of_schema_1(comparison: Comparison) -> None:
+    found = json.loads(comparison.to_json())
+    assert found["schema"] == 1
+    assert set(found) == TOP
+    assert len(found["layers"]) == len(comparison.layers)
+    for layer in found["layers"]:
+        assert set(layer) >= LAYER
+        assert set(layer["dense_ms"]) == {"torch-nchw", "torch-nhwc", "sparsegen"}
+    assert set(found["end_to_end"]) >= NETWORK
+    assert set(found["end_to_end"]["dense_ms"]) == {"torch-nchw", "torch-nhwc", "torch-compile", "sparsegen"}
+    assert set(found["summary"]) == {"geomean_speedup", "min_speedup"}
+
+
+def test_speedup_is_over_the_best_dense_rival(comparison: Comparison) -> None:
+    for layer in json.loads(comparison.to_json())["layers"]:
+        assert layer["speedup"] == pytest.approx(min(layer["dense_ms"].values()) / layer["sparse_ms"])
+        assert layer["dense_ms"][layer["best_dense"]] == min(layer["dense_ms"].values())
+
+
+def test_summary_is_of_the_layers(comparison: Comparison) -> None:
+    speedups = [layer.race.speedup for layer in comparison.layers]
+    assert comparison.min_speedup == min(speedups)
+    assert comparison.geomean_speedup == pytest.approx(math.prod(speedups) ** (1 / len(speedups)))
+
+
+def test_best_of_torch_leaves_ours_out() -> None:
+    race = Race(sparse=Timing(1, 1, 1), dense={"sparsegen": Timing(2, 2, 2), "torch-nchw": Timing(3, 3, 3)})
+    assert (race.best_dense, race.best_torch) == ("sparsegen", "torch-nchw")
+    assert (race.speedup, race.over("torch-nchw")) == (2, 3)
+
+
+def test_an_absent_rival_is_null_with_its_reason(comparison: Comparison) -> None:
+    network = comparison.end_to_end
+    dense = {name: timing for name, timing in network.race.dense.items() if name != "torch-compile"}
+    race = dataclasses.replace(network.race, dense=dense)
+    network = dataclasses.replace(network, race=race, absent={"torch-compile": "no C++ compiler"})
+    found = json.loads(dataclasses.replace(comparison, end_to_end=network).to_json())["end_to_end"]
+    assert found["dense_ms"]["torch-compile"] is None
+    assert found["absent"] == {"torch-compile": "no C++ compiler"}
+
+
+@pytest.mark.parametrize(("error", "passes"), [(0.0, True), (1e-4, True), (1.1e-4, False), (math.nan, False)])
+def test_accuracy_passes_within_the_tolerance(error: float, passes: bool) -> None:
+    assert Accuracy(max_abs_error=error, relative_error=error).passes is passes

@@ -1,0 +1,120 @@
+"""Comparisons of a small network through the real compiler."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sparsegen.compare import compare, peers
+from sparsegen.compare import run as orchestration
+from sparsegen.compare.report import Comparison
+from sparsegen.errors import SparsegenError
+from sparsegen.frontend.graph import Conv2d, Layer, LayerGraph
+
+
+class Small(nn.Module):
+    """A stem, a convolution called twice, one with a stride, a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3)
+        self.twice = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.down = nn.Conv2d(8, 10, 3, stride=2)
+        self.classifier = nn.Linear(10, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.stem(x))
+        x = torch.relu(self.twice(torch.relu(self.norm(self.twice(x)))))
+        result: torch.Tensor = self.classifier(torch.relu(self.down(x)).mean((2, 3)))
+        return result
+
+
+@pytest.fixture(scope="module")
+def inputs() -> tuple[torch.Tensor, ...]:
+    return (torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(1)),)
+
+
+@pytest.fixture(autouse=True)
+def without_torch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The C++ compiler behind torch.compile takes longer than everything else here."""
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return Small().eval()
+
+
+def quick(model: nn.Module, inputs: tuple[torch.Tensor, ...], **options: object) -> Comparison:
+    return compare(model, inputs, threads=1, samples=2, **options)  # type: ignore[arg-type]
+
+
+def test_every_pruned_layer_is_measured_and_right(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    comparison = quick(model, inputs, sparsity=0.75)
+    assert [layer.name for layer in comparison.layers] == ["twice", "twice#2", "down"]
+    for layer in comparison.layers:
+        assert layer.density == 0.25
+        assert layer.accuracy.passes
+        assert set(layer.race.dense) == {peers.NCHW, peers.NHWC, "sparsegen"}
+    last = comparison.layers[-1]
+    # Two images of 4x4 outputs, each from a quarter of 10 * 8 * 3 * 3 weights.
+    assert last.gflops * last.race.sparse.median_ms * 1e6 == pytest.approx(2 * 2 * 16 * 180)
+    assert comparison.end_to_end.accuracy.passes
+    assert comparison.end_to_end.argmax_agreement == 1.0
+    assert (comparison.model, comparison.batch) == ("Small", 2)
+
+
+def test_the_callers_model_and_threads_are_left_alone(
+    model: nn.Module, inputs: tuple[torch.Tensor, ...]
+) -> None:
+    before, threads = copy.deepcopy(model.state_dict()), torch.get_num_threads()
+    quick(model, inputs, layers="down")
+    assert torch.get_num_threads() == threads
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_an_exported_program_is_compared(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    program = torch.export.export(model, inputs)
+    comparison = compare(program, inputs, threads=1, samples=1, layers="down", structure="vector")
+    assert comparison.layers[0].density == pytest.approx(0.5, abs=0.02)
+    assert comparison.end_to_end.accuracy.passes
+
+
+def test_progress_counts_every_step(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    told: list[tuple[str, int, int]] = []
+    quick(model, inputs, layers="down", on_progress=lambda *step: told.append(step))
+    assert [done for _, done, _ in told] == list(range(len(told)))
+    assert told[-1][2] == len(told)
+    assert "timing layer down" in [text for text, _, _ in told]
+
+
+def test_layers_are_chosen_by_pattern_among_the_pruned() -> None:
+    conv = Conv2d(np.zeros((1, 1, 1, 1), np.float32), None)
+    names = ("stem", "block.conv1", "block.conv2", "block.conv2#2", "other")
+    layers = [Layer(name, conv, ("x",), (1, 1, 4, 4)) for name in names]
+    graph = LayerGraph({"x": (1, 1, 4, 4)}, layers, ("other",))
+    pruned = ("block.conv1", "block.conv2", "other")
+    chosen = orchestration._choose(graph, pruned, "block.*")
+    assert [layer.name for layer in chosen] == ["block.conv1", "block.conv2", "block.conv2#2"]
+    with pytest.raises(SparsegenError, match=r"no pruned layer matches 'stem'.*block.conv1, block.conv2"):
+        orchestration._choose(graph, pruned, "stem")
+
+
+def test_inputs_go_with_a_model_and_not_with_a_name(
+    inputs: tuple[torch.Tensor, ...], model: nn.Module
+) -> None:
+    with pytest.raises(SparsegenError, match="needs example_inputs"):
+        compare(model)
+    with pytest.raises(SparsegenError, match="not with a name"):
+        compare("resnet18", inputs)
+
+
+def test_more_threads_than_cores_is_a_warning(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    with pytest.warns(UserWarning, match="threads on"):
+        compare(model, inputs, threads=64, samples=1, layers="down")

@@ -1,0 +1,81 @@
+"""The tables at several widths of terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import pytest
+from rich.console import Console
+
+from sparsegen.compare.report import Accuracy, Comparison
+from sparsegen.compare.table import print_comparison, summary_line
+
+
+def printed(comparison: Comparison, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    print_comparison(comparison, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_every_layer_is_one_line_within_the_width(comparison: Comparison, width: int) -> None:
+    lines = printed(comparison, width).splitlines()
+    assert max(map(len, lines)) <= width
+    rows = [line for line in lines if "3x3 " in line or "1x1 " in line]
+    assert len(rows) == len(comparison.layers)
+    for row, layer in zip(rows, comparison.layers, strict=True):
+        assert f"{layer.race.speedup:.2f}x" in row
+
+
+def test_a_wide_table_shows_everything(comparison: Comparison) -> None:
+    text = printed(comparison, 160)
+    for expected in (
+        "stage1.unit1.conv1",
+        "64x64x3x3",
+        "64x56x56",
+        "50%",
+        "masked_panels/r4,p7,b32",
+        "81%",
+        "3e-07",
+    ):
+        assert expected in text
+
+
+def test_the_best_of_torch_is_marked(comparison: Comparison) -> None:
+    marked = {line.split()[0]: line for line in printed(comparison, 120).splitlines() if "best " in line}
+    assert "best of torch" in marked["torch-compile"]
+    assert "best dense" in marked["sparsegen"]
+
+
+def test_an_absent_rival_is_told_with_its_reason(comparison: Comparison) -> None:
+    network = dataclasses.replace(comparison.end_to_end, absent={"torch-compile": "no [C++] compiler"})
+    text = printed(dataclasses.replace(comparison, end_to_end=network), 120)
+    assert "torch-compile took no part: no [C++] compiler" in text
+
+
+def test_a_wrong_result_is_flagged(comparison: Comparison) -> None:
+    wrong = Accuracy(max_abs_error=0.1, relative_error=2e-2)
+    first = dataclasses.replace(comparison.layers[0], accuracy=wrong)
+    network = dataclasses.replace(comparison.end_to_end, accuracy=wrong)
+    layers = (first, *comparison.layers[1:])
+    text = printed(dataclasses.replace(comparison, layers=layers, end_to_end=network), 120)
+    assert "2e-02!" in text
+    assert f"{first.name} differs from float64" in text
+    assert "the whole network differs from float64" in text
+
+
+def test_the_summary_says_where_and_how(comparison: Comparison) -> None:
+    line = summary_line(comparison)
+    for expected in (
+        "resnet18",
+        "50% unstructured",
+        "batch 16",
+        "2 threads",
+        "AMD EPYC 9R14",
+        "medians of 15",
+    ):
+        assert expected in line
+    assert f"{comparison.geomean_speedup:.2f}x in geometric mean" in line
+    assert "1.49x over the best of torch (torch-compile)" in line

@@ -1,0 +1,67 @@
+"""Interleaved timing, with a clock that only the timed calls move."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import pytest
+
+from sparsegen.compare.timing import WARMUP, time_in_turn
+
+
+class Clock:
+    """Seconds that pass only when somebody works."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.log: list[str] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def worker(self, name: str, seconds: list[float]) -> Callable[[], None]:
+        """A call that takes the next of `seconds`, and the last one ever after."""
+        pending = [*seconds]
+
+        def work() -> None:
+            self.log.append(name)
+            self.now += pending.pop(0) if len(pending) > 1 else pending[0]
+
+        return work
+
+
+def test_calls_take_turns() -> None:
+    clock = Clock()
+    calls = {"a": clock.worker("a", [1.0]), "b": clock.worker("b", [2.0])}
+    time_in_turn(calls, samples=4, clock=clock)
+    assert clock.log == ["a", "b"] * (WARMUP + 4)
+
+
+def test_warm_up_is_not_counted() -> None:
+    clock = Clock()
+    timings = time_in_turn({"a": clock.worker("a", [99.0] * WARMUP + [0.002])}, samples=5, clock=clock)
+    assert timings["a"].median_ms == pytest.approx(2.0)
+    assert timings["a"].p90_ms == pytest.approx(2.0)
+
+
+def test_median_and_spread_are_in_milliseconds() -> None:
+    clock = Clock()
+    seconds = [0.0] * WARMUP + [0.001 * sample for sample in range(1, 12)]
+    timing = time_in_turn({"a": clock.worker("a", seconds)}, samples=11, clock=clock)["a"]
+    assert (timing.p10_ms, timing.median_ms, timing.p90_ms) == pytest.approx((2.0, 6.0, 10.0))
+
+
+def test_an_outlier_does_not_move_the_median() -> None:
+    clock = Clock()
+    seconds = [0.0] * WARMUP + [0.003, 5.0, 0.003, 0.003, 0.003]
+    assert time_in_turn({"a": clock.worker("a", seconds)}, samples=5, clock=clock)[
+        "a"
+    ].median_ms == pytest.approx(3.0)
+
+
+def test_the_garbage_collector_rests_while_the_clock_runs() -> None:
+    seen: list[bool] = []
+    time_in_turn({"a": lambda: seen.append(gc.isenabled())}, samples=3)
+    assert seen[WARMUP:] == [False] * 3
+    assert gc.isenabled()
