@@ -1,0 +1,64 @@
+"""The command's verbs together, and what they share: the version, and errors in one line."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import metadata
+from typing import Annotated, Any, TextIO
+
+import typer
+from typer.core import TyperGroup
+
+from sparsegen.cli.compare import compare
+from sparsegen.errors import SparsegenError
+
+
+class _Verbs(TyperGroup):
+    """Tells of bad input in one line and exits with 1, whichever verb found it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            # Every layer that is compiled would repeat what holds for all of them.
+            warnings.simplefilter("once", UserWarning)
+            try:
+                return super().invoke(ctx)
+            except SparsegenError as error:
+                typer.echo(f"error: {error}", err=True)
+                raise typer.Exit(1) from error
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Stand in for `warnings.showwarning`, without the place in the source, which users do not know."""
+    typer.echo(f"warning: {message}", err=True)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sparsegen {metadata.version('sparsegen')}")
+        raise typer.Exit
+
+
+app = typer.Typer(cls=_Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command()(compare)
+
+
+@app.callback()
+def sparsegen(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Compile pruned PyTorch models to fast code for x86 CPUs."""
+
+
+def main() -> None:
+    """Run the `sparsegen` command."""
+    app()

@@ -1,0 +1,83 @@
+"""`sparsegen compare`: what sparsity buys over dense, layer by layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    """Read `3x224x224`; None, an option not given, stays None."""
+    if text is None:
+        return None
+    extents = text.split("x")
+    if not all(extent.isdecimal() and int(extent) > 0 for extent in extents):
+        raise typer.BadParameter(
+            f"{text!r}: give the shape of one image, such as 3x224x224", param_hint="--input-shape"
+        )
+    return tuple(int(extent) for extent in extents)
+
+
+def compare(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A name of pytorchcv's (resnet18), package.module:factory, or a .pt2 file.", metavar="MODEL"
+        ),
+    ],
+    sparsity: Annotated[
+        float,
+        typer.Option(help="Share of weights to prune from every convolution; 0 leaves them as they are."),
+    ] = 0.5,
+    structure: Annotated[
+        Literal["unstructured", "vector"],
+        typer.Option(help="Single weights, or vectors of 4 output channels."),
+    ] = "unstructured",
+    batch: Annotated[int, typer.Option(help="Images per call.")] = 16,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of every engine.", show_default="every core")
+    ] = None,
+    layers: Annotated[
+        str, typer.Option(help="Shell pattern of the names of the layers to time.", metavar="GLOB")
+    ] = "*",
+    samples: Annotated[int, typer.Option(help="Timed calls behind every median.")] = 15,
+    target: Annotated[str, typer.Option(help="LLVM's name of a CPU, such as haswell or znver4.")] = "native",
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            help="Shape of one image, such as 3x224x224.", show_default="the model's", metavar="CxHxW"
+        ),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="FILE")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw the times into this file.", metavar="FILE")] = None,
+) -> None:
+    """Prune MODEL, compile it, and time it layer by layer and as a whole against the best dense engines.
+
+    torch in both memory formats, torch.compile and sparsegen's own dense code run in turn with the
+    sparse code, on the same threads.
+    """
+    from rich.console import Console
+
+    from sparsegen.compare import compare as run_comparison
+    from sparsegen.compare.output import check_outputs, write_outputs
+    from sparsegen.compare.progress import shown
+    from sparsegen.compare.table import print_comparison
+
+    check_outputs(json=json, png=png)
+    with shown(Console(stderr=True)) as on_progress:
+        comparison = run_comparison(
+            model,
+            sparsity=sparsity,
+            structure=structure,
+            batch=batch,
+            threads=threads,
+            layers=layers,
+            samples=samples,
+            target=target,
+            input_shape=_shape(input_shape),
+            on_progress=on_progress,
+        )
+    print_comparison(comparison, Console())
+    write_outputs(comparison, json=json, png=png)

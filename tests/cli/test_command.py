@@ -1,0 +1,99 @@
+"""`sparsegen compare` as it is typed: bad input is one line and no traceback, good input a table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from sparsegen import cli
+from sparsegen.cli.app import app
+
+SMALL = ("tests.cli.networks:small", "--input-shape", "3x12x12", "--batch", "2", "--threads", "1")
+
+
+def compare(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["compare", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tests.cli.networks:small", "--sparsity", "1"), "0 <= sparsity < 1"),
+        (("tests.cli.networks:small", "--sparsity", "-0.5"), "0 <= sparsity < 1"),
+        (("tests.cli.networks:small", "--threads", "0"), "threads is 0"),
+        (("tests.cli.networks:small", "--batch", "0"), "batch is 0"),
+        (("tests.cli.networks:small", "--samples", "0"), "samples is 0"),
+        (("tests.cli.networks:small", "--target", "z80"), "z80"),
+        (("tests.cli.networks:small", "--json", "missing/folder/a.json"), "there is no folder"),
+        (("tests.cli.networks:small", "--png", "."), "is a folder"),
+        ((*SMALL, "--layers", "stage*"), "no pruned layer matches 'stage*'; the pruned layers are: 2, 4"),
+        (("tests.cli.networks:absent",), "absent"),
+        (("no_such_module:small",), "no_such_module"),
+        (("resnet1",), "resnet1"),
+        (("broken.pt2",), "broken.pt2"),
+        (("missing.pt2",), "missing.pt2"),
+        (("tests.cli.networks:one_convolution",), "no convolution to prune"),
+        (("tests.cli.networks:not_finite", *SMALL[1:]), "2"),
+        (("tests.cli.networks:small", "--input-shape", "1x12x12"), "shape"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_one_clear_line(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.pt2").write_bytes(b"not a program")
+    result = compare(*arguments)
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stderr.splitlines() if not line.startswith("[")]
+    assert line.startswith("error: ")
+    assert message in line
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--input-shape", "3x"), ("--structure", "blocks"), ("--batch", "many"), ("--no-such-option",)],
+)
+def test_options_that_cannot_be_read_are_usage_errors(arguments: tuple[str, ...]) -> None:
+    result = compare("tests.cli.networks:small", *arguments)
+    assert result.exit_code == 2
+    assert arguments[0] in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_interrupt_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sparsegen.compare.run
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sparsegen.compare.run, "load_model", interrupt)
+    result = compare("tests.cli.networks:small")
+    assert result.exit_code == 130
+    assert "Traceback" not in result.output
+
+
+def test_help_and_version() -> None:
+    assert "compare" in CliRunner().invoke(app, ["--help"]).output
+    assert CliRunner().invoke(app, ["--version"]).output.startswith("sparsegen ")
+    assert callable(cli.main)
+
+
+def test_a_comparison_from_end_to_end(tmp_path: Path) -> None:
+    table, picture = tmp_path / "small.json", tmp_path / "small.png"
+    result = compare(*SMALL, "--samples", "2", "--layers", "4", "--json", str(table), "--png", str(picture))
+    assert result.exit_code == 0, result.output
+    assert "8x10x" not in result.stdout
+    assert "10x8x3x3" in result.stdout
+    assert "over the best of torch" in result.stdout
+    assert "timing layer 4" in result.stderr
+    assert picture.stat().st_size > 0
+    found = json.loads(table.read_text())
+    (layer,) = found["layers"]
+    assert (layer["name"], layer["weight_shape"], layer["density"]) == ("4", [10, 8, 3, 3], 0.5)
+    assert layer["relative_error"] <= 1e-4
+    assert found["end_to_end"]["argmax_agreement"] == 1.0
