@@ -1,1 +1,36 @@
 """sparsegen: a compiler for pruned PyTorch models on x86 CPUs."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sparsegen.compare import Comparison, compare
+from sparsegen.errors import SparsegenError, UnsupportedOperatorError
+
+if TYPE_CHECKING:
+    from sparsegen.compiler import compile
+    from sparsegen.runtime.model import CompiledModel, LayerReport
+
+__all__ = [
+    "Comparison",
+    "CompiledModel",
+    "LayerReport",
+    "SparsegenError",
+    "UnsupportedOperatorError",
+    "compare",
+    "compile",
+]
+
+# torch and TVM take seconds to import, which `sparsegen --help` need not wait for.
+_LAZY = {
+    "CompiledModel": "sparsegen.runtime.model",
+    "LayerReport": "sparsegen.runtime.model",
+    "compile": "sparsegen.compiler",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)

@@ -1,0 +1,72 @@
+"""Every kernel of a layer with weights keeps the contract, whatever the weights, batch and CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsegen.frontend.graph import Layer, LayerGraph, Step
+from tests.kernels.contract import LAYERS, WEIGHTS, check, conv_graph, weights
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+@pytest.mark.parametrize("batch", [1, 16])
+def test_any_weights(kind: str, batch: int) -> None:
+    graph = conv_graph(weights((13, 12, 3, 3), kind), (batch, 12, 6, 7), padding=(1, 1, 1, 1))
+    check(graph, threads=2)
+
+
+@pytest.mark.parametrize("kind", ["half", "empty panels", "all zero"])
+def test_dense_kernel_multiplies_every_weight(kind: str) -> None:
+    graph = conv_graph(weights((13, 12, 3, 3), kind), (16, 12, 6, 7), padding=(1, 1, 1, 1))
+    check(graph, threads=1, dense=True)
+
+
+@pytest.mark.parametrize("target", ["native", "haswell"])
+@pytest.mark.parametrize("batch", [1, 3, 16, 17])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_any_layer(layer: str, batch: int, target: str) -> None:
+    check(LAYERS[layer](batch), threads=1 + batch % 2, target=target)
+
+
+@pytest.mark.parametrize("batch", [1, 16, 17])
+def test_residual_from_another_layer(batch: int) -> None:
+    graph = conv_graph(weights((8, 8, 3, 3)), (batch, 8, 6, 6), padding=(1, 1, 1, 1))
+    (first,) = graph.layers
+    steps = (Step("add", "first"), Step("relu"), Step("mul", "scale"), Step("sub", 0.5, reverse=True))
+    layers = [
+        Layer("first", first.core, ("x",), first.shape, (Step("relu"),)),
+        Layer("second", first.core, ("first",), first.shape, steps),
+    ]
+    scale = np.linspace(0.5, 2, 8, dtype=np.float32).reshape(8, 1, 1)
+    check(LayerGraph(graph.inputs, layers, ("second",), {"scale": scale}), threads=2)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> LayerGraph:
+    """Any convolution, small."""
+    height, width = draw(st.integers(1, 12)), draw(st.integers(1, 12))
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    channels, out = groups * draw(st.integers(1, 6)), groups * draw(st.integers(1, 9))
+    kernel = [draw(st.integers(1, 4)) for _ in range(2)]
+    dilation = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    padding = [draw(st.integers(0, 3)) for _ in range(4)]
+    for axis, extent in enumerate((height, width)):  # the window has to fit
+        reach = dilation[axis] * (kernel[axis] - 1) + 1
+        padding[2 * axis + 1] += max(0, reach - extent - padding[2 * axis] - padding[2 * axis + 1])
+    return conv_graph(
+        weights((out, channels // groups, *kernel), draw(st.sampled_from(["dense", "half", "tenth"]))),
+        (draw(st.sampled_from([1, 2, 5, 16, 18, 32])), channels, height, width),
+        stride=(draw(st.integers(1, 3)), draw(st.integers(1, 3))),
+        padding=(padding[0], padding[1], padding[2], padding[3]),
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(graph=convolutions(), threads=st.integers(1, 2), target=st.sampled_from(["native", "haswell"]))
+def test_any_convolution(graph: LayerGraph, threads: int, target: str) -> None:
+    check(graph, threads=threads, target=target)
