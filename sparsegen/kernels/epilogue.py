@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tvm import te, tirx
+from tvm import tirx
 
 from sparsegen.frontend.graph import Step
+from sparsegen.kernels import mathematics
 from sparsegen.kernels.operands import Operand, read
 
 Expr = Any
 
 
-def _const(value: float) -> Expr:
-    return tirx.const(value, "float32")
-
-
 UNARY: dict[str, Callable[..., Expr]] = {
-    "relu": lambda v: te.max(v, _const(0.0)),
-    "relu6": lambda v: te.min(te.max(v, _const(0.0)), _const(6.0)),
+    "relu": lambda v: mathematics.shared(v, lambda x: mathematics.at_least(x, 0.0)),
+    "relu6": lambda v: mathematics.clamp(v, 0.0, 6.0),
+    "silu": mathematics.silu,
+    "gelu": mathematics.gelu,
+    "gelu_tanh": mathematics.gelu_tanh,
+    "sigmoid": mathematics.sigmoid,
+    "tanh": mathematics.tanh,
+    "hardswish": mathematics.hard_swish,
+    "hardsigmoid": mathematics.hard_sigmoid,
+    "leaky_relu": mathematics.leaky_relu,
+    "clamp": mathematics.clamp,
+    "exp": mathematics.exp,
+    "sqrt": tirx.sqrt,
     "neg": lambda v: -v,
-    "abs": lambda v: te.max(v, -v),
+    "abs": mathematics.absolute,
 }
 BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
     "add": lambda a, b: a + b,
@@ -55,7 +63,7 @@ class Epilogue:
             other = (
                 read(self.operands[step.operand], self._tensors[step.operand], group, coordinates, lane)
                 if isinstance(step.operand, str)
-                else _const(step.operand)
+                else mathematics.constant(step.operand)
             )
             value = BINARY[step.op](other, value) if step.reverse else BINARY[step.op](value, other)
         return value

@@ -13,6 +13,8 @@ from sparsegen.kernels.layout import Layout
 
 Expr = Any
 
+_LONGEST_VECTOR = 16  # floats, of any target
+
 
 @dataclass(frozen=True)
 class Value:
@@ -38,12 +40,12 @@ class Constant:
     array: NDArray[np.float32]
 
     def placeholder(self) -> Any:
-        """The array flat: a scalar stays one element."""
-        return te.placeholder((max(1, self.array.size),), name=_identifier(self.name))
+        """The array flat, with room for a vector past its end, where tiles stand over the last element."""
+        return te.placeholder((self.array.size + _LONGEST_VECTOR,), name=_identifier(self.name))
 
     def argument(self) -> str | NDArray[Any]:
         """What the kernel is called with."""
-        return np.ascontiguousarray(self.array.reshape(-1))
+        return np.append(self.array.reshape(-1), np.zeros(_LONGEST_VECTOR, np.float32))
 
 
 Operand = Value | Constant
@@ -52,23 +54,40 @@ Operand = Value | Constant
 def read(operand: Operand, tensor: Any, group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
     """The operand's element at coordinates (after the batch) of a result that it broadcasts into.
 
-    `group` and `lane` are the result's; without batch lanes the group is the image.
+    `group` and `lane` are the result's; without batch lanes the group is the image. With batch lanes
+    values have the result's batch, and constants none.
     """
-    if isinstance(operand, Value):
-        layout = operand.layout
-        own = _align(coordinates, layout.element_shape)
-        return tensor[group if layout.groups > 1 else 0, layout.address(own, lane)]
-    shape = operand.array.shape
-    aligned = (group, *coordinates)[-len(shape) :] if shape else ()
-    at: Expr = 0
-    for extent, coordinate in zip(shape, aligned, strict=True):
-        at = at * extent + (coordinate if extent > 1 else 0)
-    return tensor[at]
+    shape = operand.layout.shape if isinstance(operand, Value) else operand.array.shape
+    aligned = (group, *coordinates)[1 + len(coordinates) - len(shape) :] if shape else ()
+    own = tuple(c if extent > 1 else 0 for c, extent in zip(aligned, shape, strict=True))
+    if isinstance(operand, Constant):
+        return tensor[ravel(own, shape)]
+    if operand.layout.batch_lanes:
+        return tensor[group, operand.layout.address(own[1:], lane)]
+    return at_index(operand.layout, tensor, own)
 
 
-def _align(coordinates: tuple[Expr, ...], shape: tuple[int, ...]) -> tuple[Expr, ...]:
-    own = coordinates[len(coordinates) - len(shape) :]
-    return tuple(c if extent > 1 else 0 for c, extent in zip(own, shape, strict=True))
+def at_index(layout: Layout, tensor: Any, index: tuple[Expr, ...]) -> Expr:
+    """A value's element at an index, batch first, without batch lanes."""
+    group, *coordinates = index or (0,)
+    return tensor[group, layout.address(tuple(coordinates))]
+
+
+def ravel(index: tuple[Expr, ...], shape: tuple[int, ...]) -> Expr:
+    """Row-major position of an index; a scalar's only element is at 0."""
+    position: Expr = 0
+    for extent, i in zip(shape, index, strict=True):
+        position = position * extent + i
+    return position
+
+
+def unravel(position: Expr, shape: tuple[int, ...]) -> tuple[Expr, ...]:
+    """The index of a row-major position."""
+    index: list[Expr] = []
+    for extent in reversed(shape[1:]):
+        index.append(position % extent)
+        position = position // extent
+    return (position, *reversed(index)) if shape else ()
 
 
 def _identifier(name: str) -> str:
