@@ -93,7 +93,10 @@ def _promote(function: Any, _mod: Any, _context: Any) -> Any:
 
     def allocate(node: Any) -> Any:
         new = parts_of(node.buffer)
-        return node if new is None else tirx.SeqStmt([tirx.AllocBuffer(part) for part in new])
+        if new is None:
+            return node
+        allocations = [tirx.AllocBuffer(part) for part in new]
+        return tirx.SeqStmt(allocations) if len(new) > 1 else allocations[0]
 
     callbacks = [(tvm.ir.TensorLoad, load), (tirx.BufferStore, store), (tirx.AllocBuffer, allocate)]
     return function.with_body(tvm_ffi.structural_map(function.body, callbacks))
