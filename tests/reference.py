@@ -80,7 +80,7 @@ def as_double(array: Array) -> Tensor:
 def evaluate_step(step: Step, value: Tensor, values: dict[str, Tensor]) -> Tensor:
     """The step's result; its shape is `value`'s, for an operand only broadcasts into it."""
     if step.op == "leaky_relu":
-        return F.leaky_relu(value, *step.parameters)
+        return F.leaky_relu(value, negative_slope=step.parameters[0])
     if step.op == "clamp":
         return value.clamp(*step.parameters)
     if step.op in UNARY_FUNCTIONS:
@@ -105,10 +105,9 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
             return F.linear(value, as_double(weight), None if bias is None else as_double(bias))
         case Pool2d() as pool:
             return evaluate_pool2d(pool, value, layer.shape)
-        case AdaptivePool2d("max", output):
-            return F.adaptive_max_pool2d(value, output)
-        case AdaptivePool2d("avg", output):
-            return F.adaptive_avg_pool2d(value, output)
+        case AdaptivePool2d(kind, output):
+            pool = F.adaptive_max_pool2d if kind == "max" else F.adaptive_avg_pool2d
+            return pool(value, output)
         case Mean(dims, keepdim):
             return value.mean(dims, keepdim=keepdim)
         case Softmax(dim):

@@ -119,7 +119,7 @@ def _from_factory(name: str) -> torch.nn.Module:
             ) from error
     if not isinstance(model, torch.nn.Module):
         raise SparsegenError(
-            f"{name}: {factory_name}() returned a {type(model).__name__}; it must return a torch.nn.Module"
+            f"{name}: {factory_name}() returned {type(model).__name__}; it must return a torch.nn.Module"
         )
     return model
 

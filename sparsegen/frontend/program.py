@@ -10,6 +10,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import GraphModule, Node
+from torch.nn.utils import prune
 
 from sparsegen.errors import SparsegenError
 from sparsegen.frontend.builder import describe_path
@@ -59,10 +60,13 @@ def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) ->
         raise SparsegenError(f"{describe_path(training[0])} is in training mode: call model.eval()")
     try:
         # Under no_grad: a model's own `with torch.no_grad()` would otherwise hide its part in a subgraph.
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            if prune.is_pruned(model):
+                # torch's pruning sets `weight` anew in every call; export takes that for a state it loses.
+                warnings.filterwarnings("ignore", message="The tensor attribute", category=UserWarning)
             return torch.export.export(model, example_inputs)
     except Exception as error:  # whatever the model's own code or the tracer raises
-        reason = str(error).strip().split("\n")[0]
+        reason = str(error).strip().split("\n")[0].rstrip(".")
         raise SparsegenError(
             f"torch.export cannot trace {type(model).__name__} on inputs of shapes "
             f"{', '.join(str(tuple(value.shape)) for value in example_inputs)}: {reason}. Check the input "

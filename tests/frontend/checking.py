@@ -59,10 +59,13 @@ def check(model: nn.Module, *inputs: Tensor, tolerance: float = 1e-6) -> LayerGr
     with torch.no_grad():
         expected = copy.deepcopy(model).double()(*(value.double() for value in inputs))
     for result, correct in zip(evaluate(graph, inputs), pytree.tree_leaves(expected), strict=True):
-        assert result.shape == correct.shape
-        bound = tolerance * float(correct.abs().max())
-        torch.testing.assert_close(result, correct, rtol=0, atol=bound)
+        check_close(result, correct, tolerance)
     return graph
+
+
+def check_close(result: Tensor, correct: Tensor, tolerance: float) -> None:
+    assert result.shape == correct.shape
+    torch.testing.assert_close(result, correct, rtol=0, atol=tolerance * float(correct.abs().max()))
 
 
 def describe(graph: LayerGraph) -> list[str]:
