@@ -13,44 +13,45 @@ from rich.text import Text
 from sparsegen.compare.names import dimensions, short_names, threads_phrase
 from sparsegen.compare.report import OURS, TOLERANCE, Accuracy, Comparison, LayerComparison, Race
 
-_WIDE = 110
-"""Terminal columns from which the table shows everything."""
+_WIDE, _WIDEST = 110, 140
+"""Terminal columns from which the table shows more, and everything."""
 
 _RIVALS = {"torch-nchw": "nchw", "torch-nhwc": "nhwc", "torch-compile": "compile", OURS: "ours"}
 
 
 @dataclass(frozen=True)
 class _Column:
-    """One column of the layers' table; one that is not `essential` is left out of a narrow terminal.
+    """One column of the layers' table; `terminal` is the narrowest terminal that shows it.
 
     An `elastic` column is cut short where the others would not fit.
     """
 
     title: str
     cell: Callable[[LayerComparison], str | Text]
-    essential: bool = True
+    terminal: int = 0
     left: bool = False
     elastic: bool = False
 
 
 _COLUMNS = (
     _Column("weights", lambda layer: dimensions(layer.weight_shape)),
-    _Column("input", lambda layer: dimensions(layer.input_shape[1:]), essential=False),
-    _Column("kept", lambda layer: f"{layer.density:.0%}", essential=False),
-    _Column("kernel", lambda layer: _kernel(layer), essential=False, left=True, elastic=True),
+    _Column("input", lambda layer: dimensions(layer.input_shape[1:]), _WIDE),
+    _Column("kept", lambda layer: f"{layer.density:.0%}", _WIDE),
+    _Column("format", lambda layer: layer.format, _WIDEST, left=True),
+    _Column("schedule", lambda layer: _knobs(layer.schedule), _WIDE, left=True, elastic=True),
     _Column("best", lambda layer: _RIVALS.get(layer.race.best_dense, layer.race.best_dense), left=True),
     _Column("dense\nms", lambda layer: _ms(layer.race.dense[layer.race.best_dense].median_ms)),
     _Column("sparse\nms", lambda layer: _ms(layer.race.sparse.median_ms)),
     _Column("speed-\nup", lambda layer: _speedup(layer.race.speedup)),
     _Column("GF/s", lambda layer: f"{layer.gflops:.0f}"),
     _Column("of\npeak", lambda layer: f"{layer.peak_fraction:.0%}"),
-    _Column("error", lambda layer: _error(layer.accuracy), essential=False),
+    _Column("error", lambda layer: _error(layer.accuracy), _WIDE),
 )
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print the tables to `console`, at the width that it has."""
-    console.print(_layers_table(comparison, wide=console.width >= _WIDE))
+    console.print(_layers_table(comparison, console.width))
     console.print(_network_table(comparison))
     for name, reason in comparison.end_to_end.absent.items():
         console.print(Text(f"{name} took no part: {reason}", style="yellow"), soft_wrap=True)
@@ -83,12 +84,12 @@ def details_line(comparison: Comparison) -> str:
     )
 
 
-def _layers_table(comparison: Comparison, *, wide: bool) -> Table:
+def _layers_table(comparison: Comparison, width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     # Only names and kernels give way where the terminal is too narrow: numbers stay whole.
     names = short_names([layer.name for layer in comparison.layers])
     table.add_column("layer", overflow="ellipsis", min_width=min(20, max(map(len, names))))
-    columns = [column for column in _COLUMNS if wide or column.essential]
+    columns = [column for column in _COLUMNS if width >= column.terminal]
     for column in columns:
         justify: JustifyMethod = "left" if column.left else "right"
         table.add_column(column.title, justify=justify, overflow="ellipsis", no_wrap=not column.elastic)
@@ -148,9 +149,9 @@ def _error(accuracy: Accuracy) -> Text:
     return Text(f"{accuracy.relative_error:.0e}!", style="bold red")
 
 
-def _kernel(layer: LayerComparison) -> str:
-    """The format, and the numbers of the schedule by their initials: `masked_panels/r4,v4`."""
-    knobs = (
-        f"{knob[0]}{value}" for knob, value in layer.schedule.items() if isinstance(value, int) and value > 1
+def _knobs(schedule: dict[str, int | str | bool]) -> str:
+    """The numbers of a schedule by their initials: `r4,th2,tw4` of rows, tile_h and tile_w."""
+    numbers = {knob: value for knob, value in schedule.items() if type(value) is int}
+    return ",".join(
+        "".join(word[0] for word in knob.split("_")) + str(value) for knob, value in numbers.items()
     )
-    return "/".join((layer.format, ",".join(knobs)))

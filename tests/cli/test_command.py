@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from sparsegen import cli
 from sparsegen.cli.app import app
+from sparsegen.compare import run as orchestration
 
 SMALL = ("tests.cli.networks:small", "--input-shape", "3x12x12", "--batch", "2", "--threads", "1")
 
@@ -66,12 +67,10 @@ def test_options_that_cannot_be_read_are_usage_errors(arguments: tuple[str, ...]
 
 
 def test_an_interrupt_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sparsegen.compare.run
-
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sparsegen.compare.run, "load_model", interrupt)
+    monkeypatch.setattr(orchestration, "load_model", interrupt)
     result = compare("tests.cli.networks:small")
     assert result.exit_code == 130
     assert "Traceback" not in result.output

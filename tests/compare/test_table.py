@@ -36,7 +36,8 @@ def test_a_wide_table_shows_everything(comparison: Comparison) -> None:
         "64x64x3x3",
         "64x56x56",
         "50%",
-        "masked_panels/r4,p7,b32",
+        "masked_panels",
+        "r4,th2,tw4,b32",
         "81%",
         "3e-07",
     ):
