@@ -40,6 +40,15 @@ def test_eager_peers_leave_the_model_alone() -> None:
     assert model[0].weight.dtype == peers.network_reference(model, (x,)).float().dtype
 
 
+def test_torch_compile_takes_part() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+    x = torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        call = peers.compiled_peer(model, (x,))
+        assert not isinstance(call, str), call
+        torch.testing.assert_close(call(), model(x))
+
+
 def test_a_compiler_that_fails_is_an_absent_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("no working C++ compiler\nsecond line")
