@@ -80,7 +80,9 @@ def parse_target(name: str = "native") -> Target:
         )
     features = _features(cpu)
     if not {"avx2", "fma"} <= features:
-        raise SparsegenError(f"target {cpu!r} has no AVX2 with FMA, the least that sparsegen generates code for")
+        raise SparsegenError(
+            f"target {cpu!r} has no AVX2 with FMA, the least that sparsegen generates code for"
+        )
     wide = "avx512f" in features
     if wide and "avx512f" not in _features(native):
         raise SparsegenError(f"target {cpu!r} has AVX-512, which this machine ({native}) cannot run")

@@ -74,7 +74,7 @@ class MaskedPanels:
     def _unpack_visit(self, out: Array, block: int, panel: int) -> None:
         starts, value_starts = self.segments[block, panel], self.value_segments[block, panel]
         for m, mask in enumerate(self.masks):
-            kept = [row for row in range(self.rows) if mask >> row & 1]
+            kept = np.array([row for row in range(self.rows) if mask >> row & 1])
             columns = self.columns[starts[m] : starts[m + 1]]
             values = self.values[value_starts[m] : value_starts[m + 1]]
             out[np.ix_(kept, columns)] = values.reshape(len(columns), len(kept)).T

@@ -142,6 +142,10 @@ class Pad:
     value: float
 
 
+class LoweredCore:
+    """Base of the cores that the compiler puts in place of the frontend's, made for its kernels."""
+
+
 Core = (
     Identity
     | Conv2d
@@ -155,6 +159,7 @@ Core = (
     | Permute
     | Slice
     | Pad
+    | LoweredCore
 )
 
 

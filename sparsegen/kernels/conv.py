@@ -12,6 +12,7 @@ from sparsegen.kernels.masked_panels import PanelProblem, choose_schedule, maske
 from sparsegen.kernels.registry import Context, kernel_for
 from sparsegen.kernels.taps import TapConv2d
 
+
 @kernel_for(TapConv2d)
 def convolution(layer: Layer, context: Context) -> Kernel:
     """The kernel of a convolution with any stride, padding, dilation and groups."""
@@ -43,16 +44,16 @@ def linear(layer: Layer, context: Context) -> Kernel:
     if not out.batch_lanes:
         return plain_linear(layer, context)
     source = context.layout(layer.inputs[0])
-    # One or two dimensions before the features are the pixels; further ones join the first.
-    leading, steps = source.element_shape[:-1], source.strides[:-1]
-    height, width = (1, 1, *leading)[-2:] if len(leading) < 3 else (int(np.prod(leading[:-1])), leading[-1])
+    # The dimensions before the features, of which the planner allows two, are the pixels.
+    height, width = (1, 1, *source.element_shape[:-1])[-2:]
+    step_y, step_x = (0, 0, *source.strides[:-1])[-2:]
     problem = PanelProblem(
         matrix=core.weight,
         bias=core.bias,
         columns_per_channel=1,
         offsets=(source.base + np.arange(core.weight.shape[1]) * source.strides[-1]).astype(np.int32),
         pixels=(height, width),
-        pixel_steps=(0, 0, *steps)[-2:],
+        pixel_steps=(step_y, step_x),
         source=source,
         out=out,
         channels_last=True,

@@ -25,8 +25,11 @@ _CACHE_WAY = 1024  # floats: addresses this far apart share a set of an L1 cache
 
 @dataclass(frozen=True)
 class Halo:
-    """What the consumers of an image read around it: pixels of zero padding on the four sides, and
-    rows and pixels of any value past its end, where tiles stand over the last row or pixel."""
+    """What the consumers of an image read around it.
+
+    That is pixels of zero padding on the four sides, and rows and pixels of any value past its end,
+    where tiles stand over the last row or pixel.
+    """
 
     top: int = 0
     bottom: int = 0

@@ -11,6 +11,7 @@ from sparsegen.frontend.graph import (
     Conv2d,
     Layer,
     LayerGraph,
+    Linear,
     Mean,
     Pad,
     Permute,
@@ -19,7 +20,7 @@ from sparsegen.frontend.graph import (
     Slice,
     Softmax,
 )
-from sparsegen.kernels.layout import Halo, Layout, plan_layout
+from sparsegen.kernels.layout import Halo, plan_layout
 from sparsegen.kernels.masked_panels import TILE_LIMIT
 from sparsegen.kernels.operands import Constant, Operand, Value
 from sparsegen.kernels.taps import TapConv2d, direct_taps, phase_taps
@@ -62,6 +63,8 @@ def _keeps_batch(layer: Layer, graph: LayerGraph, shapes: dict[str, Shape], batc
             return dims[0] == 0
         case Pad(amounts=amounts):
             return amounts[0] == (0, 0)
+        case Linear():
+            return rank <= 4
         case Reshape():
             return len(shapes[layer.inputs[0]]) > 0
         case _:
@@ -117,7 +120,9 @@ def _equal_rows(graph: LayerGraph, shapes: dict[str, Shape], halos: dict[str, Ha
     With pixel lanes a convolution's input and output, and the operands of its epilogue, are read
     and written at one distance; all images of one width get the widest halo that one of them needs.
     """
-    images = {name: shape for name, shape in shapes.items() if len(shape) == 4 and name not in graph.constants}
+    images = {
+        name: shape for name, shape in shapes.items() if len(shape) == 4 and name not in graph.constants
+    }
     alike: networkx.Graph[int] = networkx.Graph()
     alike.add_nodes_from(shape[3] for shape in images.values())
     for layer in graph.layers:
@@ -129,5 +134,6 @@ def _equal_rows(graph: LayerGraph, shapes: dict[str, Shape], halos: dict[str, Ha
         sides = {name: max(halos[name].left, halos[name].right) if name in halos else 0 for name in members}
         rows.update(dict.fromkeys(widths, max(images[name][3] + sides[name] for name in members)))
     return {
-        name: halos.get(name, Halo()).union(Halo(right=rows[shape[3]] - shape[3])) for name, shape in images.items()
+        name: halos.get(name, Halo()).union(Halo(right=rows[shape[3]] - shape[3]))
+        for name, shape in images.items()
     }

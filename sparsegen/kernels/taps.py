@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.frontend.graph import Array, Conv2d, Shape
+from sparsegen.frontend.graph import Array, Conv2d, LoweredCore, Shape
 from sparsegen.kernels.layout import Halo, Layout
 
 Index = NDArray[np.int64]
@@ -44,7 +44,7 @@ class Taps:
 
 
 @dataclass(frozen=True, eq=False)
-class TapConv2d:
+class TapConv2d(LoweredCore):
     """A convolution with its taps: weight as in `Conv2d`, on an input that may be split by phase."""
 
     weight: Array
@@ -59,7 +59,7 @@ class TapConv2d:
 
 
 @dataclass(frozen=True)
-class SplitPhases:
+class SplitPhases(LoweredCore):
     """The input's pixels (stride * i + phase) as planes of their own, so that strides become 1.
 
     Output channel `c * len(phases) + p` holds phase p of channel c; what lies past the input's edge
@@ -87,7 +87,10 @@ def direct_taps(conv: Conv2d) -> Taps:
 def phase_taps(conv: Conv2d) -> tuple[SplitPhases, Taps]:
     """Taps on the input split by phase, and the split: only phases that some tap reads."""
     taps = direct_taps(conv)
-    (shift_y, phase_y), (shift_x, phase_x) = np.divmod(taps.dy, conv.stride[0]), np.divmod(taps.dx, conv.stride[1])
+    (shift_y, phase_y), (shift_x, phase_x) = (
+        np.divmod(taps.dy, conv.stride[0]),
+        np.divmod(taps.dx, conv.stride[1]),
+    )
     of_tap = list(zip(phase_y.tolist(), phase_x.tolist(), strict=True))
     phases = tuple(sorted(set(of_tap)))
     position = np.array([phases.index(phase) for phase in of_tap])

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import tvm_ffi
+from numpy.typing import NDArray
 
 from sparsegen.frontend.graph import LayerGraph
 from sparsegen.kernels.kernel import Kernel
@@ -42,25 +44,33 @@ def assemble(
     `functions` are the compiled functions of both, in that order.
     """
     arena = allocate_arena(memory.peak_bytes)
-    buffers: dict[str, torch.Tensor] = {}
-    for name in kernels:
-        layout, at = layouts[name], memory.offsets[name]
-        bytes_ = 4 * layout.groups * layout.size
-        buffers[name] = arena[at : at + bytes_].view(torch.float32).view(layout.groups, layout.size)
+    views = {name: _view(arena, layouts[name], memory.offsets[name]) for name in kernels}
+    buffers = {name: tvm_ffi.from_dlpack(view) for name, view in views.items()}
     inputs = {name: i for i, name in enumerate(graph.inputs)}
     steps = []
     for (name, kernel), function in zip(kernels.items(), functions, strict=False):
         # An input's own kernel reads the caller's tensor; all others read the arena.
         read = _arguments(kernel, {**buffers, **({name: inputs[name]} if name in inputs else {})})
-        clear = _clearer(layouts[name], buffers[name]) if _is_overwritten(name, layouts, memory) else None
+        clear = _clearer(layouts[name], views[name]) if _is_overwritten(name, layouts, memory) else None
         steps.append(Step(name, function, (*read, buffers[name]), clear))
     for i, (kernel, function) in enumerate(zip(leaving, functions[len(kernels) :], strict=True)):
         steps.append(Step(f"output {i}", function, (*_arguments(kernel, buffers), -1 - i)))
     return steps
 
 
-def _arguments(kernel: Kernel, values: Mapping[str, torch.Tensor | int]) -> list[torch.Tensor | int]:
-    return [values[a] if isinstance(a, str) else torch.from_numpy(a).clone() for a in kernel.arguments]
+def _view(arena: torch.Tensor, layout: Layout, offset: int) -> torch.Tensor:
+    """A value's buffer in the arena, [groups, size]."""
+    end = offset + 4 * layout.groups * layout.size
+    return arena[offset:end].view(torch.float32).view(layout.groups, layout.size)
+
+
+def _arguments(kernel: Kernel, values: Mapping[str, tvm_ffi.Tensor | int]) -> list[tvm_ffi.Tensor | int]:
+    return [values[a] if isinstance(a, str) else _aligned(a) for a in kernel.arguments]
+
+
+def _aligned(array: NDArray[Any]) -> tvm_ffi.Tensor:
+    """A copy of the array that begins a cache line, as torch's memory does and numpy's need not."""
+    return tvm_ffi.from_dlpack(torch.from_numpy(array).clone())
 
 
 def _clearer(layout: Layout, buffer: torch.Tensor) -> Callable[[], None] | None:

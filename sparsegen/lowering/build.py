@@ -28,11 +28,17 @@ def build(kernels: Sequence[Kernel], target: Target) -> list[Any]:
     distinct: dict[Any, tuple[str, Kernel]] = {}
     names = []
     for kernel in kernels:
-        key = (tvm_ffi.StructuralKey(kernel.module), kernel.store)
+        key: Any = (tvm_ffi.StructuralKey(kernel.module), kernel.store)  # type: ignore[call-arg]
         name, _ = distinct.setdefault(key, (f"kernel_{len(distinct)}", kernel))
         names.append(name)
-    with tempfile.TemporaryDirectory(prefix="sparsegen-") as folder, ThreadPoolExecutor(available_cores()) as pool:
-        objects = list(pool.map(lambda item: _compile(*item, target, Path(folder)), distinct.values()))
+    with (
+        tempfile.TemporaryDirectory(prefix="sparsegen-") as folder,
+        ThreadPoolExecutor(available_cores()) as pool,
+    ):
+        compiling = [
+            pool.submit(_compile, name, kernel, target, Path(folder)) for name, kernel in distinct.values()
+        ]
+        objects = [future.result() for future in compiling]
         library = _link(objects, Path(folder) / "kernels.so")
     return [library.get_function(name) for name in names]
 

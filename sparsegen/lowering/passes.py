@@ -76,7 +76,10 @@ def _promote(function: Any, _mod: Any, _context: Any) -> Any:
     if not buffers:
         return function
     parts = [
-        [tirx.decl_buffer((1,), old.dtype, f"{old.name}_{i}", scope="global") for i in range(int(old.shape[0]))]
+        [
+            tirx.decl_buffer((1,), old.dtype, f"{old.name}_{i}", scope="global")
+            for i in range(int(old.shape[0]))
+        ]
         for old in buffers
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
 import threading
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import tvm_ffi
 from torch.utils import _pytree
 
 from sparsegen.errors import SparsegenError
@@ -62,23 +64,30 @@ class Halo:
 class Step:
     """One call of a generated function.
 
-    An argument is a tensor, or the index of one of the model's inputs (from 0) or outputs (from -1
-    down). `clear`, where set, zeroes the output's halo before the call.
+    An argument is a tensor (of TVM's own, which cost no conversion in a call), or the index of one
+    of the model's inputs (from 0) or outputs (from -1 down). `clear`, where set, zeroes the output's
+    halo before the call.
     """
 
     layer: str
     function: Callable[..., Any]
-    arguments: tuple[torch.Tensor | int, ...]
+    arguments: tuple[tvm_ffi.Tensor | int, ...]
     clear: Callable[[], None] | None = None
+
+    @functools.cached_property
+    def at_edge(self) -> bool:
+        """Whether the step reads the model's inputs or writes its outputs."""
+        return any(isinstance(argument, int) for argument in self.arguments)
 
     def run(self, inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> None:
         """Call the function, the model's inputs and outputs put in their places."""
         if self.clear is not None:
             self.clear()
-        bound = [
-            a if isinstance(a, torch.Tensor) else inputs[a] if a >= 0 else outputs[-1 - a] for a in self.arguments
-        ]
-        self.function(*bound)
+        if not self.at_edge:
+            self.function(*self.arguments)
+            return
+        edges = (*inputs, *reversed(outputs))  # so that -1 is the first output
+        self.function(*(edges[a] if isinstance(a, int) else a for a in self.arguments))
 
 
 def allocate_arena(size: int) -> torch.Tensor:
@@ -157,7 +166,8 @@ class CompiledModel:
         if len(inputs) != len(self.input_shapes):
             raise SparsegenError(f"the model takes {len(self.input_shapes)} inputs, {len(inputs)} were given")
         return [
-            _check_input(i, tensor, shape) for i, (tensor, shape) in enumerate(zip(inputs, self.input_shapes, strict=True))
+            _check_input(i, tensor, shape)
+            for i, (tensor, shape) in enumerate(zip(inputs, self.input_shapes, strict=True))
         ]
 
 
@@ -166,7 +176,9 @@ def _check_input(index: int, tensor: Any, shape: tuple[int, ...]) -> torch.Tenso
     if not isinstance(tensor, torch.Tensor):
         raise SparsegenError(f"input {index} is a {type(tensor).__name__}; give a torch.Tensor")
     if tensor.device.type != "cpu":
-        raise SparsegenError(f"input {index} is on {tensor.device}; compiled models run on the CPU: call .cpu()")
+        raise SparsegenError(
+            f"input {index} is on {tensor.device}; compiled models run on the CPU: call .cpu()"
+        )
     if tensor.dtype != torch.float32:
         raise SparsegenError(f"input {index} has dtype {tensor.dtype}; compiled models take torch.float32")
     if tuple(tensor.shape) != shape:

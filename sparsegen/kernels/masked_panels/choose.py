@@ -34,7 +34,9 @@ class _MaskCounts:
     constant: bool  # whether every visit has the same counts, which the branch predictor learns
 
 
-def choose_schedule(problem: PanelProblem, target: Target, *, threads: int, dense: bool = False) -> PanelSchedule:
+def choose_schedule(
+    problem: PanelProblem, target: Target, *, threads: int, dense: bool = False
+) -> PanelSchedule:
     """The schedule with the least estimated cycles; `dense` packs every weight."""
     best: tuple[float, PanelSchedule] | None = None
     for rows in _row_choices(problem, target, dense):

@@ -24,7 +24,11 @@ def _mask(masks: tuple[int, ...], m: Expr) -> Expr:
 
 
 def expression(
-    problem: PanelProblem, packed: MaskedPanels, schedule: PanelSchedule, epilogue: Epilogue, store: PanelStore
+    problem: PanelProblem,
+    packed: MaskedPanels,
+    schedule: PanelSchedule,
+    epilogue: Epilogue,
+    store: PanelStore,
 ) -> Any:
     """The function.
 

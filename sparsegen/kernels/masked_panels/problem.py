@@ -111,7 +111,7 @@ class PanelProblem:
     @property
     def channels(self) -> int:
         """Input channels."""
-        return self.matrix.shape[1] // self.columns_per_channel
+        return int(self.matrix.shape[1]) // self.columns_per_channel
 
     def padded_pixels(self, schedule: PanelSchedule) -> tuple[int, int]:
         """The pixels rounded up to whole tiles."""

@@ -34,7 +34,9 @@ def schedule(function: Any, knobs: PanelSchedule) -> Any:
 
 
 def _has_sums(sch: Any) -> bool:
-    return any(str(sch.get(child).name_hint) == "sums" for child in sch.get_child_blocks(sch.get_sblock("root")))
+    return any(
+        str(sch.get(child).name_hint) == "sums" for child in sch.get_child_blocks(sch.get_sblock("root"))
+    )
 
 
 def _schedule_sums(sch: Any, part: Any, task: Any) -> None:
