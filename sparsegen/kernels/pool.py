@@ -1,0 +1,178 @@
+"""Max and average pooling: down the rows of the windows first, then along the one row that is left.
+
+Every input row is read in order, and what is left of a row of windows, one padded row, stays in the
+L1 cache. Padding exists in that row alone: nothing is read outside an image, whether its buffer has
+a halo or not.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import s_tir, te, tirx
+
+from sparsegen.frontend.graph import AdaptivePool2d, Layer, Pool2d
+from sparsegen.kernels.kernel import Kernel, LayoutStore
+from sparsegen.kernels.mathematics import constant, larger
+from sparsegen.kernels.operands import zero_outside
+from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.kernels.windows import Windows
+
+Expr = Any
+Axes = tuple[Windows, Windows]
+
+_UNROLLED = 8  # taps that are worth straight-line code
+_TASKS = 4  # parallel tasks a thread that even out the load
+
+
+@kernel_for(Pool2d)
+def pool(layer: Layer, context: Context) -> Kernel:
+    """Kernel of windows of one size; `layer.shape` says how many, ceil mode's too."""
+    core, source = layer.core, context.layout(layer.inputs[0])
+    assert isinstance(core, Pool2d)
+    before, after = core.padding[::2], core.padding[1::2]
+    vertical, horizontal = (
+        Windows(extent, outputs, size, stride, pad, dilation)
+        for extent, outputs, size, stride, pad, dilation in zip(
+            source.shape[2:], layer.shape[2:], core.kernel, core.stride, before, core.dilation, strict=True
+        )
+    )
+    if core.kind == "max":
+        return _kernel(layer, context, (vertical, horizontal), None)
+    if core.divisor is not None:
+        divisors = np.full(layer.shape[2:], core.divisor)
+    else:
+        padded = core.count_include_pad
+        rows, columns = (
+            w.counts(padding=padded, after=a) for w, a in zip((vertical, horizontal), after, strict=True)
+        )
+        divisors = np.outer(rows, columns)
+    return _kernel(layer, context, (vertical, horizontal), divisors)
+
+
+@kernel_for(AdaptivePool2d)
+def adaptive_pool(layer: Layer, context: Context) -> Kernel:
+    """Kernel of windows that cut each axis in a given number of parts, as even as can be."""
+    core, source = layer.core, context.layout(layer.inputs[0])
+    assert isinstance(core, AdaptivePool2d)
+    vertical, horizontal = (
+        Windows.adaptive(*axis) for axis in zip(source.shape[2:], core.output, strict=True)
+    )
+    divisors = np.outer(vertical.counts(), horizontal.counts()) if core.kind == "avg" else None
+    return _kernel(layer, context, (vertical, horizontal), divisors)
+
+
+def _kernel(layer: Layer, context: Context, axes: Axes, divisors: NDArray[np.int64] | None) -> Kernel:
+    """The kernel of windows on both axes: their maximum, or their sum over `divisors` [OH, OW]."""
+    source, out, epilogue = (
+        context.value(layer.inputs[0]),
+        context.layout(layer.name),
+        context.epilogue(layer),
+    )
+    x = source.placeholder()
+    across = _across(_down(x, source.layout, axes, maximum=divisors is None), axes, maximum=divisors is None)
+    even = divisors is None or bool(np.all(divisors == divisors[0, 0]))
+    scales = [] if divisors is None or even else [(1.0 / divisors).astype(np.float32)]
+    tables = [te.placeholder(array.shape, name="scales") for array in scales]
+
+    def element(group: Any, channel: Any, row: Any, column: Any, *lane: Any) -> Any:
+        value = across[(group, channel, row, column, *lane)]
+        if tables:
+            value = value * tables[0][row, column]
+        elif divisors is not None:
+            value = value * constant(1.0 / float(divisors[0, 0]))
+        coordinates = (channel, row, column)
+        return zero_outside(
+            out, coordinates, epilogue.apply(value, group, coordinates, lane[0] if lane else 0)
+        )
+
+    result = te.compute(out.space, element, name="out")
+    function = te.create_prim_func([x, *tables, *epilogue.placeholders, result])
+    return Kernel(
+        kind="pool",
+        module=_schedule(function, axes, tasks=_TASKS * context.threads, batch_lanes=out.batch_lanes),
+        store=LayoutStore(out),
+        arguments=(source.argument(), *scales, *epilogue.arguments),
+    )
+
+
+def _down(x: Any, source: Any, axes: Axes, *, maximum: bool) -> Any:
+    """Stage [groups, C, OH, padded row(, lanes)]: every position of the row, over the windows' rows."""
+    vertical, horizontal = axes
+    k = te.reduce_axis((0, vertical.size), name="k")
+    lanes = (source.lanes,) if source.batch_lanes else ()
+
+    def element(group: Any, channel: Any, row: Any, position: Any, *lane: Any) -> Any:
+        at = vertical.tap(row, k)
+        coordinates = (channel, at - vertical.before, position - horizontal.before)
+        value = x[group, source.address(coordinates, *lane)]
+        tests = [*vertical.exists(row, k), *vertical.inside(at), *horizontal.inside(position)]
+        return _combine(value, tests, k, maximum=maximum)
+
+    space = (source.groups, source.shape[1], vertical.outputs, horizontal.span, *lanes)
+    return te.compute(space, element, name="down")
+
+
+def _across(down: Any, axes: Axes, *, maximum: bool) -> Any:
+    """Stage [groups, C, OH, OW(, lanes)]: the windows' columns of what is left of their rows."""
+    _, horizontal = axes
+    k = te.reduce_axis((0, horizontal.size), name="k")
+
+    def element(group: Any, channel: Any, row: Any, column: Any, *lane: Any) -> Any:
+        value = down[(group, channel, row, horizontal.tap(column, k), *lane)]
+        return _combine(value, horizontal.exists(column, k), k, maximum=maximum)
+
+    space = (*down.shape[:3], horizontal.outputs, *down.shape[4:])
+    return te.compute(space, element, name="across")
+
+
+_largest = te.comm_reducer(larger, lambda dtype: tirx.const(-math.inf, dtype), name="largest")
+
+
+def _combine(value: Expr, tests: list[Expr], axis: Any, *, maximum: bool) -> Expr:
+    """The maximum or sum over an axis of the values that pass the tests."""
+    neutral = constant(-math.inf if maximum else 0.0)
+    guarded = tirx.if_then_else(tirx.all(*tests), value, neutral) if tests else value
+    return (_largest if maximum else te.sum)(guarded, axis=axis)
+
+
+def _schedule(function: Any, axes: Axes, *, tasks: int, batch_lanes: bool) -> Any:
+    """Channels in parallel, rows too where channels are few; both stages a row at a time."""
+    sch = s_tir.Schedule(function)
+    out, across, down = (sch.get_sblock(name) for name in ("out", "across", "down"))
+    group, channel, row, column, *lanes = sch.get_loops(out)
+    if int(sch.get(group).extent) * int(sch.get(channel).extent) < tasks:
+        row = sch.fuse(group, channel, row)
+        sch.parallel(row)
+    else:
+        sch.parallel(sch.fuse(group, channel))
+    for lane in lanes:
+        sch.vectorize(lane)
+    vertical, horizontal = axes
+    nested = batch_lanes and horizontal.size <= _UNROLLED
+    sch.compute_at(across, column if nested else row, preserve_unit_loops=True)
+    sch.compute_at(down, row, preserve_unit_loops=True)
+    _schedule_taps(sch, across, horizontal, batch_lanes=batch_lanes)
+    _schedule_taps(sch, down, vertical, batch_lanes=batch_lanes)
+    return sch.mod
+
+
+def _schedule_taps(sch: Any, block: Any, windows: Windows, *, batch_lanes: bool) -> None:
+    """Few taps are unrolled at every position of the row; many are each a pass along the row.
+
+    Batch lanes are vectorised; without them LLVM vectorises the loop along the row.
+    """
+    *loops, k = sch.get_loops(block)
+    lanes = [loops.pop()] if batch_lanes else []
+    position = loops.pop()
+    if windows.size <= _UNROLLED:
+        sch.reorder(position, k, *lanes)
+        sch.unroll(k)
+    else:
+        sch.reorder(k, position, *lanes)
+    for lane in lanes:
+        sch.vectorize(lane)
+    sch.decompose_reduction(block, k)
