@@ -51,8 +51,10 @@ def _tighten(function: Any, _mod: Any, _context: Any) -> Any:
                 bounds.append(test.b)
 
         tvm_ffi.structural_walk(loop.body, (tirx.LT, find))
+        # A loop of one iteration has lost its variable, and keeps its predicate.
+        extent = bounds[0] if bounds else loop.extent
         rest = {key: value for key, value in loop.annotations.items() if key != MASKED}
-        return tirx.For(loop.loop_var, loop.min, bounds[0], loop.kind, loop.body, loop.thread_binding, rest)
+        return tirx.For(loop.loop_var, loop.min, extent, loop.kind, loop.body, loop.thread_binding, rest)
 
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, tighten)))
 
