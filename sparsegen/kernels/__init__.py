@@ -1,6 +1,6 @@
 """Kernels: per operator, the expression (what) beside its schedule (how)."""
 
-from sparsegen.kernels import conv, phases, pointwise  # noqa: F401  (they register their kernels)
+from sparsegen.kernels import conv, move, phases, pointwise, pool, reduce  # noqa: F401  (they register)
 from sparsegen.kernels.convert import enter, leave
 from sparsegen.kernels.kernel import Kernel
 from sparsegen.kernels.registry import Context, build_kernel

@@ -150,7 +150,7 @@ def _expression(source: Value, tiles: FeatureTiles, weight_shape: tuple[int, ...
     def term(*point: Any) -> Any:
         # A last tile may stand over the last row: it computes that row again, and stores nothing.
         row = te.min(tiles.row(point), tiles.rows - 1)
-        value = at_index(source.layout, x, (*unravel(row, source.layout.shape[:-1]), k))
+        value = at_index(source, x, (*unravel(row, source.layout.shape[:-1]), k))
         return te.sum(value * weight[point[0], k, point[3] * lanes + point[4]], axis=k)
 
     sums = te.compute(tiles.space, term, name="registers" if tiles.ends_with_vector else "sums")

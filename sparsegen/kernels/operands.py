@@ -23,6 +23,11 @@ class Value:
     name: str
     layout: Layout
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Logical shape, batch first."""
+        return self.layout.shape
+
     def placeholder(self) -> Any:
         """The whole buffer, [groups, size]."""
         return te.placeholder((self.layout.groups, self.layout.size), name=_identifier(self.name))
@@ -38,6 +43,11 @@ class Constant:
 
     name: str
     array: NDArray[np.float32]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return self.array.shape
 
     def placeholder(self) -> Any:
         """The array flat, with room for a vector past its end, where tiles stand over the last element."""
@@ -57,20 +67,20 @@ def read(operand: Operand, tensor: Any, group: Expr, coordinates: tuple[Expr, ..
     `group` and `lane` are the result's; without batch lanes the group is the image. With batch lanes
     values have the result's batch, and constants none.
     """
-    shape = operand.layout.shape if isinstance(operand, Value) else operand.array.shape
+    shape = operand.shape
     aligned = (group, *coordinates)[1 + len(coordinates) - len(shape) :] if shape else ()
     own = tuple(c if extent > 1 else 0 for c, extent in zip(aligned, shape, strict=True))
+    if isinstance(operand, Value) and operand.layout.batch_lanes:
+        own = (group, *own[1:])
+    return at_index(operand, tensor, own, lane)
+
+
+def at_index(operand: Operand, tensor: Any, index: tuple[Expr, ...], lane: Expr = 0) -> Expr:
+    """The operand's element at an index, group first: without batch lanes that is its whole index."""
     if isinstance(operand, Constant):
-        return tensor[ravel(own, shape)]
-    if operand.layout.batch_lanes:
-        return tensor[group, operand.layout.address(own[1:], lane)]
-    return at_index(operand.layout, tensor, own)
-
-
-def at_index(layout: Layout, tensor: Any, index: tuple[Expr, ...]) -> Expr:
-    """A value's element at an index, batch first, without batch lanes."""
+        return tensor[ravel(index, operand.shape)]
     group, *coordinates = index or (0,)
-    return tensor[group, layout.address(tuple(coordinates))]
+    return tensor[group, operand.layout.address(tuple(coordinates), lane)]
 
 
 def ravel(index: tuple[Expr, ...], shape: tuple[int, ...]) -> Expr:
