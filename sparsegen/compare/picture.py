@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sparsegen.compare.names import short_names, threads_phrase
 from sparsegen.compare.report import OURS, Comparison, Timing
+from sparsegen.compare.wording import milliseconds, short_names, threads_phrase
 
 # Okabe and Ito's palette, told apart by every kind of colour vision and by lightness in print.
 _TORCH, _DENSE, _SPARSE = "#999999", "#56B4E9", "#D55E00"
@@ -33,6 +33,9 @@ def draw(comparison: Comparison) -> Figure:
     layers, network = figure.subplots(1, 2, width_ratios=(layers_width, network_width))
     _draw_layers(layers, comparison)
     _draw_network(network, comparison)
+    figure.legend(
+        *layers.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False
+    )
     machine = comparison.machine
     figure.suptitle(
         f"{comparison.model}, {comparison.sparsity:.0%} {comparison.structure} sparsity, "
@@ -62,14 +65,12 @@ def _draw_layers(axes: Axes, comparison: Comparison) -> None:
     names = short_names([layer.name for layer in comparison.layers])
     axes.set_xticks(positions, names, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_title(
-        "Pruned layers: speed-up over the best dense above the bars, "
-        f"{comparison.geomean_speedup:.2f}x in geometric mean",
+        f"Pruned layers\n{comparison.geomean_speedup:.2f}x over the best dense in geometric mean",
         fontsize=9,
     )
     axes.set_ylabel("time (ms)")
     axes.set_xlim(-0.6, len(races) - 0.4)
     _finish(axes)
-    axes.legend(fontsize=8, frameon=False)
 
 
 def _draw_network(axes: Axes, comparison: Comparison) -> None:
@@ -79,10 +80,10 @@ def _draw_network(axes: Axes, comparison: Comparison) -> None:
     colours = [{OURS: _DENSE, "sparse": _SPARSE}.get(name, _TORCH) for name in engines]
     for position, (timing, colour) in enumerate(zip(engines.values(), colours, strict=True)):
         _bars(axes, [position], [timing], width=0.7, colour=colour)
-        _annotate(axes, position, timing.p90_ms, f"{timing.median_ms:.3g}", bold=False)
+        _annotate(axes, position, timing.p90_ms, milliseconds(timing.median_ms), bold=False)
     labels = [{OURS: "sparsegen, dense", "sparse": "sparsegen, sparse"}.get(name, name) for name in engines]
     axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
-    axes.set_title(f"Whole network: {race.speedup:.2f}x", fontsize=9)
+    axes.set_title(f"Whole network\n{race.speedup:.2f}x over the best dense", fontsize=9)
     _finish(axes)
 
 

@@ -10,8 +10,8 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from sparsegen.compare.names import dimensions, short_names, threads_phrase
 from sparsegen.compare.report import OURS, TOLERANCE, Accuracy, Comparison, LayerComparison, Race
+from sparsegen.compare.wording import dimensions, milliseconds, short_names, threads_phrase
 
 _WIDE, _WIDEST = 110, 140
 """Terminal columns from which the table shows more, and everything."""
@@ -40,8 +40,8 @@ _COLUMNS = (
     _Column("format", lambda layer: layer.format, _WIDEST, left=True),
     _Column("schedule", lambda layer: _knobs(layer.schedule), _WIDE, left=True, elastic=True),
     _Column("best", lambda layer: _RIVALS.get(layer.race.best_dense, layer.race.best_dense), left=True),
-    _Column("dense\nms", lambda layer: _ms(layer.race.dense[layer.race.best_dense].median_ms)),
-    _Column("sparse\nms", lambda layer: _ms(layer.race.sparse.median_ms)),
+    _Column("dense\nms", lambda layer: milliseconds(layer.race.dense[layer.race.best_dense].median_ms)),
+    _Column("sparse\nms", lambda layer: milliseconds(layer.race.sparse.median_ms)),
     _Column("speed-\nup", lambda layer: _speedup(layer.race.speedup)),
     _Column("GF/s", lambda layer: f"{layer.gflops:.0f}"),
     _Column("of\npeak", lambda layer: f"{layer.peak_fraction:.0%}"),
@@ -64,12 +64,13 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 def summary_line(comparison: Comparison) -> str:
     """The result, and all that its numbers need to be understood, in one line."""
     machine, race = comparison.machine, comparison.end_to_end.race
+    torch_too = f", {race.over(race.best_torch):.2f}x over the best of torch ({race.best_torch})"
     return (
         f"{comparison.model}, {comparison.sparsity:.0%} {comparison.structure}, batch {comparison.batch}, "
         f"{threads_phrase(comparison.threads)} of {machine.cpu} ({machine.target}, {machine.isa}), "
         f"medians of {comparison.samples}: layers {comparison.geomean_speedup:.2f}x in geometric mean, "
         f"{comparison.min_speedup:.2f}x at least; network {race.speedup:.2f}x over the best dense "
-        f"({race.best_dense}), {race.over(race.best_torch):.2f}x over the best of torch ({race.best_torch})"
+        f"({race.best_dense}){torch_too if race.best_dense != race.best_torch else ''}"
     )
 
 
@@ -110,10 +111,12 @@ def _network_table(comparison: Comparison) -> Table:
     table.add_column("")
     for name, timing in race.dense.items():
         label = f"{name} dense" if name == OURS else name
-        spread = f"{_ms(timing.p10_ms)}-{_ms(timing.p90_ms)}"
-        table.add_row(label, _ms(timing.median_ms), spread, _speedup(race.over(name)), _mark(race, name))
-    spread = f"{_ms(race.sparse.p10_ms)}-{_ms(race.sparse.p90_ms)}"
-    table.add_row(f"{OURS} sparse", _ms(race.sparse.median_ms), spread, "", "", style="bold")
+        spread = f"{milliseconds(timing.p10_ms)}-{milliseconds(timing.p90_ms)}"
+        table.add_row(
+            label, milliseconds(timing.median_ms), spread, _speedup(race.over(name)), _mark(race, name)
+        )
+    spread = f"{milliseconds(race.sparse.p10_ms)}-{milliseconds(race.sparse.p90_ms)}"
+    table.add_row(f"{OURS} sparse", milliseconds(race.sparse.median_ms), spread, "", "", style="bold")
     return table
 
 
@@ -126,12 +129,6 @@ def _mark(race: Race, name: str) -> str:
 def _inaccurate(comparison: Comparison) -> list[str]:
     names = [layer.name for layer in comparison.layers if not layer.accuracy.passes]
     return names if comparison.end_to_end.accuracy.passes else [*names, "the whole network"]
-
-
-def _ms(milliseconds: float) -> str:
-    """Three significant digits, or whole milliseconds: 0.123, 4.56, 78.9, 1234."""
-    digits = 3 if milliseconds < 1 else 2 if milliseconds < 10 else 1 if milliseconds < 100 else 0
-    return f"{milliseconds:.{digits}f}"
 
 
 def _mib(size: int) -> str:

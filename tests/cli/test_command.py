@@ -90,7 +90,7 @@ def test_a_comparison_from_end_to_end(tmp_path: Path, monkeypatch: pytest.Monkey
     result = compare(*SMALL, "--samples", "2", "--layers", "4", "--json", str(table), "--png", str(picture))
     assert result.exit_code == 0, result.output
     assert "10x8x3x3" in result.stdout
-    assert "over the best of torch" in result.stdout
+    assert "over the best dense" in result.stdout
     assert "timing layer 4" in result.stderr
     assert picture.stat().st_size > 0
     found = json.loads(table.read_text())

@@ -1,4 +1,4 @@
-"""Names short enough for a table and a picture."""
+"""How a table and a picture write names, shapes and times."""
 
 from __future__ import annotations
 
@@ -31,3 +31,9 @@ def dimensions(shape: Sequence[int]) -> str:
 def threads_phrase(threads: int) -> str:
     """`1 thread`, `2 threads`."""
     return f"{threads} thread{'s' if threads > 1 else ''}"
+
+
+def milliseconds(time: float) -> str:
+    """Three significant digits, or whole milliseconds: 0.123, 4.56, 78.9, 1234."""
+    digits = 3 if time < 1 else 2 if time < 10 else 1 if time < 100 else 0
+    return f"{time:.{digits}f}"

@@ -1,11 +1,11 @@
-"""Short names of layers."""
+"""Short names of layers, and how shapes and times are written."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsegen.compare.names import dimensions, short_names, threads_phrase
+from sparsegen.compare.wording import dimensions, milliseconds, short_names, threads_phrase
 
 parts = st.sampled_from(
     ["features", "body", "conv", "conv1", "conv2", "stage1", "stage2", "0", "1", "downsample"]
@@ -39,4 +39,10 @@ def test_different_names_stay_different(names: list[str]) -> None:
 
 def test_phrases() -> None:
     assert dimensions((64, 3, 3)) == "64x3x3"
+    assert [milliseconds(time) for time in (0.1234, 4.567, 78.94, 1234.5)] == [
+        "0.123",
+        "4.57",
+        "78.9",
+        "1234",
+    ]
     assert (threads_phrase(1), threads_phrase(2)) == ("1 thread", "2 threads")
