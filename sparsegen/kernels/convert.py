@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tvm import s_tir, te, tirx
+from tvm import s_tir, te
 
 from sparsegen.kernels.kernel import Kernel, LayoutStore
 from sparsegen.kernels.layout import Layout
-from sparsegen.kernels.loops import parallel_rows
-from sparsegen.kernels.operands import Value, zero_outside
+from sparsegen.kernels.loops import extent, parallel, parallel_rows
+from sparsegen.kernels.operands import Value, ravel, zero_outside
 
-_BLOCK = 16  # elements of a row that are read at once, then scattered to their lanes
+Expr = Any
+
+_QUAD = 4  # lanes that one step of the transposition brings together: LLVM has shuffles for four
+_BLOCK = 32  # pixels of a row that are transposed at once, where rows divide so: all lanes' stay in L1
 
 
 def enter(name: str, out: Layout) -> Kernel:
-    """Kernel from a dense tensor, row-major, to `out`; `name` is that of the graph's input."""
+    """Kernel from a dense tensor, row-major, to `out`; `name` is that of the graph's input.
+
+    With batch lanes, lanes past the batch repeat its last image.
+    """
     x = te.placeholder((prod(out.shape),), name="x")
+
+    def pixel(group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
+        image = te.min(group * out.lanes + lane, out.shape[0] - 1) if out.batch_lanes else group
+        return x[ravel((image, *coordinates)[: len(out.shape)], out.shape)]
+
+    transposed = _has_rows_of_vectors(out)
+    read = _quads(out, pixel) if transposed else pixel
 
     def element(*point: Any) -> Any:
         coordinates = out.coordinates(point)
-        if not out.batch_lanes:
-            return zero_outside(out, coordinates, x[_flat(out.shape, (point[0], *coordinates))])
-        image = point[0] * out.lanes + point[-1]
-        value = x[_flat(out.shape, (image, *coordinates))]
-        if out.shape[0] % out.lanes == 0:
-            return value
-        return tirx.if_then_else(image < out.shape[0], value, tirx.const(0.0, "float32"))
+        return zero_outside(out, coordinates, read(point[0], coordinates, out.lane(point)))
 
     function = te.create_prim_func([x, te.compute(out.space, element, name="out")])
-    module = _transpose_lanes(function) if out.batch_lanes else parallel_rows(function, batch_lanes=False)
+    module = _transpose(function, vectors="out") if transposed else parallel_rows(function, batch_lanes=False)
     return Kernel("enter", module, LayoutStore(out), (name,))
-
-
-def _transpose_lanes(function: Any) -> Any:
-    """Rows are read a block at a time, for one lane after the other, while the block stays in L1."""
-    sch = s_tir.Schedule(function)
-    *outer, column, lane = sch.get_loops(sch.get_sblock("out"))
-    if outer:
-        column, block = sch.split(column, [None, _BLOCK])
-        sch.reorder(column, lane, block)
-        sch.parallel(sch.fuse(*outer) if len(outer) > 1 else outer[0])
-    return sch.mod
 
 
 @dataclass(frozen=True)
@@ -61,32 +58,78 @@ class DenseStore:
         """The flat index; lanes past the batch are not stored."""
         layout = self.layout
         if not layout.batch_lanes:
-            return (_flat(layout.shape, point[: len(layout.shape) or 1]),), None
+            return (ravel(point[: len(layout.shape)], layout.shape),), None
         image = point[0] * layout.lanes + point[-1]
         condition = image < layout.shape[0] if layout.shape[0] % layout.lanes else None
-        return (_flat(layout.shape, (image, *point[1:-1])),), condition
+        return (ravel((image, *point[1:-1]), layout.shape),), condition
 
 
 def leave(value: Value) -> Kernel:
     """Kernel from a value's layout to a dense tensor, row-major."""
-    source = value.layout
-    x = value.placeholder()
+    source, x = value.layout, value.placeholder()
+
+    def stored(group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
+        return x[group, source.address(coordinates, lane)]
+
+    transposed = _has_rows_of_vectors(source)
+    read = _quads(source, stored) if transposed else stored
     space = (source.groups, *source.element_shape, *((source.lanes,) if source.batch_lanes else ()))
     result = te.compute(
-        space,
-        lambda *point: x[point[0], source.address(source.coordinates(point), source.lane(point))],
-        name="out",
+        space, lambda *point: read(point[0], source.coordinates(point), source.lane(point)), name="out"
     )
-    sch = s_tir.Schedule(te.create_prim_func([x, result]))
-    loops = sch.get_loops(sch.get_sblock("out"))
-    outer = loops[:-2] or loops[:1]
-    sch.parallel(sch.fuse(*outer) if len(outer) > 1 else outer[0])
-    return Kernel("leave", sch.mod, DenseStore(source), (value.argument(),))
+    function = te.create_prim_func([x, result])
+    module = (
+        _transpose(function, vectors="quads") if transposed else parallel_rows(function, batch_lanes=False)
+    )
+    return Kernel("leave", module, DenseStore(source), (value.argument(),))
 
 
-def _flat(shape: tuple[int, ...], coordinates: tuple[Any, ...]) -> Any:
-    """Row-major index of coordinates; a scalar's only element is 0."""
-    index: Any = 0
-    for extent, coordinate in zip(shape, coordinates, strict=bool(shape)):
-        index = index * extent + coordinate
-    return index
+def _has_rows_of_vectors(layout: Layout) -> bool:
+    """Whether lanes and the last dimension change places between the layout and a dense tensor."""
+    return layout.batch_lanes and len(layout.shape) > 1
+
+
+def _quads(layout: Layout, element: Callable[..., Expr]) -> Callable[..., Expr]:
+    """`element(group, coordinates, lane)` by way of a stage between the two orders of lanes and pixels.
+
+    The stage holds [..., quad, pixel, lane of the quad]: from or to rows of pixels four rows are
+    interleaved, from or to vectors of lanes quads are copied whole.
+    """
+    *outer, row = layout.element_shape
+    space = (layout.groups, *outer, layout.lanes // _QUAD, row, _QUAD)
+
+    def gathered(group: Expr, *point: Expr) -> Expr:
+        *coordinates, quad, pixel, lane = point
+        return element(group, (*coordinates, pixel), quad * _QUAD + lane)
+
+    quads = te.compute(space, gathered, name="quads")
+
+    def read(group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
+        return quads[(group, *coordinates[:-1], lane // _QUAD, coordinates[-1], lane % _QUAD)]
+
+    return read
+
+
+def _transpose(function: Any, *, vectors: str) -> Any:
+    """Rows in parallel, a block of pixels through both stages; `vectors` is the side of whole vectors."""
+    sch = s_tir.Schedule(function)
+    out, quads = sch.get_sblock("out"), sch.get_sblock("quads")
+    loops = sch.get_loops(out)
+    *outer, pixel, lane = loops
+    inside = parallel(sch, outer, work=extent(sch, loops))
+    if extent(sch, [pixel]) % _BLOCK == 0:
+        block, pixel = sch.split(pixel, [None, _BLOCK])
+        inside = [block]
+    sch.split(lane, [None, _QUAD])
+    sch.compute_at(quads, inside[0], preserve_unit_loops=True)
+    for stage in (out, quads):
+        first, second, lane = sch.get_loops(stage)[-3:]
+        pixel, quad = (first, second) if stage is out else (second, first)
+        if stage is (out if vectors == "out" else quads):
+            sch.reorder(pixel, quad, lane)
+            sch.unroll(quad)
+            sch.vectorize(lane)
+        else:
+            sch.reorder(quad, pixel, lane)
+            sch.unroll(lane)
+    return sch.mod
