@@ -33,9 +33,8 @@ def draw(comparison: Comparison) -> Figure:
     layers, network = figure.subplots(1, 2, width_ratios=(layers_width, network_width))
     _draw_layers(layers, comparison)
     _draw_network(network, comparison)
-    figure.legend(
-        *layers.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False
-    )
+    series = layers.get_legend_handles_labels()
+    figure.legend(*series, loc="outside lower center", ncols=len(series[0]), fontsize=8, frameon=False)
     machine = comparison.machine
     figure.suptitle(
         f"{comparison.model}, {comparison.sparsity:.0%} {comparison.structure} sparsity, "
@@ -61,7 +60,7 @@ def _draw_layers(axes: Axes, comparison: Comparison) -> None:
         )
     for position, race in zip(positions, races, strict=True):
         shown = (race.dense[race.best_torch], race.dense[OURS], race.sparse)
-        _annotate(axes, position, max(timing.p90_ms for timing in shown), f"{race.speedup:.2f}")
+        _annotate(axes, position, max(timing.p90_ms for timing in shown), f"{race.speedup:.2f}x")
     names = short_names([layer.name for layer in comparison.layers])
     axes.set_xticks(positions, names, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_title(

@@ -10,7 +10,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from sparsegen.compare.report import OURS, TOLERANCE, Accuracy, Comparison, LayerComparison, Race
+from sparsegen.compare.report import OURS, TOLERANCE, Accuracy, Comparison, LayerComparison, Race, Timing
 from sparsegen.compare.wording import dimensions, milliseconds, short_names, threads_phrase
 
 _WIDE, _WIDEST = 110, 140
@@ -111,13 +111,14 @@ def _network_table(comparison: Comparison) -> Table:
     table.add_column("")
     for name, timing in race.dense.items():
         label = f"{name} dense" if name == OURS else name
-        spread = f"{milliseconds(timing.p10_ms)}-{milliseconds(timing.p90_ms)}"
-        table.add_row(
-            label, milliseconds(timing.median_ms), spread, _speedup(race.over(name)), _mark(race, name)
-        )
-    spread = f"{milliseconds(race.sparse.p10_ms)}-{milliseconds(race.sparse.p90_ms)}"
-    table.add_row(f"{OURS} sparse", milliseconds(race.sparse.median_ms), spread, "", "", style="bold")
+        table.add_row(label, *_times(timing), _speedup(race.over(name)), _mark(race, name))
+    table.add_row(f"{OURS} sparse", *_times(race.sparse), "", "", style="bold")
     return table
+
+
+def _times(timing: Timing) -> tuple[str, str]:
+    """The median and the spread."""
+    return milliseconds(timing.median_ms), f"{milliseconds(timing.p10_ms)}-{milliseconds(timing.p90_ms)}"
 
 
 def _mark(race: Race, name: str) -> str:

@@ -23,7 +23,7 @@ def test_every_layer_bears_its_name_and_speedup(comparison: Comparison) -> None:
     labels = [label.get_text() for label in layers.get_xticklabels()]
     assert labels[0] == "stage1.unit1.conv1"
     assert [text.get_text() for text in layers.texts] == [
-        f"{layer.race.speedup:.2f}" for layer in comparison.layers
+        f"{layer.race.speedup:.2f}x" for layer in comparison.layers
     ]
 
 
