@@ -1,8 +1,8 @@
 """The schedule of a masked-panel kernel without tuning: the least estimated cycles.
 
-The model counts, for a tile and a column, the larger of three times: multiply-adds, loads, and the
+The model counts, for a tile and a column, the largest of three times: multiply-adds, loads, and the
 latency of an accumulator's chain. To these it adds what a visit (one panel, one column block)
-costs: a mispredicted branch for each mask in use, and the sums read and written.
+costs: a branch for each mask in use, and the sums read and written.
 """
 
 from __future__ import annotations
@@ -19,10 +19,19 @@ from sparsegen.target import Target
 
 TILE_LIMIT = 16  # pixel vectors along an axis: what layouts leave room for past an image's end
 _SPARSE_ROWS = 4  # 2^rows masks, each with code of its own
-_LATENCY = 4.0  # cycles of a multiply-add
-_MISS = 14.0  # cycles of a mispredicted branch
-_L2_PENALTY = 1.5  # further cycles of a load that L1 does not hold, relative to one that it does
+_FREE_REGISTERS = 4  # beside the accumulators
 _TASKS = 4  # parallel tasks a thread, so that a task more or less does not matter
+
+# In cycles, fitted to measured times of ResNet-18's 3x3 layers at 10 to 100 % density on Zen 5.
+_LATENCY = 4.0  # of a multiply-add
+_COLUMN = 0.8  # of the loop over a mask's columns
+_LOAD = 1.12  # of a vector, over what the target's load ports promise
+_SPLIT_LOAD = 1.5  # times as much where two of three taps are not aligned, and touch two lines
+_L2_LOAD = 0.93  # as much again where L1 does not hold the line
+_SPILL = 0.06  # share of the time that a register too few costs
+_VISIT = 14.0
+_MASK = 3.5  # of every mask in use, each visit: a branch that is often mispredicted
+_SUM = 4.6  # of a vector of sums, read and written each visit
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,8 @@ def choose_schedule(
 def _row_choices(problem: PanelProblem, target: Target, dense: bool) -> range:
     full = dense or bool(np.all(problem.matrix))
     one_pixel = problem.pixels == (1, 1)
-    most = target.registers - 4 if full and one_pixel else target.registers // 3 if full else _SPARSE_ROWS
+    most = target.registers - _FREE_REGISTERS if one_pixel else target.registers // 4
+    most = most if full else _SPARSE_ROWS
     return range(1, max(1, min(most, problem.matrix.shape[0])) + 1)
 
 
@@ -76,7 +86,7 @@ def _tiles(problem: PanelProblem, target: Target, rows: int) -> Iterator[tuple[i
     blocks = sorted({min(problem.channels, 1 << i) for i in range(3, 11)} | {problem.channels})
     for tile_h, tile_w in itertools.product(range(1, height + 1), range(1, width + 1)):
         pixels = tile_h * tile_w
-        if max(tile_h, tile_w) > TILE_LIMIT or rows * pixels + min(rows, pixels) + 1 > target.registers:
+        if max(tile_h, tile_w) > TILE_LIMIT or rows * pixels > target.registers - _FREE_REGISTERS:
             continue
         if not problem.ragged and (height % tile_h or width % tile_w):
             continue
@@ -95,22 +105,24 @@ def _with_chunk(problem: PanelProblem, knobs: PanelSchedule, threads: int) -> Pa
 def _cycles(
     problem: PanelProblem, target: Target, knobs: PanelSchedule, counts: _MaskCounts, threads: int
 ) -> float:
-    pixels = knobs.tile_h * knobs.tile_w
-    load = 1.0 if problem.out.batch_lanes else 1.7  # two of three taps are not aligned: two lines each
-    load *= 1 + _L2_PENALTY * _past_l1(problem, target, knobs)
+    pixels, rows = knobs.tile_h * knobs.tile_w, knobs.rows
+    load = _LOAD * (1.0 if problem.out.batch_lanes else _SPLIT_LOAD)
+    load *= 1 + _L2_LOAD * _past_l1(problem, target, knobs)
     columns = sum(
-        count * max(p * pixels / target.fmas, (pixels * load + p + 0.5) / target.loads, _LATENCY)
+        count * (max(p * pixels / target.fmas, (pixels * load + p + 0.5) / target.loads, _LATENCY) + _COLUMN)
         for p, count in enumerate(counts.columns, 1)
     )
-    panels, blocks = -(-problem.matrix.shape[0] // knobs.rows), -(-problem.channels // knobs.block)
-    sums = 2.0 * knobs.rows * pixels if blocks > 1 else knobs.rows * pixels
-    misses = counts.masks * (2.0 if counts.constant else _MISS)
+    if rows * pixels + min(rows, pixels) + 1 > target.registers:
+        columns *= 1 + _SPILL
+    panels, blocks = -(-problem.matrix.shape[0] // rows), -(-problem.channels // knobs.block)
+    sums = rows * pixels * (_SUM if blocks > 1 else 1.0)
+    branches = 2.0 if counts.constant else counts.masks * _MASK
     tasks = problem.tiles(knobs) * -(-panels // knobs.chunk)
     rounds = -(-tasks // threads) * threads / tasks
-    return float(problem.tiles(knobs) * (columns + panels * blocks * (sums + misses)) * rounds)
+    return float(problem.tiles(knobs) * (columns + panels * blocks * (_VISIT + sums + branches)) * rounds)
 
 
 def _past_l1(problem: PanelProblem, target: Target, knobs: PanelSchedule) -> float:
     """Share of a block's input, read again for every panel, that does not stay in L1 (0 to 1)."""
     slab = knobs.block * problem.footprint(knobs) * problem.out.lanes * 4
-    return min(1.0, max(0.0, slab / (0.9 * target.l1_bytes) - 0.5))
+    return min(1.0, max(0.0, slab / target.l1_bytes - 0.45))
