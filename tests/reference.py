@@ -106,8 +106,9 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
         case Pool2d() as pool:
             return evaluate_pool2d(pool, value, layer.shape)
         case AdaptivePool2d(kind, output):
-            pool = F.adaptive_max_pool2d if kind == "max" else F.adaptive_avg_pool2d
-            return pool(value, output)
+            if kind == "max":
+                return F.adaptive_max_pool2d(value, output)
+            return F.adaptive_avg_pool2d(value, output)
         case Mean(dims, keepdim):
             return value.mean(dims, keepdim=keepdim)
         case Softmax(dim):
@@ -123,6 +124,7 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
             return value.index_select(dim, torch.arange(start, stop, step))
         case Pad(amounts, fill):
             return F.pad(value, [amount for pair in reversed(amounts) for amount in pair], value=fill)
+    raise AssertionError(f"{layer.name} has a core that this evaluator does not know: {layer.core}")
 
 
 def evaluate_conv2d(conv: Conv2d, value: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ class GraphBuilder:
         return candidate
 
     def add_input(self, name: str, shape: Shape) -> str:
+        """Declare an input of the model; returns its name."""
         name = self.unique(name)
         self.inputs[name] = self.shapes[name] = shape
         return name
@@ -49,6 +50,7 @@ class GraphBuilder:
     def add_layer(
         self, name: str, core: Core, inputs: tuple[str, ...], shape: Shape, epilogue: tuple[Step, ...] = ()
     ) -> str:
+        """Append a layer; returns its name, which is also its value's."""
         name = self.unique(name)
         self.layers.append(Layer(name, core, inputs, shape, epilogue))
         self.shapes[name] = shape
@@ -64,6 +66,7 @@ class GraphBuilder:
         return self.stored[id(tensor)][1]
 
     def build(self, outputs: tuple[str, ...], output_spec: object) -> LayerGraph:
+        """The graph of all that was added, with these values as its outputs."""
         return LayerGraph(self.inputs, self.layers, outputs, self.constants, output_spec)
 
 
@@ -88,6 +91,7 @@ class CallSite:
         return self.path or self.operator.split(".")[1]
 
     def shape_of(self, value: Value) -> Shape:
+        """Shape of a value or tensor."""
         return self.builder.shapes[value] if isinstance(value, str) else tuple(value.shape)
 
     def read(self, value: Value, role: str = "constant") -> str:
@@ -106,6 +110,7 @@ class CallSite:
         )
 
     def pointwise(self, value: Value, *steps: Step) -> str:
+        """Add a layer of steps alone, of `value`'s shape; returns its name."""
         return self.layer(Identity(), value, shape=self.shape_of(value), epilogue=steps)
 
     def known(self, value: Value, role: str) -> torch.Tensor:
@@ -115,6 +120,7 @@ class CallSite:
         return value
 
     def require_rank(self, value: Value, rank: int) -> None:
+        """Raise UnsupportedOperatorError where `value` has not that many dimensions."""
         if len(self.shape_of(value)) != rank:
             self.refuse(f"its input has shape {self.shape_of(value)}; {rank} dimensions are supported")
 

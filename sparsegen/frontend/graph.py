@@ -105,11 +105,15 @@ class Mean:
 
 @dataclass(frozen=True)
 class Softmax:
+    """Softmax over one dimension (non-negative)."""
+
     dim: int
 
 
 @dataclass(frozen=True)
 class Concat:
+    """The inputs, one after the other along a dimension (non-negative)."""
+
     dim: int
 
 

@@ -77,10 +77,15 @@ def test_scales_other_than_batch_norms() -> None:
     weight, scale, shift = images(4, 4, 1, 1), images(4, 1, 1, seed=2), images(1, 4, 1, 1, seed=3)
 
     def scaled(value: Tensor, weight: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        return ((F.conv2d(value, weight) * scale - shift) / 255 + 0.5).relu() * 2
+        return (((F.conv2d(value, weight) + 0.5) * scale - shift) / 255).relu() * 2
 
     graph = check(Function(scaled, weight, scale, shift), images())
     assert describe(graph) == ["Conv2d relu mul"]
+
+
+def test_constant_minus_a_convolution_is_not_folded() -> None:
+    graph = check(Function(lambda x, w: 1 - F.conv2d(x, w), images(4, 4, 1, 1)), images())
+    assert describe(graph) == ["Conv2d sub"]
 
 
 def test_constant_that_differs_by_pixel_is_not_folded() -> None:

@@ -69,6 +69,17 @@ def test_value_with_two_readers_is_kept() -> None:
     assert describe(check(Function(diamond, weight), images())) == ["Conv2d", "Identity tanh mul"]
 
 
+def test_fused_value_with_two_readers_is_kept() -> None:
+    weight = images(4, 4, 1, 1)
+
+    def two_readers(value: Tensor, weight: Tensor) -> Tensor:
+        middle = F.conv2d(value, weight).relu()
+        return middle.tanh() + middle.exp()
+
+    graph = check(Function(two_readers, weight), images())
+    assert describe(graph) == ["Conv2d relu", "Identity tanh", "Identity exp add"]
+
+
 def test_activation_written_out_reaches_the_convolution() -> None:
     weight = images(4, 4, 1, 1)
 
