@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvm import te, tirx
+from tvm import s_tir, te, tirx
 
 from sparsegen.frontend.graph import Layer
 from sparsegen.kernels.kernel import Kernel, LayoutStore
-from sparsegen.kernels.loops import parallel_rows
 from sparsegen.kernels.registry import Context, kernel_for
 from sparsegen.kernels.taps import SplitPhases
 
@@ -39,7 +38,20 @@ def split_phases(layer: Layer, context: Context) -> Kernel:
     function = te.create_prim_func([x, te.compute(out.space, element, name="out")])
     return Kernel(
         kind="split_phases",
-        module=parallel_rows(function, batch_lanes=False),
+        module=_schedule(function, whole=width // split.stride[1]),
         store=LayoutStore(out),
         arguments=(source.argument(),),
     )
+
+
+def _schedule(function: Any, whole: int) -> Any:
+    """Channels in parallel; the part of a row where all phases exist apart from its end.
+
+    That part has no condition, and LLVM loads it in vectors that it takes apart with shuffles.
+    """
+    sch = s_tir.Schedule(function)
+    n, channel, y, x = sch.get_loops(sch.get_sblock("out"))
+    sch.parallel(sch.fuse(n, channel))
+    if 0 < whole < int(sch.get(x).extent):
+        sch.loop_partition(x, [whole, None])
+    return sch.mod

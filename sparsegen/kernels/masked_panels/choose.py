@@ -27,8 +27,8 @@ _LATENCY = 4.0  # of a multiply-add
 _COLUMN = 0.8  # of the loop over a mask's columns
 _LOAD = 1.12  # of a vector, over what the target's load ports promise
 _SPLIT_LOAD = 1.5  # times as much where two of three taps are not aligned, and touch two lines
-_L2_LOAD = 0.93  # as much again where L1 does not hold the line
-_SPILL = 0.06  # share of the time that a register too few costs
+_L2_LOAD = 1.0  # as much again where L1 does not hold the line
+_SPILL = 0.25  # share of the time of a column that all rows keep, where a register is missing
 _VISIT = 14.0
 _MASK = 3.5  # of every mask in use, each visit: a branch that is often mispredicted
 _SUM = 4.6  # of a vector of sums, read and written each visit
@@ -50,8 +50,8 @@ def choose_schedule(
     best: tuple[float, PanelSchedule] | None = None
     for rows in _row_choices(problem, target, dense):
         counts = _count_masks(problem, rows, dense)
-        for tile_h, tile_w, block in _tiles(problem, target, rows):
-            knobs = _with_chunk(problem, PanelSchedule(rows, tile_h, tile_w, block, 1), threads)
+        for knobs in _schedules(problem, target, rows):
+            knobs = _with_chunk(problem, knobs, threads)
             cycles = _cycles(problem, target, knobs, counts, threads)
             if best is None or cycles < best[0]:
                 best = (cycles, knobs)
@@ -81,7 +81,7 @@ def _count_masks(problem: PanelProblem, rows: int, dense: bool) -> _MaskCounts:
     return _MaskCounts(tuple(columns), max(1, in_use), in_use <= 1 + (problem.matrix.shape[0] % rows > 0))
 
 
-def _tiles(problem: PanelProblem, target: Target, rows: int) -> Iterator[tuple[int, int, int]]:
+def _schedules(problem: PanelProblem, target: Target, rows: int) -> Iterator[PanelSchedule]:
     height, width = problem.pixels
     blocks = sorted({min(problem.channels, 1 << i) for i in range(3, 11)} | {problem.channels})
     for tile_h, tile_w in itertools.product(range(1, height + 1), range(1, width + 1)):
@@ -91,7 +91,9 @@ def _tiles(problem: PanelProblem, target: Target, rows: int) -> Iterator[tuple[i
         if not problem.ragged and (height % tile_h or width % tile_w):
             continue
         for block in blocks:
-            yield tile_h, tile_w, block
+            knobs = PanelSchedule(rows, tile_h, tile_w, block, 1)
+            if block == blocks[0] or _slab(problem, knobs) <= target.l2_bytes // 4:
+                yield knobs
 
 
 def _with_chunk(problem: PanelProblem, knobs: PanelSchedule, threads: int) -> PanelSchedule:
@@ -108,12 +110,13 @@ def _cycles(
     pixels, rows = knobs.tile_h * knobs.tile_w, knobs.rows
     load = _LOAD * (1.0 if problem.out.batch_lanes else _SPLIT_LOAD)
     load *= 1 + _L2_LOAD * _past_l1(problem, target, knobs)
-    columns = sum(
-        count * (max(p * pixels / target.fmas, (pixels * load + p + 0.5) / target.loads, _LATENCY) + _COLUMN)
-        for p, count in enumerate(counts.columns, 1)
-    )
+    times = [
+        max(p * pixels / target.fmas, (pixels * load + p + 0.5) / target.loads, _LATENCY) + _COLUMN
+        for p in range(1, rows + 1)
+    ]
     if rows * pixels + min(rows, pixels) + 1 > target.registers:
-        columns *= 1 + _SPILL
+        times[-1] *= 1 + _SPILL
+    columns = sum(count * time for count, time in zip(counts.columns, times, strict=True))
     panels, blocks = -(-problem.matrix.shape[0] // rows), -(-problem.channels // knobs.block)
     sums = rows * pixels * (_SUM if blocks > 1 else 1.0)
     branches = 2.0 if counts.constant else counts.masks * _MASK
@@ -122,7 +125,11 @@ def _cycles(
     return float(problem.tiles(knobs) * (columns + panels * blocks * (_VISIT + sums + branches)) * rounds)
 
 
+def _slab(problem: PanelProblem, knobs: PanelSchedule) -> int:
+    """Bytes of input that a tile reads of one column block."""
+    return knobs.block * problem.footprint(knobs) * problem.out.lanes * 4
+
+
 def _past_l1(problem: PanelProblem, target: Target, knobs: PanelSchedule) -> float:
-    """Share of a block's input, read again for every panel, that does not stay in L1 (0 to 1)."""
-    slab = knobs.block * problem.footprint(knobs) * problem.out.lanes * 4
-    return min(1.0, max(0.0, slab / target.l1_bytes - 0.45))
+    """How much of a block's input, read again for every panel, L1 does not hold (0: all is held)."""
+    return min(1.4, max(0.0, _slab(problem, knobs) / target.l1_bytes - 0.45))
