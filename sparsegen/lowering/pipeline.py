@@ -8,6 +8,7 @@ import tvm
 from tvm import s_tir, tirx
 
 from sparsegen.lowering.passes import Store, accumulators_to_registers, bind_output, tighten_masked_loops
+from sparsegen.lowering.shared_values import shared_values_to_registers
 from sparsegen.target import Target
 
 
@@ -50,6 +51,7 @@ def _vectorised() -> Any:
         x.RemoveNoOp(),
         t.RewriteUnsafeSelect(),
         accumulators_to_registers(),
+        shared_values_to_registers(),
         x.CommonSubexprElim(),
         x.VerifyMemory(),
         x.AnnotateEntryFunc(),
