@@ -1,0 +1,64 @@
+"""Pooling against the float64 evaluator."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from sparsegen.frontend.graph import AdaptivePool2d, Pool2d
+from tests.kernels.harness import Setting, assert_matches, one_layer, run_layer
+from tests.kernels.strategies import FEW, any_setting, extents, with_epilogue
+from tests.reference import evaluate
+
+KINDS = st.sampled_from(["max", "avg"])
+
+
+@st.composite
+def axis(draw: st.DrawFn) -> tuple[int, int, int, tuple[int, int], int, int]:
+    """(extent, kernel, stride, padding, dilation, outputs) of one axis, ceil mode's windows too."""
+    kernel, dilation = draw(st.sampled_from([1, 2, 3, 3, 5, 9])), draw(st.sampled_from([1, 1, 2]))
+    extent, stride = draw(extents(3)), draw(st.integers(1, 3))
+    span = dilation * (kernel - 1) + 1
+    before, after = draw(st.integers(0, span // 2)), draw(st.integers(0, span // 2))
+    room = before + extent + after - span
+    assume(room >= 0)
+    outputs = room // stride + 1
+    ceil = draw(st.booleans()) and room % stride and outputs * stride < before + extent
+    return extent, kernel, stride, (before, after), dilation, outputs + bool(ceil)
+
+
+@FEW
+@given(any_setting(), axis(), axis(), KINDS, st.booleans(), st.sampled_from([None, None, 3]), st.data())
+def test_windows(setting, vertical, horizontal, kind, count_include_pad, divisor, data):
+    extent, kernel, stride, padding, dilation, outputs = zip(vertical, horizontal, strict=True)
+    core = Pool2d(kind, kernel, stride, (*padding[0], *padding[1]), dilation, count_include_pad, divisor)
+    source, shape = (setting.batch, 3, *extent), (setting.batch, 3, *outputs)
+    assert_matches(data.draw(with_epilogue(core, source, shape)), setting)
+
+
+@FEW
+@given(
+    any_setting(), st.tuples(extents(), extents()), st.tuples(extents(1, 9), extents(1, 9)), KINDS, st.data()
+)
+def test_adaptive_windows(setting, extent, outputs, kind, data):
+    core = AdaptivePool2d(kind, outputs)
+    source, shape = (setting.batch, 3, *extent), (setting.batch, 3, *outputs)
+    assert_matches(data.draw(with_epilogue(core, source, shape)), setting)
+
+
+@FEW
+@given(any_setting(), st.tuples(st.integers(0, 6), st.integers(0, 6)))
+def test_max_passes_nan_on_from_every_place_of_a_window(setting, place):
+    shape = (setting.batch, 2, 7, 7)
+    graph = one_layer(Pool2d("max", (3, 3), (2, 2), (1, 1, 1, 1)), {"x": shape}, (setting.batch, 2, 4, 4))
+    x = torch.zeros(shape)
+    x[(0, 1, *place)] = torch.nan
+    (expected,) = evaluate(graph, (x,))
+    torch.testing.assert_close(run_layer(graph, (x,), setting).double(), expected, equal_nan=True)
+
+
+def test_max_of_minus_infinity_is_minus_infinity():
+    graph = one_layer(Pool2d("max", (2, 2), (2, 2)), {"x": (1, 1, 4, 4)}, (1, 1, 2, 2))
+    x = torch.full((1, 1, 4, 4), -torch.inf)
+    assert torch.all(run_layer(graph, (x,), Setting(1, batch_lanes=False)) == -torch.inf)

@@ -1,0 +1,44 @@
+"""Mean and softmax against the float64 evaluator."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from sparsegen.frontend.graph import Mean, Softmax
+from tests.kernels.harness import Setting, assert_matches, one_layer, run_layer
+from tests.kernels.strategies import FEW, any_setting, extents, with_epilogue
+
+INNER = st.lists(extents(), min_size=0, max_size=4)
+
+
+@FEW
+@given(any_setting(), INNER, st.booleans(), st.data())
+def test_mean_over_any_dimensions(setting, inner, keepdim, data):
+    source = (setting.batch, *inner)
+    allowed = range(1 if setting.batch_lanes else 0, len(source))
+    assume(allowed)
+    dims = tuple(sorted(data.draw(st.sets(st.sampled_from(allowed), min_size=1))))
+    kept = [1 if dim in dims else extent for dim, extent in enumerate(source) if keepdim or dim not in dims]
+    assert_matches(data.draw(with_epilogue(Mean(dims, keepdim), source, tuple(kept))), setting)
+
+
+@FEW
+@given(any_setting(), INNER, st.data())
+def test_softmax_over_any_dimension(setting, inner, data):
+    source = (setting.batch, *inner)
+    allowed = range(1 if setting.batch_lanes else 0, len(source))
+    assume(allowed)
+    core = Softmax(data.draw(st.sampled_from(allowed)))
+    assert_matches(data.draw(with_epilogue(core, source, source)), setting)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("batch_lanes", [True, False])
+def test_softmax_of_large_values(dim, batch_lanes):
+    x = torch.tensor([1e4, -1e4, 1e4, 3e38, -torch.inf, 0.0]).expand(16, 6, 6).contiguous()
+    x = x if dim == 2 else x.transpose(1, 2).contiguous()
+    graph = one_layer(Softmax(dim), {"x": (16, 6, 6)}, (16, 6, 6))
+    torch.testing.assert_close(run_layer(graph, (x,), Setting(16, batch_lanes)), x.softmax(dim))
