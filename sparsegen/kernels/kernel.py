@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsegen.kernels.layout import Layout
+from sparsegen.lowering.prefetch import Lines
 
 Schedule = dict[str, int | str | bool]
 
@@ -46,7 +47,8 @@ class Kernel:
     """One generated function.
 
     `module` holds the scheduled function, whose last parameter is the output. `arguments` are the
-    parameters before it, in order: the name of a value, or an array of weights.
+    parameters before it, in order: the name of a value, or an array of weights. `prefetch`, where
+    there is one, tells which lines of the first to fetch ahead: see `lowering.prefetch`.
     """
 
     kind: str
@@ -56,6 +58,7 @@ class Kernel:
     format: str = "dense"
     density: float = 1.0
     weight_bytes: int = 0
+    prefetch: Lines | None = None
     schedule: Schedule = field(default_factory=dict)
 
 

@@ -50,7 +50,7 @@ def _schedule(function: Any, whole: int) -> Any:
     That part has no condition, and LLVM loads it in vectors that it takes apart with shuffles.
     """
     sch = s_tir.Schedule(function)
-    n, channel, y, x = sch.get_loops(sch.get_sblock("out"))
+    n, channel, _, x = sch.get_loops(sch.get_sblock("out"))
     sch.parallel(sch.fuse(n, channel))
     if 0 < whole < int(sch.get(x).extent):
         sch.loop_partition(x, [whole, None])

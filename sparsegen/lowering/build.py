@@ -28,7 +28,7 @@ def build(kernels: Sequence[Kernel], target: Target) -> list[Any]:
     distinct: dict[Any, tuple[str, Kernel]] = {}
     names = []
     for kernel in kernels:
-        key: Any = (tvm_ffi.StructuralKey(kernel.module), kernel.store)  # type: ignore[call-arg]
+        key: Any = (tvm_ffi.StructuralKey(kernel.module), kernel.store, kernel.prefetch)  # type: ignore[call-arg]
         name, _ = distinct.setdefault(key, (f"kernel_{len(distinct)}", kernel))
         names.append(name)
     with (
@@ -44,7 +44,7 @@ def build(kernels: Sequence[Kernel], target: Target) -> list[Any]:
 
 
 def _compile(name: str, kernel: Kernel, target: Target, folder: Path) -> Path:
-    lowered = lower(kernel.module, kernel.store, kernel.store.shape)
+    lowered = lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch)
     function = lowered["main"].with_attr("global_symbol", name)
     path = folder / f"{name}.o"
     generate(tvm.IRModule({name: function}), target).write_to_file(str(path), "o")

@@ -9,6 +9,7 @@ from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.kernel import Kernel, as_argument
 from sparsegen.kernels.masked_panels.choose import TILE_LIMIT, choose_schedule
 from sparsegen.kernels.masked_panels.expression import expression
+from sparsegen.kernels.masked_panels.prefetch import plan_prefetch
 from sparsegen.kernels.masked_panels.problem import PanelProblem, PanelSchedule
 from sparsegen.kernels.masked_panels.schedule import schedule
 
@@ -37,5 +38,6 @@ def masked_panels(
         format="dense_panels" if packed.nonzeros == problem.matrix.size else "masked_panels",
         density=float(np.count_nonzero(problem.matrix)) / problem.matrix.size,
         weight_bytes=packed.bytes,
+        prefetch=plan_prefetch(problem, packed, knobs) if knobs.prefetch else None,
         schedule=knobs.as_dict(),
     )

@@ -21,7 +21,8 @@ class PanelSchedule:
     rows: output channels of a panel. tile_h, tile_w: pixel vectors of a tile, whose rows x tile_h x
     tile_w accumulators stay in registers. block: input channels of a column block. chunk: panels of
     a parallel task. pixels_outer: whether a column's pixels, not its rows, are the outer of the two
-    unrolled loops, which keeps the values in registers and streams the input.
+    unrolled loops, which keeps the values in registers and streams the input. prefetch: whether the
+    next tile's input is fetched while a tile is computed.
     """
 
     rows: int
@@ -30,6 +31,7 @@ class PanelSchedule:
     block: int
     chunk: int
     pixels_outer: bool = True
+    prefetch: bool = True
 
     def as_dict(self) -> dict[str, int | str | bool]:
         """Knob by name."""

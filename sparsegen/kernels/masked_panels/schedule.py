@@ -8,6 +8,7 @@ from tvm import s_tir
 
 from sparsegen.kernels.masked_panels.problem import PanelSchedule
 from sparsegen.lowering.passes import MASKED
+from sparsegen.lowering.prefetch import PREFETCH
 
 
 def schedule(function: Any, knobs: PanelSchedule) -> Any:
@@ -21,6 +22,7 @@ def schedule(function: Any, knobs: PanelSchedule) -> Any:
     sch.reorder(g, oh, ow, chunk, panel, r, oh_in, ow_in, lane)
     task = sch.fuse(g, oh, ow, chunk)
     sch.parallel(task)
+    sch.annotate(task, PREFETCH, "task")
     sch.vectorize(lane)
     part = sch.get_sblock("registers")
     if _has_sums(sch):
@@ -28,6 +30,7 @@ def schedule(function: Any, knobs: PanelSchedule) -> Any:
     else:
         for loop in (r, oh_in, ow_in):
             sch.unroll(loop)
+        sch.annotate(panel, PREFETCH, "visit")
         sch.compute_at(part, panel, preserve_unit_loops=True)
     _schedule_part(sch, part, knobs)
     return sch.mod
@@ -50,6 +53,8 @@ def _schedule_sums(sch: Any, part: Any, task: Any) -> None:
     sch.vectorize(lane)
     sch.compute_at(part, panel, preserve_unit_loops=True)
     sch.decompose_reduction(sums, b)
+    sch.annotate(b, PREFETCH, "block")
+    sch.annotate(panel, PREFETCH, "visit")
 
 
 def _schedule_part(sch: Any, part: Any, knobs: PanelSchedule) -> None:

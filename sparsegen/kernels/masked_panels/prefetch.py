@@ -1,0 +1,81 @@
+"""Which lines of the input a masked-panel kernel fetches ahead: the next tile's, panel by panel.
+
+A tile's input comes from memory the first time that it is read, in runs too short for the
+hardware's prefetchers to notice. While a tile is computed, every visit of a panel fetches a few
+channels of the next tile, so that they lie in the cache when it begins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tvm import tirx
+
+from sparsegen.formats.masked_panels import MaskedPanels
+from sparsegen.kernels.masked_panels.problem import PanelProblem, PanelSchedule
+
+Expr = Any
+_LINE = 16  # floats
+_MOST = 128  # lines that one visit fetches: more would keep the multiply-adds waiting
+
+
+@dataclass(frozen=True)
+class Prefetch:
+    """Fetches ahead for the next of `tiles` (rows, columns) of an image, whose starts are `steps` apart.
+
+    A task is a tile and one of `chunks` of `chunk` panels. In a column block of `channels` input
+    channels, `plane` floats apart, the lines that a tile reads of the first lie at `lines` for the
+    image's first tile.
+    """
+
+    lines: tuple[int, ...]
+    tiles: tuple[int, int]
+    steps: tuple[int, int]
+    chunks: int
+    chunk: int
+    channels: int
+    plane: int
+
+    def __call__(self, task: Expr, block: Expr, panel: Expr) -> list[tuple[Expr, Expr, Expr | None]]:
+        """(group, address, condition) of the lines to fetch at a visit of the task's `panel`."""
+        height, width = self.tiles
+        tile = tirx.floordiv(task, self.chunks) + 1
+        group = tirx.floordiv(tile, height * width)
+        y, x = tirx.floormod(tirx.floordiv(tile, width), height), tirx.floormod(tile, width)
+        start = y * self.steps[0] + x * self.steps[1]
+        visit = tirx.floormod(task, self.chunks) * self.chunk + panel
+        share = -(-self.channels // (self.chunks * self.chunk))
+        fetched = []
+        for i in range(share):
+            channel = visit * share + i
+            exists = channel < self.channels if share * self.chunks * self.chunk > self.channels else None
+            at = start + (block * self.channels + channel) * self.plane
+            fetched += [(group, at + line, exists) for line in self.lines]
+        return fetched
+
+
+def plan_prefetch(problem: PanelProblem, packed: MaskedPanels, knobs: PanelSchedule) -> Prefetch | None:
+    """What the kernel fetches ahead; None where there is no next tile, or too much to fetch."""
+    height, width = problem.padded_pixels(knobs)
+    tiles = (height // knobs.tile_h, width // knobs.tile_w)
+    if problem.tiles(knobs) == 1:
+        return None
+    taps = problem.offsets[: problem.columns_per_channel].astype(np.int64)
+    y, x = np.indices((knobs.tile_h, knobs.tile_w)).reshape(2, -1)
+    starts = (y * problem.pixel_steps[0] + x * problem.pixel_steps[1])[:, None] + taps
+    ends = starts + problem.out.lanes - 1
+    lines = np.unique(np.concatenate([starts // _LINE, ends // _LINE])) * _LINE
+    channels = min(knobs.block, problem.channels)
+    plane = int(problem.offsets[problem.columns_per_channel] - taps[0]) if problem.channels > 1 else 0
+    prefetch = Prefetch(
+        lines=tuple(int(line) for line in lines),
+        tiles=tiles,
+        steps=(knobs.tile_h * problem.pixel_steps[0], knobs.tile_w * problem.pixel_steps[1]),
+        chunks=packed.panels // knobs.chunk,
+        chunk=knobs.chunk,
+        channels=channels,
+        plane=plane,
+    )
+    return prefetch if len(prefetch.lines) * -(-channels // packed.panels) <= _MOST else None

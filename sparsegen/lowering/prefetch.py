@@ -1,0 +1,53 @@
+"""Our pass that fetches input ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tvm_ffi
+from tvm import tirx
+
+PREFETCH = "sparsegen.prefetch"  # annotates three nested loops, by role: "task", "block", "visit"
+
+Expr = Any
+Lines = Callable[[Expr, Expr, Expr], list[tuple[Expr, Expr, Expr | None]]]
+
+_KEEP = 3  # llvm.prefetch's locality: into all levels of cache
+_READ, _DATA = 0, 1
+
+
+def prefetch_input(lines: Lines | None) -> Any:
+    """Pass: every iteration of the loop annotated "visit" first fetches lines of the first parameter.
+
+    `lines` gives (group, address, condition) of those lines for the variables of the loops annotated
+    "task", "block" and "visit", 0 where a loop is not there; None inserts nothing.
+    """
+
+    def insert(function: Any, _mod: Any, _context: Any) -> Any:
+        variables: dict[str, Any] = {}
+
+        def find(loop: Any) -> None:
+            if PREFETCH in loop.annotations:
+                variables[str(loop.annotations[PREFETCH])] = loop.loop_var
+
+        def rewrite(loop: Any) -> Any:
+            if PREFETCH not in loop.annotations:
+                return loop
+            rest = {key: value for key, value in loop.annotations.items() if key != PREFETCH}
+            body = loop.body
+            if lines is not None and loop.annotations[PREFETCH] == "visit":
+                at = lines(variables.get("task", 0), variables.get("block", 0), loop.loop_var)
+                body = tirx.SeqStmt([*(_fetch(function.params[0], *line) for line in at), body])
+            return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, rest)
+
+        tvm_ffi.structural_walk(function.body, (tirx.For, find))
+        return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, rewrite)))
+
+    return tirx.transform.prim_func_pass(insert, opt_level=0)
+
+
+def _fetch(source: Any, group: Expr, address: Expr, condition: Expr | None) -> Any:
+    line = tirx.address_of(tirx.BufferLoad(source, [group, address]))
+    fetch = tirx.Evaluate(tirx.call_intrin("void", "tirx.prefetch", line, _READ, _KEEP, _DATA))
+    return fetch if condition is None else tirx.IfThenElse(condition, fetch, None)
