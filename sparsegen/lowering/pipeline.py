@@ -8,14 +8,15 @@ import tvm
 from tvm import s_tir, tirx
 
 from sparsegen.lowering.passes import Store, accumulators_to_registers, bind_output, tighten_masked_loops
+from sparsegen.lowering.prefetch import Lines, prefetch_input
 from sparsegen.lowering.shared_values import shared_values_to_registers
 from sparsegen.target import Target
 
 
-def lower(module: Any, store: Store, output: tuple[int, ...]) -> Any:
+def lower(module: Any, store: Store, output: tuple[int, ...], prefetch: Lines | None = None) -> Any:
     """Loops, still readable: blocks gone, the output bound to its flat buffer, masked loops tight.
 
-    `output` is the shape of the output's buffer.
+    `output` is the shape of the output's buffer; `prefetch` tells what to fetch ahead.
     """
     t, x = s_tir.transform, tirx.transform
     passes = [
@@ -28,6 +29,7 @@ def lower(module: Any, store: Store, output: tuple[int, ...]) -> Any:
         t.StmtSimplify(),
         t.LowerOpaqueBlock(),
         bind_output(store, output),
+        prefetch_input(prefetch),
         x.FlattenBuffer(),
         x.NarrowDataType(32),
         tighten_masked_loops(),
