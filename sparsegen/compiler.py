@@ -10,7 +10,7 @@ import torch
 
 from sparsegen.errors import SparsegenError
 from sparsegen.frontend import from_torch
-from sparsegen.frontend.graph import Layer, LayerGraph, Linear, Shape
+from sparsegen.graph import Layer, LayerGraph, Linear, Shape
 from sparsegen.kernels import Context, Kernel, build_kernel, enter, leave
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.planning import place_taps, plan_operands, use_batch_lanes

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparsegen.frontend.graph import (
+from sparsegen.graph import (
     AdaptivePool2d,
     Array,
     Concat,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sparsegen.compare.report import Race
 from sparsegen.compare.timing import Call, time_in_turn
 from sparsegen.compiler import compile_graph
-from sparsegen.frontend.graph import LayerGraph
+from sparsegen.graph import LayerGraph
 from sparsegen.runtime.model import CompiledModel
 
 

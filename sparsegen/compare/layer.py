@@ -13,7 +13,7 @@ from sparsegen.compare.peers import convolution_peers, convolution_reference
 from sparsegen.compare.progress import Steps
 from sparsegen.compare.report import OURS, LayerComparison
 from sparsegen.compare.timing import Call
-from sparsegen.frontend.graph import Conv2d, Layer, LayerGraph
+from sparsegen.graph import Conv2d, Layer, LayerGraph
 from sparsegen.runtime.model import CompiledModel
 
 LAYER_STEPS = 2

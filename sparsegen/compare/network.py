@@ -9,7 +9,7 @@ from sparsegen.compare.bench import Bench
 from sparsegen.compare.peers import COMPILED, compiled_peer, eager_peers, network_reference
 from sparsegen.compare.progress import Steps
 from sparsegen.compare.report import OURS, NetworkComparison
-from sparsegen.frontend.graph import LayerGraph
+from sparsegen.graph import LayerGraph
 
 NETWORK_STEPS = 4
 """Steps that `compare_network` reports."""

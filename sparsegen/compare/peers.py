@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparsegen.compare.timing import Call
-from sparsegen.frontend.graph import Conv2d
+from sparsegen.graph import Conv2d
 
 NCHW, NHWC, COMPILED = "torch-nchw", "torch-nhwc", "torch-compile"
 

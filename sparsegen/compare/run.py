@@ -20,7 +20,7 @@ from sparsegen.compare.progress import Listener, Steps
 from sparsegen.compare.report import Comparison
 from sparsegen.errors import SparsegenError
 from sparsegen.frontend import from_torch, load_model
-from sparsegen.frontend.graph import Conv2d, Layer, LayerGraph
+from sparsegen.graph import Conv2d, Layer, LayerGraph
 from sparsegen.pruning import magnitude
 from sparsegen.pruning.magnitude import Structure, check_options
 from sparsegen.pruning.prunable import Model

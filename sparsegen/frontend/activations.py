@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sparsegen.frontend.graph import Identity, Layer, LayerGraph, Step
+from sparsegen.graph import Identity, Layer, LayerGraph, Step
 
 _PLUS_3 = Step("add", operand=3.0)
 _OVER_6 = Step("div", operand=6.0)

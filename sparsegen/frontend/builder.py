@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sparsegen.errors import SparsegenError, UnsupportedOperatorError
-from sparsegen.frontend.graph import Array, Core, Identity, Layer, LayerGraph, Shape, Step
+from sparsegen.graph import Array, Core, Identity, Layer, LayerGraph, Shape, Step
 
 Value = str | torch.Tensor
 """What a node of the program stands for: the name of a value of the graph, or a known tensor."""

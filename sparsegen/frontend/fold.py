@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.frontend.graph import Array, Conv2d, Layer, LayerGraph, Linear, Shape, Step
+from sparsegen.graph import Array, Conv2d, Layer, LayerGraph, Linear, Shape, Step
 
 Vector = NDArray[np.float64]
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from sparsegen.frontend.graph import (
+from sparsegen.frontend.simplify import count_readers
+from sparsegen.graph import (
     BINARY,
     AdaptivePool2d,
     Conv2d,
@@ -18,7 +19,6 @@ from sparsegen.frontend.graph import (
     Pool2d,
     Step,
 )
-from sparsegen.frontend.simplify import count_readers
 
 ACCEPTS_EPILOGUE = (Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Mean)
 

@@ -8,10 +8,10 @@ from torch.export import ExportedProgram
 from sparsegen.frontend.activations import recognise_activations
 from sparsegen.frontend.fold import fold_scales
 from sparsegen.frontend.fuse import fuse_epilogues
-from sparsegen.frontend.graph import LayerGraph
 from sparsegen.frontend.program import export_program
 from sparsegen.frontend.simplify import merge_padding, merge_reshapes, remove_unread
 from sparsegen.frontend.translation import translate
+from sparsegen.graph import LayerGraph
 
 
 def from_torch(

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TypeGuard
 
-from sparsegen.frontend.graph import Conv2d, Core, Layer, LayerGraph, Pad, Reshape
+from sparsegen.graph import Conv2d, Core, Layer, LayerGraph, Pad, Reshape
 
 
 def remove_unread(graph: LayerGraph) -> LayerGraph:

@@ -13,10 +13,10 @@ from torch.fx.node import map_arg
 
 from sparsegen.errors import SparsegenError
 from sparsegen.frontend.builder import CallSite, GraphBuilder, Value
-from sparsegen.frontend.graph import Identity, LayerGraph, Shape
 from sparsegen.frontend.operators import TRANSLATORS, supported_operators
 from sparsegen.frontend.operators.pointwise import BROADCASTING
 from sparsegen.frontend.program import module_path
+from sparsegen.graph import Identity, LayerGraph, Shape
 
 Values = dict[Node, Any]
 """What each node stands for: a `Value`, or a tuple of them where its operator has several results."""

@@ -2,7 +2,7 @@
 
 from sparsegen.kernels import conv, move, phases, pointwise, pool, reduce  # noqa: F401  (they register)
 from sparsegen.kernels.convert import enter, leave
-from sparsegen.kernels.kernel import Kernel
 from sparsegen.kernels.registry import Context, build_kernel
+from sparsegen.lowering.kernel import Kernel
 
 __all__ = ["Context", "Kernel", "build_kernel", "enter", "leave"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparsegen.frontend.graph import Layer, Linear
+from sparsegen.graph import Layer, Linear
 from sparsegen.kernels.grouped import grouped_conv
-from sparsegen.kernels.kernel import Kernel
 from sparsegen.kernels.linear import plain_linear
 from sparsegen.kernels.masked_panels import PanelProblem, choose_schedule, masked_panels
 from sparsegen.kernels.registry import Context, kernel_for
 from sparsegen.kernels.taps import TapConv2d
+from sparsegen.lowering.kernel import Kernel
 
 
 @kernel_for(TapConv2d)

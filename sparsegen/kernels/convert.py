@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tvm import s_tir, te
+import tvm_ffi
+from tvm import s_tir, te, tirx
 
-from sparsegen.kernels.kernel import Kernel, LayoutStore
-from sparsegen.kernels.layout import Layout
 from sparsegen.kernels.loops import extent, parallel, parallel_rows
 from sparsegen.kernels.operands import Value, ravel, zero_outside
+from sparsegen.lowering.kernel import Kernel, LayoutStore
+from sparsegen.lowering.layout import Layout
 
 Expr = Any
 
@@ -38,7 +39,7 @@ def enter(name: str, out: Layout) -> Kernel:
         coordinates = out.coordinates(point)
         return zero_outside(out, coordinates, read(point[0], coordinates, out.lane(point)))
 
-    function = te.create_prim_func([x, te.compute(out.space, element, name="out")])
+    function = _at_any_address(te.create_prim_func([x, te.compute(out.space, element, name="out")]))
     module = _transpose(function, vectors="out") if transposed else parallel_rows(function, batch_lanes=False)
     return Kernel("enter", module, LayoutStore(out), (name,))
 
@@ -82,6 +83,13 @@ def leave(value: Value) -> Kernel:
         _transpose(function, vectors="quads") if transposed else parallel_rows(function, batch_lanes=False)
     )
     return Kernel("leave", module, DenseStore(source), (value.argument(),))
+
+
+def _at_any_address(function: Any) -> Any:
+    """The function with a first parameter that need not start at a cache line, as a user's may not."""
+    aligned = function.params[0]
+    x = tirx.decl_buffer(aligned.shape, aligned.dtype, aligned.name, data_alignment=4)
+    return tvm_ffi.structural_map(function, (tirx.Var, lambda own: x if own.same_as(aligned) else own))
 
 
 def _has_rows_of_vectors(layout: Layout) -> bool:

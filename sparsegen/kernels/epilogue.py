@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm import tirx
 
-from sparsegen.frontend.graph import Step
+from sparsegen.graph import Step
 from sparsegen.kernels import mathematics
 from sparsegen.kernels.operands import Operand, read
 

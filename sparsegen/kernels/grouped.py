@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from tvm import s_tir, te, tirx
 
-from sparsegen.frontend.graph import Layer
-from sparsegen.kernels.kernel import Kernel, as_argument
+from sparsegen.graph import Layer
 from sparsegen.kernels.masked_panels.problem import PanelStore
 from sparsegen.kernels.registry import Context
 from sparsegen.kernels.taps import TapConv2d
+from sparsegen.lowering.kernel import Kernel, as_argument
 
 _TILE = 8  # accumulators: enough to hide the latency of a multiply-add, few enough for 16 registers
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from tvm import s_tir, te, tirx
 
-from sparsegen.frontend.graph import Array, Layer, Linear
+from sparsegen.graph import Array, Layer, Linear
 from sparsegen.kernels.epilogue import Epilogue
-from sparsegen.kernels.kernel import Kernel
-from sparsegen.kernels.layout import Layout
 from sparsegen.kernels.operands import Value, at_index, unravel, zero_outside
 from sparsegen.kernels.registry import Context
+from sparsegen.lowering.kernel import Kernel
+from sparsegen.lowering.layout import Layout
 from sparsegen.target import Target
 
 Expr = Any

@@ -13,12 +13,12 @@ from typing import Any
 
 from tvm import s_tir, te, tirx
 
-from sparsegen.frontend.graph import Concat, Layer, Pad, Permute, Reshape, Shape, Slice
-from sparsegen.kernels.kernel import Kernel, LayoutStore
+from sparsegen.graph import Concat, Layer, Pad, Permute, Reshape, Shape, Slice
 from sparsegen.kernels.loops import parallel_points
 from sparsegen.kernels.mathematics import constant
 from sparsegen.kernels.operands import at_index, ravel, unravel, zero_outside
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.kernel import Kernel, LayoutStore
 
 Expr = Any
 Index = tuple[Expr, ...]

@@ -6,10 +6,10 @@ from typing import Any
 
 from tvm import s_tir, te, tirx
 
-from sparsegen.frontend.graph import Layer
-from sparsegen.kernels.kernel import Kernel, LayoutStore
+from sparsegen.graph import Layer
 from sparsegen.kernels.registry import Context, kernel_for
 from sparsegen.kernels.taps import SplitPhases
+from sparsegen.lowering.kernel import Kernel, LayoutStore
 
 
 @kernel_for(SplitPhases)

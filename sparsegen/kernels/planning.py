@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import networkx
 
-from sparsegen.frontend.graph import (
+from sparsegen.graph import (
     Concat,
     Conv2d,
     Layer,
@@ -20,10 +20,10 @@ from sparsegen.frontend.graph import (
     Slice,
     Softmax,
 )
-from sparsegen.kernels.layout import Halo, plan_layout
 from sparsegen.kernels.masked_panels import TILE_LIMIT
 from sparsegen.kernels.operands import Constant, Operand, Value
 from sparsegen.kernels.taps import TapConv2d, direct_taps, phase_taps
+from sparsegen.lowering.layout import Halo, plan_layout
 from sparsegen.target import Target
 
 _FILLED = 0.75  # share of the lanes that a batch has to fill for batch lanes to pay

@@ -9,11 +9,11 @@ from typing import Any
 
 from tvm import te
 
-from sparsegen.frontend.graph import Identity, Layer
-from sparsegen.kernels.kernel import Kernel, LayoutStore
+from sparsegen.graph import Identity, Layer
 from sparsegen.kernels.loops import parallel_rows
 from sparsegen.kernels.operands import read, zero_outside
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.kernel import Kernel, LayoutStore
 
 
 @kernel_for(Identity)

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import s_tir, te, tirx
 
-from sparsegen.frontend.graph import AdaptivePool2d, Layer, Pool2d
-from sparsegen.kernels.kernel import Kernel, LayoutStore
+from sparsegen.graph import AdaptivePool2d, Layer, Pool2d
 from sparsegen.kernels.mathematics import constant, larger
 from sparsegen.kernels.operands import zero_outside
 from sparsegen.kernels.registry import Context, kernel_for
 from sparsegen.kernels.windows import Windows
+from sparsegen.lowering.kernel import Kernel, LayoutStore
 
 Expr = Any
 Axes = tuple[Windows, Windows]

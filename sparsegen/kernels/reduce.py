@@ -13,13 +13,13 @@ from typing import Any
 
 from tvm import s_tir, te, tirx
 
-from sparsegen.frontend.graph import Layer, Mean, Softmax
-from sparsegen.kernels.kernel import Kernel, LayoutStore
-from sparsegen.kernels.layout import Layout
+from sparsegen.graph import Layer, Mean, Softmax
 from sparsegen.kernels.loops import parallel, place_stage
 from sparsegen.kernels.mathematics import constant, exp, larger
 from sparsegen.kernels.operands import at_index, zero_outside
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.kernel import Kernel, LayoutStore
+from sparsegen.lowering.layout import Layout
 
 Expr = Any
 Point = tuple[Expr, ...]  # group, coordinates, and with batch lanes the lane

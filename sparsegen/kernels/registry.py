@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sparsegen.frontend.graph import Layer
+from sparsegen.graph import Layer
 from sparsegen.kernels.epilogue import Epilogue
-from sparsegen.kernels.kernel import Kernel
-from sparsegen.kernels.layout import Layout
 from sparsegen.kernels.operands import Operand, Value
+from sparsegen.lowering.kernel import Kernel
+from sparsegen.lowering.layout import Layout
 from sparsegen.target import Target
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.frontend.graph import Array, Conv2d, LoweredCore, Shape
-from sparsegen.kernels.layout import Halo, Layout
+from sparsegen.graph import Array, Conv2d, LoweredCore, Shape
+from sparsegen.lowering.layout import Halo, Layout
 
 Index = NDArray[np.int64]
 

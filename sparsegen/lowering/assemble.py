@@ -9,9 +9,9 @@ import torch
 import tvm_ffi
 from numpy.typing import NDArray
 
-from sparsegen.frontend.graph import LayerGraph
-from sparsegen.kernels.kernel import Kernel
-from sparsegen.kernels.layout import Layout
+from sparsegen.graph import LayerGraph
+from sparsegen.lowering.kernel import Kernel
+from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.memory import Lifetime, MemoryPlan
 from sparsegen.runtime.model import Halo, Step, allocate_arena
 

@@ -14,7 +14,7 @@ import tvm
 import tvm_ffi
 
 from sparsegen.errors import SparsegenError
-from sparsegen.kernels.kernel import Kernel
+from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.pipeline import generate, lower
 from sparsegen.runtime import native
 from sparsegen.target import Target, available_cores

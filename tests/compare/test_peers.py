@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sparsegen.compare import peers
-from sparsegen.frontend.graph import Conv2d
+from sparsegen.graph import Conv2d
 
 
 def convolution(**options: object) -> Conv2d:

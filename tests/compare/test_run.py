@@ -13,7 +13,7 @@ from sparsegen.compare import compare, peers
 from sparsegen.compare import run as orchestration
 from sparsegen.compare.report import Comparison
 from sparsegen.errors import SparsegenError
-from sparsegen.frontend.graph import Conv2d, Layer, LayerGraph
+from sparsegen.graph import Conv2d, Layer, LayerGraph
 
 
 class Small(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from sparsegen.frontend import from_torch
-from sparsegen.frontend.graph import LayerGraph
+from sparsegen.graph import LayerGraph
 from tests.reference import evaluate
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from sparsegen.frontend.graph import Conv2d, Linear
+from sparsegen.graph import Conv2d, Linear
 from tests.frontend.checking import Function, check, describe, images, randomised
 
 

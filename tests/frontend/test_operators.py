@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparsegen.frontend import from_torch
-from sparsegen.frontend.graph import LayerGraph
 from sparsegen.frontend.operators import supported_operators
 from sparsegen.frontend.simplify import remove_unread
+from sparsegen.graph import LayerGraph
 from tests.frontend.checking import Function, check, check_close, describe, images
 from tests.reference import evaluate
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from sparsegen.compiler import compile_graph
-from sparsegen.frontend.graph import Conv2d, Layer, LayerGraph, Linear, Shape, Step
+from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear, Shape, Step
 from tests.reference import evaluate
 
 Array = NDArray[np.float32]

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sparsegen.frontend.graph import Array, Core, Layer, LayerGraph, Shape, Step
-from sparsegen.kernels.kernel import Kernel
-from sparsegen.kernels.layout import Halo, Layout, plan_layout
+from sparsegen.graph import Array, Core, Layer, LayerGraph, Shape, Step
 from sparsegen.kernels.operands import Constant, Operand, Value
 from sparsegen.kernels.registry import Context, build_kernel
+from sparsegen.lowering.kernel import Kernel
+from sparsegen.lowering.layout import Halo, Layout, plan_layout
 from sparsegen.lowering.pipeline import generate, lower
 from sparsegen.target import parse_target
 from tests.reference import evaluate

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from sparsegen.frontend.graph import Array, Core, LayerGraph, Shape, Step
-from sparsegen.kernels.layout import Halo
+from sparsegen.graph import Array, Core, LayerGraph, Shape, Step
+from sparsegen.lowering.layout import Halo
 from tests.kernels.harness import Setting, one_layer
 
 FEW = settings(max_examples=12, deadline=None, derandomize=True, database=None)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparsegen.frontend.graph import UNARY, Identity, Layer, Step
+from sparsegen.graph import UNARY, Identity, Layer, Step
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.registry import Context, build_kernel
 from sparsegen.lowering.pipeline import generate, lower

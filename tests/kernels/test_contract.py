@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsegen.frontend.graph import Layer, LayerGraph, Step
+from sparsegen.graph import Layer, LayerGraph, Step
 from tests.kernels.contract import LAYERS, WEIGHTS, check, conv_graph, weights
 
 

@@ -22,17 +22,19 @@ from tests.kernels.harness import (
 )
 from tests.kernels.strategies import FEW, any_setting, extents
 
-INNER = st.lists(extents(1, 40), max_size=4)
+INNER = st.lists(st.one_of(extents(1, 40), st.just(64)), max_size=4)
 
 
 @FEW
-@given(any_setting(), INNER)
-def test_enter(setting, inner):
+@given(any_setting(), INNER, st.sampled_from([0, 1, 4, 7]))
+def test_enter_from_any_address(setting, inner, offset):
     shape = (setting.batch, *inner)
     layout, x = setting.layout(shape), random_tensor((setting.batch, *inner))
     kernel = enter("x", layout)
     out = aligned(np.full(kernel.store.shape, UNTOUCHED, np.float32))
-    compiled(kernel, setting)(aligned(x.numpy().reshape(-1)), out)
+    room = torch.empty(x.numel() + offset)
+    dense = room[offset:].copy_(x.view(-1))
+    compiled(kernel, setting)(dense, out)
     check_outside(out.numpy(), layout)
     assert np.array_equal(unpacked(out.numpy(), layout), x.numpy())
 

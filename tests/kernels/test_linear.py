@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsegen.frontend.graph import Linear
+from sparsegen.graph import Linear
 from sparsegen.kernels.linear import choose_tiles, plain_linear
 from sparsegen.target import parse_target
 from tests.kernels.harness import Setting, assert_matches, one_layer

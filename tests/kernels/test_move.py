@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sparsegen.frontend.graph import Concat, Pad, Permute, Reshape, Slice
+from sparsegen.graph import Concat, Pad, Permute, Reshape, Slice
 from sparsegen.kernels.move import common_factors
 from tests.kernels.harness import assert_matches, one_layer
 from tests.kernels.strategies import FEW, any_setting, extents, with_epilogue

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsegen.frontend.graph import BINARY, Identity, Layer, LayerGraph, Step
+from sparsegen.graph import BINARY, Identity, Layer, LayerGraph, Step
 from tests.kernels.harness import Setting, assert_matches, one_layer, run_layer
 from tests.kernels.strategies import FEW, any_setting, extents
 

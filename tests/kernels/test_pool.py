@@ -6,7 +6,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sparsegen.frontend.graph import AdaptivePool2d, Pool2d
+from sparsegen.graph import AdaptivePool2d, Pool2d
 from tests.kernels.harness import Setting, assert_matches, one_layer, run_layer
 from tests.kernels.strategies import FEW, any_setting, extents, with_epilogue
 from tests.reference import evaluate

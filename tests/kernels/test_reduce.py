@@ -7,7 +7,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sparsegen.frontend.graph import Mean, Softmax
+from sparsegen.graph import Mean, Softmax
 from tests.kernels.harness import Setting, assert_matches, one_layer, run_layer
 from tests.kernels.strategies import FEW, any_setting, extents, with_epilogue
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparsegen.frontend.graph import Conv2d, Step
+from sparsegen.graph import Conv2d, Step
 from sparsegen.kernels.epilogue import Epilogue
-from sparsegen.kernels.layout import Halo, Layout, plan_layout
 from sparsegen.kernels.masked_panels import PanelProblem, PanelSchedule, masked_panels
 from sparsegen.kernels.taps import direct_taps
+from sparsegen.lowering.layout import Halo, Layout, plan_layout
 from sparsegen.lowering.pipeline import lower
 
 GOLDEN = Path(__file__).parents[1] / "golden"

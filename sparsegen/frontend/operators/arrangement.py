@@ -6,8 +6,8 @@ from itertools import accumulate
 from math import prod
 
 from sparsegen.frontend.builder import CallSite, Value
-from sparsegen.frontend.graph import Concat, Pad, Permute, Reshape, Shape, Slice
 from sparsegen.frontend.operators.registry import operator
+from sparsegen.graph import Concat, Pad, Permute, Reshape, Shape, Slice
 
 
 @operator(

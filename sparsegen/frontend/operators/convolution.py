@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from sparsegen.frontend.builder import CallSite, Value, to_array
-from sparsegen.frontend.graph import Conv2d, Identity, Linear, Step
 from sparsegen.frontend.operators.registry import operator
+from sparsegen.graph import Conv2d, Identity, Linear, Step
 
 
 def pair(sizes: Sequence[int]) -> tuple[int, int]:

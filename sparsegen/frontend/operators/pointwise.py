@@ -7,8 +7,8 @@ import math
 import torch
 
 from sparsegen.frontend.builder import CallSite, Value
-from sparsegen.frontend.graph import Identity, Shape, Step
 from sparsegen.frontend.operators.registry import Translator, operator
+from sparsegen.graph import Identity, Shape, Step
 
 Scalar = float | int | bool
 

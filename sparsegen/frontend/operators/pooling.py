@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from sparsegen.frontend.builder import CallSite, Value
-from sparsegen.frontend.graph import AdaptivePool2d, Pool2d
 from sparsegen.frontend.operators.convolution import pair
 from sparsegen.frontend.operators.registry import operator
+from sparsegen.graph import AdaptivePool2d, Pool2d
 
 
 @operator("aten.max_pool2d.default")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from sparsegen.frontend.builder import CallSite, Value
-from sparsegen.frontend.graph import Mean, Softmax
 from sparsegen.frontend.operators.registry import operator
+from sparsegen.graph import Mean, Softmax
 
 
 @operator("aten.mean.dim")

@@ -6,12 +6,12 @@ import numpy as np
 
 from sparsegen.formats.masked_panels import pack
 from sparsegen.kernels.epilogue import Epilogue
-from sparsegen.kernels.kernel import Kernel, as_argument
 from sparsegen.kernels.masked_panels.choose import TILE_LIMIT, choose_schedule
 from sparsegen.kernels.masked_panels.expression import expression
 from sparsegen.kernels.masked_panels.prefetch import plan_prefetch
 from sparsegen.kernels.masked_panels.problem import PanelProblem, PanelSchedule
 from sparsegen.kernels.masked_panels.schedule import schedule
+from sparsegen.lowering.kernel import Kernel, as_argument
 
 __all__ = ["TILE_LIMIT", "PanelProblem", "PanelSchedule", "choose_schedule", "masked_panels"]
 

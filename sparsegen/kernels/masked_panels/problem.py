@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import tirx
 
-from sparsegen.kernels.layout import Layout
+from sparsegen.lowering.layout import Layout
 
 Expr = Any
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.kernels.layout import Layout
+from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.prefetch import Lines
 
 Schedule = dict[str, int | str | bool]

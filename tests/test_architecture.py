@@ -1,0 +1,63 @@
+"""Imports point down the list of rooms, or stay in one: the order is the way that a model walks."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import sparsegen
+
+PACKAGE = Path(sparsegen.__file__).parent
+ROOMS = (
+    "__init__",
+    "cli",
+    "compare",
+    "compiler",
+    "frontend",
+    "pruning",
+    "kernels",
+    "formats",
+    "lowering",
+    "runtime",
+)
+READ_FROM_ANYWHERE = ("graph", "target", "errors")
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(module: str) -> str:
+    """The room of a module of the package, the package itself being `__init__`."""
+    _, *path = module.split(".")
+    return path[0] if path else "__init__"
+
+
+def imports(path: Path) -> list[str]:
+    """Modules of the package that a file imports."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.append(node.module)
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+    return [name for name in found if name.split(".")[0] == "sparsegen"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    relative = path.relative_to(PACKAGE).with_suffix("")
+    room = relative.parts[0]
+    for module in imports(path):
+        if room in ("__main__", "__init__") or room_of(module) in READ_FROM_ANYWHERE:
+            continue
+        if room in READ_FROM_ANYWHERE:
+            pytest.fail(f"{relative}, which may be read from anywhere, reads {module}")
+        if module == "sparsegen":  # the version or the public API, for the command
+            assert room == "cli"
+            continue
+        assert ROOMS.index(room) <= ROOMS.index(room_of(module)), f"{relative} reads up: {module}"
+
+
+def test_every_room_is_listed() -> None:
+    rooms = {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in FILES}
+    assert rooms - {"__main__"} == {*ROOMS, *READ_FROM_ANYWHERE}
