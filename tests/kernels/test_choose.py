@@ -1,0 +1,130 @@
+"""Schedules chosen without tuning: legal on every CPU, and sensible."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsegen.formats.masked_panels import pack
+from sparsegen.graph import Conv2d
+from sparsegen.kernels.masked_panels import TILE_LIMIT, PanelProblem, PanelSchedule, choose_schedule
+from sparsegen.kernels.masked_panels.prefetch import plan_prefetch
+from sparsegen.kernels.taps import direct_taps
+from sparsegen.lowering.layout import Halo, plan_layout
+from sparsegen.target import Target, parse_target
+from tests.kernels.contract import weights
+
+WIDE = Target("znver4", "AVX-512", 16, 32, 32 << 10, 1 << 20, 2, 1.0, 1.0)
+NARROW = parse_target("haswell")
+
+
+def problem(
+    target: Target,
+    *,
+    batch: int,
+    channels: int,
+    out: int,
+    size: int,
+    kernel: int,
+    stride: int = 1,
+    kind: str = "half",
+) -> PanelProblem:
+    """A square convolution with padding that keeps its size."""
+    pad = kernel // 2
+    conv = Conv2d(
+        weights((out, channels, kernel, kernel), kind), None, (stride, stride), (pad, pad, pad, pad)
+    )
+    taps, extent = direct_taps(conv), (size + 2 * pad - kernel) // stride + 1
+    shapes = (batch, channels, size, size), (batch, out, extent, extent)
+    batch_lanes = batch % target.lanes == 0
+    source, result = (
+        plan_layout(shape, lanes=target.lanes, batch_lanes=batch_lanes, halo=Halo(pad, pad, pad, pad))
+        for shape in shapes
+    )
+    return PanelProblem(
+        matrix=conv.weight.reshape(out, -1),
+        bias=None,
+        columns_per_channel=kernel * kernel,
+        offsets=taps.offsets(source),
+        pixels=result.pixel_vectors,
+        pixel_steps=source.pixel_steps((stride, stride)),
+        source=source,
+        out=result,
+        taps=(kernel, kernel),
+        stride=(stride, stride),
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    target=st.sampled_from([WIDE, NARROW]),
+    images=st.sampled_from([1, 16]),
+    channels=st.integers(1, 40),
+    out=st.integers(1, 40),
+    size=st.integers(1, 20),
+    kernel=st.sampled_from([1, 3]),
+    kind=st.sampled_from(["half", "tenth", "vectors", "dense", "all zero"]),
+    threads=st.integers(1, 8),
+)
+def test_chosen_schedules_are_legal(
+    target: Target, images: int, channels: int, out: int, size: int, kernel: int, kind: str, threads: int
+) -> None:
+    case = problem(target, batch=images, channels=channels, out=out, size=size, kernel=kernel, kind=kind)
+    knobs = choose_schedule(case, target, threads=threads)
+    assert knobs.rows * knobs.tile_h * knobs.tile_w < target.registers
+    assert max(knobs.tile_h, knobs.tile_w) <= TILE_LIMIT
+    assert 1 <= knobs.block <= channels
+    assert 1 <= knobs.chunk <= -(-out // knobs.rows)
+    height, width = case.pixels
+    assert knobs.tile_h <= height
+    assert knobs.tile_w <= width
+
+
+def test_threads_get_tasks_of_their_own_where_there_is_one_tile() -> None:
+    case = problem(WIDE, batch=16, channels=64, out=64, size=2, kernel=3)
+    alone, shared = (choose_schedule(case, WIDE, threads=threads) for threads in (1, 4))
+    assert alone.chunk == -(-64 // alone.rows)
+    tasks = case.tiles(shared) * -(-64 // (shared.rows * shared.chunk))
+    assert tasks >= 4
+
+
+def test_vectors_of_rows_are_packed_in_panels_that_keep_one_mask() -> None:
+    case = problem(WIDE, batch=16, channels=32, out=32, size=14, kernel=3, kind="vectors")
+    knobs = choose_schedule(case, WIDE, threads=1)
+    assert len(pack(case.matrix, rows=knobs.rows, block=9 * knobs.block).masks) <= 2
+
+
+@pytest.mark.parametrize(("batch", "stride"), [(16, 1), (16, 2), (1, 1)])
+def test_prefetch_fetches_all_that_the_next_tile_reads(batch: int, stride: int) -> None:
+    case = problem(WIDE, batch=batch, channels=4, out=8, size=12, kernel=3, stride=stride)
+    knobs = PanelSchedule(rows=2, tile_h=1, tile_w=2, block=2, chunk=2)
+    packed = pack(case.matrix, rows=2, block=18, multiple=2)
+    prefetch = plan_prefetch(case, packed, knobs)
+    assert prefetch is not None
+    height, width = (p // t for p, t in zip(case.padded_pixels(knobs), (1, 2), strict=True))
+    for tile in range(1, height * width):
+        y, x = divmod(tile, width)
+        starts = [y * case.pixel_steps[0] + (2 * x + i) * case.pixel_steps[1] for i in range(2)]
+        for block in range(2):
+            read = {
+                (int(offset) + start + lane) // 16
+                for offset in case.offsets[18 * block : 18 * (block + 1)]
+                for start in starts
+                for lane in (0, 15)
+            }
+            fetched = {
+                (int(address) + lane) // 16
+                for chunk in range(2)
+                for visit in range(2)
+                for _, address, exists in prefetch(2 * (tile - 1) + chunk, block, visit)
+                if exists is None or bool(exists)
+                for lane in (0, 15)
+            }
+            assert read <= fetched
+
+
+def test_nothing_is_fetched_ahead_for_a_single_tile() -> None:
+    case = problem(WIDE, batch=16, channels=4, out=8, size=2, kernel=3)
+    packed = pack(case.matrix, rows=2, block=36)
+    assert plan_prefetch(case, packed, PanelSchedule(2, 2, 2, 4, 4)) is None

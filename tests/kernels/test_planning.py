@@ -1,0 +1,99 @@
+"""Plans before kernels: lanes, phases, rows, and the memory of a real network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sparsegen.frontend import from_torch, load_model
+from sparsegen.graph import Identity, Layer, LayerGraph, Mean, Permute, Reshape, Step
+from sparsegen.kernels.operands import Value
+from sparsegen.kernels.planning import place_taps, plan_operands, use_batch_lanes
+from sparsegen.kernels.taps import SplitPhases, TapConv2d
+from sparsegen.lowering.assemble import value_lifetimes
+from sparsegen.lowering.memory import plan_memory
+from sparsegen.target import parse_target
+from tests.kernels.contract import conv_graph, single, weights
+
+HASWELL = parse_target("haswell")  # 8 lanes
+
+
+def identity(shape: tuple[int, ...], *steps: Step) -> LayerGraph:
+    return single(Identity(), shape, shape, steps)
+
+
+@pytest.mark.parametrize(
+    ("batch", "expected"),
+    [(1, False), (5, False), (6, True), (8, True), (9, False), (15, True), (17, False), (64, True)],
+)
+def test_batch_lanes_need_a_batch_that_fills_them(batch: int, expected: bool) -> None:
+    assert use_batch_lanes(identity((batch, 3)), HASWELL) is expected
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        single(Mean((0, 2), keepdim=True), (8, 3, 4), (1, 3, 1)),
+        single(Permute((1, 0, 2)), (8, 3, 4), (3, 8, 4)),
+        single(Permute((1, 0)), (8, 8), (8, 8)),
+        single(Reshape(), (8, 3, 4), (24, 4)),
+        LayerGraph({"x": (8, 3), "y": (4, 3)}, [Layer("a", Identity(), ("x",), (8, 3))], ("a",)),
+        LayerGraph(
+            {"x": (8, 8)},
+            [Layer("a", Identity(), ("x",), (8, 8), (Step("add", "table"),))],
+            ("a",),
+            {"table": np.ones((8, 8), np.float32)},
+        ),
+    ],
+    ids=["mean", "moved batch", "square", "reshape", "two batches", "constant of every image"],
+)
+def test_operators_across_the_batch_keep_images_apart(graph: LayerGraph) -> None:
+    assert not use_batch_lanes(graph, HASWELL)
+
+
+def test_strides_become_phases_with_pixel_lanes_alone() -> None:
+    graph = conv_graph(weights((4, 3, 3, 3)), (2, 3, 9, 9), stride=(2, 2), padding=(1, 1, 1, 1))
+    assert [type(layer.core) for layer in place_taps(graph, batch_lanes=True).layers] == [TapConv2d]
+    phases, conv = place_taps(graph, batch_lanes=False).layers
+    assert isinstance(phases.core, SplitPhases)
+    assert len(phases.core.phases) == 4
+    assert conv.inputs == (phases.name,) == ("layer#phases",)
+
+
+def test_only_phases_that_a_tap_reads_are_split_off() -> None:
+    graph = conv_graph(weights((4, 3, 1, 1)), (2, 3, 9, 9), stride=(2, 2))
+    phases, _ = place_taps(graph, batch_lanes=False).layers
+    assert isinstance(phases.core, SplitPhases)
+    assert phases.core.phases == ((0, 0),)
+    assert phases.shape == (2, 3, 5, 5)
+
+
+def test_pixel_lanes_give_inputs_and_outputs_rows_of_one_length() -> None:
+    graph = conv_graph(weights((4, 3, 3, 3)), (2, 3, 8, 8), padding=(1, 1, 1, 1))
+    operands = plan_operands(place_taps(graph, batch_lanes=False), lanes=8, batch_lanes=False)
+    source, out = operands["x"], operands["layer"]
+    assert isinstance(source, Value)
+    assert isinstance(out, Value)
+    assert source.layout.row == out.layout.row == 9
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_resnet18_shares_its_memory_over_time(batch: int) -> None:
+    graph = from_torch(*load_model("resnet18", batch=batch))
+    batch_lanes = use_batch_lanes(graph, parse_target("haswell"))
+    placed = place_taps(graph, batch_lanes=batch_lanes)
+    operands = plan_operands(placed, lanes=8, batch_lanes=batch_lanes)
+    layouts = {name: value.layout for name, value in operands.items() if isinstance(value, Value)}
+    memory = plan_memory(value_lifetimes(placed, layouts))
+    assert memory.peak_bytes <= 1.5 * memory.live_bytes
+    dense = 4 * (batch * 3 * 224 * 224 + batch * 64 * 112 * 112)  # the input and the stem's output
+    assert dense <= memory.live_bytes <= 1.25 * dense
+
+
+def test_the_planned_network_is_the_exported_one() -> None:
+    torch.manual_seed(0)
+    graph = from_torch(torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3, 2)).eval(), (torch.randn(1, 2, 7, 7),))
+    placed = place_taps(graph, batch_lanes=False)
+    assert placed.outputs == graph.outputs
+    assert placed.shapes()[placed.outputs[0]] == (1, 3, 3, 3)
