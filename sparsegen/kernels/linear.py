@@ -63,9 +63,10 @@ class FeatureTiles:
         return tiles, -(-self.rows // self.tile_rows), self.tile_rows, self.tile_vectors, lanes
 
     @property
-    def ends_with_vector(self) -> bool:
-        """Whether a row's stored floats are whole vectors."""
-        return self.stored % self.layout.lanes == 0
+    def whole_vectors(self) -> bool:
+        """Whether a row's stored floats are whole vectors, none with a halo's zeros in some lanes."""
+        halo = self.layout.is_image and self.layout.row > self.layout.shape[-1]
+        return self.stored % self.layout.lanes == 0 and not halo
 
     def row(self, point: tuple[Expr, ...]) -> Expr:
         """Row of a point, counted over the whole batch."""
@@ -83,7 +84,7 @@ class FeatureTiles:
         """(group, address), and the condition under which the row and the feature are stored."""
         group, *coordinates = self.index(point)
         tests = [] if self.rows % self.tile_rows == 0 else [self.row(point) < self.rows]
-        if not self.ends_with_vector:
+        if not self.whole_vectors:
             tests.append(self.feature(point) < self.stored)
         elif self.space[0] * self.tile_vectors * self.layout.lanes > self.stored:
             tests.append(point[0] * self.tile_vectors + point[3] < self.stored // self.layout.lanes)
@@ -131,7 +132,7 @@ def plain_linear(layer: Layer, context: Context) -> Kernel:
     function = _expression(source, tiles, weight.shape, epilogue)
     return Kernel(
         kind="linear",
-        module=_schedule(function, vectorised=tiles.ends_with_vector),
+        module=_schedule(function, vectorised=tiles.whole_vectors),
         store=tiles,
         arguments=(source.argument(), weight, bias, *epilogue.arguments),
         density=float(np.count_nonzero(core.weight)) / core.weight.size,
@@ -153,7 +154,7 @@ def _expression(source: Value, tiles: FeatureTiles, weight_shape: tuple[int, ...
         value = at_index(source, x, (*unravel(row, source.layout.shape[:-1]), k))
         return te.sum(value * weight[point[0], k, point[3] * lanes + point[4]], axis=k)
 
-    sums = te.compute(tiles.space, term, name="registers" if tiles.ends_with_vector else "sums")
+    sums = te.compute(tiles.space, term, name="registers" if tiles.whole_vectors else "sums")
 
     def finish(*point: Any) -> Any:
         value = sums[point] + bias[point[0], 0, point[3] * lanes + point[4]]

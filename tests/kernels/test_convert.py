@@ -22,7 +22,10 @@ from tests.kernels.harness import (
 )
 from tests.kernels.strategies import FEW, any_setting, extents
 
-INNER = st.lists(st.one_of(extents(1, 40), st.just(64)), max_size=4)
+ROW = st.one_of(extents(1, 40), st.just(64))
+INNER = st.one_of(
+    st.just([]), st.tuples(st.lists(extents(1, 9), max_size=3), ROW).map(lambda p: [*p[0], p[1]])
+)
 
 
 @FEW
