@@ -96,14 +96,19 @@ def place_taps(graph: LayerGraph, *, batch_lanes: bool) -> LayerGraph:
 
 
 def plan_operands(graph: LayerGraph, *, lanes: int, batch_lanes: bool) -> dict[str, Operand]:
-    """Every value in its layout, every constant, by name. The graph has its taps placed."""
-    shapes, halos = graph.shapes(), dict[str, Halo]()
+    """Every value in its layout, every constant, by name. The graph has its taps placed.
+
+    Images of one height and width get the same halo, the widest that one of them needs, so that
+    layers of one shape are one kernel, compiled once.
+    """
+    shapes, by_size = graph.shapes(), dict[Shape, Halo]()
     past = Halo(rows_past=2 * TILE_LIMIT, pixels_past=2 * TILE_LIMIT)
     for layer in graph.layers:
         if isinstance(layer.core, TapConv2d):
-            name = layer.inputs[0]
-            halo = layer.core.taps.halo(shapes[name], layer.shape).union(past)
-            halos[name] = halos.get(name, Halo()).union(halo)
+            size = shapes[layer.inputs[0]][2:]
+            halo = layer.core.taps.halo(shapes[layer.inputs[0]], layer.shape).union(past)
+            by_size[size] = by_size.get(size, Halo()).union(halo)
+    halos = {name: by_size[shape[2:]] for name, shape in shapes.items() if shape[2:] in by_size}
     if not batch_lanes:
         halos = _equal_rows(graph, shapes, halos)
     operands: dict[str, Operand] = {name: Constant(name, array) for name, array in graph.constants.items()}
