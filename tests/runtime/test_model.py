@@ -70,10 +70,11 @@ def test_inputs_of_any_strides(network: nn.Module, compiled: sparsegen.CompiledM
 
 
 def test_calls_from_several_threads(network: nn.Module, compiled: sparsegen.CompiledModel) -> None:
+    given = [inputs(16, seed) for seed in range(24)]
     with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda seed: compiled(*inputs(16, seed))["half"], range(24)))
-    for seed, result in enumerate(results):
-        torch.testing.assert_close(result, network(*inputs(16, seed))["half"], rtol=1e-4, atol=1e-5)
+        results = list(pool.map(lambda pair: compiled(*pair)["half"], given))
+    for pair, result in zip(given, results, strict=True):
+        torch.testing.assert_close(result, network(*pair)["half"], rtol=1e-4, atol=1e-5)
 
 
 def test_models_take_turns_with_each_other_and_with_torch(network: nn.Module) -> None:
