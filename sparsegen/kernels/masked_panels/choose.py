@@ -30,7 +30,9 @@ _SPLIT_LOAD = 1.5  # times as much where two of three taps are not aligned, and 
 _L2_LOAD = 1.0  # as much again where L1 does not hold the line
 _SPILL = 0.25  # share of the time of a column that all rows keep, where a register is missing
 _VISIT = 14.0
-_MASK = 3.5  # of every mask in use, each visit: a branch that is often mispredicted
+_MASK = 3.5  # of every mask in use, each visit, for a branch that is often mispredicted; up to
+_MISS = 14.0  # where the multiply-adds under way are too few to hide that
+_HIDDEN = 0.2  # of a cycle of multiply-adds' time
 _SUM = 4.6  # of a vector of sums, read and written each visit
 
 
@@ -119,7 +121,8 @@ def _cycles(
     columns = sum(count * time for count, time in zip(counts.columns, times, strict=True))
     panels, blocks = -(-problem.matrix.shape[0] // rows), -(-problem.channels // knobs.block)
     sums = rows * pixels * (_SUM if blocks > 1 else 1.0)
-    branches = 2.0 if counts.constant else counts.masks * _MASK
+    segment = columns / (panels * blocks * counts.masks)
+    branches = 2.0 if counts.constant else counts.masks * max(_MASK, _MISS - _HIDDEN * segment)
     tasks = problem.tiles(knobs) * -(-panels // knobs.chunk)
     rounds = -(-tasks // threads) * threads / tasks
     return float(problem.tiles(knobs) * (columns + panels * blocks * (_VISIT + sums + branches)) * rounds)
