@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsegen.graph import Linear
+from sparsegen.graph import Linear, Step
 from sparsegen.kernels.linear import choose_tiles, plain_linear
+from sparsegen.lowering.layout import Halo
 from sparsegen.target import parse_target
 from tests.kernels.harness import Setting, assert_matches, one_layer
 from tests.kernels.strategies import FEW, any_setting, extents, with_epilogue
@@ -29,6 +30,13 @@ def test_rows_of_any_rank(setting, leading, inputs, outputs, bias, data):
     core = Linear(weight, rng.normal(size=outputs).astype(np.float32) if bias else None)
     source, shape = (setting.batch, *leading, inputs), (setting.batch, *leading, outputs)
     graph = data.draw(with_epilogue(core, source, shape))
+    assert_matches(graph, setting, plain_linear, tolerance=2e-5)
+
+
+def test_a_halo_fills_up_the_last_vector():
+    weight = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    graph = one_layer(Linear(weight, None), {"x": (2, 4, 5, 3)}, (2, 4, 5, 7), (Step("silu"),))
+    setting = Setting(2, batch_lanes=False, target="haswell", halo=Halo(right=1))
     assert_matches(graph, setting, plain_linear, tolerance=2e-5)
 
 

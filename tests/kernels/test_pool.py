@@ -38,6 +38,15 @@ def test_windows(setting, vertical, horizontal, kind, count_include_pad, divisor
     assert_matches(data.draw(with_epilogue(core, source, shape)), setting)
 
 
+@pytest.mark.parametrize("count_include_pad", [True, False])
+@pytest.mark.parametrize("padding", [(0, 1, 1, 1), (1, 0, 0, 0), (1, 1, 1, 0)])
+def test_average_at_the_edges(padding, count_include_pad):
+    core = Pool2d("avg", (3, 2), (2, 2), padding, count_include_pad=count_include_pad)
+    top, bottom, left, right = padding
+    shape = (3, 2, (8 + top + bottom - 3) // 2 + 2, (7 + left + right - 2) // 2 + 1)  # a row in ceil mode
+    assert_matches(one_layer(core, {"x": (3, 2, 8, 7)}, shape), Setting(3, batch_lanes=False))
+
+
 @FEW
 @given(
     any_setting(), st.tuples(extents(), extents()), st.tuples(extents(1, 9), extents(1, 9)), KINDS, st.data()
