@@ -21,9 +21,7 @@ def test_steps_are_told_as_they_begin() -> None:
 
 
 def test_nobody_has_to_listen() -> None:
-    steps = Steps(None, total=1)
-    steps.begin("a")
-    assert steps.total == 1
+    assert Steps(None, total=1).begin("a") is None
 
 
 @pytest.mark.parametrize("terminal", [True, False])
