@@ -39,12 +39,14 @@ def test_windows(setting, vertical, horizontal, kind, count_include_pad, divisor
 
 
 @pytest.mark.parametrize("count_include_pad", [True, False])
-@pytest.mark.parametrize("padding", [(0, 1, 1, 1), (1, 0, 0, 0), (1, 1, 1, 0)])
-def test_average_at_the_edges(padding, count_include_pad):
+@pytest.mark.parametrize(
+    ("padding", "rows", "columns"), [((0, 1, 1, 1), 4, 4), ((1, 0, 0, 0), 5, 3), ((1, 1, 1, 0), 5, 4)]
+)
+def test_average_at_the_edges(padding, rows, columns, count_include_pad):
+    """With five rows, ceil mode's last window ends past the padding."""
     core = Pool2d("avg", (3, 2), (2, 2), padding, count_include_pad=count_include_pad)
-    top, bottom, left, right = padding
-    shape = (3, 2, (8 + top + bottom - 3) // 2 + 2, (7 + left + right - 2) // 2 + 1)  # a row in ceil mode
-    assert_matches(one_layer(core, {"x": (3, 2, 8, 7)}, shape), Setting(3, batch_lanes=False))
+    graph = one_layer(core, {"x": (3, 2, 8, 7)}, (3, 2, rows, columns))
+    assert_matches(graph, Setting(3, batch_lanes=False))
 
 
 @FEW
