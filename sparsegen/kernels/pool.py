@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tvm import s_tir, te, tirx
 
 from sparsegen.graph import AdaptivePool2d, Layer, Pool2d
+from sparsegen.kernels.loops import extent, parallel
 from sparsegen.kernels.mathematics import constant, larger
 from sparsegen.kernels.operands import zero_outside
 from sparsegen.kernels.registry import Context, kernel_for
@@ -35,8 +36,8 @@ def pool(layer: Layer, context: Context) -> Kernel:
     assert isinstance(core, Pool2d)
     before, after = core.padding[::2], core.padding[1::2]
     vertical, horizontal = (
-        Windows(extent, outputs, size, stride, pad, dilation)
-        for extent, outputs, size, stride, pad, dilation in zip(
+        Windows(length, outputs, size, stride, pad, dilation)
+        for length, outputs, size, stride, pad, dilation in zip(
             source.shape[2:], layer.shape[2:], core.kernel, core.stride, before, core.dilation, strict=True
         )
     )
@@ -143,12 +144,11 @@ def _schedule(function: Any, axes: Axes, *, tasks: int, batch_lanes: bool) -> An
     """Channels in parallel, rows too where channels are few; both stages a row at a time."""
     sch = s_tir.Schedule(function)
     out, across, down = (sch.get_sblock(name) for name in ("out", "across", "down"))
-    group, channel, row, column, *lanes = sch.get_loops(out)
-    if int(sch.get(group).extent) * int(sch.get(channel).extent) < tasks:
-        row = sch.fuse(group, channel, row)
-        sch.parallel(row)
-    else:
-        sch.parallel(sch.fuse(group, channel))
+    loops = sch.get_loops(out)
+    group, channel, row, column, *lanes = loops
+    few = extent(sch, [group, channel]) < tasks
+    (task,) = parallel(sch, [group, channel, row] if few else [group, channel], work=extent(sch, loops))
+    row = task if few else row
     for lane in lanes:
         sch.vectorize(lane)
     vertical, horizontal = axes
