@@ -30,8 +30,6 @@ def convolution(layer: Layer, context: Context) -> Kernel:
         pixel_steps=source.pixel_steps(conv.taps.stride),
         source=source,
         out=out,
-        taps=(int(np.ptp(conv.taps.dy)) + 1, int(np.ptp(conv.taps.dx)) + 1),
-        stride=conv.taps.stride,
     )
     return _panels(layer, problem, context)
 

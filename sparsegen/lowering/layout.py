@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 Expr = Any  # a TVM expression, or an int: the arithmetic below serves both
-_LINE, _SETS = 16, 64  # of an x86 core's L1 cache: floats of a line, and sets
+LINE, _SETS = 16, 64  # of an x86 core's L1 cache: floats of a line, and sets
 
 
 @dataclass(frozen=True)
@@ -165,13 +165,13 @@ def _spread(plane: int, row: int) -> int:
     Channels a multiple of 4 KiB apart would meet in the same few sets. The padding, at most a
     quarter of the plane, is the least that is best for windows of 3 rows of 8 lines in 16 channels.
     """
-    window = (np.arange(3)[:, None] * row // _LINE + np.arange(min(8, -(-row // _LINE)))).reshape(-1)
+    window = (np.arange(3)[:, None] * row // LINE + np.arange(min(8, -(-row // LINE)))).reshape(-1)
 
     def busiest(padding: int) -> int:
-        lines = np.arange(16)[:, None] * (plane // _LINE + padding) + window
+        lines = np.arange(16)[:, None] * (plane // LINE + padding) + window
         return int(np.bincount(lines.reshape(-1) % _SETS).max())
 
-    return plane + _LINE * min(range(min(32, plane // _LINE // 4) + 1), key=busiest)
+    return plane + LINE * min(range(min(32, plane // LINE // 4) + 1), key=busiest)
 
 
 def plan_layout(shape: tuple[int, ...], *, lanes: int, batch_lanes: bool, halo: Halo | None = None) -> Layout:

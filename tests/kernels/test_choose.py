@@ -51,8 +51,6 @@ def problem(
         pixel_steps=source.pixel_steps((stride, stride)),
         source=source,
         out=result,
-        taps=(kernel, kernel),
-        stride=(stride, stride),
     )
 
 

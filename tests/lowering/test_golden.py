@@ -39,7 +39,6 @@ def problem(batch: int, *, batch_lanes: bool) -> PanelProblem:
         pixel_steps=source.pixel_steps((1, 1)),
         source=source,
         out=out,
-        taps=(3, 3),
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from sparsegen.formats.masked_panels import column_masks
 from sparsegen.kernels.masked_panels.problem import PanelProblem, PanelSchedule
+from sparsegen.lowering.layout import LINE
 from sparsegen.target import Target
 
 TILE_LIMIT = 16  # pixel vectors along an axis: what layouts leave room for past an image's end
@@ -52,9 +53,9 @@ def choose_schedule(
     best: tuple[float, PanelSchedule] | None = None
     for rows in _row_choices(problem, target, dense):
         counts = _count_masks(problem, rows, dense)
-        for knobs in _schedules(problem, target, rows):
+        for knobs, slab in _schedules(problem, target, rows):
             knobs = _with_chunk(problem, knobs, threads)
-            cycles = _cycles(problem, target, knobs, counts, threads)
+            cycles = _cycles(problem, target, knobs, counts, slab=slab, threads=threads)
             if best is None or cycles < best[0]:
                 best = (cycles, knobs)
     assert best is not None
@@ -83,7 +84,8 @@ def _count_masks(problem: PanelProblem, rows: int, dense: bool) -> _MaskCounts:
     return _MaskCounts(tuple(columns), max(1, in_use), in_use <= 1 + (problem.matrix.shape[0] % rows > 0))
 
 
-def _schedules(problem: PanelProblem, target: Target, rows: int) -> Iterator[PanelSchedule]:
+def _schedules(problem: PanelProblem, target: Target, rows: int) -> Iterator[tuple[PanelSchedule, int]]:
+    """Legal schedules of panels of `rows`, and the bytes of input that a tile reads of a column block."""
     height, width = problem.pixels
     blocks = sorted({min(problem.channels, 1 << i) for i in range(3, 11)} | {problem.channels})
     for tile_h, tile_w in itertools.product(range(1, height + 1), range(1, width + 1)):
@@ -92,10 +94,10 @@ def _schedules(problem: PanelProblem, target: Target, rows: int) -> Iterator[Pan
             continue
         if not problem.ragged and (height % tile_h or width % tile_w):
             continue
+        of_channel = 4 * LINE * len(problem.lines(PanelSchedule(rows, tile_h, tile_w, 1, 1)))
         for block in blocks:
-            knobs = PanelSchedule(rows, tile_h, tile_w, block, 1)
-            if block == blocks[0] or _slab(problem, knobs) <= target.l2_bytes // 4:
-                yield knobs
+            if block == blocks[0] or block * of_channel <= target.l2_bytes // 4:
+                yield PanelSchedule(rows, tile_h, tile_w, block, 1), block * of_channel
 
 
 def _with_chunk(problem: PanelProblem, knobs: PanelSchedule, threads: int) -> PanelSchedule:
@@ -107,11 +109,17 @@ def _with_chunk(problem: PanelProblem, knobs: PanelSchedule, threads: int) -> Pa
 
 
 def _cycles(
-    problem: PanelProblem, target: Target, knobs: PanelSchedule, counts: _MaskCounts, threads: int
+    problem: PanelProblem,
+    target: Target,
+    knobs: PanelSchedule,
+    counts: _MaskCounts,
+    *,
+    slab: int,
+    threads: int,
 ) -> float:
     pixels, rows = knobs.tile_h * knobs.tile_w, knobs.rows
     load = _LOAD * (1.0 if problem.out.batch_lanes else _SPLIT_LOAD)
-    load *= 1 + _L2_LOAD * _past_l1(problem, target, knobs)
+    load *= 1 + _L2_LOAD * min(1.4, max(0.0, slab / target.l1_bytes - 0.45))  # what L1 does not hold
     times = [
         max(p * pixels / target.fmas, (pixels * load + p + 0.5) / target.loads, _LATENCY) + _COLUMN
         for p in range(1, rows + 1)
@@ -126,13 +134,3 @@ def _cycles(
     tasks = problem.tiles(knobs) * -(-panels // knobs.chunk)
     rounds = -(-tasks // threads) * threads / tasks
     return float(problem.tiles(knobs) * (columns + panels * blocks * (_VISIT + sums + branches)) * rounds)
-
-
-def _slab(problem: PanelProblem, knobs: PanelSchedule) -> int:
-    """Bytes of input that a tile reads of one column block."""
-    return knobs.block * problem.footprint(knobs) * problem.out.lanes * 4
-
-
-def _past_l1(problem: PanelProblem, target: Target, knobs: PanelSchedule) -> float:
-    """How much of a block's input, read again for every panel, L1 does not hold (0: all is held)."""
-    return min(1.4, max(0.0, _slab(problem, knobs) / target.l1_bytes - 0.45))

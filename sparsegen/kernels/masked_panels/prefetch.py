@@ -10,14 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from tvm import tirx
 
 from sparsegen.formats.masked_panels import MaskedPanels
 from sparsegen.kernels.masked_panels.problem import PanelProblem, PanelSchedule
 
 Expr = Any
-_LINE = 16  # floats
 _MOST = 128  # lines that one visit fetches: more would keep the multiply-adds waiting
 
 
@@ -62,20 +60,15 @@ def plan_prefetch(problem: PanelProblem, packed: MaskedPanels, knobs: PanelSched
     tiles = (height // knobs.tile_h, width // knobs.tile_w)
     if problem.tiles(knobs) == 1:
         return None
-    taps = problem.offsets[: problem.columns_per_channel].astype(np.int64)
-    y, x = np.indices((knobs.tile_h, knobs.tile_w)).reshape(2, -1)
-    starts = (y * problem.pixel_steps[0] + x * problem.pixel_steps[1])[:, None] + taps
-    ends = starts + problem.out.lanes - 1
-    lines = np.unique(np.concatenate([starts // _LINE, ends // _LINE])) * _LINE
     channels = min(knobs.block, problem.channels)
-    plane = int(problem.offsets[problem.columns_per_channel] - taps[0]) if problem.channels > 1 else 0
+    first, second = problem.offsets[[0, problem.columns_per_channel % len(problem.offsets)]]
     prefetch = Prefetch(
-        lines=tuple(int(line) for line in lines),
+        lines=tuple(int(line) for line in problem.lines(knobs)),
         tiles=tiles,
         steps=(knobs.tile_h * problem.pixel_steps[0], knobs.tile_w * problem.pixel_steps[1]),
         chunks=packed.panels // knobs.chunk,
         chunk=knobs.chunk,
         channels=channels,
-        plane=plane,
+        plane=int(second) - int(first),
     )
     return prefetch if len(prefetch.lines) * -(-channels // packed.panels) <= _MOST else None

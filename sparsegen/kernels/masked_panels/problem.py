@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import tirx
 
-from sparsegen.lowering.layout import Layout
+from sparsegen.lowering.layout import LINE, Layout
 
 Expr = Any
 
@@ -95,7 +95,6 @@ class PanelProblem:
     `matrix` is [out channels, columns], `columns_per_channel` of them an input channel's.
     `offsets` [columns] and `pixel_steps` (of one or two pixel axes) are in floats of the input's
     group. `pixels` are vectors of the output along each pixel axis, 1 for an axis that is not there.
-    `taps` are the pixels that one channel's columns span along the two axes.
     """
 
     matrix: NDArray[np.float32]
@@ -106,8 +105,6 @@ class PanelProblem:
     pixel_steps: tuple[int, int]
     source: Layout
     out: Layout
-    taps: tuple[int, int] = (1, 1)
-    stride: tuple[int, int] = (1, 1)
     channels_last: bool = False
 
     @property
@@ -131,13 +128,13 @@ class PanelProblem:
         height, width = self.padded_pixels(schedule)
         return self.out.groups * (height // schedule.tile_h) * (width // schedule.tile_w)
 
-    def footprint(self, schedule: PanelSchedule) -> int:
-        """Input vectors of one channel that a tile reads."""
-        if not self.out.batch_lanes:
-            return schedule.tile_w + 2 * (self.taps[0] - 1)
-        height = min(self.taps[0], self.stride[0]) * (schedule.tile_h - 1) + self.taps[0]
-        width = min(self.taps[1], self.stride[1]) * (schedule.tile_w - 1) + self.taps[1]
-        return height * width
+    def lines(self, schedule: PanelSchedule) -> NDArray[np.int64]:
+        """Cache lines that the first tile reads of the first input channel, as addresses in floats."""
+        taps = self.offsets[: self.columns_per_channel].astype(np.int64)
+        y, x = np.indices((schedule.tile_h, schedule.tile_w)).reshape(2, -1)
+        starts = (y * self.pixel_steps[0] + x * self.pixel_steps[1])[:, None] + taps
+        ends = starts + self.out.lanes - 1
+        return np.unique(np.concatenate([starts // LINE, ends // LINE])) * LINE
 
     def store(self, schedule: PanelSchedule) -> PanelStore:
         """How the kernel of a schedule stores its output."""
