@@ -37,13 +37,19 @@ def compile(
     Raises SparsegenError for a model, input or target that cannot be compiled, and
     UnsupportedOperatorError where the model uses an operator outside the supported set.
     """
-    return compile_graph(from_torch(model, example_inputs), threads=threads, target=target)
+    started = time.perf_counter()
+    compiled = compile_graph(from_torch(model, example_inputs), threads=threads, target=target)
+    compiled.compile_seconds = time.perf_counter() - started
+    return compiled
 
 
 def compile_graph(
     graph: LayerGraph, *, threads: int | None = None, target: str = "native", dense: bool = False
 ) -> CompiledModel:
-    """Compile a layer graph; `dense` multiplies every weight of the convolutions, zeros too."""
+    """Compile a layer graph; `dense` multiplies every weight of the convolutions and linear layers.
+
+    Raises SparsegenError for a target or a number of threads that cannot be.
+    """
     started = time.perf_counter()
     cpu, threads = parse_target(target), _check_threads(threads)
     batch_lanes = use_batch_lanes(graph, cpu)

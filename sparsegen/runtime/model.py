@@ -108,7 +108,7 @@ class CompiledModel:
 
     layers: one report a layer, in the order of execution.
     peak_bytes: memory of all activations; live_bytes: the most that exist in one step.
-    compile_seconds: from the torch model to the loaded library.
+    compile_seconds: from what was compiled (a torch model, or a layer graph) to the loaded library.
     """
 
     def __init__(

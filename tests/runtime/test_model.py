@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,6 +85,20 @@ def test_models_take_turns_with_each_other_and_with_torch(network: nn.Module) ->
         expected = network(*inputs(16, seed))["half"]
         for model in (one, two):
             torch.testing.assert_close(model(*inputs(16, seed))["half"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_calls_do_not_grow_the_process(compiled: sparsegen.CompiledModel) -> None:
+    def resident_bytes() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+    given = inputs(16)
+    for _ in range(20):
+        compiled(*given)
+    before = resident_bytes()
+    for _ in range(500):
+        compiled(*given)
+    one_result = 4 * (16 * 8 * 10 * 11 + 16 * 12 * 5 * 6)
+    assert resident_bytes() - before < 20 * one_result
 
 
 def test_layers_tell_what_became_of_the_model(compiled: sparsegen.CompiledModel) -> None:
