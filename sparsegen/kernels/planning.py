@@ -102,11 +102,13 @@ def plan_operands(graph: LayerGraph, *, lanes: int, batch_lanes: bool) -> dict[s
     layers of one shape are one kernel, compiled once.
     """
     shapes, by_size = graph.shapes(), dict[Shape, Halo]()
-    past = Halo(rows_past=2 * TILE_LIMIT, pixels_past=2 * TILE_LIMIT)
     for layer in graph.layers:
         if isinstance(layer.core, TapConv2d):
-            size = shapes[layer.inputs[0]][2:]
-            halo = layer.core.taps.halo(shapes[layer.inputs[0]], layer.shape).union(past)
+            size, taps = shapes[layer.inputs[0]][2:], layer.core.taps
+            # The last tile may stand over the image's end by all of its vectors but one.
+            across = taps.stride[1] if batch_lanes else lanes
+            past = Halo(rows_past=TILE_LIMIT * taps.stride[0], pixels_past=TILE_LIMIT * across)
+            halo = taps.halo(shapes[layer.inputs[0]], layer.shape).union(past)
             by_size[size] = by_size.get(size, Halo()).union(halo)
     halos = {name: by_size[shape[2:]] for name, shape in shapes.items() if shape[2:] in by_size}
     if not batch_lanes:

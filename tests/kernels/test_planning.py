@@ -8,6 +8,7 @@ import torch
 
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import Identity, Layer, LayerGraph, Mean, Permute, Reshape, Step
+from sparsegen.kernels.masked_panels import TILE_LIMIT
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.planning import place_taps, plan_operands, use_batch_lanes
 from sparsegen.kernels.taps import SplitPhases, TapConv2d
@@ -97,3 +98,28 @@ def test_the_planned_network_is_the_exported_one() -> None:
     placed = place_taps(graph, batch_lanes=False)
     assert placed.outputs == graph.outputs
     assert placed.shapes()[placed.outputs[0]] == (1, 3, 3, 3)
+
+
+@pytest.mark.parametrize("batch", [2, 8])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [3, 12, 33, 50])
+def test_tiles_over_the_end_of_an_image_read_inside_its_buffer(batch: int, stride: int, size: int) -> None:
+    graph = conv_graph(
+        weights((4, 3, 3, 3)), (batch, 3, size, size), stride=(stride, stride), padding=(1, 1, 1, 1)
+    )
+    batch_lanes = use_batch_lanes(graph, HASWELL)
+    assert batch_lanes is (batch == 8)
+    placed = place_taps(graph, batch_lanes=batch_lanes)
+    operands = plan_operands(placed, lanes=8, batch_lanes=batch_lanes)
+    layer = placed.layers[-1]
+    source, out = operands[layer.inputs[0]], operands[layer.name]
+    assert isinstance(source, Value)
+    assert isinstance(out, Value)
+    assert isinstance(layer.core, TapConv2d)
+    last = int(layer.core.taps.offsets(source.layout).max())
+    steps = source.layout.pixel_steps(layer.core.taps.stride)
+    overhang = sum(
+        step * max(-(-extent // tile) * tile - 1 for tile in range(1, min(extent, TILE_LIMIT) + 1))
+        for extent, step in zip(out.layout.pixel_vectors, steps, strict=True)
+    )
+    assert last + overhang + 7 < source.layout.size
