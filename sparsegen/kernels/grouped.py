@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from tvm import s_tir, te, tirx
+from tvm import s_tir, te
 
 from sparsegen.graph import Layer
 from sparsegen.kernels.masked_panels.problem import PanelStore
@@ -47,11 +47,8 @@ def grouped_conv(layer: Layer, context: Context) -> Kernel:
     sums = te.compute((out.groups, channels, height, padded, out.lanes), tap, name="registers")
 
     def finish(g: Any, k: Any, row: Any, y: Any, x_out: Any, lane: Any) -> Any:
-        coordinates = store.coordinates(k, y, x_out, lane)
         value = sums[g, k, y, x_out, lane] + bias[k]
-        value = epilogue.apply(value, g, coordinates, lane if out.batch_lanes else 0)
-        holds = store.holds(coordinates)
-        return value if holds is None else tirx.Select(holds, value, tirx.const(0.0, "float32"))
+        return store.finished(value, epilogue, g, k, y, x_out, lane)
 
     result = te.compute((out.groups, channels, 1, height, padded, out.lanes), finish, name="out")
     function = te.create_prim_func([x, weights, offsets, bias, *epilogue.placeholders, result])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,14 @@ def unravel(position: Expr, shape: tuple[int, ...]) -> tuple[Expr, ...]:
         index.append(position % extent)
         position = position // extent
     return (position, *reversed(index)) if shape else ()
+
+
+def pick(constants: Sequence[int], index: Expr) -> Expr:
+    """The index-th of some constants: a constant itself once the index is, in an unrolled loop."""
+    value: Expr = tirx.const(constants[-1], "int32")
+    for i in reversed(range(len(constants) - 1)):
+        value = tirx.Select(index == i, tirx.const(constants[i], "int32"), value)
+    return value
 
 
 def _identifier(name: str) -> str:

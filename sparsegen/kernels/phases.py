@@ -7,6 +7,7 @@ from typing import Any
 from tvm import s_tir, te, tirx
 
 from sparsegen.graph import Layer
+from sparsegen.kernels.operands import pick
 from sparsegen.kernels.registry import Context, kernel_for
 from sparsegen.kernels.taps import SplitPhases
 from sparsegen.lowering.kernel import Kernel, LayoutStore
@@ -20,17 +21,12 @@ def split_phases(layer: Layer, context: Context) -> Kernel:
     x, count = source.placeholder(), len(split.phases)
     height, width = source.layout.shape[2:]
 
-    def phase(which: Any, axis: int) -> Any:
-        starts = [phase[axis] for phase in split.phases]
-        value: Any = tirx.const(starts[-1], "int32")
-        for i in reversed(range(count - 1)):
-            value = tirx.Select(which == i, tirx.const(starts[i], "int32"), value)
-        return value
+    rows, columns = zip(*split.phases, strict=True)
 
     def element(n: Any, channel: Any, y: Any, x_out: Any) -> Any:
         which = channel % count
-        at_y = y * split.stride[0] + phase(which, 0)
-        at_x = x_out * split.stride[1] + phase(which, 1)
+        at_y = y * split.stride[0] + pick(rows, which)
+        at_x = x_out * split.stride[1] + pick(columns, which)
         value = x[n, source.layout.address((channel // count, at_y, at_x))]
         inside = tirx.And(at_y < height, at_x < width)
         return tirx.if_then_else(inside, value, tirx.const(0.0, "float32"))

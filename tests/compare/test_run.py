@@ -117,4 +117,5 @@ def test_inputs_go_with_a_model_and_not_with_a_name(
 
 def test_more_threads_than_cores_is_a_warning(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
     with pytest.warns(UserWarning, match="threads on"):
-        compare(model, inputs, threads=64, samples=1, layers="down")
+        comparison = compare(model, inputs, threads=64, samples=1, layers="down")
+    assert comparison.threads == 64

@@ -28,7 +28,8 @@ _LATENCY = 4.0  # of a multiply-add
 _COLUMN = 0.8  # of the loop over a mask's columns
 _LOAD = 1.12  # of a vector, over what the target's load ports promise
 _SPLIT_LOAD = 1.5  # times as much where two of three taps are not aligned, and touch two lines
-_L2_LOAD = 1.0  # as much again where L1 does not hold the line
+_L2_LOAD = 1.0  # as much again for every L1 cache that a column block's input takes,
+_HELD, _MOST_PAST = 0.45, 1.4  # less the share that stays there, and no more than this many
 _SPILL = 0.25  # share of the time of a column that all rows keep, where a register is missing
 _VISIT = 14.0
 _MASK = 3.5  # of every mask in use, each visit, for a branch that is often mispredicted; up to
@@ -71,17 +72,16 @@ def _row_choices(problem: PanelProblem, target: Target, dense: bool) -> range:
 
 
 def _count_masks(problem: PanelProblem, rows: int, dense: bool) -> _MaskCounts:
+    out, width = problem.matrix.shape
+    if rows > _SPARSE_ROWS:  # panels as high as these are of dense weights alone: one full mask
+        return _MaskCounts((0,) * (rows - 1) + (width * (out // rows),), 1, True)
     masks = column_masks(problem.matrix, rows, dense=dense)
-    weights = np.zeros(1 << rows, np.int64) if rows <= _SPARSE_ROWS else None
-    if weights is None:
-        kept = np.array([problem.matrix.shape[1] * (problem.matrix.shape[0] // rows)])
-        return _MaskCounts((0,) * (rows - 1) + (int(kept[0]),), 1, True)
     used = np.bincount(masks.reshape(-1), minlength=1 << rows)
     columns = [0] * rows
     for mask in range(1, 1 << rows):
         columns[mask.bit_count() - 1] += int(used[mask])
     in_use = int(np.count_nonzero(used[1:]))
-    return _MaskCounts(tuple(columns), max(1, in_use), in_use <= 1 + (problem.matrix.shape[0] % rows > 0))
+    return _MaskCounts(tuple(columns), max(1, in_use), in_use <= 1 + (out % rows > 0))
 
 
 def _schedules(problem: PanelProblem, target: Target, rows: int) -> Iterator[tuple[PanelSchedule, int]]:
@@ -119,7 +119,7 @@ def _cycles(
 ) -> float:
     pixels, rows = knobs.tile_h * knobs.tile_w, knobs.rows
     load = _LOAD * (1.0 if problem.out.batch_lanes else _SPLIT_LOAD)
-    load *= 1 + _L2_LOAD * min(1.4, max(0.0, slab / target.l1_bytes - 0.45))  # what L1 does not hold
+    load *= 1 + _L2_LOAD * min(_MOST_PAST, max(0.0, slab / target.l1_bytes - _HELD))
     times = [
         max(p * pixels / target.fmas, (pixels * load + p + 0.5) / target.loads, _LATENCY) + _COLUMN
         for p in range(1, rows + 1)

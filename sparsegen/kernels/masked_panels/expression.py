@@ -9,6 +9,7 @@ from tvm import te, tirx
 from sparsegen.formats.masked_panels import MaskedPanels
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.masked_panels.problem import PanelProblem, PanelSchedule, PanelStore
+from sparsegen.kernels.operands import pick
 
 Expr = Any
 
@@ -17,10 +18,7 @@ def _mask(masks: tuple[int, ...], m: Expr) -> Expr:
     """The m-th mask in use: a constant once the loop over m is unrolled."""
     if masks == tuple(range(1, len(masks) + 1)):
         return m + 1
-    mask: Expr = tirx.const(masks[-1], "int32")
-    for i in reversed(range(len(masks) - 1)):
-        mask = tirx.Select(m == i, tirx.const(masks[i], "int32"), mask)
-    return mask
+    return pick(masks, m)
 
 
 def expression(
@@ -70,10 +68,7 @@ def expression(
         value = sums[g, panel, oh, ow, r, lane] if blocks > 1 else part[g, 0, panel, oh, ow, r, lane]
         if problem.bias is not None:
             value = value + bias[panel * rows + r]
-        coordinates = store.coordinates(panel * rows + r, oh, ow, lane)
-        value = epilogue.apply(value, g, coordinates, lane if problem.out.batch_lanes else 0)
-        holds = store.holds(coordinates)
-        return value if holds is None else tirx.Select(holds, value, tirx.const(0.0, "float32"))
+        return store.finished(value, epilogue, g, panel * rows + r, oh, ow, lane)
 
     out = te.compute((groups, panels, rows, height, width, lanes), finish, name="out")
     biases = [bias] if problem.bias is not None else []

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import tirx
 
+from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.lowering.layout import LINE, Layout
 
 Expr = Any
@@ -56,6 +57,15 @@ class PanelStore:
     def shape(self) -> tuple[int, ...]:
         """(groups, size)."""
         return self.layout.groups, self.layout.size
+
+    def finished(
+        self, value: Expr, epilogue: Epilogue, group: Expr, channel: Expr, y: Expr, x: Expr, lane: Expr
+    ) -> Expr:
+        """What is stored for an output's sum: the epilogue applied, zero in the halo between rows."""
+        coordinates = self.coordinates(channel, y, x, lane)
+        value = epilogue.apply(value, group, coordinates, lane if self.layout.batch_lanes else 0)
+        holds = self.holds(coordinates)
+        return value if holds is None else tirx.Select(holds, value, tirx.const(0.0, "float32"))
 
     def coordinates(self, channel: Expr, y: Expr, x: Expr, lane: Expr) -> tuple[Expr, ...]:
         """Coordinates after the batch of an output; past the image's width between rows."""
