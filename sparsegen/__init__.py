@@ -10,6 +10,7 @@ from sparsegen.errors import SparsegenError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
     from sparsegen.compiler import compile
+    from sparsegen.pruning import prune
     from sparsegen.runtime.model import CompiledModel, LayerReport
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "UnsupportedOperatorError",
     "compare",
     "compile",
+    "prune",
 ]
 
 # torch and TVM take seconds to import, which `sparsegen --help` need not wait for.
@@ -27,6 +29,7 @@ _LAZY = {
     "CompiledModel": "sparsegen.runtime.model",
     "LayerReport": "sparsegen.runtime.model",
     "compile": "sparsegen.compiler",
+    "prune": "sparsegen.pruning",
 }
 
 

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from sparsegen.errors import SparsegenError
+from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
 from sparsegen.pruning.prunable import Model, prunable_layers
+from sparsegen.pruning.registry import register
+from sparsegen.pruning.selection import check_not_undone, check_sparsity, keep_largest
 
 Structure = Literal["unstructured", "vector"]
 
@@ -44,7 +47,7 @@ def magnitude(
     prune = _prune_vectors if structure == "vector" else _prune_weights
     with torch.no_grad():
         for layer in layers:
-            prune(layer.weight, sparsity)
+            prune(layer.parameter, sparsity)
     return tuple(layer.name for layer in layers)
 
 
@@ -73,3 +76,20 @@ def _smallest(scores: Tensor, sparsity: float) -> Tensor:
     dropped = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
     dropped[order[:count]] = True
     return dropped.reshape(scores.shape)
+
+
+@register("magnitude", scope="layer")
+def smallest(
+    model: Model,
+    *,
+    sparsity: float,
+    scope: str = "layer",
+    skip: Sequence[str] | None = None,
+    linear: bool = False,
+) -> tuple[PrunedLayer, ...]:
+    """What `magnitude` becomes once its callers name structures."""
+    check_sparsity(sparsity)
+    layers = prunable_layers(model, skip=skip, linear=linear)
+    choices = [Choice(layer, keep_largest(layer.weight.abs(), sparsity)) for layer in layers]
+    check_not_undone(choices)
+    return set_masks(choices)

@@ -1,10 +1,10 @@
-"""Which convolutions of a model may be pruned, in a torch module or an exported program alike."""
+"""Which layers of a model may be pruned, in a torch module or an exported program alike."""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -22,63 +22,129 @@ _TRANSPOSES = (torch.ops.aten.t.default, torch.ops.aten.permute.default)
 
 @dataclass(frozen=True, eq=False)
 class WeightLayer:
-    """A layer that owns a weight: `name` is its module's path, `weight` the tensor itself, not a copy."""
+    """A layer that owns a weight; `name` is its module's path.
+
+    `parameter` is the tensor that training updates, or a program's, not a copy; `mask` that of
+    `torch.nn.utils.prune`, where there is one. `owners` are the modules that read the parameter: several
+    where weights are tied, none in a program.
+    """
 
     name: str
-    weight: Tensor
+    parameter: Tensor
     convolution: bool
     groups: int = 1
+    mask: Tensor | None = None
+    owners: tuple[nn.Module, ...] = ()
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight that the layer multiplies with: [K, C / groups, kh, kw], or [out, in] if linear."""
+        parameter = self.parameter.detach()
+        return parameter if self.mask is None else parameter * self.mask
 
     @property
     def depthwise(self) -> bool:
         """Whether every input channel has filters of its own."""
-        return self.groups > 1 and self.weight.shape[1] == 1
+        return self.groups > 1 and self.parameter.shape[1] == 1
 
 
-def prunable_layers(model: Model, *, skip: Sequence[str] | None = None) -> list[WeightLayer]:
-    """Return the convolutions of `model` that pruning may thin out, in the model's order.
+def prunable_layers(
+    model: Model, *, skip: Sequence[str] | None = None, linear: bool = False
+) -> list[WeightLayer]:
+    """Return the layers of `model` that pruning may thin out, in the model's order.
 
-    Linear layers and depthwise convolutions (a few weights a channel) always stay dense. `skip`
-    holds the names, or shell patterns of names, of further layers to leave dense; by default the
-    first convolution, which reads the image, and the last layer, which is the classifier.
+    These are its 2-D convolutions and, where `linear` asks for them, its linear layers. Depthwise
+    convolutions (a few weights a channel) always stay dense. `skip` holds the names, or shell
+    patterns of names, of further layers to leave dense; by default the first convolution, which reads
+    the image, and the last layer, which is the classifier.
 
-    Raises SparsegenError where nothing is left to prune.
+    Raises SparsegenError where nothing is left to prune, for a pattern that matches no layer, and for a
+    layer whose weights are not finite.
     """
     layers = weight_layers(model)
     convolutions = [layer for layer in layers if layer.convolution]
-    if skip is None:
-        dense = {layer.name for layer in (*convolutions[:1], *layers[-1:])}
-    else:
-        dense = {
-            layer.name for layer in layers if any(fnmatch.fnmatchcase(layer.name, each) for each in skip)
-        }
-    prunable = [layer for layer in convolutions if layer.name not in dense and not layer.depthwise]
+    dense = (
+        {layer.name for layer in (*convolutions[:1], *layers[-1:])} if skip is None else _named(layers, skip)
+    )
+    candidates = layers if linear else convolutions
+    prunable = [layer for layer in candidates if layer.name not in dense and not layer.depthwise]
     if not prunable:
-        raise SparsegenError(
-            f"the model has no convolution to prune: it has {len(convolutions)} 2-D convolutions, of which "
+        raise SparsegenError(_nothing_to_prune(layers, linear))
+    for layer in prunable:
+        if not torch.isfinite(layer.weight).all():
+            raise SparsegenError(
+                f"layer '{layer.name}' has NaN or infinite weights: repair them, or list the layer in skip"
+            )
+    return prunable
+
+
+def _named(layers: Sequence[WeightLayer], patterns: Sequence[str]) -> set[str]:
+    """Names of the layers that match any of the patterns."""
+    names = [layer.name for layer in layers]
+    matches = {pattern: fnmatch.filter(names, pattern) for pattern in patterns}
+    for pattern, found in matches.items():
+        if not found:
+            raise SparsegenError(f"skip: no layer matches {pattern!r}; the layers are: {names_of(names)}")
+    return {name for found in matches.values() for name in found}
+
+
+def names_of(names: Iterable[str]) -> str:
+    """The names in one line, as messages list them: at most a dozen."""
+    listed = list(names)
+    rest = f" and {len(listed) - 12} more" if len(listed) > 12 else ""
+    return ", ".join(listed[:12]) + rest
+
+
+def _nothing_to_prune(layers: Sequence[WeightLayer], linear: bool) -> str:
+    convolutions = sum(layer.convolution for layer in layers)
+    if not linear:
+        return (
+            f"the model has no convolution to prune: it has {convolutions} 2-D convolutions, of which "
             "the first, the classifier and depthwise ones stay dense unless skip=(...) says otherwise"
         )
-    return prunable
+    return (
+        f"the model has no layer to prune: it has {convolutions} 2-D convolutions and "
+        f"{len(layers) - convolutions} linear layers, of which the first convolution, the classifier and "
+        "depthwise convolutions stay dense unless skip=(...) says otherwise"
+    )
 
 
 def weight_layers(model: Model) -> list[WeightLayer]:
     """Return the 2-D convolutions and linear layers of `model`, each weight once, in order.
 
     The order is that of registration in a module and that of execution in an exported program.
+
+    Raises SparsegenError for a weight that is no parameter but computed from others.
     """
     found = _of_program(model) if isinstance(model, ExportedProgram) else _of_module(model)
     layers: dict[int, WeightLayer] = {}
     for layer in found:
-        layers.setdefault(id(layer.weight), layer)
+        first = layers.setdefault(id(layer.parameter), layer)
+        if first is not layer:
+            layers[id(layer.parameter)] = replace(first, owners=first.owners + layer.owners)
     return list(layers.values())
 
 
 def _of_module(model: nn.Module) -> Iterator[WeightLayer]:
     for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            yield WeightLayer(name, module.weight, convolution=True, groups=module.groups)
-        elif isinstance(module, nn.Linear):
-            yield WeightLayer(name, module.weight, convolution=False)
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            continue
+        masked = "weight_mask" in module._buffers
+        parameter = module._parameters.get("weight_orig" if masked else "weight")
+        if parameter is None:
+            raise SparsegenError(
+                f"layer '{name}' computes its weight from other parameters (weight norm, or another "
+                "parametrization): make the weight a parameter first, as with "
+                "torch.nn.utils.parametrize.remove_parametrizations(module, 'weight')"
+            )
+        yield WeightLayer(
+            name,
+            parameter,
+            convolution=isinstance(module, nn.Conv2d),
+            groups=module.groups if isinstance(module, nn.Conv2d) else 1,
+            mask=module._buffers["weight_mask"] if masked else None,
+            owners=(module,),
+        )
 
 
 def _of_program(program: ExportedProgram) -> Iterator[WeightLayer]:

@@ -1,0 +1,148 @@
+"""Masks on a model: set, held while it trains, and made permanent.
+
+A module's masks are those of `torch.nn.utils.prune`: the trained weight is the parameter `weight_orig`, the
+mask the buffer `weight_mask`, and their product becomes `weight` before every call, so that any training
+loop fine-tunes with the masks held. An exported program has no such hooks: zeros go into its state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from sparsegen.errors import SparsegenError
+from sparsegen.pruning.prunable import Model, WeightLayer, names_of, weight_layers
+
+
+@dataclass(frozen=True)
+class PrunedLayer:
+    """What pruning left of one layer.
+
+    `shape` is the weight's, `sparsity` the share of zeros in it now, `kept_l1` the share that is kept of
+    the L1 norm that the weights had before the call, `detail` what the method has to tell beside that.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    sparsity: float
+    kept_l1: float
+    detail: Mapping[str, float | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Which weights of a layer a method keeps: `keep` is boolean, of the weight's shape."""
+
+    layer: WeightLayer
+    keep: Tensor
+    detail: Mapping[str, float | int] = field(default_factory=dict)
+
+
+def set_masks(choices: Sequence[Choice]) -> tuple[PrunedLayer, ...]:
+    """Zero what the choices do not keep, and hold it and every zero that was there before."""
+    with torch.no_grad():
+        return tuple(_set_mask(choice) for choice in choices)
+
+
+def report(layers: Sequence[WeightLayer]) -> tuple[PrunedLayer, ...]:
+    """The layers as they are."""
+    return tuple(_report(layer, kept_l1=1.0, detail={}) for layer in layers)
+
+
+def apply_masks(model: Model, masks: Mapping[str, Tensor]) -> tuple[PrunedLayer, ...]:
+    """Prune the layers of `model`, in place, by masks of the caller's own, given by layer name.
+
+    A mask has its weight's shape and holds 1 (or True) where a weight stays, 0 (or False) elsewhere.
+    Weights that are zero already stay so.
+
+    Raises SparsegenError for a name that is no convolution's or linear layer's, and for a mask of another
+    shape or with other values; the model is then as it was.
+    """
+    layers = {layer.name: layer for layer in weight_layers(model)}
+    unknown = [name for name in masks if name not in layers]
+    if unknown:
+        raise SparsegenError(f"there is no layer '{unknown[0]}' to mask; the layers are: {names_of(layers)}")
+    return set_masks([Choice(layers[name], _checked(layers[name], mask)) for name, mask in masks.items()])
+
+
+def finalize(model: Model) -> Model:
+    """Make the masks of `model` permanent, in place: the weights hold the zeros, no hook is left.
+
+    Masks that the caller set with `torch.nn.utils.prune` go the same way. A program, and a module without
+    masks, stay as they are. Returns the model.
+    """
+    if isinstance(model, nn.Module):
+        for module in model.modules():
+            for hook in _hooks(module):
+                _remove(module, hook._tensor_name)
+    return model
+
+
+def _set_mask(choice: Choice) -> PrunedLayer:
+    layer, before = choice.layer, choice.layer.weight
+    keep = choice.keep.to(before.device) & (before != 0)
+    norm = before.abs().sum(dtype=torch.float64)
+    kept = before.abs().mul(keep).sum(dtype=torch.float64)
+    if not keep.all():
+        if not layer.owners:
+            layer.parameter.mul_(keep)
+        for module in layer.owners:
+            _hold(module, keep.to(before.dtype))
+    return _report(layer, kept_l1=float(kept / norm) if norm else 1.0, detail=choice.detail, keep=keep)
+
+
+def _report(
+    layer: WeightLayer, *, kept_l1: float, detail: Mapping[str, float | int], keep: Tensor | None = None
+) -> PrunedLayer:
+    zeros = layer.weight.numel() - int((layer.weight if keep is None else keep).count_nonzero())
+    return PrunedLayer(
+        name=layer.name,
+        shape=tuple(layer.weight.shape),
+        sparsity=zeros / layer.weight.numel(),
+        kept_l1=kept_l1,
+        detail=detail,
+    )
+
+
+def _hold(module: nn.Module, mask: Tensor) -> None:
+    """Set the mask, or narrow the one there is: torch's own way would chain a method a call."""
+    hooks = [hook for hook in _hooks(module) if hook._tensor_name == "weight"]
+    if not hooks:
+        prune.custom_from_mask(module, "weight", mask)  # type: ignore[no-untyped-call]
+    for hook in hooks:
+        module.get_buffer("weight_mask").mul_(mask)
+        hook(module, ())
+
+
+def _hooks(module: nn.Module) -> list[prune.BasePruningMethod]:
+    return [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, prune.BasePruningMethod)]
+
+
+def _remove(module: nn.Module, name: str) -> None:
+    prune.remove(module, name)  # type: ignore[no-untyped-call]
+    # torch registers the weight anew, behind the bias; code that walks the parameters of two models side
+    # by side, as averaging does, relies on their order.
+    if name == "weight" and "bias" in module._parameters:
+        module._parameters["bias"] = module._parameters.pop("bias")
+
+
+def _checked(layer: WeightLayer, mask: Tensor) -> Tensor:
+    if not isinstance(mask, Tensor):
+        raise SparsegenError(
+            f"the mask of layer '{layer.name}' is a {type(mask).__name__}: give a torch.Tensor"
+        )
+    if mask.shape != layer.weight.shape:
+        raise SparsegenError(
+            f"the mask of layer '{layer.name}' has shape {tuple(mask.shape)}: give one of the weight's, "
+            f"{tuple(layer.weight.shape)}"
+        )
+    if not ((mask == 0) | (mask == 1)).all():
+        raise SparsegenError(
+            f"the mask of layer '{layer.name}' has other values than 0 and 1: give 1 where a weight stays "
+            "and 0 elsewhere"
+        )
+    return mask != 0

@@ -1,0 +1,65 @@
+"""N:M pruning: of every M consecutive input channels, the N largest weights stay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sparsegen.errors import SparsegenError
+from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
+from sparsegen.pruning.prunable import Model, WeightLayer, prunable_layers
+from sparsegen.pruning.registry import register
+from sparsegen.pruning.selection import check_not_undone
+
+
+@register("n_m")
+def n_m(
+    model: Model, *, n: int, m: int, skip: Sequence[str] | None = None, linear: bool = False
+) -> tuple[PrunedLayer, ...]:
+    """Prune `model` in place to N weights of every M consecutive input channels.
+
+    Best for hardware that skips by fixed counts, and where every filter has to keep its share of weights:
+    no row can become empty. Not for sparsities other than 1 - N/M, nor for layers whose size differs
+    in how much it matters: every layer loses the same share (`budget` gives each its own ratio).
+
+    The N of the largest magnitude stay, of those M weights that share an output channel and (kh, kw);
+    of equal ones those with the higher channel. M has to divide the layer's input channels (a group's,
+    in a grouped convolution). `skip` and `linear` are those of `magnitude`.
+
+    Raises SparsegenError for N > M or N < 1, for a layer whose channels M does not divide, for a layer with
+    more zeros than N:M leaves, and for a model without a layer to prune.
+    """
+    check_ratio(n, m)
+    layers = prunable_layers(model, skip=skip, linear=linear)
+    choices = [Choice(layer, keep_ratio(layer, n, m), {"n": n, "m": m}) for layer in layers]
+    check_not_undone(choices)
+    return set_masks(choices)
+
+
+def check_ratio(n: int, m: int) -> None:
+    """Raise SparsegenError unless 1 <= n <= m."""
+    if not 1 <= n <= m:
+        raise SparsegenError(f"the ratio is {n}:{m}: give N:M with 1 <= N <= M, N weights kept of every M")
+
+
+def keep_ratio(layer: WeightLayer, n: int, m: int) -> Tensor:
+    """`keep_n_of_m` of a layer's weight; SparsegenError, which names the layer, where M does not fit."""
+    channels = layer.weight.shape[1]
+    if n < m and channels % m:
+        raise SparsegenError(
+            f"layer '{layer.name}' has {channels} input channels{' a group' if layer.groups > 1 else ''}: "
+            f"{n}:{m} needs a multiple of {m}. Choose another M, or list the layer in skip"
+        )
+    return keep_n_of_m(layer.weight, n, m)
+
+
+def keep_n_of_m(weight: Tensor, n: int, m: int) -> Tensor:
+    """Boolean mask of the N largest of every M consecutive input channels of [K, C, kh, kw] or [out, in]."""
+    keep = torch.ones_like(weight, dtype=torch.bool)
+    if n == m:
+        return keep
+    parts = weight.abs().reshape(weight.shape[0], weight.shape[1] // m, m, -1)
+    smallest = torch.sort(parts, dim=2, stable=True).indices[:, :, : m - n]
+    return keep.reshape(parts.shape).scatter(2, smallest, False).reshape(weight.shape)

@@ -1,0 +1,66 @@
+"""Pruning methods by name: one file a method."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sparsegen.errors import SparsegenError
+from sparsegen.pruning.masks import PrunedLayer
+
+Prune = Callable[..., tuple[PrunedLayer, ...]]
+_Prune = TypeVar("_Prune", bound=Prune)
+
+_SHARED = ("skip", "linear", "on_progress")
+"""Options of a method that say nothing about its rule."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to prune: `function(model, *, skip, linear, **options)`, some of its options `fixed`."""
+
+    name: str
+    function: Prune
+    fixed: Mapping[str, Any]
+
+    def prune(self, model: Any, **options: Any) -> tuple[PrunedLayer, ...]:
+        """Prune `model` in place."""
+        return self.function(model, **self.fixed, **options)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the options of the method's own rule."""
+        return tuple(
+            name
+            for name, parameter in inspect.signature(self.function).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY and name not in self.fixed and name not in _SHARED
+        )
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Those of `options` that have no default."""
+        parameters = inspect.signature(self.function).parameters
+        return tuple(name for name in self.options if parameters[name].default is inspect.Parameter.empty)
+
+
+METHODS: dict[str, Method] = {}
+"""Every method by its name, which is also the command's `--method`."""
+
+
+def register(name: str, **fixed: Any) -> Callable[[_Prune], _Prune]:
+    """Register the decorated function under `name`, with these of its options fixed."""
+
+    def add(function: _Prune) -> _Prune:
+        METHODS[name] = Method(name, function, fixed)
+        return function
+
+    return add
+
+
+def find_method(name: str) -> Method:
+    """The method of that name; SparsegenError where there is none."""
+    if name not in METHODS:
+        raise SparsegenError(f"there is no pruning method {name!r}: choose one of {', '.join(METHODS)}")
+    return METHODS[name]

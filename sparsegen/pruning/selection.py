@@ -1,0 +1,70 @@
+"""What the methods share: which weights, or groups of weights, are the smallest, and what may be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sparsegen.errors import SparsegenError
+from sparsegen.pruning.masks import Choice
+
+
+def check_sparsity(sparsity: float) -> None:
+    """Raise SparsegenError unless 0 <= sparsity < 1."""
+    if not 0 <= sparsity < 1:
+        raise SparsegenError(f"sparsity is {sparsity}: give a share of weights to remove, 0 <= sparsity < 1")
+
+
+def keep_largest(scores: Tensor, sparsity: float) -> Tensor:
+    """Boolean tensor of the shape of `scores`, false at the round(sparsity * n) smallest of its n.
+
+    Of equal scores those with the lower index go first.
+    """
+    keep = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
+    order = torch.sort(scores.flatten(), stable=True).indices
+    keep[order[: round(sparsity * scores.numel())]] = False
+    return keep.reshape(scores.shape)
+
+
+def keep_blocks(weight: Tensor, sparsity: float, shape: tuple[int, int]) -> Tensor:
+    """The weights to keep where blocks of `shape`, output by input channels, are kept or dropped whole.
+
+    `weight` is [K, C, kh, kw] or [out, in]; a block's weights share (kh, kw). The round(sparsity * n)
+    blocks of the least mean magnitude go, which is the L1 norm made fair to a last block that is smaller.
+    """
+    rows, columns = shape
+    filters = weight.abs().reshape(*weight.shape[:2], -1)
+    sums = torch.stack([part.sum(dim=0) for part in torch.split(filters, rows)])
+    sums = torch.stack([part.sum(dim=1) for part in torch.split(sums, columns, dim=1)], dim=1)
+    sizes = torch.tensor(
+        [
+            [high * wide for wide in _extents(weight.shape[1], columns)]
+            for high in _extents(weight.shape[0], rows)
+        ],
+        device=weight.device,
+    )
+    keep = keep_largest(sums / sizes[:, :, None], sparsity)
+    keep = keep.repeat_interleave(rows, dim=0)[: weight.shape[0]]
+    return keep.repeat_interleave(columns, dim=1)[:, : weight.shape[1]].reshape(weight.shape)
+
+
+def check_not_undone(choices: Sequence[Choice]) -> None:
+    """Raise SparsegenError where a layer has more zeros already than its choice would leave.
+
+    A choice that drops nothing asks for nothing, and passes.
+    """
+    for choice in choices:
+        weight = choice.layer.weight
+        zeros, dropped = int((weight == 0).sum()), int((~choice.keep).sum())
+        if 0 < dropped < zeros:
+            raise SparsegenError(
+                f"layer '{choice.layer.name}' is {zeros / weight.numel():.1%} zeros already, more than the "
+                f"{dropped / weight.numel():.1%} asked for: ask for at least that, or list the layer in skip"
+            )
+
+
+def _extents(size: int, part: int) -> list[int]:
+    """Extents of `size` cut into parts, the last perhaps smaller."""
+    return [min(part, size - start) for start in range(0, size, part)]

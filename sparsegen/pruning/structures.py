@@ -1,0 +1,146 @@
+"""Sparse structures by text, as commands and tables name them: `unstructured`, `vector:8`, `2:4`, ..."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sparsegen.errors import SparsegenError
+from sparsegen.pruning.block import SHAPE, check_shape
+from sparsegen.pruning.masks import PrunedLayer, report
+from sparsegen.pruning.n_m import check_ratio
+from sparsegen.pruning.prunable import Model, prunable_layers
+from sparsegen.pruning.registry import find_method
+from sparsegen.pruning.selection import check_sparsity
+from sparsegen.pruning.vector import ROWS, check_rows
+
+DEFAULT_SPARSITY = 0.5
+
+ALLOWED = (
+    "unstructured",
+    "vector or vector:ROWS",
+    "block or block:ROWSxCOLUMNS",
+    "column-combined or column-combined:annealing",
+    "N:M, such as 2:4",
+)
+"""The texts of structures, as messages list them."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What shape of zeros to prune for, and how many.
+
+    `name` is the canonical text (`vector:4` is `vector`), `sparsity` the share of weights to remove; 0
+    leaves them as they are. Column combining may remove more, where weights conflict.
+    """
+
+    name: str
+    sparsity: float
+    method: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def prune(
+        self, model: Model, *, skip: Sequence[str] | None = None, linear: bool = False
+    ) -> tuple[PrunedLayer, ...]:
+        """Prune `model` in place; `skip` and `linear` are those of `sparsegen.pruning.magnitude`.
+
+        A module's masks are held by hooks, which `sparsegen.pruning.finalize` removes.
+
+        Raises SparsegenError where the method does, and for a model without a layer to prune.
+        """
+        if self.sparsity == 0:
+            return report(prunable_layers(model, skip=skip, linear=linear))
+        return find_method(self.method).prune(model, skip=skip, linear=linear, **dict(self.options))
+
+
+def parse_structure(text: str, *, sparsity: float | None = None) -> Structure:
+    """The structure that `text` names.
+
+    Texts: `unstructured`; `vector` of 4 output channels, `vector:8`; `block` of 4x4 output by input
+    channels, `block:4x2`; `column-combined`, partitioned greedily, or `column-combined:annealing`; `2:4` or
+    any N:M. A sparsity of None stands for 0.5, or for 1 - N/M.
+
+    Raises SparsegenError for another text, a sparsity outside [0, 1), and one other than 1 - N/M (or 0).
+    """
+    if sparsity is not None:
+        check_sparsity(sparsity)
+    for pattern, build in _PATTERNS:
+        match = re.fullmatch(pattern, text, flags=re.ASCII)
+        if match:
+            return build(match, sparsity)
+    raise SparsegenError(f"structure is {text!r}: choose one of {'; '.join(ALLOWED)}")
+
+
+def prune(
+    model: Model,
+    structure: str,
+    *,
+    sparsity: float | None = None,
+    skip: Sequence[str] | None = None,
+    linear: bool = False,
+) -> tuple[PrunedLayer, ...]:
+    """Prune `model` in place to a sparse structure: `unstructured`, `vector:8`, `2:4`, ...
+
+    `parse_structure` tells the texts and the default sparsity; every method, with all of its options,
+    is in `sparsegen.pruning`. The masks of a module are those of `torch.nn.utils.prune`, so that any
+    training loop fine-tunes with them held; `sparsegen.pruning.finalize` makes them permanent.
+    `skip` holds the names, or shell patterns of names, of the layers that stay dense; None
+    stands for the first convolution and the classifier. `linear` prunes linear layers too.
+
+    Returns what became of each layer, in the model's order.
+
+    Raises SparsegenError for an unknown structure, options that cannot be, and a model without a layer to
+    prune.
+    """
+    return parse_structure(structure, sparsity=sparsity).prune(model, skip=skip, linear=linear)
+
+
+def _structure(name: str, rule: str, sparsity: float | None, **options: Any) -> Structure:
+    sparsity = DEFAULT_SPARSITY if sparsity is None else sparsity
+    return Structure(name, sparsity, rule, (("sparsity", sparsity), *options.items()))
+
+
+def _unstructured(match: re.Match[str], sparsity: float | None) -> Structure:
+    return _structure("unstructured", "magnitude", sparsity)
+
+
+def _vector(match: re.Match[str], sparsity: float | None) -> Structure:
+    rows = int(match[1] or ROWS)
+    check_rows(rows)
+    return _structure("vector" if rows == ROWS else f"vector:{rows}", "vector", sparsity, rows=rows)
+
+
+def _block(match: re.Match[str], sparsity: float | None) -> Structure:
+    shape = (int(match[1]), int(match[2])) if match[1] else SHAPE
+    check_shape(shape)
+    name = "block" if shape == SHAPE else f"block:{shape[0]}x{shape[1]}"
+    return _structure(name, "block", sparsity, shape=shape)
+
+
+def _column_combined(match: re.Match[str], sparsity: float | None) -> Structure:
+    partition = match[1] or "greedy"
+    name = "column-combined" if partition == "greedy" else f"column-combined:{partition}"
+    return _structure(name, "column_combine", sparsity, method=partition)
+
+
+def _n_m(match: re.Match[str], sparsity: float | None) -> Structure:
+    n, m = int(match[1]), int(match[2])
+    check_ratio(n, m)
+    share = 1 - n / m
+    if sparsity and abs(sparsity - share) > 1e-6:
+        raise SparsegenError(
+            f"{n}:{m} removes {share:.4g} of the weights, a sparsity of {sparsity} was asked for: leave the "
+            "sparsity out, or choose another structure"
+        )
+    return Structure(f"{n}:{m}", share if sparsity is None else sparsity, "n_m", (("n", n), ("m", m)))
+
+
+_PATTERNS: tuple[tuple[str, Callable[[re.Match[str], float | None], Structure]], ...] = (
+    (r"unstructured", _unstructured),
+    (r"vector(?::(\d+))?", _vector),
+    (r"block(?::(\d+)x(\d+))?", _block),
+    (r"column-combined(?::(greedy|annealing))?", _column_combined),
+    (r"(\d+):(\d+)", _n_m),
+)
