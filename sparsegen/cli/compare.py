@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -28,12 +28,17 @@ def compare(
         ),
     ],
     sparsity: Annotated[
-        float,
-        typer.Option(help="Share of weights to prune from every convolution; 0 leaves them as they are."),
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            help="Share of weights to prune from every convolution; 0 leaves them as they are.",
+            show_default="what N:M says, else 0.5",
+        ),
+    ] = None,
     structure: Annotated[
-        Literal["unstructured", "vector"],
-        typer.Option(help="Single weights, or vectors of 4 output channels."),
+        str,
+        typer.Option(
+            help="unstructured, vector[:ROWS], block[:ROWSxCOLUMNS], column-combined[:annealing], or N:M."
+        ),
     ] = "unstructured",
     batch: Annotated[int, typer.Option(help="Images per call.")] = 16,
     threads: Annotated[
@@ -42,6 +47,11 @@ def compare(
     layers: Annotated[
         str, typer.Option(help="Shell pattern of the names of the layers to time.", metavar="GLOB")
     ] = "*",
+    network: Annotated[bool, typer.Option(help="Time the whole network after its layers.")] = True,
+    csr: Annotated[
+        bool,
+        typer.Option("--csr", help="Time products of CSR matrices and im2col columns too; they are slow."),
+    ] = False,
     samples: Annotated[int, typer.Option(help="Timed calls behind every median.")] = 15,
     target: Annotated[str, typer.Option(help="LLVM's name of a CPU, such as haswell or znver4.")] = "native",
     input_shape: Annotated[
@@ -74,6 +84,8 @@ def compare(
             batch=batch,
             threads=threads,
             layers=layers,
+            network=network,
+            csr=csr,
             samples=samples,
             target=target,
             input_shape=_shape(input_shape),

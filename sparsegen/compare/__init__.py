@@ -1,4 +1,4 @@
-"""Sparse against dense, measured in turn in one run: peers, timing, table, picture, JSON.
+"""Sparse against dense, measured in turn in one run: rivals, timing, table, picture, JSON.
 
 This module imports neither torch nor TVM, so that a command that measures nothing starts at once.
 """
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sparsegen.compare.progress import Listener
-    from sparsegen.pruning.magnitude import Structure
     from sparsegen.pruning.prunable import Model
 
 __all__ = ["Comparison", "compare"]
@@ -23,30 +22,37 @@ def compare(
     model: str | Model,
     example_inputs: tuple[Tensor, ...] | None = None,
     *,
-    sparsity: float = 0.5,
-    structure: Structure = "unstructured",
+    sparsity: float | None = None,
+    structure: str = "unstructured",
     batch: int = 16,
     threads: int | None = None,
     layers: str = "*",
+    network: bool = True,
+    csr: bool = False,
     samples: int = 15,
     target: str = "native",
     input_shape: tuple[int, ...] | None = None,
     on_progress: Listener | None = None,
 ) -> Comparison:
-    """Prune a model, compile it, and time it against the best dense engines at hand.
+    """Prune a model, compile it, and time it against the best engines at hand.
 
     `model` is a torch module in evaluation mode or an exported program, with `example_inputs`
     (float32 tensors on the CPU; the first dimension of the first is the batch), or else a name:
     one of pytorchcv's, `package.module:factory`, or the path of a `.pt2` file, with `batch` and,
     where the model does not tell it, `input_shape` (one image, such as (3, 224, 224)). A model
-    that is passed in is left as it is; a copy is pruned, by magnitude, to `sparsity` in every
-    convolution but the first, the classifier's and the depthwise ones. A sparsity of 0 measures the
-    weights as they are.
+    that is passed in is left as it is; a copy is pruned, every convolution but the first, the
+    classifier's and the depthwise ones, to `structure` (the texts of
+    `sparsegen.pruning.structures.parse_structure`: `unstructured`, `vector:8`, `block:4x2`,
+    `column-combined`, `2:4`, ...) and `sparsity` (None: what N:M says, else 0.5). A sparsity of 0
+    measures the weights as they are.
 
     Each pruned convolution whose name matches the shell pattern `layers` is timed `samples` times in
-    turn with its dense rivals (torch NCHW, torch channels_last, our dense kernel), then the whole
-    network with its own (those and `torch.compile`, frozen), all on `threads` threads (None: every
-    core) and checked against torch in float64. `on_progress(text, done, total)` is told of every step.
+    turn with its dense rivals (torch NCHW, torch channels_last, our dense kernel), then, unless
+    `network` is false, the whole network with its own (those and `torch.compile`, frozen), all on `threads`
+    threads (None: every core) and checked against torch in float64. With `csr`, each layer also
+    meets two sparse rivals, scipy's and torch's product of a CSR matrix and the im2col columns: of them
+    only the product is timed, the columns are made beforehand, which favours them; scipy's keeps to one
+    thread. `on_progress(text, done, total)` is told of every step.
 
     Raises SparsegenError for bad input; warns where `threads` exceeds the cores.
     """
@@ -59,6 +65,8 @@ def compare(
         batch=batch,
         threads=threads,
         layers=layers,
+        network=network,
+        csr=csr,
         samples=samples,
         target=target,
         input_shape=input_shape,

@@ -25,7 +25,12 @@ class Bench:
         """Compile a graph; `dense` ignores the zeros among its weights."""
         return compile_graph(graph, threads=self.threads, target=self.target, dense=dense)
 
-    def race(self, sparse: Call, dense: Mapping[str, Call]) -> Race:
-        """Time our sparse code in turn with its dense rivals."""
-        timings = time_in_turn({"sparse": sparse, **dense}, samples=self.samples)
-        return Race(sparse=timings.pop("sparse"), dense=timings)
+    def race(self, sparse: Call, dense: Mapping[str, Call], *, csr: Mapping[str, Call] | None = None) -> Race:
+        """Time our sparse code in turn with its dense rivals and, where given, the CSR ones."""
+        csr = csr or {}
+        timings = time_in_turn({"sparse": sparse, **dense, **csr}, samples=self.samples)
+        return Race(
+            sparse=timings["sparse"],
+            dense={name: timings[name] for name in dense},
+            csr={name: timings[name] for name in csr},
+        )

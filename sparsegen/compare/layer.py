@@ -1,4 +1,4 @@
-"""One pruned convolution on its own, against its dense rivals."""
+"""One pruned convolution on its own, against its rivals."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from sparsegen.compare.accuracy import accuracy
 from sparsegen.compare.bench import Bench
+from sparsegen.compare.csr import csr_peers
 from sparsegen.compare.peers import convolution_peers, convolution_reference
 from sparsegen.compare.progress import Steps
 from sparsegen.compare.report import OURS, LayerComparison
@@ -22,11 +23,14 @@ LAYER_STEPS = 2
 _SEED = 0
 
 
-def compare_layer(layer: Layer, graph: LayerGraph, *, bench: Bench, steps: Steps) -> LayerComparison:
+def compare_layer(
+    layer: Layer, graph: LayerGraph, *, bench: Bench, steps: Steps, csr: bool
+) -> LayerComparison:
     """Compile one convolution of `graph` sparse and dense, check it, and time it against its rivals.
 
     It keeps its weights and bias, with batch norm folded in, and the shape of its input in the
-    network; its epilogue is left out, as torch would run that as operators of their own.
+    network; its epilogue is left out, as torch would run that as operators of their own. With `csr`,
+    CSR products are among the rivals.
     """
     assert isinstance(layer.core, Conv2d)
     conv = layer.core
@@ -37,8 +41,11 @@ def compare_layer(layer: Layer, graph: LayerGraph, *, bench: Bench, steps: Steps
     # A full call fills the buffers that run_layer then reads again and again.
     result = sparse(x)
     dense(x)
+    reference = convolution_reference(conv, x)
+    csr_calls, csr_accuracy = csr_peers(conv, x, reference) if csr else ({}, {})
     steps.begin(f"timing layer {layer.name}")
-    race = bench.race(_kernels(sparse), {**convolution_peers(conv, x), OURS: _kernels(dense)})
+    rivals = {**convolution_peers(conv, x), OURS: _kernels(dense)}
+    race = bench.race(_kernels(sparse), rivals, csr=csr_calls)
     report = next(report for report in sparse.layers if report.name == layer.name)
     nonzeros = int(np.count_nonzero(conv.weight))
     gflops = _operations(layer, nonzeros) / (race.sparse.median_ms * 1e6)
@@ -53,7 +60,8 @@ def compare_layer(layer: Layer, graph: LayerGraph, *, bench: Bench, steps: Steps
         race=race,
         gflops=gflops,
         peak_fraction=gflops / bench.peak_gflops,
-        accuracy=accuracy(result, convolution_reference(conv, x)),
+        accuracy=accuracy(result, reference),
+        csr_accuracy=csr_accuracy,
     )
 
 

@@ -9,12 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sparsegen.compare.report import OURS, Comparison, Timing
-from sparsegen.compare.wording import milliseconds, short_names, threads_phrase
+from sparsegen.compare.report import OURS, Comparison, Race, Timing
+from sparsegen.compare.wording import milliseconds, short_names, sparsity_phrase, threads_phrase
 
 # Okabe and Ito's palette, told apart by every kind of colour vision and by lightness in print.
 _TORCH, _DENSE, _SPARSE = "#999999", "#56B4E9", "#D55E00"
 _BAR = 0.27
+_NARROWEST = 6.0
+"""Width in inches that the title and the legend need."""
 _DPI = 200
 
 
@@ -26,18 +28,24 @@ def save_picture(comparison: Comparison, path: Path) -> None:
 
 
 def draw(comparison: Comparison) -> Figure:
-    """Draw the layers on the left and the whole network on the right, times in milliseconds."""
-    layers_width = max(3.5, 0.55 * len(comparison.layers) + 0.6)
-    network_width = 0.5 * len(comparison.end_to_end.race.dense) + 0.9
-    figure = Figure(figsize=(layers_width + network_width + 0.8, 4.2), layout="constrained")
-    layers, network = figure.subplots(1, 2, width_ratios=(layers_width, network_width))
-    _draw_layers(layers, comparison)
-    _draw_network(network, comparison)
-    series = layers.get_legend_handles_labels()
+    """Draw the layers and, where it was timed, the whole network to their right; times in milliseconds.
+
+    CSR products are left out: their bars would dwarf all others.
+    """
+    network = comparison.end_to_end
+    widths = [max(3.5, 0.55 * len(comparison.layers) + 0.6)]
+    if network is not None:
+        widths.append(0.5 * len(network.race.dense) + 0.9)
+    figure = Figure(figsize=(max(_NARROWEST, sum(widths) + 0.8), 4.2), layout="constrained")
+    axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    _draw_layers(axes[0], comparison)
+    if network is not None:
+        _draw_network(axes[1], network.race)
+    series = axes[0].get_legend_handles_labels()
     figure.legend(*series, loc="outside lower center", ncols=len(series[0]), fontsize=8, frameon=False)
     machine = comparison.machine
     figure.suptitle(
-        f"{comparison.model}, {comparison.sparsity:.0%} {comparison.structure} sparsity, "
+        f"{comparison.model}, {sparsity_phrase(comparison.structure, comparison.sparsity)}, "
         f"batch {comparison.batch}, {threads_phrase(comparison.threads)}\n"
         f"{machine.cpu} ({machine.isa}), medians of {comparison.samples}",
         fontsize=10,
@@ -72,9 +80,8 @@ def _draw_layers(axes: Axes, comparison: Comparison) -> None:
     _finish(axes)
 
 
-def _draw_network(axes: Axes, comparison: Comparison) -> None:
+def _draw_network(axes: Axes, race: Race) -> None:
     """One bar an engine."""
-    race = comparison.end_to_end.race
     engines = {**race.dense, "sparse": race.sparse}
     colours = [{OURS: _DENSE, "sparse": _SPARSE}.get(name, _TORCH) for name in engines]
     for position, (timing, colour) in enumerate(zip(engines.values(), colours, strict=True)):

@@ -1,13 +1,14 @@
-"""What a comparison found, as frozen records, and its JSON (schema 1)."""
+"""What a comparison found, as frozen records, and its JSON (schema 2)."""
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 
 TOLERANCE = 1e-4
 """Largest error, relative to the largest reference value, that passes as correct."""
@@ -29,10 +30,14 @@ class Timing:
 
 @dataclass(frozen=True)
 class Race:
-    """Our sparse code against its dense rivals, timed in turn; `dense` is by rival."""
+    """Our sparse code against its rivals, timed in turn.
+
+    `dense` is by rival; so is `csr`, products of CSR matrices, which is empty where none took part.
+    """
 
     sparse: Timing
     dense: dict[str, Timing]
+    csr: dict[str, Timing] = field(default_factory=dict)
 
     @property
     def best_dense(self) -> str:
@@ -53,9 +58,15 @@ class Race:
         """Time of one dense rival over ours."""
         return self.dense[rival].median_ms / self.sparse.median_ms
 
+    @property
+    def speedup_over_csr(self) -> float | None:
+        """Time of the best CSR product over ours; None where none took part."""
+        best = min((timing.median_ms for timing in self.csr.values()), default=None)
+        return None if best is None else best / self.sparse.median_ms
+
     def spread(self) -> dict[str, list[float]]:
         """The 10th and 90th percentile of every rival and of `sparse`, in milliseconds."""
-        timings = {"sparse": self.sparse, **self.dense}
+        timings = {"sparse": self.sparse, **self.dense, **self.csr}
         return {name: [timing.p10_ms, timing.p90_ms] for name, timing in timings.items()}
 
 
@@ -79,6 +90,7 @@ class LayerComparison:
     `weight_shape` is [K, C / groups, kh, kw], `input_shape` [N, C, H, W]; `density` is the share of
     weights that are not zero. `gflops` counts the multiply-adds with those weights only, two
     operations each, in 1e9 a second; `peak_fraction` is its share of the measured FMA peak.
+    `csr_accuracy` is by CSR rival.
     """
 
     name: str
@@ -92,9 +104,12 @@ class LayerComparison:
     gflops: float
     peak_fraction: float
     accuracy: Accuracy
+    csr_accuracy: dict[str, Accuracy] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The layer's entry in the JSON."""
+        """The layer's entry in the JSON; what concerns CSR is null where no such rival took part."""
+        csr_ms = {name: timing.median_ms for name, timing in self.race.csr.items()}
+        csr_error = {name: found.relative_error for name, found in self.csr_accuracy.items()}
         return {
             "name": self.name,
             "weight_shape": list(self.weight_shape),
@@ -104,6 +119,9 @@ class LayerComparison:
             "format": self.format,
             "schedule": self.schedule,
             **_race_as_dict(self.race),
+            "csr_ms": csr_ms or None,
+            "csr_relative_error": csr_error or None,
+            "speedup_over_csr": self.race.speedup_over_csr,
             "gflops": self.gflops,
             "peak_fraction": self.peak_fraction,
             **_accuracy_as_dict(self.accuracy),
@@ -165,10 +183,12 @@ class Machine:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A pruned model against its dense rivals: every layer, then the whole network.
+    """A pruned model against its rivals: every layer, then the whole network.
 
-    `samples` is the number of times behind every median; `compile_seconds` what the sparse network
-    took to compile.
+    `structure` is the canonical text of the pruned structure, `sparsity` the share of weights asked
+    for; the layers have their own densities. `samples` is the number of times behind every median;
+    `compile_seconds` what the sparse network took to compile. It and `end_to_end` are None where only
+    layers were timed.
     """
 
     machine: Machine
@@ -178,22 +198,28 @@ class Comparison:
     sparsity: float
     structure: str
     samples: int
-    compile_seconds: float
+    compile_seconds: float | None
     layers: tuple[LayerComparison, ...]
-    end_to_end: NetworkComparison
+    end_to_end: NetworkComparison | None
 
     @property
     def geomean_speedup(self) -> float:
         """Geometric mean of the layers' speed-ups over their best dense rivals."""
-        return math.exp(math.fsum(math.log(layer.race.speedup) for layer in self.layers) / len(self.layers))
+        return _geometric_mean(layer.race.speedup for layer in self.layers)
 
     @property
     def min_speedup(self) -> float:
         """The least of the layers' speed-ups over their best dense rivals."""
         return min(layer.race.speedup for layer in self.layers)
 
+    @property
+    def geomean_speedup_over_csr(self) -> float | None:
+        """Geometric mean of the layers' speed-ups over the best CSR product; None where none took part."""
+        speedups = [layer.race.speedup_over_csr for layer in self.layers]
+        return _geometric_mean(each for each in speedups if each is not None) if all(speedups) else None
+
     def as_dict(self) -> dict[str, Any]:
-        """The comparison as JSON's own types, schema 1."""
+        """The comparison as JSON's own types, schema 2."""
         return {
             "schema": SCHEMA,
             "machine": asdict(self.machine),
@@ -205,13 +231,22 @@ class Comparison:
             "samples": self.samples,
             "compile_seconds": self.compile_seconds,
             "layers": [layer.as_dict() for layer in self.layers],
-            "end_to_end": self.end_to_end.as_dict(),
-            "summary": {"geomean_speedup": self.geomean_speedup, "min_speedup": self.min_speedup},
+            "end_to_end": None if self.end_to_end is None else self.end_to_end.as_dict(),
+            "summary": {
+                "geomean_speedup": self.geomean_speedup,
+                "min_speedup": self.min_speedup,
+                "geomean_speedup_over_csr": self.geomean_speedup_over_csr,
+            },
         }
 
     def to_json(self) -> str:
-        """The comparison as JSON text, schema 1; times in milliseconds, spreads as [p10, p90]."""
+        """The comparison as JSON text, schema 2; times in milliseconds, spreads as [p10, p90]."""
         return json.dumps(self.as_dict(), indent=2) + "\n"
+
+
+def _geometric_mean(ratios: Iterable[float]) -> float:
+    logarithms = [math.log(ratio) for ratio in ratios]
+    return math.exp(math.fsum(logarithms) / len(logarithms))
 
 
 def _race_as_dict(race: Race) -> dict[str, Any]:

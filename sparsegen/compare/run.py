@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,30 +21,31 @@ from sparsegen.compare.report import Comparison
 from sparsegen.errors import SparsegenError
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import Conv2d, Layer, LayerGraph
-from sparsegen.pruning import magnitude
-from sparsegen.pruning.magnitude import Structure, check_options
+from sparsegen.pruning.masks import finalize
 from sparsegen.pruning.prunable import Model
+from sparsegen.pruning.structures import parse_structure
 from sparsegen.target import parse_target
 
-FIXED_STEPS = 2 + NETWORK_STEPS
+PREPARING_STEPS = 2
 
 
 @dataclass(frozen=True)
 class Settings:
     """The options of a comparison, as `sparsegen.compare` explains them."""
 
-    sparsity: float
-    structure: Structure
+    sparsity: float | None
+    structure: str
     batch: int
     threads: int | None
     layers: str
+    network: bool
+    csr: bool
     samples: int
     target: str
     input_shape: tuple[int, ...] | None
 
     def check(self) -> None:
         """Raise SparsegenError for what no model and no machine could make sense of."""
-        check_options(sparsity=self.sparsity, structure=self.structure)
         for option, value in (("batch", self.batch), ("threads", self.threads), ("samples", self.samples)):
             if value is not None and value < 1:
                 raise SparsegenError(f"{option} is {value}: give at least 1")
@@ -59,28 +60,37 @@ def run(
 ) -> Comparison:
     """Run a comparison; see `sparsegen.compare`."""
     settings.check()
+    structure = parse_structure(settings.structure, sparsity=settings.sparsity)
     target = parse_target(settings.target)
     threads = settings.threads or target.cores
-    steps = Steps(on_progress, total=FIXED_STEPS)
+    steps = Steps(on_progress, total=PREPARING_STEPS + settings.network * NETWORK_STEPS)
     with torch.no_grad(), _torch_threads(threads):
         steps.begin("loading the model")
         pruned, inputs = _private_copy(model, example_inputs, settings)
         steps.begin("pruning and exporting")
-        names = magnitude(pruned, sparsity=settings.sparsity, structure=settings.structure)
+        names = {layer.name for layer in structure.prune(pruned)}
+        # torch would otherwise multiply the weights by their masks in every call, on the clock.
+        finalize(pruned)
         graph = from_torch(pruned, inputs)
         chosen = _choose(graph, names, settings.layers)
         steps.expect(len(chosen) * LAYER_STEPS)
         machine = describe_machine(target, threads)
         bench = Bench(settings.target, threads, settings.samples, machine.fma_peak_gflops)
-        layers = tuple(compare_layer(layer, graph, bench=bench, steps=steps) for layer in chosen)
-        compile_seconds, end_to_end = compare_network(_eager(pruned), graph, inputs, bench=bench, steps=steps)
+        layers = tuple(
+            compare_layer(layer, graph, bench=bench, steps=steps, csr=settings.csr) for layer in chosen
+        )
+        compile_seconds, end_to_end = None, None
+        if settings.network:
+            compile_seconds, end_to_end = compare_network(
+                _eager(pruned), graph, inputs, bench=bench, steps=steps
+            )
     return Comparison(
         machine=machine,
         model=model if isinstance(model, str) else type(model).__name__,
         batch=inputs[0].shape[0],
         threads=threads,
-        sparsity=settings.sparsity,
-        structure=settings.structure,
+        sparsity=structure.sparsity,
+        structure=structure.name,
         samples=settings.samples,
         compile_seconds=compile_seconds,
         layers=layers,
@@ -102,10 +112,21 @@ def _private_copy(
         raise SparsegenError(
             "a model needs example_inputs: a tuple of the float32 tensors that it is called with"
         )
-    return copy.deepcopy(model), example_inputs
+    return _copy(model), example_inputs
 
 
-def _choose(graph: LayerGraph, pruned: tuple[str, ...], pattern: str) -> list[Layer]:
+def _copy(model: Model) -> Model:
+    """A deep copy, of a model in training too: torch copies no tensor that gradients flow through.
+
+    Such are the weights that masks of `torch.nn.utils.prune` have left in the modules' attributes.
+    """
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    attributes = [value for module in modules for value in vars(module).values()]
+    computed = [value for value in attributes if isinstance(value, Tensor) and not value.is_leaf]
+    return copy.deepcopy(model, {id(value): value.detach().clone() for value in computed})
+
+
+def _choose(graph: LayerGraph, pruned: Container[str], pattern: str) -> list[Layer]:
     """The convolutions of `graph` that were pruned and whose names match `pattern`."""
     # A module that is called twice owns two layers, the second with a suffix: `conv#2`.
     layers = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rich import box
@@ -10,8 +10,16 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from sparsegen.compare.report import OURS, TOLERANCE, Accuracy, Comparison, LayerComparison, Race, Timing
-from sparsegen.compare.wording import dimensions, milliseconds, short_names, threads_phrase
+from sparsegen.compare.report import (
+    OURS,
+    TOLERANCE,
+    Accuracy,
+    Comparison,
+    LayerComparison,
+    Race,
+    Timing,
+)
+from sparsegen.compare.wording import dimensions, milliseconds, short_names, sparsity_phrase, threads_phrase
 
 _WIDE, _WIDEST = 110, 140
 """Terminal columns from which the table shows more, and everything."""
@@ -23,7 +31,8 @@ _RIVALS = {"torch-nchw": "nchw", "torch-nhwc": "nhwc", "torch-compile": "compile
 class _Column:
     """One column of the layers' table; `terminal` is the narrowest terminal that shows it.
 
-    An `elastic` column is cut short where the others would not fit.
+    An `elastic` column is cut short where the others would not fit; a `csr` one is left out where no
+    CSR product took part.
     """
 
     title: str
@@ -31,6 +40,7 @@ class _Column:
     terminal: int = 0
     left: bool = False
     elastic: bool = False
+    csr: bool = False
 
 
 _COLUMNS = (
@@ -43,6 +53,8 @@ _COLUMNS = (
     _Column("dense\nms", lambda layer: milliseconds(layer.race.dense[layer.race.best_dense].median_ms)),
     _Column("sparse\nms", lambda layer: milliseconds(layer.race.sparse.median_ms)),
     _Column("speed-\nup", lambda layer: _speedup(layer.race.speedup)),
+    _Column("csr\nms", lambda layer: _best_csr(layer.race), _WIDE, csr=True),
+    _Column("over\ncsr", lambda layer: _speedup(layer.race.speedup_over_csr), csr=True),
     _Column("GF/s", lambda layer: f"{layer.gflops:.0f}"),
     _Column("of\npeak", lambda layer: f"{layer.peak_fraction:.0%}"),
     _Column("error", lambda layer: _error(layer.accuracy), _WIDE),
@@ -52,9 +64,10 @@ _COLUMNS = (
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print the tables to `console`, at the width that it has."""
     console.print(_layers_table(comparison, console.width))
-    console.print(_network_table(comparison))
-    for name, reason in comparison.end_to_end.absent.items():
-        console.print(Text(f"{name} took no part: {reason}", style="yellow"), soft_wrap=True)
+    if comparison.end_to_end is not None:
+        console.print(_network_table(comparison.end_to_end.race))
+        for name, reason in comparison.end_to_end.absent.items():
+            console.print(Text(f"{name} took no part: {reason}", style="yellow"), soft_wrap=True)
     for name in _inaccurate(comparison):
         console.print(Text(f"{name} differs from float64 by more than {TOLERANCE:.0e}", style="bold red"))
     console.print(Text(details_line(comparison)))
@@ -63,25 +76,28 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 def summary_line(comparison: Comparison) -> str:
     """The result, and all that its numbers need to be understood, in one line."""
-    machine, race = comparison.machine, comparison.end_to_end.race
-    torch_too = f", {race.over(race.best_torch):.2f}x over the best of torch ({race.best_torch})"
+    machine, network, csr = comparison.machine, comparison.end_to_end, comparison.geomean_speedup_over_csr
     return (
-        f"{comparison.model}, {comparison.sparsity:.0%} {comparison.structure}, batch {comparison.batch}, "
-        f"{threads_phrase(comparison.threads)} of {machine.cpu} ({machine.target}, {machine.isa}), "
-        f"medians of {comparison.samples}: layers {comparison.geomean_speedup:.2f}x in geometric mean, "
-        f"{comparison.min_speedup:.2f}x at least; network {race.speedup:.2f}x over the best dense "
-        f"({race.best_dense}){torch_too if race.best_dense != race.best_torch else ''}"
+        f"{comparison.model}, {sparsity_phrase(comparison.structure, comparison.sparsity)}, "
+        f"batch {comparison.batch}, {threads_phrase(comparison.threads)} of {machine.cpu} "
+        f"({machine.target}, {machine.isa}), medians of {comparison.samples}: "
+        f"layers {comparison.geomean_speedup:.2f}x over the best dense in geometric mean, "
+        f"{comparison.min_speedup:.2f}x at least"
+        + ("" if csr is None else f", {csr:.2f}x over the best CSR product in geometric mean")
+        + ("" if network is None else f"; network {_over_dense(network.race)}")
     )
 
 
 def details_line(comparison: Comparison) -> str:
-    """What holds for the whole network beside its speed."""
-    network = comparison.end_to_end
+    """What holds beside the speed: of the whole network, where it was timed, and of the machine."""
+    network, peak = comparison.end_to_end, f"FMA peak {comparison.machine.fma_peak_gflops:.0f} GF/s"
+    if network is None:
+        return peak
     return (
         f"network: compiled in {comparison.compile_seconds:.1f} s; "
         f"activations {_mib(network.peak_bytes)} MiB, largest live set {_mib(network.live_bytes)} MiB; "
         f"error {_error(network.accuracy)} against float64, argmax {network.argmax_agreement:.1%} equal; "
-        f"FMA peak {comparison.machine.fma_peak_gflops:.0f} GF/s"
+        f"{peak}"
     )
 
 
@@ -90,7 +106,8 @@ def _layers_table(comparison: Comparison, width: int) -> Table:
     # Only names and kernels give way where the terminal is too narrow: numbers stay whole.
     names = short_names([layer.name for layer in comparison.layers])
     table.add_column("layer", overflow="ellipsis", min_width=min(20, max(map(len, names))))
-    columns = [column for column in _COLUMNS if width >= column.terminal]
+    csr = comparison.geomean_speedup_over_csr is not None
+    columns = [column for column in _COLUMNS if width >= column.terminal and (csr or not column.csr)]
     for column in columns:
         justify: JustifyMethod = "left" if column.left else "right"
         table.add_column(column.title, justify=justify, overflow="ellipsis", no_wrap=not column.elastic)
@@ -101,9 +118,8 @@ def _layers_table(comparison: Comparison, width: int) -> Table:
     return table
 
 
-def _network_table(comparison: Comparison) -> Table:
+def _network_table(race: Race) -> Table:
     """Every engine on the whole network, the fastest dense ones marked."""
-    race = comparison.end_to_end.race
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("whole network")
     for title in ("ms", "p10-p90", "speed-up of sparse"):
@@ -127,16 +143,33 @@ def _mark(race: Race, name: str) -> str:
     return "best of torch" if name == race.best_torch else ""
 
 
-def _inaccurate(comparison: Comparison) -> list[str]:
-    names = [layer.name for layer in comparison.layers if not layer.accuracy.passes]
-    return names if comparison.end_to_end.accuracy.passes else [*names, "the whole network"]
+def _over_dense(race: Race) -> str:
+    torch_too = f", {race.over(race.best_torch):.2f}x over the best of torch ({race.best_torch})"
+    best = f"{race.speedup:.2f}x over the best dense ({race.best_dense})"
+    return best if race.best_dense == race.best_torch else best + torch_too
+
+
+def _best_csr(race: Race) -> str:
+    return milliseconds(min(timing.median_ms for timing in race.csr.values()))
+
+
+def _inaccurate(comparison: Comparison) -> Iterator[str]:
+    """What differs from float64: layers, rivals on a layer, the whole network."""
+    for layer in comparison.layers:
+        results = {layer.name: layer.accuracy}
+        results |= {f"{name} on {layer.name}": found for name, found in layer.csr_accuracy.items()}
+        yield from (name for name, found in results.items() if not found.passes)
+    if comparison.end_to_end is not None and not comparison.end_to_end.accuracy.passes:
+        yield "the whole network"
 
 
 def _mib(size: int) -> str:
     return f"{size / (1 << 20):.1f}"
 
 
-def _speedup(ratio: float) -> Text:
+def _speedup(ratio: float | None) -> Text:
+    if ratio is None:
+        return Text()
     return Text(f"{ratio:.2f}x", style="green" if ratio > 1 else "red")
 
 

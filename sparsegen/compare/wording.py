@@ -1,4 +1,4 @@
-"""How a table and a picture write names, shapes and times."""
+"""How a table and a picture write names, shapes, structures and times."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def short_names(names: Sequence[str]) -> list[str]:
         if all(shorter) and len(set(map(tuple, shorter))) == len(set(names)):
             paths = shorter
     return [".".join(path) for path in paths]
+
+
+def sparsity_phrase(structure: str, sparsity: float) -> str:
+    """`50% unstructured sparsity`; `2:4 sparsity`, which implies the share; for 0, the model's own."""
+    if sparsity == 0:
+        return "its own sparsity"
+    return f"{structure if structure[0].isdecimal() else f'{100 * sparsity:.3g}% {structure}'} sparsity"
 
 
 def dimensions(shape: Sequence[int]) -> str:
