@@ -82,17 +82,22 @@ def finalize(model: Model) -> Model:
     return model
 
 
+def kept_l1(weight: Tensor, keep: Tensor) -> float:
+    """Share of the L1 norm of `weight` that is kept; all of it where every weight is zero."""
+    norm = weight.abs().sum(dtype=torch.float64)
+    return float(weight.abs().mul(keep).sum(dtype=torch.float64) / norm) if norm else 1.0
+
+
 def _set_mask(choice: Choice) -> PrunedLayer:
     layer, before = choice.layer, choice.layer.weight
     keep = choice.keep.to(before.device) & (before != 0)
-    norm = before.abs().sum(dtype=torch.float64)
-    kept = before.abs().mul(keep).sum(dtype=torch.float64)
+    share = kept_l1(before, keep)
     if not keep.all():
         if not layer.owners:
             layer.parameter.mul_(keep)
         for module in layer.owners:
             _hold(module, keep.to(before.dtype))
-    return _report(layer, kept_l1=float(kept / norm) if norm else 1.0, detail=choice.detail, keep=keep)
+    return _report(layer, kept_l1=share, detail=choice.detail, keep=keep)
 
 
 def _report(

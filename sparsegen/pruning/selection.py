@@ -53,12 +53,14 @@ def keep_blocks(weight: Tensor, sparsity: float, shape: tuple[int, int]) -> Tens
 def check_not_undone(choices: Sequence[Choice]) -> None:
     """Raise SparsegenError where a layer has more zeros already than its choice would leave.
 
-    A choice that drops nothing asks for nothing, and passes.
+    Choices that drop nothing ask for nothing, and pass.
     """
+    if all(choice.keep.all() for choice in choices):
+        return
     for choice in choices:
         weight = choice.layer.weight
         zeros, dropped = int((weight == 0).sum()), int((~choice.keep).sum())
-        if 0 < dropped < zeros:
+        if dropped < zeros:
             raise SparsegenError(
                 f"layer '{choice.layer.name}' is {zeros / weight.numel():.1%} zeros already, more than the "
                 f"{dropped / weight.numel():.1%} asked for: ask for at least that, or list the layer in skip"

@@ -1,0 +1,87 @@
+"""Gradual pruning: a schedule of sparsities, and the object that a training loop steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sparsegen.errors import SparsegenError
+from sparsegen.pruning.masks import PrunedLayer
+from sparsegen.pruning.prunable import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class CubicSchedule:
+    """Sparsity by training step: fast at first, while many weights are redundant, then ever slower.
+
+    At step t it is final + (initial - final) * (1 - (t - begin) / (end - begin)) ** 3, `initial` up to
+    `begin` and `final` from `end` on (Zhu and Gupta, To prune, or not to prune, 2017). Pruning is due every
+    `every` steps from `begin`, and at `end`.
+
+    Raises SparsegenError unless 0 <= initial <= final < 1, 0 <= begin < end and every >= 1.
+    """
+
+    final: float
+    initial: float = 0.0
+    begin: int = 0
+    end: int
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.initial <= self.final < 1:
+            raise SparsegenError(
+                f"the schedule goes from sparsity {self.initial} to {self.final}: give "
+                "0 <= initial <= final < 1"
+            )
+        if not 0 <= self.begin < self.end:
+            raise SparsegenError(
+                f"the schedule goes from step {self.begin} to {self.end}: give 0 <= begin < end"
+            )
+        if self.every < 1:
+            raise SparsegenError(f"the schedule prunes every {self.every} steps: give at least 1")
+
+    def sparsity(self, step: int) -> float:
+        """The sparsity at a training step."""
+        progress = min(max((step - self.begin) / (self.end - self.begin), 0.0), 1.0)
+        return self.final + (self.initial - self.final) * (1 - progress) ** 3
+
+    def due(self, step: int) -> bool:
+        """Whether to prune at a training step."""
+        within = self.begin <= step <= self.end
+        return within and ((step - self.begin) % self.every == 0 or step == self.end)
+
+
+class GradualPruning:
+    """Prunes a model further and further while it trains.
+
+    Call `step` once a training step, before its forward pass; the first call is step 0:
+
+        def prune(model, sparsity):
+            return sparsegen.pruning.magnitude(model, sparsity=sparsity)
+
+        pruning = GradualPruning(model, prune, CubicSchedule(final=0.88, end=1000, every=50))
+        for images, labels in batches:
+            pruning.step()
+            ...  # forward, backward, optimiser
+
+    `method` is any callable of a model and a sparsity, such as `column_combine` in place of `magnitude`
+    above: that is the paper's iteration of prune, group, conflict-prune and retrain, and may end sparser
+    than the schedule. What is pruned stays so from step to step. Train on after `end`, then `finalize`.
+    """
+
+    def __init__(
+        self, model: Model, method: Callable[[Model, float], tuple[PrunedLayer, ...]], schedule: CubicSchedule
+    ) -> None:
+        self._model = model
+        self._method = method
+        self._schedule = schedule
+        self._steps = 0
+
+    def step(self) -> tuple[PrunedLayer, ...]:
+        """Count a training step, and prune if it is due.
+
+        Returns what the method does; () where nothing was due or the schedule still says 0.
+        """
+        step, self._steps = self._steps, self._steps + 1
+        sparsity = self._schedule.sparsity(step)
+        return self._method(self._model, sparsity) if sparsity and self._schedule.due(step) else ()
