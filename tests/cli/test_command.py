@@ -25,6 +25,10 @@ def compare(*arguments: str) -> Result:
     [
         (("tests.cli.networks:small", "--sparsity", "1"), "0 <= sparsity < 1"),
         (("tests.cli.networks:small", "--sparsity", "-0.5"), "0 <= sparsity < 1"),
+        (("tests.cli.networks:small", "--structure", "blocks"), "structure is 'blocks'"),
+        (("tests.cli.networks:small", "--structure", "2:4", "--sparsity", "0.7"), "2:4 removes 0.5"),
+        (("tests.cli.networks:small", "--structure", "5:4"), "5"),
+        ((*SMALL, "--structure", "2:5"), "2"),
         (("tests.cli.networks:small", "--threads", "0"), "threads is 0"),
         (("tests.cli.networks:small", "--batch", "0"), "batch is 0"),
         (("tests.cli.networks:small", "--samples", "0"), "samples is 0"),
@@ -58,7 +62,7 @@ def test_bad_input_is_one_clear_line(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--input-shape", "3x"), ("--structure", "blocks"), ("--batch", "many"), ("--no-such-option",)],
+    [("--input-shape", "3x"), ("--sparsity", "half"), ("--batch", "many"), ("--no-such-option",)],
 )
 def test_options_that_cannot_be_read_are_usage_errors(arguments: tuple[str, ...]) -> None:
     result = compare("tests.cli.networks:small", *arguments)
@@ -98,3 +102,21 @@ def test_a_comparison_from_end_to_end(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (layer["name"], layer["weight_shape"], layer["density"]) == ("4", [10, 8, 3, 3], 0.5)
     assert layer["relative_error"] <= 1e-4
     assert found["end_to_end"]["argmax_agreement"] == 1.0
+
+
+def test_layers_alone_against_csr_too(tmp_path: Path) -> None:
+    table, picture = tmp_path / "small.json", tmp_path / "small.png"
+    result = compare(
+        *SMALL, "--samples", "2", "--structure", "1:4", "--no-network", "--csr", "--json", str(table),
+        "--png", str(picture),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    summary = " ".join(result.stdout.splitlines())
+    assert "1:4 sparsity, batch 2" in summary
+    assert "over the best CSR" in summary
+    assert "network" not in result.stderr
+    assert picture.stat().st_size > 0
+    found = json.loads(table.read_text())
+    assert (found["structure"], found["sparsity"], found["end_to_end"]) == ("1:4", 0.75, None)
+    assert [layer["density"] for layer in found["layers"]] == [0.25, 0.25]
+    assert all(set(layer["csr_ms"]) == {"scipy-csr", "torch-csr"} for layer in found["layers"])

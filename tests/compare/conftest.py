@@ -1,6 +1,8 @@
-"""A comparison with made-up numbers."""
+"""Comparisons with made-up numbers."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import pytest
 
@@ -41,6 +43,25 @@ def layer(name: str, *, channels: int, size: int, kernel: int, times: tuple[floa
 def comparison() -> Comparison:
     """ResNet-18's nineteen pruned convolutions."""
     return made_up_comparison()
+
+
+@pytest.fixture
+def layers_only(comparison: Comparison) -> Comparison:
+    """The same layers, without the network."""
+    return dataclasses.replace(comparison, compile_seconds=None, end_to_end=None)
+
+
+@pytest.fixture
+def with_csr(comparison: Comparison) -> Comparison:
+    """CSR products on every layer, torch's the faster at 6 times our median."""
+    return dataclasses.replace(comparison, layers=tuple(map(_against_csr, comparison.layers)))
+
+
+def _against_csr(layer: LayerComparison) -> LayerComparison:
+    ours = layer.race.sparse.median_ms
+    race = dataclasses.replace(layer.race, csr={"scipy-csr": timing(9 * ours), "torch-csr": timing(6 * ours)})
+    exact = Accuracy(max_abs_error=1e-6, relative_error=4e-7)
+    return dataclasses.replace(layer, race=race, csr_accuracy={"scipy-csr": exact, "torch-csr": exact})
 
 
 def made_up_comparison() -> Comparison:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from matplotlib.image import imread
@@ -25,6 +26,16 @@ def test_every_layer_bears_its_name_and_speedup(comparison: Comparison) -> None:
     assert [text.get_text() for text in layers.texts] == [
         f"{layer.race.speedup:.2f}x" for layer in comparison.layers
     ]
+
+
+def test_layers_alone_fill_the_picture(layers_only: Comparison) -> None:
+    (layers,) = draw(layers_only).axes
+    assert len(layers.patches) == 3 * len(layers_only.layers)
+
+
+def test_the_title_names_the_structure(comparison: Comparison) -> None:
+    figure = draw(dataclasses.replace(comparison, structure="column-combined", sparsity=0.88))
+    assert "resnet18, 88% column-combined sparsity, batch 16" in figure.get_suptitle()
 
 
 def test_the_file_is_a_png_whatever_its_suffix(comparison: Comparison, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The records of a comparison and their JSON, schema 1."""
+"""The records of a comparison and their JSON, schema 2."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TOP = {
 }  # fmt: skip
 LAYER = {
     "name", "weight_shape", "input_shape", "density", "schedule", "sparse_ms", "dense_ms", "speedup",
-    "gflops", "peak_fraction", "max_abs_error",
+    "csr_ms", "csr_relative_error", "speedup_over_csr", "gflops", "peak_fraction", "max_abs_error",
 }  # fmt: skip
 NETWORK = {"sparse_ms", "dense_ms", "speedup", "max_abs_error", "argmax_agreement"}
 
 
-def test_json_has_the_keys_of_schema_1(comparison: Comparison) -> None:
+def test_json_has_the_keys_of_schema_2(comparison: Comparison) -> None:
     found = json.loads(comparison.to_json())
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert set(found) == TOP
     assert len(found["layers"]) == len(comparison.layers)
     for layer in found["layers"]:
@@ -31,7 +31,29 @@ def test_json_has_the_keys_of_schema_1(comparison: Comparison) -> None:
         assert set(layer["dense_ms"]) == {"torch-nchw", "torch-nhwc", "sparsegen"}
     assert set(found["end_to_end"]) >= NETWORK
     assert set(found["end_to_end"]["dense_ms"]) == {"torch-nchw", "torch-nhwc", "torch-compile", "sparsegen"}
-    assert set(found["summary"]) == {"geomean_speedup", "min_speedup"}
+    assert set(found["summary"]) == {"geomean_speedup", "min_speedup", "geomean_speedup_over_csr"}
+
+
+def test_what_was_not_timed_is_null(layers_only: Comparison) -> None:
+    found = json.loads(layers_only.to_json())
+    assert set(found) == TOP
+    assert found["end_to_end"] is None
+    assert found["compile_seconds"] is None
+    assert found["summary"]["geomean_speedup_over_csr"] is None
+    for layer in found["layers"]:
+        assert (layer["csr_ms"], layer["csr_relative_error"], layer["speedup_over_csr"]) == (None,) * 3
+
+
+def test_csr_products_stand_apart_from_the_dense_rivals(comparison: Comparison, with_csr: Comparison) -> None:
+    found = json.loads(with_csr.to_json())
+    for layer, dense in zip(found["layers"], comparison.layers, strict=True):
+        assert set(layer["dense_ms"]) == {"torch-nchw", "torch-nhwc", "sparsegen"}
+        assert layer["speedup"] == pytest.approx(dense.race.speedup)
+        assert layer["csr_ms"]["torch-csr"] == pytest.approx(6 * layer["sparse_ms"])
+        assert layer["speedup_over_csr"] == pytest.approx(6)
+        assert layer["csr_relative_error"] == {"scipy-csr": 4e-7, "torch-csr": 4e-7}
+        assert "scipy-csr" in layer["spread_ms"]
+    assert found["summary"]["geomean_speedup_over_csr"] == pytest.approx(6)
 
 
 def test_speedup_is_over_the_best_dense_rival(comparison: Comparison) -> None:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
-from sparsegen.compare import compare, peers
+from sparsegen.compare import compare, network, peers
 from sparsegen.compare import run as orchestration
 from sparsegen.compare.report import Comparison
+from sparsegen.compare.timing import Call
 from sparsegen.errors import SparsegenError
 from sparsegen.graph import Conv2d, Layer, LayerGraph
 
@@ -68,6 +70,40 @@ def test_every_pruned_layer_is_measured_and_right(model: nn.Module, inputs: tupl
     assert comparison.end_to_end.accuracy.passes
     assert comparison.end_to_end.argmax_agreement == 1.0
     assert (comparison.model, comparison.batch) == ("Small", 2)
+    assert (comparison.structure, comparison.sparsity) == ("unstructured", 0.75)
+    assert comparison.geomean_speedup_over_csr is None
+
+
+@pytest.mark.parametrize(
+    ("structure", "sparsity", "density"),
+    [("2:4", None, 0.5), ("vector:2", 0.75, 0.25), ("block:2x2", 0.75, 0.25), ("unstructured", None, 0.5)],
+)
+def test_every_structure_is_compared(
+    structure: str, sparsity: float | None, density: float, model: nn.Module, inputs: tuple[torch.Tensor, ...]
+) -> None:
+    comparison = quick(model, inputs, structure=structure, sparsity=sparsity, network=False, layers="twice")
+    assert [layer.density for layer in comparison.layers] == [density]
+    assert comparison.layers[0].accuracy.passes
+    assert (comparison.structure, comparison.sparsity) == (structure, 1 - density)
+
+
+def test_layers_alone_leave_the_network_out(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    told: list[tuple[str, int, int]] = []
+    comparison = quick(model, inputs, network=False, on_progress=lambda *step: told.append(step))
+    assert len(comparison.layers) == 3
+    assert (comparison.end_to_end, comparison.compile_seconds) == (None, None)
+    assert told[-1][1:] == (len(told) - 1, len(told))
+
+
+def test_csr_products_take_part_where_asked(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    comparison = quick(model, inputs, network=False, csr=True, layers="down")
+    (layer,) = comparison.layers
+    assert set(layer.race.csr) == {"scipy-csr", "torch-csr"}
+    assert set(layer.race.dense) == {peers.NCHW, peers.NHWC, "sparsegen"}
+    assert all(found.passes for found in layer.csr_accuracy.values())
+    assert comparison.geomean_speedup_over_csr == pytest.approx(
+        min(timing.median_ms for timing in layer.race.csr.values()) / layer.race.sparse.median_ms
+    )
 
 
 def test_the_callers_model_and_threads_are_left_alone(
@@ -77,6 +113,35 @@ def test_the_callers_model_and_threads_are_left_alone(
     quick(model, inputs, layers="down")
     assert torch.get_num_threads() == threads
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_model_in_training_is_compared_as_it_is(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    prune.l1_unstructured(model.down, "weight", amount=0.75)
+    model(*inputs).sum().backward()
+    assert not model.down.weight.is_leaf
+    hooks = dict(model.down._forward_pre_hooks)
+    comparison = quick(model, inputs, sparsity=0, layers="down")
+    assert comparison.layers[0].density == 0.25
+    assert comparison.end_to_end is not None
+    assert comparison.end_to_end.accuracy.passes
+    assert dict(model.down._forward_pre_hooks) == hooks
+
+
+def test_rivals_run_without_masks(
+    model: nn.Module, inputs: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raced: list[nn.Module] = []
+    eager = peers.eager_peers
+
+    def watch(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Call]:
+        raced.append(model)
+        return eager(model, inputs)
+
+    monkeypatch.setattr(network, "eager_peers", watch)
+    quick(model, inputs, layers="down")
+    (seen,) = raced
+    assert not any(module._forward_pre_hooks for module in seen.modules())
+    assert (seen.get_parameter("down.weight") == 0).float().mean() == 0.5
 
 
 def test_an_exported_program_is_compared(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:

@@ -20,7 +20,11 @@ def printed(comparison: Comparison, width: int) -> str:
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
-def test_every_layer_is_one_line_within_the_width(comparison: Comparison, width: int) -> None:
+@pytest.mark.parametrize("kind", ["comparison", "with_csr", "layers_only"])
+def test_every_layer_is_one_line_within_the_width(
+    kind: str, width: int, request: pytest.FixtureRequest
+) -> None:
+    comparison: Comparison = request.getfixturevalue(kind)
     lines = printed(comparison, width).splitlines()
     assert max(map(len, lines)) <= width
     rows = [line for line in lines if "3x3 " in line or "1x1 " in line]
@@ -42,6 +46,20 @@ def test_a_wide_table_shows_everything(comparison: Comparison) -> None:
         "3e-07",
     ):
         assert expected in text
+
+
+def test_csr_has_columns_where_it_took_part(comparison: Comparison, with_csr: Comparison) -> None:
+    assert "csr" not in printed(comparison, 160)
+    rows = [line for line in printed(with_csr, 80).splitlines() if "3x3 " in line or "1x1 " in line]
+    assert all(" 6.00x " in row for row in rows)
+    milliseconds = f"{6 * with_csr.layers[0].race.sparse.median_ms:.0f}"
+    assert milliseconds in printed(with_csr, 160)
+    assert "6.00x over the best CSR product in geometric mean" in summary_line(with_csr)
+
+
+def test_layers_alone_have_no_word_on_the_network(layers_only: Comparison) -> None:
+    assert "network" not in printed(layers_only, 120)
+    assert "at least" in summary_line(layers_only)
 
 
 def test_the_best_of_torch_is_marked(comparison: Comparison) -> None:
@@ -67,16 +85,23 @@ def test_a_wrong_result_is_flagged(comparison: Comparison) -> None:
     assert "the whole network differs from float64" in text
 
 
+def test_a_wrong_rival_is_flagged(with_csr: Comparison) -> None:
+    wrong = {"torch-csr": Accuracy(max_abs_error=0.1, relative_error=2e-2)}
+    first = dataclasses.replace(with_csr.layers[0], csr_accuracy=wrong)
+    text = printed(dataclasses.replace(with_csr, layers=(first, *with_csr.layers[1:])), 200)
+    assert f"torch-csr on {first.name} differs from float64" in text
+
+
 def test_the_summary_says_where_and_how(comparison: Comparison) -> None:
     line = summary_line(comparison)
     for expected in (
         "resnet18",
-        "50% unstructured",
+        "50% unstructured sparsity",
         "batch 16",
         "2 threads",
         "AMD EPYC 9R14",
         "medians of 15",
     ):
         assert expected in line
-    assert f"{comparison.geomean_speedup:.2f}x in geometric mean" in line
+    assert f"{comparison.geomean_speedup:.2f}x over the best dense in geometric mean" in line
     assert "1.49x over the best of torch (torch-compile)" in line

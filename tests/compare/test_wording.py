@@ -1,11 +1,12 @@
-"""Short names of layers, and how shapes and times are written."""
+"""Short names of layers, and how shapes, structures and times are written."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsegen.compare.wording import dimensions, milliseconds, short_names, threads_phrase
+from sparsegen.compare.wording import dimensions, milliseconds, short_names, sparsity_phrase, threads_phrase
 
 parts = st.sampled_from(
     ["features", "body", "conv", "conv1", "conv2", "stage1", "stage2", "0", "1", "downsample"]
@@ -35,6 +36,20 @@ def test_different_names_stay_different(names: list[str]) -> None:
     short = short_names(names)
     assert len(set(short)) == len(names)
     assert all(short)
+
+
+@pytest.mark.parametrize(
+    ("structure", "sparsity", "phrase"),
+    [
+        ("unstructured", 0.5, "50% unstructured sparsity"),
+        ("vector:8", 0.875, "87.5% vector:8 sparsity"),
+        ("column-combined:annealing", 0.88, "88% column-combined:annealing sparsity"),
+        ("2:4", 0.5, "2:4 sparsity"),
+        ("unstructured", 0.0, "its own sparsity"),
+    ],
+)
+def test_structures_read_well(structure: str, sparsity: float, phrase: str) -> None:
+    assert sparsity_phrase(structure, sparsity) == phrase
 
 
 def test_phrases() -> None:
