@@ -7,17 +7,7 @@ from typing import Annotated
 
 import typer
 
-
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    """Read `3x224x224`; None, an option not given, stays None."""
-    if text is None:
-        return None
-    extents = text.split("x")
-    if not all(extent.isdecimal() and int(extent) > 0 for extent in extents):
-        raise typer.BadParameter(
-            f"{text!r}: give the shape of one image, such as 3x224x224", param_hint="--input-shape"
-        )
-    return tuple(int(extent) for extent in extents)
+from sparsegen.cli.shapes import parse_shape
 
 
 def compare(
@@ -88,7 +78,7 @@ def compare(
             csr=csr,
             samples=samples,
             target=target,
-            input_shape=_shape(input_shape),
+            input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
             on_progress=on_progress,
         )
     print_comparison(comparison, Console())

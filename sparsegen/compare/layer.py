@@ -36,16 +36,16 @@ def compare_layer(
     conv = layer.core
     steps.begin(f"compiling layer {layer.name}")
     x = torch.randn(graph.shapes()[layer.inputs[0]], generator=torch.Generator().manual_seed(_SEED))
-    alone = _alone(layer, tuple(x.shape))
-    sparse, dense = bench.compile(alone, dense=False), bench.compile(alone, dense=True)
+    graph_alone = alone(layer, tuple(x.shape))
+    sparse, dense = bench.compile(graph_alone, dense=False), bench.compile(graph_alone, dense=True)
     # A full call fills the buffers that run_layer then reads again and again.
     result = sparse(x)
     dense(x)
     reference = convolution_reference(conv, x)
     csr_calls, csr_accuracy = csr_peers(conv, x, reference) if csr else ({}, {})
     steps.begin(f"timing layer {layer.name}")
-    rivals = {**convolution_peers(conv, x), OURS: _kernels(dense)}
-    race = bench.race(_kernels(sparse), rivals, csr=csr_calls)
+    rivals = {**convolution_peers(conv, x), OURS: kernels(dense)}
+    race = bench.race(kernels(sparse), rivals, csr=csr_calls)
     report = next(report for report in sparse.layers if report.name == layer.name)
     nonzeros = int(np.count_nonzero(conv.weight))
     gflops = _operations(layer, nonzeros) / (race.sparse.median_ms * 1e6)
@@ -65,17 +65,17 @@ def compare_layer(
     )
 
 
-def _alone(layer: Layer, input_shape: tuple[int, ...]) -> LayerGraph:
-    """A graph of nothing but the layer's convolution."""
+def alone(layer: Layer, input_shape: tuple[int, ...]) -> LayerGraph:
+    """A graph of nothing but the layer's core operator."""
     source = f"{layer.name}.input"
     core = Layer(name=layer.name, core=layer.core, inputs=(source,), shape=layer.shape)
     return LayerGraph(inputs={source: input_shape}, layers=[core], outputs=(layer.name,))
 
 
-def _kernels(compiled: CompiledModel) -> Call:
+def kernels(compiled: CompiledModel) -> Call:
     """A call of everything but the conversions at the model's edges, which a network does once.
 
-    A convolution may have needed a step of its own before it, as a strided one does: it counts.
+    A layer may have needed a step of its own before it, as a strided one does: it counts.
     """
     names = [report.name for report in compiled.layers]
 

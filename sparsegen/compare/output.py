@@ -13,7 +13,7 @@ def check_outputs(*, json: Path | None, png: Path | None) -> None:
     """Raise SparsegenError for a path that cannot be written."""
     for option, path in (("--json", json), ("--png", png)):
         if path is not None:
-            _check_writable(option, path)
+            check_writable(option, path)
 
 
 def write_outputs(comparison: Comparison, *, json: Path | None, png: Path | None) -> None:
@@ -33,7 +33,8 @@ def write_outputs(comparison: Comparison, *, json: Path | None, png: Path | None
         raise SparsegenError(f"cannot write {error.filename or json or png}: {error.strerror}") from error
 
 
-def _check_writable(option: str, path: Path) -> None:
+def check_writable(option: str, path: Path) -> None:
+    """Raise SparsegenError, which names the command's option, for a path that cannot be written."""
     if path.is_dir():
         raise SparsegenError(f"{option} {path} is a folder: give the path of a file")
     if not path.parent.is_dir():

@@ -2,5 +2,6 @@
 
 from sparsegen.frontend.load import load_model, load_program
 from sparsegen.frontend.pipeline import from_torch
+from sparsegen.frontend.program import export
 
-__all__ = ["from_torch", "load_model", "load_program"]
+__all__ = ["export", "from_torch", "load_model", "load_program"]

@@ -31,13 +31,21 @@ def export_program(model: Model, example_inputs: tuple[torch.Tensor, ...]) -> Ex
             f"the model is a {type(model).__name__}; pass a torch.nn.Module or a torch.export.ExportedProgram"
         )
     _check_weights(model)
-    program = model if isinstance(model, ExportedProgram) else _export(model, example_inputs)
+    program = export(model, example_inputs)
     _check_no_training(program)
     _check_static(program)
     _check_fit(program, example_inputs)
     functional = _functionalise(program)
     _check_no_mutation(functional)
     return functional
+
+
+def export(model: Model, example_inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
+    """The program that torch.export makes of a module in evaluation mode; a program is one already.
+
+    Raises SparsegenError for a module in training mode, and for one that torch.export cannot trace.
+    """
+    return model if isinstance(model, ExportedProgram) else _export(model, example_inputs)
 
 
 def module_path(node: Node) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -155,10 +155,22 @@ def _of_program(program: ExportedProgram) -> Iterator[WeightLayer]:
             continue
         dimensions = 2 if groups is None else 4
         for source in _sources(node):
+            _check_unmasked(source, parameters)
             weight = program.state_dict.get(parameters.get(source.name, ""))
             if weight is not None and weight.dim() == dimensions:
                 name = parameters[source.name].removesuffix(".weight")
                 yield WeightLayer(name, weight, convolution=groups is not None, groups=groups or 1)
+
+
+def _check_unmasked(source: torch.fx.Node, parameters: Mapping[str, str]) -> None:
+    """Refuse a weight that the program computes from a parameter and a mask in every call."""
+    for read in source.all_input_nodes:
+        name = parameters.get(read.name, "")
+        if name.endswith(".weight_orig"):
+            raise SparsegenError(
+                f"the program multiplies the weight of '{name.removesuffix('.weight_orig')}' by a mask in every "
+                "call: call sparsegen.pruning.finalize(model) before torch.export"
+            )
 
 
 def _convolution_groups(node: torch.fx.Node) -> int | None:

@@ -44,6 +44,11 @@ class Method:
         parameters = inspect.signature(self.function).parameters
         return tuple(name for name in self.options if parameters[name].default is inspect.Parameter.empty)
 
+    @property
+    def tells_progress(self) -> bool:
+        """Whether `function` takes `on_progress(text, done, total)`: it may need a while."""
+        return "on_progress" in inspect.signature(self.function).parameters
+
 
 METHODS: dict[str, Method] = {}
 """Every method by its name, which is also the command's `--method`."""

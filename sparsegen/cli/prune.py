@@ -1,0 +1,165 @@
+"""`sparsegen prune`: make the zeros, and save the pruned model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from sparsegen.cli.shapes import parse_shape
+
+if TYPE_CHECKING:
+    from sparsegen.compare.progress import Listener
+    from sparsegen.pruning.budget import Ratio
+    from sparsegen.pruning.run import Times
+
+
+def prune(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A name of pytorchcv's (resnet18), package.module:factory, or a .pt2 file.", metavar="MODEL"
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Save the pruned model here, as a .pt2 file.", metavar="FILE"),
+    ],
+    method: Annotated[
+        Literal["magnitude", "global", "vector", "n_m", "block", "column_combine", "budget"],
+        typer.Option(help="Which weights go."),
+    ] = "magnitude",
+    sparsity: Annotated[
+        float | None, typer.Option(help="Share of weights to prune.", show_default="0.5")
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", help="n_m: weights kept of every M.")] = None,
+    m: Annotated[int | None, typer.Option("--m", help="n_m: consecutive input channels.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(help="vector: output channels of a vector.", show_default="4")
+    ] = None,
+    block: Annotated[
+        str | None,
+        typer.Option(help="block: output x input channels.", show_default="4x4", metavar="ROWSxCOLUMNS"),
+    ] = None,
+    group: Annotated[
+        int | None, typer.Option(help="column_combine: most columns of a group.", show_default="8")
+    ] = None,
+    conflicts: Annotated[
+        float | None,
+        typer.Option(help="column_combine: most conflicts a row, on average.", show_default="0.5"),
+    ] = None,
+    partition: Annotated[
+        Literal["greedy", "annealing"] | None,
+        typer.Option(help="column_combine: how columns are grouped.", show_default="greedy"),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="column_combine: of the annealing.", show_default="0")
+    ] = None,
+    budget_ms: Annotated[
+        float | None, typer.Option(help="budget: time of the pruned layers together, a batch, in ms.")
+    ] = None,
+    ratios: Annotated[
+        str | None,
+        typer.Option(help="budget: ratios to choose from, M:M being dense.", show_default="1:4,2:4,4:4"),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="budget: threads to measure on.", show_default="every core")
+    ] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Names, or shell patterns of names, of layers that stay dense; may be repeated.",
+            show_default="the first convolution and the classifier",
+            metavar="GLOB",
+        ),
+    ] = None,
+    linear: Annotated[bool, typer.Option("--linear", help="Prune linear layers too.")] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="State dict to load into MODEL first.", metavar="FILE")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Images per call of the saved model.")] = 16,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            help="Shape of one image, such as 3x224x224.", show_default="the model's", metavar="CxHxW"
+        ),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="FILE")] = None,
+) -> None:
+    """Prune MODEL and save it, its masks made permanent, as a program that `sparsegen compare` reads.
+
+    Options that belong to one method name it. For fine-tuning prune in Python, with `sparsegen.pruning`.
+    """
+    from rich.console import Console
+
+    from sparsegen.compare.output import check_writable
+    from sparsegen.compare.progress import shown
+    from sparsegen.frontend import export, load_model
+    from sparsegen.pruning import finalize
+    from sparsegen.pruning.run import (
+        Pruning,
+        check_program_path,
+        parse_ratios,
+        parse_request,
+        save_program,
+        save_report,
+    )
+    from sparsegen.pruning.table import print_pruning
+    from sparsegen.pruning.weights import load_weights
+
+    request = parse_request(
+        method,
+        {
+            "sparsity": sparsity,
+            "n": n,
+            "m": m,
+            "rows": rows,
+            "shape": parse_shape(block, "--block", "4x4"),
+            "group": group,
+            "conflicts": conflicts,
+            "method": partition,
+            "seed": seed,
+            "budget": None if budget_ms is None else budget_ms / 1e3,
+            "ratios": None if ratios is None else parse_ratios(ratios),
+            "threads": threads,
+        },
+    )
+    for option, path in (("--output", output), ("--json", json)):
+        if path is not None:
+            check_writable(option, path)
+    check_program_path(output)
+    network, inputs = load_model(
+        model, batch=batch, input_shape=parse_shape(input_shape, "--input-shape", "3x224x224")
+    )
+    if weights is not None:
+        load_weights(network, weights)
+
+    def measure(ratios: Sequence[Ratio], threads: int | None, on_progress: Listener) -> Times:
+        # TVM takes seconds to import.
+        from sparsegen.compare.layer_times import measure_ratios
+
+        return measure_ratios(
+            network,
+            inputs,
+            ratios,
+            threads=threads,
+            skip=skip or None,
+            linear=linear,
+            on_progress=on_progress,
+        )
+
+    with shown(Console(stderr=True)) as on_progress:
+        layers = request.prune(
+            network,
+            skip=skip or None,
+            linear=linear,
+            measure=measure,
+            on_progress=on_progress,
+        )
+    save_program(export(finalize(network), inputs), output)
+    pruning = Pruning(model, method, request.options, str(output), layers)
+    print_pruning(pruning, Console())
+    if json is not None:
+        save_report(pruning, json)

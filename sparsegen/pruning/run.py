@@ -1,0 +1,189 @@
+"""One run of `sparsegen prune`: what was asked for, what came of it, and the program saved."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+
+from sparsegen.errors import SparsegenError
+from sparsegen.pruning.budget import Ratio
+from sparsegen.pruning.column_combine import Listener
+from sparsegen.pruning.masks import PrunedLayer
+from sparsegen.pruning.n_m import check_ratio
+from sparsegen.pruning.prunable import Model
+from sparsegen.pruning.registry import METHODS, Method, find_method
+from sparsegen.pruning.structures import DEFAULT_SPARSITY
+
+SCHEMA = 1
+
+DEFAULT_RATIOS: tuple[Ratio, ...] = ((1, 4), (2, 4), (4, 4))
+
+_FLAGS = {"shape": "--block", "method": "--partition", "budget": "--budget-ms"}
+"""Options of the methods that the command calls otherwise."""
+
+_MEASURING = ("ratios", "threads")
+"""Options of the command in place of a method's `times`, which it measures."""
+
+Times = Mapping[str, Mapping[Ratio, float]]
+Measure = Callable[[Sequence[Ratio], int | None, Listener], Times]
+"""Measures the seconds of every layer at each of the ratios, on so many threads (None: every core)."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A method and its options; `ratios` and `threads` are those to measure `times` with."""
+
+    method: Method
+    options: Mapping[str, Any]
+
+    def prune(
+        self,
+        model: Model,
+        *,
+        skip: Sequence[str] | None,
+        linear: bool,
+        measure: Measure,
+        on_progress: Listener,
+    ) -> tuple[PrunedLayer, ...]:
+        """Prune `model` in place; `measure` is called where the method chooses by measured times."""
+        options = {name: value for name, value in self.options.items() if name not in _MEASURING}
+        if "ratios" in self.options:
+            options["times"] = measure(self.options["ratios"], self.options.get("threads"), on_progress)
+        elif self.method.tells_progress:
+            options["on_progress"] = on_progress
+        return self.method.prune(model, skip=skip, linear=linear, **options)
+
+
+def parse_request(method: str, given: Mapping[str, Any]) -> Request:
+    """The request for a method by name, with the options that were `given` (None: left out).
+
+    Raises SparsegenError for an unknown method, for an option that is another method's, and for one that
+    is needed and missing.
+    """
+    found = find_method(method)
+    options = {name: value for name, value in given.items() if value is not None}
+    for name in options:
+        if name not in _accepted(found):
+            owners = [each.name for each in METHODS.values() if name in _accepted(each)]
+            raise SparsegenError(
+                f"{_flag(name)} goes with --method {' or '.join(owners)}, not with {method}: leave it out"
+            )
+    defaults = {"sparsity": DEFAULT_SPARSITY, "ratios": DEFAULT_RATIOS}
+    options = {name: value for name, value in defaults.items() if name in _accepted(found)} | options
+    missing = [_flag(name) for name in found.required if name in _accepted(found) and name not in options]
+    if missing:
+        raise SparsegenError(f"--method {method} needs {' and '.join(missing)}")
+    return Request(found, options)
+
+
+def parse_ratios(text: str) -> tuple[Ratio, ...]:
+    """Read `1:4,2:4,4:4`; SparsegenError for anything that is no list of N:M."""
+    ratios = []
+    for part in text.split(","):
+        n, colon, m = part.strip().partition(":")
+        if not (colon and n.isdecimal() and m.isdecimal()):
+            raise SparsegenError(f"{part!r} in {text!r} is no ratio: give N:M, as in 1:4,2:4,4:4")
+        check_ratio(int(n), int(m))
+        ratios.append((int(n), int(m)))
+    return tuple(dict.fromkeys(ratios))
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What a run did: the method, its options, and every layer that it pruned."""
+
+    model: str
+    method: str
+    options: Mapping[str, Any]
+    output: str
+    layers: tuple[PrunedLayer, ...]
+
+    @property
+    def weights(self) -> int:
+        """Weights of the pruned layers together."""
+        return sum(math.prod(layer.shape) for layer in self.layers)
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros among them."""
+        return math.fsum(layer.sparsity * math.prod(layer.shape) for layer in self.layers) / self.weights
+
+    @property
+    def kept_l1(self) -> float:
+        """The layers' kept share of the L1 norm, in the mean."""
+        return math.fsum(layer.kept_l1 for layer in self.layers) / len(self.layers)
+
+    def to_json(self) -> str:
+        """The run as JSON, schema 1."""
+        layers = [
+            {
+                "name": layer.name,
+                "shape": list(layer.shape),
+                "sparsity": layer.sparsity,
+                "kept_l1": layer.kept_l1,
+                "detail": dict(layer.detail),
+            }
+            for layer in self.layers
+        ]
+        return json.dumps(
+            {
+                "schema": SCHEMA,
+                "model": self.model,
+                "method": self.method,
+                "options": dict(self.options),
+                "output": self.output,
+                "layers": layers,
+                "summary": {"weights": self.weights, "sparsity": self.sparsity, "mean_kept_l1": self.kept_l1},
+            },
+            indent=2,
+        )
+
+
+def check_program_path(path: Path) -> None:
+    """Raise SparsegenError for a path that `save_program` could not write to."""
+    if path.suffix != ".pt2":
+        raise SparsegenError(f"--output {path}: give a name that ends in .pt2, as exported programs have")
+    if not os.access(path.resolve().parent, os.W_OK):
+        raise SparsegenError(f"--output {path}: the folder {path.parent} cannot be written: choose another")
+
+
+def save_program(program: ExportedProgram, path: Path) -> None:
+    """Write the program to `path`, all of it or nothing: what was there before stays until then.
+
+    Raises SparsegenError where writing fails.
+    """
+    path = path.resolve()
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
+            written = Path(folder) / path.name
+            torch.export.save(program, written)
+            written.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
+        raise SparsegenError(f"cannot write {path}: {error}") from error
+
+
+def save_report(pruning: Pruning, path: Path) -> None:
+    """Write the run's JSON to `path`; SparsegenError where writing fails."""
+    try:
+        path.write_text(pruning.to_json())
+    except OSError as error:
+        raise SparsegenError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _accepted(method: Method) -> tuple[str, ...]:
+    """The method's options as the command takes them."""
+    own = tuple(name for name in method.options if name != "times")
+    return (*own, *_MEASURING) if "times" in method.options else own
+
+
+def _flag(name: str) -> str:
+    return _FLAGS.get(name, f"--{name}")
