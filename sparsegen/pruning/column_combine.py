@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from sparsegen.pruning.combining import combine_columns
 from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
 from sparsegen.pruning.prunable import Model, WeightLayer, prunable_layers
 from sparsegen.pruning.registry import register
@@ -36,10 +37,12 @@ def column_combine(
 
     A layer's filter matrix is [K, C * kh * kw]. The smallest weights go, to `sparsity`; columns are then put
     into groups of at most `group`, with at most `conflicts` conflicts a row on average, and in a group each
-    row keeps only its largest weight. That conflict pruning **may remove more than `sparsity` asks**: the
-    layers returned tell what is left, and in `detail` their `groups` and `packing_density`, the share of
-    the packed [K, groups] weights that are not zero. A layer that is sparser already is packed as it is.
-    Weights lost to conflicts want fine-tuning; `GradualPruning` repeats prune, group, conflict-prune.
+    row keeps only its largest weight; slots that are empty then are offered to the largest weights
+    that went first. Where there are fewer slots than weights to keep, that conflict pruning **removes
+    more than `sparsity` asks**: the layers returned tell what is left, and in `detail` their `groups` and
+    `packing_density`, the share of the packed [K, groups] weights that are not zero. A layer that is
+    sparser already is packed as it is. Weights lost to conflicts want fine-tuning; `GradualPruning`
+    repeats prune, group, conflict-prune. `combine_columns` in `combining.py` does it for one matrix.
 
     `method` partitions greedily, as Kung, McDanel and Zhang (ASPLOS 2019) do, or by simulated annealing from
     `seed` for the least magnitude lost, as Lin, Hong, Liu and Wu (CANDAR 2023) do, which takes longer and
@@ -70,8 +73,6 @@ def _combine(
     method: Literal["greedy", "annealing"],
     seed: int,
 ) -> Choice:
-    from sparsegen.pruning.combining import combine_columns
-
     weight = layer.weight
     combination = combine_columns(
         weight.reshape(len(weight), -1).to("cpu", torch.float32).numpy(),

@@ -168,7 +168,7 @@ def _check_unmasked(source: torch.fx.Node, parameters: Mapping[str, str]) -> Non
         name = parameters.get(read.name, "")
         if name.endswith(".weight_orig"):
             raise SparsegenError(
-                f"the program multiplies the weight of '{name.removesuffix('.weight_orig')}' by a mask in every "
+                f"the program masks the weight of '{name.removesuffix('.weight_orig')}' in every "
                 "call: call sparsegen.pruning.finalize(model) before torch.export"
             )
 
