@@ -13,6 +13,7 @@ from sparsegen.frontend import from_torch
 from sparsegen.graph import Layer, LayerGraph, Linear, Shape
 from sparsegen.kernels import Context, Kernel, build_kernel, enter, leave
 from sparsegen.kernels.operands import Value
+from sparsegen.kernels.panels import PanelSchedule
 from sparsegen.kernels.planning import place_taps, plan_operands, use_batch_lanes
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.assemble import assemble, value_lifetimes
@@ -44,9 +45,16 @@ def compile(
 
 
 def compile_graph(
-    graph: LayerGraph, *, threads: int | None = None, target: str = "native", dense: bool = False
+    graph: LayerGraph,
+    *,
+    threads: int | None = None,
+    target: str = "native",
+    dense: bool = False,
+    schedules: Mapping[str, PanelSchedule] | None = None,
 ) -> CompiledModel:
     """Compile a layer graph; `dense` multiplies every weight of the convolutions and linear layers.
+
+    `schedules` are those of convolutions and linear layers by name, for which none is chosen then.
 
     Raises SparsegenError for a target or a number of threads that cannot be.
     """
@@ -55,7 +63,7 @@ def compile_graph(
     batch_lanes = use_batch_lanes(graph, cpu)
     placed = place_taps(graph, batch_lanes=batch_lanes)
     operands = plan_operands(placed, lanes=cpu.lanes, batch_lanes=batch_lanes)
-    context = Context(operands, cpu, threads, dense)
+    context = Context(operands, cpu, threads, dense, schedules or {})
     kernels: dict[str, Kernel] = {
         **{name: enter(name, context.layout(name)) for name in placed.inputs},
         **{layer.name: build_kernel(layer, context) for layer in placed.layers},

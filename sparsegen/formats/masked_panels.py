@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-Index = NDArray[np.int32]
+from sparsegen.formats.registry import Array, Index, Statistics, weight_format
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +52,15 @@ class MaskedPanels:
         """Panels of rows."""
         return int(self.segments.shape[1])
 
-    @property
-    def bytes(self) -> int:
-        """Size of the packed weights."""
-        return sum(a.nbytes for a in (self.values, self.columns, self.segments, self.value_segments))
-
-    @property
-    def rows_per_column(self) -> float:
-        """Mean rows that a loaded input vector serves."""
-        return self.nonzeros / max(1, len(self.columns))
+    def statistics(self) -> Statistics:
+        """How the weights lie."""
+        arrays = (self.values, self.columns, self.segments, self.value_segments)
+        return Statistics(
+            bytes=sum(array.nbytes for array in arrays),
+            masks=len(self.masks),
+            rows_per_vector=self.nonzeros / max(1, len(self.columns)),
+            padding=float(np.mean(self.values == 0)) if self.nonzeros else 0.0,
+        )
 
     def unpack(self) -> Array:
         """The weight matrix [out, columns] again, exactly."""
@@ -91,6 +90,7 @@ def column_masks(matrix: Array, rows: int, *, dense: bool = False) -> NDArray[np
     return masks
 
 
+@weight_format("masked_panels")
 def pack(matrix: Array, *, rows: int, block: int, multiple: int = 1, dense: bool = False) -> MaskedPanels:
     """Pack a matrix [out, columns] in panels of `rows` and blocks of `block` columns.
 
@@ -125,6 +125,12 @@ def pack(matrix: Array, *, rows: int, block: int, multiple: int = 1, dense: bool
         rows=rows,
         shape=(out, columns),
     )
+
+
+@weight_format("dense_panels")
+def pack_dense(matrix: Array, *, rows: int, block: int, multiple: int = 1) -> MaskedPanels:
+    """Pack every weight, zeros too: dense panels, for weights too dense for masks to pay."""
+    return pack(matrix, rows=rows, block=block, multiple=multiple, dense=True)
 
 
 def _starts(counts: NDArray[np.int64]) -> Index:

@@ -1,4 +1,4 @@
-"""Convolutions and linear layers for the masked-panel kernel; grouped ones for the grouped kernel."""
+"""Convolutions and linear layers for the panel kernels; grouped ones for the grouped kernel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from sparsegen.graph import Layer, Linear
 from sparsegen.kernels.grouped import grouped_conv
 from sparsegen.kernels.linear import plain_linear
-from sparsegen.kernels.masked_panels import PanelProblem, choose_schedule, masked_panels
+from sparsegen.kernels.panels import PanelProblem, choose, panels
 from sparsegen.kernels.registry import Context, kernel_for
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.kernel import Kernel
@@ -20,8 +20,34 @@ def convolution(layer: Layer, context: Context) -> Kernel:
     assert isinstance(conv, TapConv2d)
     if conv.groups > 1:
         return grouped_conv(layer, context)
+    return _panels(layer, conv_problem(layer, context), context)
+
+
+@kernel_for(Linear)
+def linear(layer: Layer, context: Context) -> Kernel:
+    """The kernel of a linear layer: panels with batch lanes, rows of weights without."""
+    if not context.layout(layer.name).batch_lanes:
+        return plain_linear(layer, context)
+    return _panels(layer, linear_problem(layer, context), context)
+
+
+def panel_problem(layer: Layer, context: Context) -> PanelProblem | None:
+    """The layer as the panel kernels see it; None for a layer that they do not serve."""
+    match layer.core:
+        case TapConv2d(groups=1):
+            return conv_problem(layer, context)
+        case Linear() if context.layout(layer.name).batch_lanes:
+            return linear_problem(layer, context)
+        case _:
+            return None
+
+
+def conv_problem(layer: Layer, context: Context) -> PanelProblem:
+    """A convolution without groups."""
+    conv = layer.core
+    assert isinstance(conv, TapConv2d)
     source, out = context.layout(layer.inputs[0]), context.layout(layer.name)
-    problem = PanelProblem(
+    return PanelProblem(
         matrix=conv.matrix,
         bias=conv.bias,
         columns_per_channel=conv.weight.shape[2] * conv.weight.shape[3],
@@ -31,21 +57,17 @@ def convolution(layer: Layer, context: Context) -> Kernel:
         source=source,
         out=out,
     )
-    return _panels(layer, problem, context)
 
 
-@kernel_for(Linear)
-def linear(layer: Layer, context: Context) -> Kernel:
-    """The kernel of a linear layer: masked panels with batch lanes, rows of weights without."""
+def linear_problem(layer: Layer, context: Context) -> PanelProblem:
+    """A linear layer with batch lanes."""
     core, out = layer.core, context.layout(layer.name)
     assert isinstance(core, Linear)
-    if not out.batch_lanes:
-        return plain_linear(layer, context)
     source = context.layout(layer.inputs[0])
     # The dimensions before the features, of which the planner allows two, are the pixels.
     height, width = (1, 1, *source.element_shape[:-1])[-2:]
     step_y, step_x = (0, 0, *source.strides[:-1])[-2:]
-    problem = PanelProblem(
+    return PanelProblem(
         matrix=core.weight,
         bias=core.bias,
         columns_per_channel=1,
@@ -56,10 +78,12 @@ def linear(layer: Layer, context: Context) -> Kernel:
         out=out,
         channels_last=True,
     )
-    return _panels(layer, problem, context)
 
 
 def _panels(layer: Layer, problem: PanelProblem, context: Context) -> Kernel:
-    knobs = choose_schedule(problem, context.target, threads=context.threads, dense=context.dense)
+    knobs, structure = context.schedules.get(layer.name), None
+    if knobs is None:
+        choice = choose(problem, context.target, threads=context.threads, dense=context.dense)
+        knobs, structure = choice.schedule, choice.structure
     epilogue = context.epilogue(layer)
-    return masked_panels(problem, knobs, source=layer.inputs[0], epilogue=epilogue, dense=context.dense)
+    return panels(problem, knobs, source=layer.inputs[0], epilogue=epilogue, structure=structure)

@@ -12,7 +12,7 @@ from tvm import s_tir, te, tirx
 
 from sparsegen.kernels.loops import extent, parallel, parallel_rows
 from sparsegen.kernels.operands import Value, ravel, zero_outside
-from sparsegen.lowering.kernel import Kernel, LayoutStore
+from sparsegen.lowering.kernel import Kernel, LayoutStore, Parameters
 from sparsegen.lowering.layout import Layout
 
 Expr = Any
@@ -55,7 +55,7 @@ class DenseStore:
         """All elements."""
         return (prod(self.layout.shape),)
 
-    def __call__(self, point: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any | None]:
+    def __call__(self, point: tuple[Any, ...], parameters: Parameters) -> tuple[tuple[Any, ...], Any | None]:
         """The flat index; lanes past the batch are not stored."""
         layout = self.layout
         if not layout.batch_lanes:

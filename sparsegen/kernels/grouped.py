@@ -11,7 +11,7 @@ import numpy as np
 from tvm import s_tir, te
 
 from sparsegen.graph import Layer
-from sparsegen.kernels.masked_panels.problem import PanelStore
+from sparsegen.kernels.panels.problem import PanelStore
 from sparsegen.kernels.registry import Context
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.kernel import Kernel, as_argument

@@ -18,7 +18,7 @@ from sparsegen.graph import Array, Layer, Linear
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import Value, at_index, unravel, zero_outside
 from sparsegen.kernels.registry import Context
-from sparsegen.lowering.kernel import Kernel
+from sparsegen.lowering.kernel import Kernel, Parameters
 from sparsegen.lowering.layout import Layout
 from sparsegen.target import Target
 
@@ -80,7 +80,9 @@ class FeatureTiles:
         """A point's index in the output, batch first."""
         return (*unravel(self.row(point), self.layout.shape[:-1]), self.feature(point))
 
-    def __call__(self, point: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], Expr | None]:
+    def __call__(
+        self, point: tuple[Expr, ...], parameters: Parameters
+    ) -> tuple[tuple[Expr, ...], Expr | None]:
         """(group, address), and the condition under which the row and the feature are stored."""
         group, *coordinates = self.index(point)
         tests = [] if self.rows % self.tile_rows == 0 else [self.row(point) < self.rows]

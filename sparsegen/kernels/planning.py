@@ -20,8 +20,8 @@ from sparsegen.graph import (
     Slice,
     Softmax,
 )
-from sparsegen.kernels.masked_panels import TILE_LIMIT
 from sparsegen.kernels.operands import Constant, Operand, Value
+from sparsegen.kernels.panels import TILE_LIMIT
 from sparsegen.kernels.taps import TapConv2d, direct_taps, phase_taps
 from sparsegen.lowering.layout import Halo, plan_layout
 from sparsegen.target import Target

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sparsegen.graph import Layer
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import Operand, Value
+from sparsegen.kernels.panels.problem import PanelSchedule
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
 from sparsegen.target import Target
@@ -18,12 +19,14 @@ class Context:
     """What a kernel may know of the model around its layer.
 
     `operands` are all values and constants of the graph. `dense` asks for every weight, zeros too.
+    `schedules`, by layer, are taken for panel kernels instead of a choice.
     """
 
     operands: Mapping[str, Operand]
     target: Target
     threads: int
     dense: bool = False
+    schedules: Mapping[str, PanelSchedule] = field(default_factory=dict)
 
     def layout(self, name: str) -> Layout:
         """Layout of a value."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.prefetch import Lines
 
 Schedule = dict[str, int | str | bool]
+Parameters = Mapping[str, Any]
+"""A kernel's input buffers, by name."""
 
 
 class Store(Protocol):
@@ -21,7 +24,7 @@ class Store(Protocol):
     def shape(self) -> tuple[int, ...]:
         """Shape of the output's buffer."""
 
-    def __call__(self, point: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any | None]:
+    def __call__(self, point: tuple[Any, ...], parameters: Parameters) -> tuple[tuple[Any, ...], Any | None]:
         """Indices in the buffer of a point of the kernel's output, and the condition of storing it."""
 
 
@@ -36,7 +39,7 @@ class LayoutStore:
         """(groups, size)."""
         return self.layout.groups, self.layout.size
 
-    def __call__(self, point: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any | None]:
+    def __call__(self, point: tuple[Any, ...], parameters: Parameters) -> tuple[tuple[Any, ...], Any | None]:
         """(group, address); all points are stored."""
         address = self.layout.address(self.layout.coordinates(point), self.layout.lane(point))
         return (point[0], address), None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tvm
@@ -13,24 +13,25 @@ MASKED = "sparsegen.masked"  # annotates a loop whose body is predicated on `loo
 REGISTERS = "registers"  # buffers whose name begins so are accumulators to keep in registers
 
 Expr = Any
-Store = Callable[[tuple[Expr, ...]], tuple[tuple[Expr, ...], Expr | None]]
+Store = Callable[[tuple[Expr, ...], Mapping[str, Any]], tuple[tuple[Expr, ...], Expr | None]]
 
 
 def bind_output(store: Store, shape: tuple[int, ...]) -> Any:
     """Pass: the function's last parameter becomes a buffer of `shape`.
 
-    `store` maps the indices that an element was stored under to its indices in that buffer, and to
-    a condition under which it is stored at all (None: always).
+    `store` maps the indices that an element was stored under, and the other parameters by name, to
+    its indices in that buffer, and to a condition under which it is stored at all (None: always).
     """
 
     def bind(function: Any, _mod: Any, _context: Any) -> Any:
         *inputs, old = function.params
         flat = tirx.decl_buffer(shape, old.dtype, old.name)
+        parameters = {each.name: each for each in inputs}
 
         def rewrite(node: Any) -> Any:
             if not node.buffer.same_as(old):
                 return node
-            indices, condition = store(tuple(node.indices))
+            indices, condition = store(tuple(node.indices), parameters)
             stored = tirx.BufferStore(flat, node.value, list(indices))
             return stored if condition is None else tirx.IfThenElse(condition, stored, None)
 

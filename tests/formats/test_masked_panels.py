@@ -60,9 +60,13 @@ def test_vectors_of_rows_leave_one_mask_and_that_of_the_last_panel(rows: int, ma
 
 def test_statistics() -> None:
     packed: MaskedPanels = pack(matrix_of(8, 64, 0.5), rows=4, block=64)
-    assert packed.rows_per_column == packed.nonzeros / len(packed.columns)
-    assert 1 < packed.rows_per_column < 4
-    assert packed.bytes == 4 * (packed.nonzeros + len(packed.columns) + packed.segments.size * 2)
+    told = packed.statistics()
+    assert told.rows_per_vector == packed.nonzeros / len(packed.columns)
+    assert 1 < told.rows_per_vector < 4
+    assert told.bytes == 4 * (packed.nonzeros + len(packed.columns) + packed.segments.size * 2)
+    assert told.masks == len(packed.masks)
+    assert told.padding == 0
+    assert pack(matrix_of(8, 64, 0.5), rows=4, block=64, dense=True).statistics().padding > 0.4
 
 
 def test_column_masks_count_kept_rows_as_bits() -> None:

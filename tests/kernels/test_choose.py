@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sparsegen.formats.masked_panels import pack
 from sparsegen.graph import Conv2d
-from sparsegen.kernels.masked_panels import TILE_LIMIT, PanelProblem, PanelSchedule, choose_schedule
-from sparsegen.kernels.masked_panels.prefetch import plan_prefetch
+from sparsegen.kernels.panels import TILE_LIMIT, PanelProblem, PanelSchedule, choose
+from sparsegen.kernels.panels.prefetch import plan_prefetch
 from sparsegen.kernels.taps import direct_taps
 from sparsegen.lowering.layout import Halo, plan_layout
 from sparsegen.target import Target, parse_target
@@ -69,7 +69,7 @@ def test_chosen_schedules_are_legal(
     target: Target, images: int, channels: int, out: int, size: int, kernel: int, kind: str, threads: int
 ) -> None:
     case = problem(target, batch=images, channels=channels, out=out, size=size, kernel=kernel, kind=kind)
-    knobs = choose_schedule(case, target, threads=threads)
+    knobs = choose(case, target, threads=threads).schedule
     assert knobs.rows * knobs.tile_h * knobs.tile_w < target.registers
     assert max(knobs.tile_h, knobs.tile_w) <= TILE_LIMIT
     assert 1 <= knobs.block <= channels
@@ -81,7 +81,7 @@ def test_chosen_schedules_are_legal(
 
 def test_threads_get_tasks_of_their_own_where_there_is_one_tile() -> None:
     case = problem(WIDE, batch=16, channels=64, out=64, size=2, kernel=3)
-    alone, shared = (choose_schedule(case, WIDE, threads=threads) for threads in (1, 4))
+    alone, shared = (choose(case, WIDE, threads=threads).schedule for threads in (1, 4))
     assert alone.chunk == -(-64 // alone.rows)
     tasks = case.tiles(shared) * -(-64 // (shared.rows * shared.chunk))
     assert tasks >= 4
@@ -89,7 +89,7 @@ def test_threads_get_tasks_of_their_own_where_there_is_one_tile() -> None:
 
 def test_vectors_of_rows_are_packed_in_panels_that_keep_one_mask() -> None:
     case = problem(WIDE, batch=16, channels=32, out=32, size=14, kernel=3, kind="vectors")
-    knobs = choose_schedule(case, WIDE, threads=1)
+    knobs = choose(case, WIDE, threads=1).schedule
     assert len(pack(case.matrix, rows=knobs.rows, block=9 * knobs.block).masks) <= 2
 
 
@@ -97,8 +97,7 @@ def test_vectors_of_rows_are_packed_in_panels_that_keep_one_mask() -> None:
 def test_prefetch_fetches_all_that_the_next_tile_reads(batch: int, stride: int) -> None:
     case = problem(WIDE, batch=batch, channels=4, out=8, size=12, kernel=3, stride=stride)
     knobs = PanelSchedule(rows=2, tile_h=1, tile_w=2, block=2, chunk=2)
-    packed = pack(case.matrix, rows=2, block=18, multiple=2)
-    prefetch = plan_prefetch(case, packed, knobs)
+    prefetch = plan_prefetch(case, 4, knobs)
     assert prefetch is not None
     height, width = (p // t for p, t in zip(case.padded_pixels(knobs), (1, 2), strict=True))
     for tile in range(1, height * width):
@@ -124,5 +123,4 @@ def test_prefetch_fetches_all_that_the_next_tile_reads(batch: int, stride: int) 
 
 def test_nothing_is_fetched_ahead_for_a_single_tile() -> None:
     case = problem(WIDE, batch=16, channels=4, out=8, size=2, kernel=3)
-    packed = pack(case.matrix, rows=2, block=36)
-    assert plan_prefetch(case, packed, PanelSchedule(2, 2, 2, 4, 4)) is None
+    assert plan_prefetch(case, 4, PanelSchedule(2, 2, 2, 4, 4)) is None

@@ -8,8 +8,8 @@ import torch
 
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import Identity, Layer, LayerGraph, Mean, Permute, Reshape, Step
-from sparsegen.kernels.masked_panels import TILE_LIMIT
 from sparsegen.kernels.operands import Value
+from sparsegen.kernels.panels import TILE_LIMIT
 from sparsegen.kernels.planning import place_taps, plan_operands, use_batch_lanes
 from sparsegen.kernels.taps import SplitPhases, TapConv2d
 from sparsegen.lowering.assemble import value_lifetimes

@@ -12,7 +12,7 @@ import pytest
 
 from sparsegen.graph import Conv2d, Step
 from sparsegen.kernels.epilogue import Epilogue
-from sparsegen.kernels.masked_panels import PanelProblem, PanelSchedule, masked_panels
+from sparsegen.kernels.panels import PanelProblem, PanelSchedule, panels
 from sparsegen.kernels.taps import direct_taps
 from sparsegen.lowering.layout import Halo, Layout, plan_layout
 from sparsegen.lowering.pipeline import lower
@@ -42,18 +42,26 @@ def problem(batch: int, *, batch_lanes: bool) -> PanelProblem:
     )
 
 
+COMBINED = PanelSchedule(2, 1, 2, 4, 3, format="column_combined")
+RELU = (Step("relu"),)
 CASES = {
-    "batch_lanes": (problem(8, batch_lanes=True), PanelSchedule(2, 2, 2, 2, 3), (Step("relu"),)),
-    "pixel_lanes": (problem(1, batch_lanes=False), PanelSchedule(4, 1, 3, 4, 1), ()),
+    "masked_panels_batch_lanes": (
+        problem(8, batch_lanes=True),
+        PanelSchedule(2, 2, 2, 2, 3),
+        (Step("relu"),),
+    ),
+    "masked_panels_pixel_lanes": (problem(1, batch_lanes=False), PanelSchedule(4, 1, 3, 4, 1), ()),
+    "permuted_rows": (problem(8, batch_lanes=True), PanelSchedule(2, 1, 2, 4, 3, permuted=True), ()),
+    "column_combined": (problem(8, batch_lanes=True), COMBINED, ()),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_lowered_code_is_the_golden_files(name: str, request: pytest.FixtureRequest) -> None:
     which, knobs, steps = CASES[name]
-    kernel = masked_panels(which, knobs, source="x", epilogue=Epilogue(steps, {}))
+    kernel = panels(which, knobs, source="x", epilogue=Epilogue(steps, {}))
     lowered = lower(kernel.module, kernel.store, kernel.store.shape)["main"].script() + "\n"
-    path = GOLDEN / f"masked_panels_{name}.txt"
+    path = GOLDEN / f"{name}.txt"
     if request.config.getoption("--update-golden"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(lowered)

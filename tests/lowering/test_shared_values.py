@@ -18,7 +18,7 @@ SIZE = 40
 class Everything:
     shape = (SIZE,)
 
-    def __call__(self, point):
+    def __call__(self, point, parameters):
         return point, None
 
 

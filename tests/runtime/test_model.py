@@ -108,7 +108,7 @@ def test_layers_tell_what_became_of_the_model(compiled: sparsegen.CompiledModel)
     assert first.input_shapes == ((16, 3, 10, 11),)
     assert first.output_shape == (16, 8, 10, 11)
     assert first.density == 1.0
-    assert first.kernel == "masked_panels"
+    assert first.kernel == "panels"
     assert first.schedule["rows"] >= 1
     assert compiled.threads == 2
     assert 0 < compiled.live_bytes <= compiled.peak_bytes

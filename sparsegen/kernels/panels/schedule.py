@@ -1,4 +1,4 @@
-"""How the masked-panel kernel runs: tiles in parallel, a panel's accumulators in registers."""
+"""How a panel kernel runs: tiles in parallel, a panel's accumulators in registers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 from tvm import s_tir
 
-from sparsegen.kernels.masked_panels.problem import PanelSchedule
-from sparsegen.lowering.passes import MASKED
+from sparsegen.kernels.panels.combined import schedule_combined
+from sparsegen.kernels.panels.masked import schedule_masked
+from sparsegen.kernels.panels.problem import PanelSchedule
 from sparsegen.lowering.prefetch import PREFETCH
 
 
@@ -32,7 +33,10 @@ def schedule(function: Any, knobs: PanelSchedule) -> Any:
             sch.unroll(loop)
         sch.annotate(panel, PREFETCH, "visit")
         sch.compute_at(part, panel, preserve_unit_loops=True)
-    _schedule_part(sch, part, knobs)
+    if knobs.format == "column_combined":
+        schedule_combined(sch, part)
+    else:
+        schedule_masked(sch, part, knobs)
     return sch.mod
 
 
@@ -55,14 +59,3 @@ def _schedule_sums(sch: Any, part: Any, task: Any) -> None:
     sch.decompose_reduction(sums, b)
     sch.annotate(b, PREFETCH, "block")
     sch.annotate(panel, PREFETCH, "visit")
-
-
-def _schedule_part(sch: Any, part: Any, knobs: PanelSchedule) -> None:
-    oh, ow, r, lane, m, j = sch.get_loops(part)[-6:]
-    inner = (oh, ow, r) if knobs.pixels_outer else (r, oh, ow)
-    sch.reorder(m, j, *inner, lane)
-    for loop in (m, *inner):
-        sch.unroll(loop)
-    sch.vectorize(lane)
-    sch.annotate(j, MASKED, 1)
-    sch.decompose_reduction(part, m)

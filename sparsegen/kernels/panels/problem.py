@@ -1,8 +1,8 @@
-"""A convolution or linear layer as the masked-panel kernel sees it: addresses, no geometry."""
+"""A convolution or linear layer as the panel kernels see it: addresses, no geometry."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,20 +10,26 @@ from numpy.typing import NDArray
 from tvm import tirx
 
 from sparsegen.kernels.epilogue import Epilogue
+from sparsegen.lowering.kernel import Parameters
 from sparsegen.lowering.layout import LINE, Layout
 
 Expr = Any
 
+CHANNELS = "channel_of"
+"""Parameter of a kernel of permuted rows: the output channel of each."""
+
 
 @dataclass(frozen=True)
 class PanelSchedule:
-    """One schedule of the masked-panel kernel.
+    """One schedule of a panel kernel.
 
     rows: output channels of a panel. tile_h, tile_w: pixel vectors of a tile, whose rows x tile_h x
     tile_w accumulators stay in registers. block: input channels of a column block. chunk: panels of
     a parallel task. pixels_outer: whether a column's pixels, not its rows, are the outer of the two
-    unrolled loops, which keeps the values in registers and streams the input. prefetch: whether the
-    next tile's input is fetched while a tile is computed.
+    unrolled loops, which keeps the values in registers and streams the input (masked panels).
+    prefetch: whether the next tile's input is fetched while a tile is computed. format: of the
+    weights, "masked_panels", "dense_panels" (zeros multiplied too) or "column_combined". permuted:
+    whether rows that keep the same columns meet in a panel.
     """
 
     rows: int
@@ -33,6 +39,8 @@ class PanelSchedule:
     chunk: int
     pixels_outer: bool = True
     prefetch: bool = True
+    format: str = "masked_panels"
+    permuted: bool = False
 
     def as_dict(self) -> dict[str, int | str | bool]:
         """Knob by name."""
@@ -44,7 +52,9 @@ class PanelStore:
     """Stores points (group, panel, row, y, x, lane) of whole panels and tiles into a layout.
 
     `extents` are the output channels and the pixel vectors that exist; `channels_last` is set where
-    the pixels come before the channels in the layout. Comparable: part of a kernel's identity.
+    the pixels come before the channels in the layout. A kernel of permuted rows has a parameter
+    CHANNELS, the output channel of every row: results are stored where the next layer expects them.
+    Comparable: part of a kernel's identity.
     """
 
     layout: Layout
@@ -82,15 +92,18 @@ class PanelStore:
         height, width = self.layout.shape[2:]
         return tirx.And(coordinates[1] < height, coordinates[2] < width)
 
-    def __call__(self, point: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], Expr | None]:
+    def __call__(
+        self, point: tuple[Expr, ...], parameters: Parameters
+    ) -> tuple[tuple[Expr, ...], Expr | None]:
         """(group, address), and the condition under which the point exists."""
         group, panel, row, y, x, lane = point
-        channel = panel * self.rows + row
+        position = panel * self.rows + row
         condition = None
-        for index, extent, padded in zip((channel, y, x), self.extents, self.padded, strict=True):
+        for index, extent, padded in zip((position, y, x), self.extents, self.padded, strict=True):
             if padded > extent:
                 exists = index < extent
                 condition = exists if condition is None else tirx.And(condition, exists)
+        channel = parameters[CHANNELS][position] if CHANNELS in parameters else position
         if self.layout.batch_lanes:
             address = self.layout.address(self.coordinates(channel, y, x, lane), lane)
         else:
@@ -116,6 +129,16 @@ class PanelProblem:
     source: Layout
     out: Layout
     channels_last: bool = False
+    channel_of: NDArray[np.int32] | None = None
+
+    def permuted(self, order: NDArray[np.intp]) -> PanelProblem:
+        """The problem with its rows in another order; results go to the channels that they belong to."""
+        return replace(
+            self,
+            matrix=self.matrix[order],
+            bias=None if self.bias is None else self.bias[order],
+            channel_of=order.astype(np.int32),
+        )
 
     @property
     def channels(self) -> int:

@@ -1,4 +1,4 @@
-"""Which lines of the input a masked-panel kernel fetches ahead: the next tile's, panel by panel.
+"""Which lines of the input a panel kernel fetches ahead: the next tile's, panel by panel.
 
 A tile's input comes from memory the first time that it is read, in runs too short for the
 hardware's prefetchers to notice. While a tile is computed, every visit of a panel fetches a few
@@ -12,8 +12,7 @@ from typing import Any
 
 from tvm import tirx
 
-from sparsegen.formats.masked_panels import MaskedPanels
-from sparsegen.kernels.masked_panels.problem import PanelProblem, PanelSchedule
+from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
 
 Expr = Any
 _MOST = 128  # lines that one visit fetches: more would keep the multiply-adds waiting
@@ -54,8 +53,8 @@ class Prefetch:
         return fetched
 
 
-def plan_prefetch(problem: PanelProblem, packed: MaskedPanels, knobs: PanelSchedule) -> Prefetch | None:
-    """What the kernel fetches ahead; None where there is no next tile, or too much to fetch."""
+def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> Prefetch | None:
+    """What a kernel of `panels` panels fetches ahead; None where nothing is next, or too much is."""
     height, width = problem.padded_pixels(knobs)
     tiles = (height // knobs.tile_h, width // knobs.tile_w)
     if problem.tiles(knobs) == 1:
@@ -66,9 +65,9 @@ def plan_prefetch(problem: PanelProblem, packed: MaskedPanels, knobs: PanelSched
         lines=tuple(int(line) for line in problem.lines(knobs)),
         tiles=tiles,
         steps=(knobs.tile_h * problem.pixel_steps[0], knobs.tile_w * problem.pixel_steps[1]),
-        chunks=packed.panels // knobs.chunk,
+        chunks=panels // knobs.chunk,
         chunk=knobs.chunk,
         channels=channels,
         plane=int(second) - int(first),
     )
-    return prefetch if len(prefetch.lines) * -(-channels // packed.panels) <= _MOST else None
+    return prefetch if len(prefetch.lines) * -(-channels // panels) <= _MOST else None

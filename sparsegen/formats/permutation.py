@@ -1,0 +1,28 @@
+"""Order of a matrix's rows in which those that keep the same columns meet in one panel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def order_rows(matrix: NDArray[np.float32], *, rows: int) -> NDArray[np.intp]:
+    """Order the rows of a matrix [out, columns] so that panels of `rows` share columns.
+
+    Greedy: a panel begins with the fullest row that is left, and takes in, one by one, the row that
+    shares the most columns with those it has. A loaded input vector then serves more rows.
+    """
+    kept = (matrix != 0).astype(np.float32)
+    shared = kept @ kept.T
+    fullness = np.diagonal(shared).copy()
+    left = np.ones(len(kept), np.bool_)
+    order: list[int] = []
+    with_panel = np.zeros(len(kept), np.float32)
+    for position in range(len(kept)):
+        if position % rows == 0:
+            with_panel = fullness.copy()
+        chosen = int(np.where(left, with_panel, -1).argmax())
+        with_panel = with_panel + shared[chosen] if position % rows else shared[chosen].copy()
+        left[chosen] = False
+        order.append(chosen)
+    return np.array(order, np.intp)

@@ -1,0 +1,48 @@
+"""Column-combined weights as the panel expression reads them: one loop over groups, the same for all rows.
+
+Rows choose different columns of a group, so a loaded input vector serves one multiply-add. That is
+no loss where the core loads as many vectors as it multiplies, and nothing else interrupts the
+loop: it has the same length everywhere, and no mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tvm import te
+
+from sparsegen.formats.column_combined import ColumnCombined
+from sparsegen.kernels.panels.expression import Weights
+from sparsegen.kernels.panels.problem import PanelProblem
+
+Expr = Any
+
+
+def combined_weights(problem: PanelProblem, packed: ColumnCombined) -> Weights:
+    """The weights: summed over the groups s of a block, each row reading its own column of a group."""
+    values = te.placeholder(packed.values.shape, name="weights")
+    offsets = te.placeholder(packed.columns.shape, "int32", name="offsets")
+    s = te.reduce_axis((0, packed.groups), name="s")
+
+    def term(read: Callable[[Expr], Expr], b: Expr, panel: Expr, r: Expr) -> Expr:
+        return values[b, panel, s, r] * read(offsets[b, panel, s, r])
+
+    return Weights(
+        arrays=(packed.values, problem.offsets[packed.columns]),
+        placeholders=(values, offsets),
+        axes=(s,),
+        term=term,
+        blocks=packed.blocks,
+        panels=packed.panels,
+    )
+
+
+def schedule_combined(sch: Any, part: Any) -> None:
+    """Unroll rows and, inside, pixels: a row's value and offset are loaded once for all pixels."""
+    oh, ow, r, lane, s = sch.get_loops(part)[-5:]
+    sch.reorder(s, r, oh, ow, lane)
+    for loop in (r, oh, ow):
+        sch.unroll(loop)
+    sch.vectorize(lane)
+    sch.decompose_reduction(part, s)

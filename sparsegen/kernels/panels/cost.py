@@ -1,0 +1,123 @@
+"""What a panel kernel costs, without running it: estimated cycles.
+
+The model counts, for a tile and a column, the largest of three times: multiply-adds, loads, and the
+latency of an accumulator's chain. To these it adds what a visit (one panel, one column block)
+costs: a branch for each mask in use, and the sums read and written; and the input's way to a tile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsegen.formats.masked_panels import column_masks
+from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
+from sparsegen.lowering.layout import LINE
+from sparsegen.target import Target
+
+FREE_REGISTERS = 4  # beside the accumulators
+
+# In cycles, fitted to measured times of ResNet-18's layers at 10 to 100 % density on Zen 5.
+_LATENCY = 4.0  # of a multiply-add
+_COLUMN = 0.8  # of the loop over a mask's columns
+_LOAD = 1.12  # of a vector, over what the target's load ports promise
+_SPLIT_LOAD = 1.5  # times as much where two of three taps are not aligned, and touch two lines
+_L2_LOAD = 1.0  # as much again for every L1 cache that a column block's input takes,
+_HELD, _MOST_PAST = 0.45, 1.4  # less the share that stays there, and no more than this many
+_SPILL = 0.25  # share of the time of a column that all rows keep, where a register is missing
+_VISIT = 14.0
+_MASK = 3.5  # of every mask in use, each visit, for a branch that is often mispredicted; up to
+_MISS = 14.0  # where the multiply-adds under way are too few to hide that
+_HIDDEN = 0.2  # of a cycle of multiply-adds' time
+_SUM = 4.6  # of a vector of sums, read and written each visit
+_LINE = 1.0  # of a line of the input that a tile fetches
+
+_SETS = 64  # of an L1 cache: a page of lines, which every x86 core keeps to
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a panel kernel's weights make it do, over the whole matrix.
+
+    `columns` [rows]: columns that p of a panel's rows share, for p = 1 to rows, each loaded once.
+    `masks` in use, each a loop; `constant` where every visit has the same counts, which the branch
+    predictor learns. `loads`: vectors of input loaded for a column, in those of a tile.
+    """
+
+    columns: tuple[float, ...]
+    masks: int
+    constant: bool
+    loads: int = 1
+
+
+def masked_work(matrix: NDArray[np.float32], rows: int, *, dense: bool = False) -> Work:
+    """The work of masked panels of `rows`; `dense` counts zeros as kept."""
+    out, width = matrix.shape
+    if dense:
+        last = out % rows
+        columns = [0] * rows
+        columns[-1] += width * (out // rows)
+        columns[last - 1] += width if last else 0
+        return Work(tuple(columns), 1, constant=True)
+    used = np.bincount(column_masks(matrix, rows).reshape(-1), minlength=1 << rows)
+    columns = [0] * rows
+    for mask in range(1, 1 << rows):
+        columns[mask.bit_count() - 1] += int(used[mask])
+    in_use = int(np.count_nonzero(used[1:]))
+    return Work(tuple(columns), max(1, in_use), constant=in_use <= 1 + (out % rows > 0))
+
+
+def combined_work(panels: int, blocks: int, groups: int, rows: int) -> Work:
+    """The work of column-combined weights with `groups` a block: each row loads its own columns."""
+    columns = [0] * (rows - 1) + [panels * blocks * groups]
+    return Work(tuple(columns), 1, constant=True, loads=rows)
+
+
+def input_lines(problem: PanelProblem, knobs: PanelSchedule) -> tuple[int, float]:
+    """Cache lines that a tile reads of an input channel, and the share of the L1 cache they can use.
+
+    Where strides leave out every other line, lines crowd in half of the cache's sets.
+    """
+    lines = problem.lines(knobs) // LINE
+    last = problem.columns_per_channel % len(problem.offsets)
+    plane = (int(problem.offsets[last]) - int(problem.offsets[0])) // LINE
+    channels = np.arange(min(problem.channels, _SETS))[:, None] * plane
+    sets = len(np.unique((lines + channels) % _SETS))
+    return len(lines), min(1.0, sets / min(_SETS, len(lines) * len(channels)))
+
+
+def cycles(
+    problem: PanelProblem,
+    target: Target,
+    knobs: PanelSchedule,
+    work: Work,
+    *,
+    lines: tuple[int, float],
+    threads: int,
+) -> float:
+    """Estimated cycles of a kernel on each of `threads`; `lines` as of `input_lines`."""
+    pixels, rows = knobs.tile_h * knobs.tile_w, knobs.rows
+    of_channel, share = lines
+    slab = 4 * LINE * of_channel * min(knobs.block, problem.channels) / share
+    load = _LOAD * (1.0 if problem.out.batch_lanes else _SPLIT_LOAD)
+    load *= 1 + _L2_LOAD * min(_MOST_PAST, max(0.0, slab / target.l1_bytes - _HELD))
+    times = [
+        max(p * pixels / target.fmas, (pixels * load * work.loads + p + 0.5) / target.loads, _LATENCY)
+        + _COLUMN
+        for p in range(1, rows + 1)
+    ]
+    if rows * pixels + min(rows, pixels) + 1 > target.registers:
+        times[-1] *= 1 + _SPILL
+    columns = sum(count * time for count, time in zip(work.columns, times, strict=True))
+    panels, blocks = -(-problem.matrix.shape[0] // rows), -(-problem.channels // knobs.block)
+    sums = rows * pixels * (_SUM if blocks > 1 else 1.0)
+    segment = columns / (panels * blocks * work.masks)
+    branches = 2.0 if work.constant else work.masks * max(_MASK, _MISS - _HIDDEN * segment)
+    chunks = -(-panels // knobs.chunk)
+    fetched = chunks * problem.channels * of_channel * _LINE
+    tasks = problem.tiles(knobs) * chunks
+    rounds = -(-tasks // threads) / tasks
+    visits = panels * blocks * (_VISIT + sums + branches)
+    return float(problem.tiles(knobs) * (columns + visits + fetched) * rounds)

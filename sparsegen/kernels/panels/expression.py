@@ -1,0 +1,87 @@
+"""What a panel kernel computes, as TVM tensor expressions, whatever the format of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import te
+
+from sparsegen.kernels.epilogue import Epilogue
+from sparsegen.kernels.panels.problem import CHANNELS, PanelProblem, PanelSchedule, PanelStore
+
+Expr = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Packed weights as the expression reads them.
+
+    `arrays` are the kernel's arguments, `placeholders` their parameters. `term(read, block, panel, r)`
+    is the product that is summed over `axes`, `read(offset)` being the input at a column's offset.
+    """
+
+    arrays: tuple[NDArray[Any], ...]
+    placeholders: tuple[Any, ...]
+    axes: tuple[Any, ...]
+    term: Callable[[Callable[[Expr], Expr], Expr, Expr, Expr], Expr]
+    blocks: int
+    panels: int
+
+
+def expression(
+    problem: PanelProblem, weights: Weights, schedule: PanelSchedule, epilogue: Epilogue, store: PanelStore
+) -> tuple[Any, tuple[NDArray[Any], ...]]:
+    """The function, and its arguments between the input and the epilogue's operands.
+
+    Parameters: x, those of the weights, bias (where there is one), the channel of every row (where
+    they are permuted), the epilogue's operands, out. Stages: `registers` (one block of columns),
+    `sums` (over the blocks, where there are several), `out`.
+    """
+    groups, lanes = problem.out.groups, problem.out.lanes
+    height, width = problem.padded_pixels(schedule)
+    rows, panels, blocks = schedule.rows, weights.panels, weights.blocks
+    x = te.placeholder((groups, problem.source.size), name="x")
+
+    def visit(g: Expr, b: Expr, panel: Expr, oh: Expr, ow: Expr, r: Expr, lane: Expr) -> Expr:
+        def read(offset: Expr) -> Expr:
+            return x[g, offset + oh * problem.pixel_steps[0] + ow * problem.pixel_steps[1] + lane]
+
+        return te.sum(weights.term(read, b, panel, r), axis=list(weights.axes))
+
+    part = te.compute((groups, blocks, panels, height, width, rows, lanes), visit, name="registers")
+    sums = part
+    if blocks > 1:
+        b = te.reduce_axis((0, blocks), name="b")
+        sums = te.compute(
+            (groups, panels, height, width, rows, lanes),
+            lambda g, panel, oh, ow, r, lane: te.sum(part[g, b, panel, oh, ow, r, lane], axis=b),
+            name="sums",
+        )
+    bias = te.placeholder((panels * rows,), name="bias")
+    channel_of = te.placeholder((panels * rows,), "int32", name=CHANNELS)
+
+    def finish(g: Expr, panel: Expr, r: Expr, oh: Expr, ow: Expr, lane: Expr) -> Expr:
+        value = sums[g, panel, oh, ow, r, lane] if blocks > 1 else part[g, 0, panel, oh, ow, r, lane]
+        row = panel * rows + r
+        if problem.bias is not None:
+            value = value + bias[row]
+        channel = row if problem.channel_of is None else channel_of[row]
+        return store.finished(value, epilogue, g, channel, oh, ow, lane)
+
+    out = te.compute((groups, panels, rows, height, width, lanes), finish, name="out")
+    of_rows = [
+        (placeholder, _padded(array, panels * rows))
+        for placeholder, array in ((bias, problem.bias), (channel_of, problem.channel_of))
+        if array is not None
+    ]
+    placeholders = [*weights.placeholders, *(placeholder for placeholder, _ in of_rows)]
+    function = te.create_prim_func([x, *placeholders, *epilogue.placeholders, out])
+    return function, (*weights.arrays, *(array for _, array in of_rows))
+
+
+def _padded(array: NDArray[Any], length: int) -> NDArray[Any]:
+    return np.concatenate([array, np.zeros(length - len(array), array.dtype)])

@@ -1,0 +1,62 @@
+"""Masked panels as the panel expression reads them: a loop over the columns of each mask in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tvm import te, tirx
+
+from sparsegen.formats.masked_panels import MaskedPanels
+from sparsegen.kernels.operands import pick
+from sparsegen.kernels.panels.expression import Weights
+from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
+from sparsegen.lowering.passes import MASKED
+
+Expr = Any
+
+
+def masked_weights(problem: PanelProblem, packed: MaskedPanels, schedule: PanelSchedule) -> Weights:
+    """The weights: summed over the masks m in use, and the columns j of a mask."""
+    masks, shape = packed.masks, packed.segments.shape
+    values = te.placeholder((te.var("nonzeros"),), name="weights")
+    offsets = te.placeholder((te.var("columns"),), "int32", name="offsets")
+    segments = te.placeholder(shape, "int32", name="segments")
+    value_segments = te.placeholder(shape, "int32", name="value_segments")
+    m = te.reduce_axis((0, len(masks)), name="m")
+    j = te.reduce_axis((0, schedule.block * problem.columns_per_channel), name="j")
+
+    def term(read: Callable[[Expr], Expr], b: Expr, panel: Expr, r: Expr) -> Expr:
+        mask, begin = _mask(masks, m), segments[b, panel, m]
+        below = tirx.popcount(mask & ((tirx.const(1, "int32") << r) - 1))
+        value = values[value_segments[b, panel, m] + j * tirx.popcount(mask) + below]
+        kept = tirx.if_then_else(((mask >> r) & 1) == 1, value * read(offsets[begin + j]), 0.0)
+        return tirx.if_then_else(j < segments[b, panel, m + 1] - begin, kept, 0.0)
+
+    return Weights(
+        arrays=(packed.values, problem.offsets[packed.columns], packed.segments, packed.value_segments),
+        placeholders=(values, offsets, segments, value_segments),
+        axes=(m, j),
+        term=term,
+        blocks=packed.blocks,
+        panels=packed.panels,
+    )
+
+
+def _mask(masks: tuple[int, ...], m: Expr) -> Expr:
+    """The m-th mask in use: a constant once the loop over m is unrolled."""
+    if masks == tuple(range(1, len(masks) + 1)):
+        return m + 1
+    return pick(masks, m)
+
+
+def schedule_masked(sch: Any, part: Any, knobs: PanelSchedule) -> None:
+    """Unroll masks, rows and pixels; the loop over a mask's columns becomes as long as they are."""
+    oh, ow, r, lane, m, j = sch.get_loops(part)[-6:]
+    inner = (oh, ow, r) if knobs.pixels_outer else (r, oh, ow)
+    sch.reorder(m, j, *inner, lane)
+    for loop in (m, *inner):
+        sch.unroll(loop)
+    sch.vectorize(lane)
+    sch.annotate(j, MASKED, 1)
+    sch.decompose_reduction(part, m)

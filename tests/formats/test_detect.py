@@ -1,0 +1,56 @@
+"""The structure of weights is told from their zeros alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sparsegen.formats.detect import detect, window_of
+from tests.formats.test_column_combined import combined, n_m
+
+Array = NDArray[np.float32]
+
+
+def random(out: int, columns: int, density: float) -> Array:
+    rng = np.random.default_rng(0)
+    return (rng.random((out, columns)) < density).astype(np.float32)
+
+
+def blocks(rows: int, channels: int) -> Array:
+    kept = np.random.default_rng(0).random((4, 4, 9)) < 0.5
+    return kept.repeat(rows, axis=0).repeat(channels, axis=1).reshape(4 * rows, -1).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "taps", "text"),
+    [
+        (np.ones((4, 9), np.float32), 9, "dense"),
+        (np.zeros((4, 9), np.float32), 9, "all zero"),
+        (random(32, 144, 0.5), 9, "unstructured"),
+        (random(256, 144, 0.1), 9, "unstructured"),
+        (blocks(4, 1), 9, "vectors of 4"),
+        (blocks(4, 1)[:-2], 9, "vectors of 4"),
+        (blocks(8, 1), 9, "vectors of 8"),
+        (blocks(4, 4), 9, "blocks of 4x4"),
+        (n_m(16, 16, 9, 2, 4), 9, "2:4"),
+        (n_m(16, 16, 1, 1, 8), 1, "1:8"),
+        (n_m(16, 12, 9, 1, 3), 9, "1:3"),
+        (combined(256, groups=18, size=8), 9, "column-combined, groups of 8.0"),
+    ],
+)
+def test_structures(matrix: Array, taps: int, text: str) -> None:
+    assert detect(matrix, columns_per_channel=taps).text == text
+
+
+@pytest.mark.parametrize("matrix", [n_m(16, 32, 9, 1, 4), combined(256, groups=36, size=8)])
+def test_groups_of_a_structure_hold_every_weight(matrix: Array) -> None:
+    structure = detect(matrix, columns_per_channel=9)
+    for group in structure.groups:
+        assert np.count_nonzero(matrix[:, group], axis=1).max() <= 1
+        assert group[0] // window_of(9) == group[-1] // window_of(9)
+
+
+@pytest.mark.parametrize(("taps", "columns"), [(9, 144), (1, 128), (25, 100), (49, 98), (400, 400)])
+def test_windows_are_whole_channels(taps: int, columns: int) -> None:
+    assert window_of(taps) == columns
