@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from sparsegen.compare.accuracy import accuracy, argmax_agreement
 from sparsegen.compare.bench import Bench
-from sparsegen.compare.peers import COMPILED, compiled_peer, eager_peers, network_reference
+from sparsegen.compare.peers import network_peers, network_reference
 from sparsegen.compare.progress import Steps
 from sparsegen.compare.report import OURS, NetworkComparison
 from sparsegen.graph import LayerGraph
@@ -30,12 +30,7 @@ def compare_network(
     steps.begin("compiling the network")
     sparse, dense = bench.compile(graph, dense=False), bench.compile(graph, dense=True)
     steps.begin("compiling the network with torch.compile")
-    rivals, absent = eager_peers(model, inputs), {}
-    compiled = compiled_peer(model, inputs)
-    if isinstance(compiled, str):
-        absent[COMPILED] = compiled
-    else:
-        rivals[COMPILED] = compiled
+    rivals, absent = network_peers(model, inputs)
     steps.begin("checking the network against float64")
     result, reference = sparse(*inputs), network_reference(model, inputs)
     steps.begin("timing the network")

@@ -54,11 +54,29 @@ def network_reference(model: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
     return copy.deepcopy(model).double()(*(x.double() for x in inputs))
 
 
-def eager_peers(model: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, Call]:
-    """Calls of the model as it is, and of a copy with weights and images in channels_last."""
+def network_peers(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[dict[str, Call], dict[str, str]]:
+    """Calls of the model by peer, and why others are absent; gradients have to be off."""
+    found = {
+        NCHW: lambda: model(*inputs),
+        NHWC: channels_last_peer(model, inputs),
+        COMPILED: compiled_peer(model, inputs),
+    }
+    absent = {name: call for name, call in found.items() if isinstance(call, str)}
+    return {name: call for name, call in found.items() if not isinstance(call, str)}, absent
+
+
+def channels_last_peer(model: nn.Module, inputs: tuple[Tensor, ...]) -> Call | str:
+    """Call of a copy of the model with weights and images in channels_last, or why there is none.
+
+    Not every model runs so: a `view` across channels and pixels, as VGG's, refuses the format.
+    """
     moved = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = tuple(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs)
-    return {NCHW: lambda: model(*inputs), NHWC: lambda: moved(*images)}
+    try:
+        moved(*images)
+    except RuntimeError as error:
+        return _reason(error)
+    return lambda: moved(*images)
 
 
 def compiled_peer(model: nn.Module, inputs: tuple[Tensor, ...]) -> Call | str:
@@ -75,6 +93,10 @@ def compiled_peer(model: nn.Module, inputs: tuple[Tensor, ...]) -> Call | str:
             warnings.simplefilter("ignore")
             compiled(*inputs)
     except Exception as error:  # whatever the compiler or its C++ tool chain raises
-        reason = next(iter(str(error).strip().splitlines()), "no reason given")
-        return f"{type(error).__name__}: {reason}"
+        return _reason(error)
     return lambda: compiled(*inputs)
+
+
+def _reason(error: Exception) -> str:
+    first = next(iter(str(error).strip().splitlines()), "no reason given")
+    return f"{type(error).__name__}: {first}"

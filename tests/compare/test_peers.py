@@ -31,13 +31,34 @@ def test_convolution_peers_agree_with_float64(padding: tuple[int, int, int, int]
         torch.testing.assert_close(result.double(), reference, rtol=1e-4, atol=1e-4)
 
 
-def test_eager_peers_leave_the_model_alone() -> None:
+def test_eager_peers_leave_the_model_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
     x = torch.randn(2, 3, 8, 8)
-    results = [call() for call in peers.eager_peers(model, (x,)).values()]
-    torch.testing.assert_close(results[0], results[1])
+    calls, absent = peers.network_peers(model, (x,))
+    assert (set(calls), absent) == ({peers.NCHW, peers.NHWC, peers.COMPILED}, {})
+    torch.testing.assert_close(calls[peers.NCHW](), calls[peers.NHWC]())
     assert model[0].weight.is_contiguous()
     assert model[0].weight.dtype == peers.network_reference(model, (x,)).float().dtype
+
+
+class Views(nn.Module):
+    """Flattens as VGG does, by a view across channels and pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).view(len(x), -1)
+
+
+def test_a_model_that_channels_last_breaks_has_one_peer_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda model, **_: model)
+    with torch.no_grad():
+        calls, absent = peers.network_peers(Views().eval(), (torch.randn(2, 3, 8, 8),))
+    assert set(calls) == {peers.NCHW, peers.COMPILED}
+    assert absent[peers.NHWC].startswith("RuntimeError: view size is not compatible")
 
 
 def test_torch_compile_takes_part() -> None:

@@ -131,13 +131,13 @@ def test_rivals_run_without_masks(
     model: nn.Module, inputs: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raced: list[nn.Module] = []
-    eager = peers.eager_peers
+    found = peers.network_peers
 
-    def watch(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Call]:
+    def watch(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[dict[str, Call], dict[str, str]]:
         raced.append(model)
-        return eager(model, inputs)
+        return found(model, inputs)
 
-    monkeypatch.setattr(network, "eager_peers", watch)
+    monkeypatch.setattr(network, "network_peers", watch)
     quick(model, inputs, layers="down")
     (seen,) = raced
     assert not any(module._forward_pre_hooks for module in seen.modules())
