@@ -9,7 +9,7 @@ from sparsegen.formats.detect import Structure
 from sparsegen.formats.permutation import order_rows
 from sparsegen.formats.registry import PackedWeights
 from sparsegen.kernels.epilogue import Epilogue
-from sparsegen.kernels.panels.choose import TILE_LIMIT, Choice, choose
+from sparsegen.kernels.panels.choice import TILE_LIMIT, Choice, choose
 from sparsegen.kernels.panels.combined import combined_weights
 from sparsegen.kernels.panels.expression import expression
 from sparsegen.kernels.panels.masked import masked_weights
