@@ -1,8 +1,7 @@
 """Partition of a filter matrix's columns into groups that pack into one dense column each.
 
-Best for: finding the groups of column-combined weights again (no conflict allowed), and choosing
-them anew (some allowed, to be pruned away). When not: matrices of few rows, whose columns fit
-together by chance in many ways.
+`greedy_groups` chooses groups for pruning, which removes what conflicts in them. `disjoint_groups` finds the
+groups of combined weights again, from the weights alone.
 """
 
 from __future__ import annotations
@@ -12,7 +11,15 @@ from numpy.typing import NDArray
 
 Groups = list[NDArray[np.intp]]
 
+WINDOW = 144
+"""Columns of a window at most: 16 input channels of 3x3."""
+
 _FORBIDDEN = -1.0
+
+_COUNTS = 4
+"""Numbers of groups that `disjoint_groups` tries, from the fewest possible on."""
+_PATIENCE = 100
+"""Swaps without progress after which a search is given up."""
 
 
 def greedy_groups(kept: NDArray[np.bool_], *, group: int, conflicts: float) -> Groups:
@@ -24,7 +31,8 @@ def greedy_groups(kept: NDArray[np.bool_], *, group: int, conflicts: float) -> G
     of the lowest columns. Columns that keep nothing merge as others do, last. Every column is in
     exactly one group; columns ascend in a group, and groups by their first column.
 
-    With conflicts=0 the groups lose nothing. Memory: two float32 matrices [columns, columns].
+    With conflicts=0 the groups lose nothing, but see `disjoint_groups`. Memory: two float32 matrices
+    [columns, columns].
     """
     merging = _Merging(kept, group=group, budget=conflicts * len(kept))
     members = {column: [column] for column in range(kept.shape[1])}
@@ -33,6 +41,102 @@ def greedy_groups(kept: NDArray[np.bool_], *, group: int, conflicts: float) -> G
         members[first] += members.pop(second)
         merging.merge(first, second)
     return [np.sort(np.array(columns, np.intp)) for columns in members.values()]
+
+
+def window_columns(columns_per_channel: int) -> int:
+    """Columns of the windows that groups form in, unless told: few enough for their input to stay in L1.
+
+    The largest power of two of input channels with at most `WINDOW` columns; one channel at least.
+    """
+    channels = max(1, WINDOW // columns_per_channel)
+    return columns_per_channel * int(2 ** (channels.bit_length() - 1))
+
+
+def disjoint_groups(kept: NDArray[np.bool_], *, group: int) -> Groups:
+    """Partition the columns of `kept` [K, columns] into few groups, in which no row keeps two weights.
+
+    Groups have at most `group` columns; columns ascend in a group, and groups by their first column.
+    Where greedy groups are more than the fewest possible, as where few rows let columns of different
+    groups fit by chance, a search by swaps tries that number and the next few (tabu search, as Hertz
+    and de Werra colour graphs, Computing 39, 1987). It nearly always finds the groups of combined
+    columns again; where it does not, there are some more groups, never a conflict. Deterministic.
+
+    Best for windows of some hundred combined columns: a few ms each. When not: weights that were never
+    combined, whose search is in vain and takes up to half a second a window, and whole matrices.
+    """
+    greedy = greedy_groups(kept, group=group, conflicts=0)
+    occupied = kept.astype(np.float32)
+    shared = occupied.T @ occupied
+    np.fill_diagonal(shared, 0)
+    fewest = _fewest_groups(kept, shared, group)
+    rng = np.random.default_rng(0)
+    for count in range(fewest, min(len(greedy), fewest + _COUNTS)):
+        group_of = _separated(shared, greedy, count=count, group=group, rng=rng)
+        if group_of is not None:
+            groups = [np.flatnonzero(group_of == index) for index in range(count)]
+            return sorted((each for each in groups if each.size), key=lambda each: int(each[0]))
+    return greedy
+
+
+def _fewest_groups(kept: NDArray[np.bool_], shared: NDArray[np.float32], group: int) -> int:
+    """No partition has fewer: a row's weights lie in different groups, and some columns fit no other."""
+    columns = len(shared)
+    alone = int(np.count_nonzero(np.count_nonzero(shared, axis=1) == columns - 1))
+    return max(int(kept.sum(axis=1).max(initial=0)), alone - (alone - columns) // group)
+
+
+def _separated(
+    shared: NDArray[np.float32], start: Groups, *, count: int, group: int, rng: np.random.Generator
+) -> NDArray[np.intp] | None:
+    """The group of every column, such that no two `shared` rows; None where the search gives up.
+
+    Each step swaps a column that collides with any slot of another group, empty ones included: the
+    best swap of all, though neither column may return to its group for a while. Ties go by chance.
+    """
+    group_of = _in_slots(start, count=count, group=group, columns=len(shared), rng=rng)
+    slots = np.arange(len(group_of))
+    weight = np.zeros((len(slots), len(slots)), np.float32)
+    weight[: len(shared), : len(shared)] = shared
+    collisions = weight @ (group_of[:, None] == np.arange(count)).astype(np.float32)  # [slots, groups]
+    barred_until = np.zeros(collisions.shape, np.intp)
+    fewest, progress, step = np.inf, 0, 0
+    while step - progress <= _PATIENCE:
+        own = collisions[slots, group_of]
+        total = float(own.sum()) / 2
+        if total == 0:
+            return group_of[: len(shared)]
+        if total < fewest:
+            fewest, progress = total, step
+        step += 1
+        colliding = np.flatnonzero(own)
+        groups = group_of[colliding]
+        change = collisions[colliding][:, group_of] + collisions[:, groups].T - 2 * weight[colliding]
+        change -= own[colliding, None] + own
+        free_at = np.maximum(barred_until[colliding][:, group_of], barred_until[:, groups].T)
+        change[(free_at > step) & (total + change >= fewest) | (groups[:, None] == group_of)] = np.inf
+        change += rng.random(change.shape, np.float32) / 2
+        index, other = np.divmod(int(change.argmin()), len(slots))
+        one = colliding[index]
+        left, entered = group_of[one], group_of[other]
+        wait = 1 + int(rng.integers(10)) + len(colliding) // 6
+        barred_until[one, left] = barred_until[other, entered] = step + wait
+        group_of[one], group_of[other] = entered, left
+        moved = weight[one] - weight[other]
+        collisions[:, left] -= moved
+        collisions[:, entered] += moved
+    return None
+
+
+def _in_slots(
+    start: Groups, *, count: int, group: int, columns: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Groups of `count` * `group` slots, the columns first: the largest of `start` stay, others spread."""
+    group_of = np.full(count * group, -1, np.intp)
+    for index, members in enumerate(sorted(start, key=len, reverse=True)[:count]):
+        group_of[members] = index
+    free = np.repeat(np.arange(count), group - np.bincount(group_of[group_of >= 0], minlength=count))
+    group_of[group_of < 0] = rng.permutation(free)
+    return group_of
 
 
 class _Merging:

@@ -54,8 +54,8 @@ def anneal(
     for slot, members in zip(slots, groups, strict=True):
         slot[: len(members)] = members
     slots = _annealed(by_column, slots, np.random.default_rng(seed), sweeps)
-    members = [np.sort(slot[slot < columns]) for slot in slots]
-    annealed = sorted((each for each in members if each.size), key=lambda each: int(each[0]))
+    found = [np.sort(slot[slot < columns]) for slot in slots]
+    annealed = sorted((each for each in found if each.size), key=lambda each: int(each[0]))
     # The sums along the way are rounded to float32: these are not.
     return annealed if lost_magnitude(magnitudes, annealed) < before else list(groups)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsegen.errors import SparsegenError
-from sparsegen.formats.grouping import greedy_groups
+from sparsegen.formats.grouping import greedy_groups, window_columns
 from sparsegen.pruning.annealing import anneal
 from sparsegen.pruning.selection import check_sparsity
 
@@ -19,9 +19,6 @@ Mask = NDArray[np.bool_]
 Index = NDArray[np.intp]
 
 Method = Literal["greedy", "annealing"]
-
-WINDOW = 144
-"""Columns of a window at most: 16 input channels of 3x3."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +64,8 @@ def combine_columns(
 
     Groups form within windows of `window` columns, whole input channels in order: a kernel reads its input in
     blocks of channels that stay in the L1 cache, which a group of columns from everywhere would
-    defeat. "auto" takes the largest power of two of channels with at most 144 columns (3x3: 16
-    channels, 1x1: 128, never less than one); None makes one window of the whole matrix, as in the paper.
+    defeat. "auto" takes `window_columns` (3x3: 16 channels, 1x1: 128); None makes one window of the
+    whole matrix, as in the paper.
 
     Annealing minimises the magnitude lost to conflicts, as Lin, Hong, Liu and Wu (CANDAR 2023) do, but with
     weights counted beyond the smallest that greedy combining keeps: a slot left empty is refilled with a
@@ -127,16 +124,14 @@ def _check(
 def _cuts(columns: int, columns_per_channel: int, window: int | Literal["auto"] | None) -> Index:
     """First columns of all windows but the first."""
     if window is None:
-        window = columns
-    elif window == "auto":
-        channels = max(1, WINDOW // columns_per_channel)
-        window = columns_per_channel * 2 ** (channels.bit_length() - 1)
-    if window < 1 or window % columns_per_channel:
+        return np.arange(0)
+    width = window_columns(columns_per_channel) if isinstance(window, str) else window
+    if width < 1 or width % columns_per_channel:
         raise SparsegenError(
             f"window is {window} columns: give a positive multiple of the {columns_per_channel} columns of "
             "an input channel, or None for the whole matrix"
         )
-    return np.arange(window, columns, window)
+    return np.arange(width, columns, width)
 
 
 def _numbered(grouped: Sequence[Sequence[Index]], cuts: Index) -> tuple[Index, ...]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsegen.formats.grouping import greedy_groups
+from sparsegen.formats.grouping import disjoint_groups, greedy_groups, window_columns
 
 
 def kept_of(rows: int, columns: int, density: float, seed: int) -> NDArray[np.bool_]:
@@ -79,28 +79,71 @@ def test_no_allowed_pair_is_left(kept: NDArray[np.bool_], group: int, conflicts:
         assert len(merged) > group or conflicts_of(kept, merged) > conflicts * len(kept)
 
 
-def combined(rows: int, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """18 planted groups of 8 columns in any order, every slot taken (12 % density), and which they are."""
+def combined(rows: int, seed: int, taken: float = 1) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """18 planted groups of 8 columns in any order, that share of the slots taken, and which they are."""
     rng = np.random.default_rng(seed)
     planted = rng.permutation(144).reshape(18, 8)
     kept = np.zeros((rows, 144), np.bool_)
     chosen = np.take_along_axis(planted, rng.integers(0, 8, (18, rows)), axis=1).T
-    np.put_along_axis(kept, chosen, True, axis=1)
+    np.put_along_axis(kept, chosen, rng.random(chosen.shape) < taken, axis=1)
     return kept, planted
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_groups_of_combined_columns_are_found_again(seed: int) -> None:
+def test_greedy_finds_groups_of_many_rows_again(seed: int) -> None:
     kept, planted = combined(512, seed)
     groups = greedy_groups(kept, group=8, conflicts=0)
     assert {tuple(columns) for columns in groups} == {tuple(np.sort(columns)) for columns in planted}
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_few_rows_leave_a_few_groups_more(seed: int) -> None:
+def test_fewer_rows_leave_a_few_groups_more(seed: int) -> None:
     """One pair of columns of different groups in 40 is disjoint by chance at 256 rows."""
     kept, planted = combined(256, seed)
     assert len(greedy_groups(kept, group=8, conflicts=0)) <= len(planted) + 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("rows", "taken"), [(64, 1), (64, 0.95), (128, 1), (256, 1), (512, 0.4)])
+def test_the_search_finds_as_few_groups_as_were_planted(rows: int, taken: float, seed: int) -> None:
+    kept, planted = combined(rows, seed, taken)
+    assert len(disjoint_groups(kept, group=8)) <= len(planted)
+
+
+@pytest.mark.parametrize(("rows", "taken"), [(64, 1), (128, 0.5), (512, 0.4)])
+def test_the_search_finds_fewer_groups_than_greedy(rows: int, taken: float) -> None:
+    kept, _ = combined(rows, 0, taken)
+    assert len(disjoint_groups(kept, group=8)) < len(greedy_groups(kept, group=8, conflicts=0))
+
+
+@settings(deadline=None)
+@given(matrices(), st.integers(1, 9))
+def test_disjoint_groups_are_a_partition_without_conflicts(kept: NDArray[np.bool_], group: int) -> None:
+    groups = disjoint_groups(kept, group=group)
+    assert sorted(np.concatenate(groups).tolist()) == list(range(kept.shape[1]))
+    assert [int(columns[0]) for columns in groups] == sorted(int(columns[0]) for columns in groups)
+    assert all(1 <= len(columns) <= group and (np.diff(columns) > 0).all() for columns in groups)
+    assert all(conflicts_of(kept, columns) == 0 for columns in groups)
+    assert len(groups) <= len(greedy_groups(kept, group=group, conflicts=0))
+
+
+def test_disjoint_groups_do_not_change_from_call_to_call() -> None:
+    kept, _ = combined(64, 0)
+    first, second = ([g.tolist() for g in disjoint_groups(kept, group=8)] for _ in range(2))
+    assert first == second
+
+
+def test_a_search_in_vain_leaves_the_greedy_groups() -> None:
+    kept = kept_of(64, 48, 0.2, 0)
+    greedy = greedy_groups(kept, group=8, conflicts=0)
+    assert [g.tolist() for g in disjoint_groups(kept, group=8)] == [g.tolist() for g in greedy]
+
+
+@pytest.mark.parametrize(
+    ("taps", "columns"), [(9, 144), (1, 128), (25, 100), (49, 98), (144, 144), (169, 169)]
+)
+def test_windows_hold_a_power_of_two_of_channels(taps: int, columns: int) -> None:
+    assert window_columns(taps) == columns
 
 
 def test_densest_pair_is_merged_first() -> None:
@@ -126,3 +169,5 @@ def test_groups_of_one_and_no_columns() -> None:
     assert [g.tolist() for g in greedy_groups(kept, group=1, conflicts=9)] == [[0], [1], [2], [3], [4]]
     assert [g.tolist() for g in greedy_groups(kept[:, :1], group=8, conflicts=9)] == [[0]]
     assert greedy_groups(kept[:, :0], group=8, conflicts=0) == []
+    assert disjoint_groups(kept[:, :0], group=8) == []
+    assert [len(g) for g in disjoint_groups(kept[:0], group=2)] == [2, 2, 1]
