@@ -117,7 +117,7 @@ def _parts(extra: float, total: float, steps: int) -> int:
     """How many of the `steps` parts of `total` cover an extra time: steps + 1 where all of them do not."""
     if extra > total:
         return steps + 1
-    return math.ceil(extra / total * steps) if extra else 0
+    return math.ceil(extra * steps / total) if extra else 0
 
 
 def _check_times(times: Mapping[str, Mapping[Ratio, float]], layers: Sequence[WeightLayer]) -> None:

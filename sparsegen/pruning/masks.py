@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from torch.nn.utils import prune
 
 from sparsegen.errors import SparsegenError
 from sparsegen.pruning.prunable import Model, WeightLayer, names_of, weight_layers
+
+_Model = TypeVar("_Model", bound=Model)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def apply_masks(model: Model, masks: Mapping[str, Tensor]) -> tuple[PrunedLayer,
     return set_masks([Choice(layers[name], _checked(layers[name], mask)) for name, mask in masks.items()])
 
 
-def finalize(model: Model) -> Model:
+def finalize(model: _Model) -> _Model:
     """Make the masks of `model` permanent, in place: the weights hold the zeros, no hook is left.
 
     Masks that the caller set with `torch.nn.utils.prune` go the same way. A program, and a module without

@@ -1,4 +1,4 @@
-"""Magnitude pruning: exact counts, the largest kept, vectors whole, the right layers."""
+"""Magnitude pruning: exact counts, the largest kept, in each layer or over all, the right layers."""
 
 from __future__ import annotations
 
@@ -11,130 +11,121 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sparsegen.errors import SparsegenError
-from sparsegen.pruning import magnitude
-from sparsegen.pruning.magnitude import VECTOR, Structure
+from sparsegen.pruning import PrunedLayer, finalize, magnitude
+from tests.pruning.networks import Network, filters, images, network, sandwich, sparsities, weight_of
 
 
-class Network(nn.Module):
-    """A stem, two convolutions to prune, a depthwise one, a classifier."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 8, 3)
-        self.wide = nn.Conv2d(8, 10, 3, padding=1)
-        self.depthwise = nn.Conv2d(10, 10, 3, groups=10)
-        self.narrow = nn.Conv2d(10, 6, 1, bias=False)
-        self.classifier = nn.Linear(6, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.narrow(torch.relu(self.depthwise(self.wide(self.stem(x)))))
-        return self.classifier(x.mean((2, 3)))
+def names(layers: tuple[PrunedLayer, ...]) -> tuple[str, ...]:
+    return tuple(layer.name for layer in layers)
 
 
-def sandwich(weight: Tensor) -> nn.Sequential:
-    """A model whose only convolution to prune has `weight`."""
-    channels, inputs = weight.shape[:2]
-    middle = nn.Conv2d(inputs, channels, tuple(weight.shape[2:]), bias=False)  # type: ignore[arg-type]
-    middle.weight = nn.Parameter(weight.clone())
-    return nn.Sequential(nn.Conv2d(1, inputs, 1), middle, nn.Linear(1, 1))
+def check_smallest_gone(before: Tensor, after: Tensor, count: int) -> None:
+    dropped = after == 0
+    assert int(dropped.sum()) == count
+    assert torch.equal(after[~dropped], before[~dropped])
+    if dropped.any() and not dropped.all():
+        assert before[dropped].abs().max() <= before[~dropped].abs().min()
 
 
-@st.composite
-def weights(draw: st.DrawFn) -> Tensor:
-    """Filters [K, C, kh, kw] of few distinct values, so that magnitudes tie."""
-    shape = [
-        draw(st.integers(1, 9)),
-        draw(st.integers(1, 5)),
-        draw(st.integers(1, 3)),
-        draw(st.integers(1, 3)),
-    ]
-    generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
-    if draw(st.booleans()):
-        return torch.randn(shape, generator=generator)
-    return torch.randint(1, 4, shape, generator=generator).float()
-
-
-sparsities = st.floats(0, 0.999)
-
-
-def pruned(weight: Tensor, *, sparsity: float, structure: Structure) -> Tensor:
+@given(filters(), sparsities, st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_exactly_the_smallest_of_a_layer_go(weight: Tensor, sparsity: float, linear: bool) -> None:
+    weight = weight.flatten(1) if linear else weight
     model = sandwich(weight)
-    assert magnitude(model, sparsity=sparsity, structure=structure) == ("1",)
-    return model[1].weight.detach()
+    (layer,) = magnitude(model, sparsity=sparsity, linear=linear)
+    result = weight_of(model, "1")
+    check_smallest_gone(weight, result, round(sparsity * weight.numel()))
+    assert (layer.name, layer.shape) == ("1", tuple(weight.shape))
+    assert layer.sparsity == float((result == 0).double().mean())
+    assert layer.kept_l1 == pytest.approx(float(result.abs().sum() / weight.abs().sum()))
 
 
-@given(weights(), sparsities)
-@settings(deadline=None, max_examples=60)
-def test_unstructured_zeroes_exactly_the_smallest(weight: Tensor, sparsity: float) -> None:
-    result = pruned(weight, sparsity=sparsity, structure="unstructured")
-    dropped = result == 0
-    assert int(dropped.sum()) == round(sparsity * weight.numel())
-    assert torch.equal(result[~dropped], weight[~dropped])
-    if dropped.any() and not dropped.all():
-        assert weight[dropped].abs().max() <= weight[~dropped].abs().min()
+@given(st.lists(filters(), min_size=1, max_size=3), sparsities)
+@settings(deadline=None, max_examples=40)
+def test_globally_exactly_the_smallest_of_all_layers_go(weights: list[Tensor], sparsity: float) -> None:
+    model = nn.Sequential(*(sandwich(weight)[1] for weight in weights))
+    layers = magnitude(model, sparsity=sparsity, scope="global", skip=())
+    before = torch.cat([weight.flatten() for weight in weights])
+    after = torch.cat([weight_of(model, layer.name).flatten() for layer in layers])
+    check_smallest_gone(before, after, round(sparsity * before.numel()))
 
 
-@given(weights(), sparsities)
-@settings(deadline=None, max_examples=60)
-def test_vectors_are_kept_or_dropped_whole(weight: Tensor, sparsity: float) -> None:
-    result = pruned(weight, sparsity=sparsity, structure="vector")
-    groups = [(old, new) for old, new in zip(weight.split(VECTOR), result.split(VECTOR), strict=True)]
-    dropped = torch.stack([(new == 0).all(dim=0) for _, new in groups])
-    scores = torch.stack([old.abs().mean(dim=0) for old, _ in groups])
-    assert int(dropped.sum()) == round(sparsity * dropped.numel())
-    for (old, new), gone in zip(groups, dropped, strict=True):
-        assert torch.equal(new[:, ~gone], old[:, ~gone])
-    if dropped.any() and not dropped.all():
-        assert scores[dropped].max() <= scores[~dropped].min()
-
-
-@given(weights(), sparsities, st.sampled_from(["unstructured", "vector"]))
+@given(filters(), sparsities, st.sampled_from(["layer", "global"]))
 @settings(deadline=None, max_examples=30)
-def test_pruning_is_deterministic_and_idempotent(
-    weight: Tensor, sparsity: float, structure: Structure
-) -> None:
-    once = pruned(weight, sparsity=sparsity, structure=structure)
-    assert torch.equal(once, pruned(weight, sparsity=sparsity, structure=structure))
-    assert torch.equal(once, pruned(once, sparsity=sparsity, structure=structure))
+def test_pruning_again_changes_nothing(weight: Tensor, sparsity: float, scope: str) -> None:
+    model = sandwich(weight)
+    magnitude(model, sparsity=sparsity, scope=scope)  # type: ignore[arg-type]
+    once = weight_of(model, "1").clone()
+    for again in (model, sandwich(once)):
+        (layer,) = magnitude(again, sparsity=sparsity, scope=scope)  # type: ignore[arg-type]
+        assert torch.equal(weight_of(again, "1"), once)
+        assert layer.kept_l1 == 1.0
 
 
 def test_of_equal_weights_the_first_go() -> None:
-    result = pruned(torch.ones(2, 2, 1, 1), sparsity=0.5, structure="unstructured")
-    assert result.flatten().tolist() == [0, 0, 1, 1]
+    model = sandwich(torch.ones(2, 2, 1, 1))
+    magnitude(model, sparsity=0.5)
+    assert weight_of(model, "1").flatten().tolist() == [0, 0, 1, 1]
+
+
+def test_a_global_threshold_may_empty_a_layer() -> None:
+    model = nn.Sequential(sandwich(torch.full((2, 2, 1, 1), 0.1))[1], sandwich(torch.ones(2, 2, 1, 1))[1])
+    small, large = magnitude(model, sparsity=0.5, scope="global", skip=())
+    assert (small.sparsity, large.sparsity) == (1.0, 0.0)
+    assert (small.kept_l1, large.kept_l1) == (0.0, 1.0)
 
 
 def test_first_convolution_classifier_and_depthwise_stay_dense() -> None:
-    model = Network()
+    model = network()
     before = copy.deepcopy(model)
-    assert magnitude(model, sparsity=0.75) == ("wide", "narrow")
-    for name in ("stem", "depthwise", "classifier"):
-        assert torch.equal(model.get_submodule(name).weight, before.get_submodule(name).weight)  # type: ignore[arg-type]
+    assert names(magnitude(model, sparsity=0.75)) == ("wide", "narrow")
+    for name in ("stem", "depthwise", "hidden", "classifier"):
+        assert torch.equal(weight_of(model, name), weight_of(before, name))
+
+
+def test_linear_layers_are_pruned_where_asked_for() -> None:
+    assert names(magnitude(network(), sparsity=0.5, linear=True)) == ("wide", "narrow", "hidden")
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    assert names(magnitude(model, sparsity=0.5, linear=True)) == ("0",)
 
 
 def test_a_convolution_that_classifies_stays_dense() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 10, 1))
-    assert magnitude(model, sparsity=0.5) == ("1",)
+    assert names(magnitude(model, sparsity=0.5)) == ("1",)
 
 
 def test_skip_replaces_the_defaults() -> None:
-    assert magnitude(Network(), sparsity=0.5, skip=()) == ("stem", "wide", "narrow")
-    assert magnitude(Network(), sparsity=0.5, skip=("w*", "narrow")) == ("stem",)
+    assert names(magnitude(network(), sparsity=0.5, skip=())) == ("stem", "wide", "narrow")
+    assert names(magnitude(network(), sparsity=0.5, skip=("w*", "narrow"))) == ("stem",)
+    with pytest.raises(
+        SparsegenError, match=r"skip: no layer matches 'features\.\*'.* stem, wide, depthwise"
+    ):
+        magnitude(network(), sparsity=0.5, skip=("stem", "features.*"))
 
 
 @pytest.mark.parametrize("decomposed", [False, True])
 def test_an_exported_program_is_pruned_as_its_module(decomposed: bool) -> None:
-    model = Network().eval()
-    program = torch.export.export(model, (torch.randn(2, 3, 8, 8),))
+    model = network().eval()
+    program = torch.export.export(model, (images(),))
     program = program.run_decompositions() if decomposed else program
     # A program shares its weights with the module it came from.
     model = copy.deepcopy(model)
-    assert magnitude(program, sparsity=0.6, structure="vector") == magnitude(
-        model, sparsity=0.6, structure="vector"
-    )
-    for name, weight in model.state_dict().items():
+    found = magnitude(program, sparsity=0.6, linear=True)
+    assert found == magnitude(model, sparsity=0.6, linear=True)
+    for name, weight in finalize(model).state_dict().items():
         assert torch.equal(program.state_dict[name], weight)
-    x = torch.randn(2, 3, 8, 8)
-    torch.testing.assert_close(program.module()(x), model(x))
+    torch.testing.assert_close(program.module()(images()), model(images()))
+
+
+def test_a_program_that_masks_its_weights_is_refused() -> None:
+    model = network().eval()
+    magnitude(model, sparsity=0.5)
+    program = torch.export.export(finalize(copy.deepcopy(model)), (images(),))
+    assert names(magnitude(program, sparsity=0.5)) == ("wide", "narrow")
+    with pytest.warns(UserWarning, match="assigned during export"):
+        program = torch.export.export(model, (images(),))
+    with pytest.raises(SparsegenError, match=r"weight of 'wide'.*finalize\(model\) before torch.export"):
+        magnitude(program, sparsity=0.5)
 
 
 def test_a_transposed_convolution_is_left_alone() -> None:
@@ -142,23 +133,60 @@ def test_a_transposed_convolution_is_left_alone() -> None:
         nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.ConvTranspose2d(4, 4, 2), nn.Conv2d(4, 2, 1)
     )
     program = torch.export.export(model.eval(), (torch.randn(1, 3, 4, 4),)).run_decompositions()
-    assert magnitude(program, sparsity=0.5) == ("1",)
+    assert names(magnitude(program, sparsity=0.5)) == ("1",)
 
 
 @pytest.mark.parametrize("sparsity", [-0.1, 1.0, 1.5, float("nan")])
 def test_sparsity_outside_its_range(sparsity: float) -> None:
     with pytest.raises(SparsegenError, match="0 <= sparsity < 1"):
-        magnitude(Network(), sparsity=sparsity)
+        magnitude(network(), sparsity=sparsity)
 
 
-def test_unknown_structure() -> None:
-    with pytest.raises(SparsegenError, match="unstructured, vector"):
-        magnitude(Network(), sparsity=0.5, structure="blocks")  # type: ignore[arg-type]
+def test_unknown_scope() -> None:
+    with pytest.raises(SparsegenError, match="'model': choose one of layer, global"):
+        magnitude(network(), sparsity=0.5, scope="model")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_a_model_pruned_below_its_sparsity(scope: str) -> None:
+    model = network()
+    magnitude(model, sparsity=0.75)
+    before = copy.deepcopy(model.state_dict())
+    message = r"layer 'wide' is 75.0% zeros already, more than the [\d.]+% asked for"
+    with pytest.raises(SparsegenError, match=message):
+        magnitude(model, sparsity=0.5, scope=scope)  # type: ignore[arg-type]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_sparsity_0_holds_the_zeros_there_are() -> None:
+    model = network()
+    with torch.no_grad():
+        model.wide.weight[0] = 0
+    wide, narrow = magnitude(model, sparsity=0)
+    assert (wide.sparsity, narrow.sparsity) == (1 / 12, 0)
+    assert "weight_mask" in dict(model.wide.named_buffers())
+    assert "weight_mask" not in dict(model.narrow.named_buffers())
+
+
+@pytest.mark.parametrize("linear", [False, True])
 @pytest.mark.parametrize(
     "model", [nn.Linear(3, 3), nn.Sequential(nn.Conv2d(3, 3, 1), nn.Linear(1, 1)), nn.ReLU()], ids=str
 )
-def test_nothing_to_prune(model: nn.Module) -> None:
-    with pytest.raises(SparsegenError, match="no convolution to prune"):
+def test_nothing_to_prune(model: nn.Module, linear: bool) -> None:
+    with pytest.raises(SparsegenError, match=f"no {'layer' if linear else 'convolution'} to prune"):
+        magnitude(model, sparsity=0.5, linear=linear)
+
+
+def test_weights_that_are_not_finite() -> None:
+    model = network()
+    with torch.no_grad():
+        model.narrow.weight[0, 0] = float("nan")
+    with pytest.raises(SparsegenError, match="layer 'narrow' has NaN or infinite weights"):
+        magnitude(model, sparsity=0.5)
+
+
+def test_a_weight_that_is_computed() -> None:
+    model = Network()
+    nn.utils.parametrizations.weight_norm(model.wide)
+    with pytest.raises(SparsegenError, match="layer 'wide' computes its weight"):
         magnitude(model, sparsity=0.5)

@@ -1,0 +1,99 @@
+"""Vectors and blocks: kept or dropped whole, the largest kept, ragged ends judged fairly."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sparsegen.errors import SparsegenError
+from sparsegen.pruning import block, vector
+from tests.pruning.networks import filters, network, sandwich, sparsities, weight_of
+
+shapes = st.tuples(st.integers(1, 5), st.integers(1, 5))
+
+
+def blocks_of(weight: Tensor, shape: tuple[int, int]) -> list[Tensor]:
+    """Every block of the filters, one a (kh, kw), as a view."""
+    rows, columns = shape
+    filters = weight.reshape(*weight.shape[:2], -1)
+    return [
+        filters[row : row + rows, column : column + columns, tap]
+        for row, column, tap in itertools.product(
+            range(0, filters.shape[0], rows), range(0, filters.shape[1], columns), range(filters.shape[2])
+        )
+    ]
+
+
+def check_blocks(before: Tensor, after: Tensor, shape: tuple[int, int], sparsity: float) -> None:
+    pairs = list(zip(blocks_of(before, shape), blocks_of(after, shape), strict=True))
+    kept = [old.abs().mean() for old, new in pairs if torch.equal(old, new)]
+    dropped = [old.abs().mean() for old, new in pairs if not new.any()]
+    assert len(kept) + len(dropped) == len(pairs)
+    assert len(dropped) == round(sparsity * len(pairs))
+    if kept and dropped:
+        assert max(dropped) <= min(kept) * (1 + 1e-6)
+
+
+@given(filters(), sparsities, shapes, st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_blocks_are_kept_or_dropped_whole(
+    weight: Tensor, sparsity: float, shape: tuple[int, int], linear: bool
+) -> None:
+    weight = weight.flatten(1) if linear else weight
+    model = sandwich(weight)
+    (layer,) = block(model, sparsity=sparsity, shape=shape, linear=linear)
+    check_blocks(weight, weight_of(model, "1"), shape, sparsity)
+    assert layer.sparsity == float((weight_of(model, "1") == 0).double().mean())
+
+
+@given(filters(), sparsities, st.integers(1, 6))
+@settings(deadline=None, max_examples=40)
+def test_vectors_are_kept_or_dropped_whole(weight: Tensor, sparsity: float, rows: int) -> None:
+    model = sandwich(weight)
+    vector(model, sparsity=sparsity, rows=rows)
+    check_blocks(weight, weight_of(model, "1"), (rows, 1), sparsity)
+
+
+@given(filters(), sparsities, shapes)
+@settings(deadline=None, max_examples=30)
+def test_pruning_again_changes_nothing(weight: Tensor, sparsity: float, shape: tuple[int, int]) -> None:
+    model = sandwich(weight)
+    block(model, sparsity=sparsity, shape=shape)
+    once = weight_of(model, "1").clone()
+    block(model, sparsity=sparsity, shape=shape)
+    assert torch.equal(weight_of(model, "1"), once)
+
+
+def test_a_last_vector_of_fewer_rows_is_judged_by_its_mean() -> None:
+    weight = torch.ones(5, 1, 1, 1)
+    weight[4] = 2
+    model = sandwich(weight)
+    vector(model, sparsity=0.5)
+    assert weight_of(model, "1").flatten().tolist() == [0, 0, 0, 0, 2]
+
+
+@pytest.mark.parametrize("rows", [0, -4])
+def test_vectors_without_rows(rows: int) -> None:
+    with pytest.raises(SparsegenError, match=f"rows is {rows}: a vector has at least 1"):
+        vector(network(), sparsity=0.5, rows=rows)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (-1, -1), (4,), (2, 2, 2)])
+def test_block_shapes_that_cannot_be(shape: tuple[int, int]) -> None:
+    with pytest.raises(SparsegenError, match=r"the block shape is .*: give output and input channels"):
+        block(network(), sparsity=0.5, shape=shape)
+
+
+@pytest.mark.parametrize("method", [vector, block])
+def test_sparsities_that_cannot_be(method: object) -> None:
+    with pytest.raises(SparsegenError, match="0 <= sparsity < 1"):
+        method(network(), sparsity=1.0)  # type: ignore[operator]
+    model = network()
+    method(model, sparsity=0.75)  # type: ignore[operator]
+    with pytest.raises(SparsegenError, match=r"layer 'wide' is .* zeros already"):
+        method(model, sparsity=0.25)  # type: ignore[operator]
