@@ -181,7 +181,7 @@ class _Merging:
         self._gain[first] = self._gain[:, first] = gain
         self._gain[second] = self._gain[:, second] = _FORBIDDEN
         self._bound[second] = _FORBIDDEN
-        self._stale |= (self._partner == first) | (self._partner == second) | (gain == self._bound)
+        self._stale |= (self._partner == first) | (self._partner == second)
         higher = gain > self._bound
         self._partner[higher], self._bound[higher], self._stale[higher] = first, gain[higher], False
         self._bound[first], self._stale[first] = gain.max(), True

@@ -54,7 +54,8 @@ def combine_columns(
 
     1. the round(sparsity * n) smallest of the n weights are pruned, zeros first, then the lower index;
     2. columns are put into groups of at most `group` with at most `conflicts` conflicts a row on
-       average, greedily; `annealing` then improves the groups, from `seed`;
+       average, greedily; `annealing` then improves the groups, from `seed`, by what they keep and no
+       longer by the number of conflicts;
     3. in a group each row keeps only its largest weight;
     4. rows that have none left in a group offer their largest that step 1 pruned (never a zero), and
        the largest of these come back as long as the sparsity is not below what was asked for.

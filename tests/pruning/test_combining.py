@@ -127,20 +127,20 @@ def test_annealing_keeps_no_less_than_greedy(problem: tuple[Array, dict[str, Any
     assert len(annealed.groups) <= len(greedy.groups)
 
 
-@pytest.mark.parametrize("sparsity", [0.8, 0.88, 0.95])
+@pytest.mark.parametrize(("sparsity", "share"), [(0.8, 0.05), (0.88, 0.25), (0.95, 0.8)])
 @pytest.mark.parametrize(("rows", "channels", "taps"), [(64, 32, 9), (128, 64, 1)])
 def test_annealing_wins_back_part_of_what_conflicts_cost(
-    rows: int, channels: int, taps: int, sparsity: float
+    rows: int, channels: int, taps: int, sparsity: float, share: float
 ) -> None:
-    """Of what greedy combining loses against pruning without a structure, at least a twentieth."""
+    """A share of what greedy combining loses against pruning by magnitude alone."""
     matrix = normal(rows, channels * taps)
     magnitudes = np.sort(np.abs(matrix), axis=None)
     unstructured = magnitudes[round(sparsity * matrix.size) :].sum() / magnitudes.sum()
-    greedy, annealed = (
+    greedy, annealing = (
         combine_columns(matrix, columns_per_channel=taps, sparsity=sparsity, method=method).kept_l1
         for method in ("greedy", "annealing")
     )
-    assert annealed - greedy > 0.05 * (unstructured - greedy)
+    assert annealing - greedy > share * (unstructured - greedy)
 
 
 def test_sparsity_is_exact_where_slots_allow_and_higher_where_not() -> None:
