@@ -1,0 +1,213 @@
+"""`sparsegen prune` as it is typed: bad input is one line and no traceback, good input a program."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from sparsegen.cli.app import app
+from sparsegen.frontend import load_program
+from tests.cli.networks import small
+
+MODEL = "tests.cli.networks:small"
+SMALL = (MODEL, "--input-shape", "3x12x12", "--batch", "2")
+
+
+def prune(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["prune", *arguments])
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def zeros(path: str) -> dict[str, float]:
+    """Share of zeros of every weight of the program."""
+    state = load_program(path).state_dict
+    return {
+        name.removesuffix(".weight"): float((value == 0).double().mean())
+        for name, value in state.items()
+        if name.endswith(".weight")
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), {"2": 0.5, "4": 0.5}),
+        (("--method", "magnitude", "--sparsity", "0.75"), {"2": 0.75, "4": 0.75}),
+        (("--method", "vector", "--rows", "2"), {"2": 0.5, "4": 0.5}),
+        (("--method", "n_m", "--n", "1", "--m", "4"), {"2": 0.75, "4": 0.75}),
+        (("--method", "block", "--block", "2x4"), {"2": 0.5, "4": 0.5}),
+        (("--linear", "--skip", "0", "--skip", "[24]"), {"7": 0.5}),
+    ],
+    ids=" ".join,
+)
+def test_a_pruned_program_is_saved(arguments: tuple[str, ...], expected: dict[str, float]) -> None:
+    result = prune(*SMALL, *arguments, "-o", "pruned.pt2")
+    assert result.exit_code == 0, result.output
+    assert zeros("pruned.pt2") == {"0": 0.0, "2": 0.0, "4": 0.0, "7": 0.0, **expected}
+    assert "saved as pruned.pt2" in result.stdout
+    for name, share in expected.items():
+        row = next(line.split() for line in result.stdout.splitlines() if line.split()[:1] == [name])
+        assert row[2] == f"{share:.1%}"
+
+
+def test_global_pruning_shares_one_threshold() -> None:
+    result = prune(*SMALL, "--method", "global", "--sparsity", "0.5", "-o", "pruned.pt2")
+    assert result.exit_code == 0, result.output
+    state = load_program("pruned.pt2").state_dict
+    together = torch.cat([state[name].flatten() for name in ("2.weight", "4.weight")])
+    assert float((together == 0).double().mean()) == 0.5
+
+
+def test_columns_are_combined_with_progress_and_a_report() -> None:
+    result = prune(
+        *SMALL, "--method", "column_combine", "--sparsity", "0.8", "--group", "4", "--conflicts", "1",
+        "--partition", "annealing", "--seed", "3", "-o", "pruned.pt2", "--json", "pruned.json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "[2/2] combining the columns of layer 4" in result.stderr
+    assert "packing density" in result.stdout
+    found = json.loads(Path("pruned.json").read_text())
+    assert found["options"] == {
+        "sparsity": 0.8,
+        "group": 4,
+        "conflicts": 1.0,
+        "method": "annealing",
+        "seed": 3,
+    }
+    assert [layer["name"] for layer in found["layers"]] == ["2", "4"]
+    for layer in found["layers"]:
+        assert layer["sparsity"] == zeros("pruned.pt2")[layer["name"]]
+        assert layer["detail"]["groups"] >= 72 / 4
+
+
+def test_a_budget_is_measured_and_kept() -> None:
+    arguments = ("--method", "budget", "--ratios", "2:4,4:4", "--threads", "1", "--skip", "[027]")
+    result = prune(*SMALL, *arguments, "--budget-ms", "1000", "-o", "pruned.pt2")
+    assert result.exit_code == 0, result.output
+    assert "timing layer 4 at 2 ratios" in result.stderr
+    assert zeros("pruned.pt2")["4"] == 0
+    result = prune(*SMALL, *arguments, "--budget-ms", "1e-6", "-o", "other.pt2")
+    assert result.exit_code == 1
+    assert "the budget is 1e-06 ms, and the fastest ratios take" in result.stderr
+    assert not Path("other.pt2").exists()
+
+
+def test_the_result_equals_the_pruned_model_and_can_be_pruned_further() -> None:
+    assert prune(*SMALL, "-o", "half.pt2").exit_code == 0
+    result = prune("half.pt2", "--batch", "2", "--sparsity", "0.75", "-o", "half.pt2")
+    assert result.exit_code == 0, result.output
+    assert (zeros("half.pt2")["2"], zeros("half.pt2")["4"]) == (0.75, 0.75)
+    x = torch.randn(2, 3, 12, 12)
+    model = small()
+    model.load_state_dict(load_program("half.pt2").state_dict)
+    torch.testing.assert_close(load_program("half.pt2").module()(x), model(x))
+    result = prune("half.pt2", "--batch", "2", "-o", "half.pt2")
+    assert result.exit_code == 1
+    assert "layer '2' is 75.0% zeros already, more than the 50.0% asked for" in result.stderr
+    assert zeros("half.pt2")["2"] == 0.75
+
+
+@pytest.mark.parametrize("model", ["factory", "file"])
+def test_weights_come_from_a_state_dict(model: str) -> None:
+    trained = small()
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.add_(1)
+    torch.save(trained.state_dict(), "trained.pt")
+    arguments: tuple[str, ...] = SMALL
+    if model == "file":
+        torch.export.save(torch.export.export(small().eval(), (torch.randn(2, 3, 12, 12),)), "dense.pt2")
+        arguments = ("dense.pt2", "--batch", "2")
+    result = prune(*arguments, "--weights", "trained.pt", "-o", "pruned.pt2")
+    assert result.exit_code == 0, result.output
+    state = load_program("pruned.pt2").state_dict
+    assert torch.equal(state["0.weight"], trained.state_dict()["0.weight"])
+    kept = state["2.weight"] != 0
+    assert torch.equal(state["2.weight"][kept], trained.state_dict()["2.weight"][kept])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sparsity", "1"), "0 <= sparsity < 1"),
+        (("--method", "vector", "--rows", "0"), "rows is 0"),
+        (("--method", "n_m", "--n", "5", "--m", "4"), "ratio is 5:4"),
+        (("--method", "n_m", "--n", "2", "--m", "3"), "layer '2' has 8 input channels: 2:3 needs a multiple"),
+        (("--method", "n_m", "--n", "2"), "--method n_m needs --m"),
+        (("--method", "block", "--block", "4"), "the block shape is (4,)"),
+        (("--method", "column_combine", "--group", "0"), "group is 0"),
+        (("--method", "column_combine", "--conflicts", "-1"), "conflicts is -1.0"),
+        (("--method", "budget"), "--method budget needs --budget-ms"),
+        (("--method", "budget", "--budget-ms", "1", "--ratios", "2"), "'2' in '2' is no ratio"),
+        (("--method", "vector", "--block", "4x4"), "--block goes with --method block, not with vector"),
+        (("--threads", "1"), "--threads goes with --method budget, not with magnitude"),
+        (("--skip", "features.*"), "no layer matches 'features.*'"),
+        (("--skip", "*"), "no convolution to prune"),
+        (("--batch", "0"), "batch 0"),
+        (("--input-shape", "1x12x12"), "torch.export cannot trace Sequential"),
+        (("-o", "pruned.pt"), "ends in .pt2"),
+        (("-o", "absent/pruned.pt2"), "there is no folder absent"),
+        (("--json", "."), "--json . is a folder"),
+        (("--weights", "absent.pt"), "there is no file absent.pt"),
+        (("--weights", "text.pt"), "text.pt cannot be read as tensors alone"),
+        (("--weights", "other.pt"), "other.pt does not fit the model: 6 missing: 2.weight, 2.bias"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_one_clear_line(arguments: tuple[str, ...], message: str) -> None:
+    Path("text.pt").write_text("no weights")
+    torch.save({"0.weight": torch.ones(1), "0.bias": torch.ones(8)}, "other.pt")
+    result = prune(*SMALL, "-o", "pruned.pt2", *arguments)
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stderr.splitlines() if not line.startswith("[")]
+    assert line.startswith("error: ")
+    assert message in line
+    assert "Traceback" not in result.output
+    assert not Path("pruned.pt2").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("tests.cli.networks:one_convolution", "no convolution to prune"),
+        ("tests.cli.networks:not_finite", "layer '2' has NaN or infinite weights"),
+        ("tests.cli.networks:absent", "absent"),
+        ("missing.pt2", "there is no file missing.pt2"),
+    ],
+)
+def test_models_that_cannot_be_pruned(model: str, message: str) -> None:
+    result = prune(model, *SMALL[1:], "-o", "pruned.pt2")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--method", "best"),
+        ("--block", "4x0"),
+        ("--input-shape", "3x"),
+        ("--sparsity", "half"),
+        ("--partition", "best"),
+    ],
+)
+def test_options_that_cannot_be_read_are_usage_errors(arguments: tuple[str, ...]) -> None:
+    result = prune(*SMALL, "-o", "pruned.pt2", *arguments)
+    assert result.exit_code == 2
+    assert arguments[0] in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_output_is_needed_and_help_names_the_verb() -> None:
+    assert prune(*SMALL).exit_code == 2
+    assert "prune" in CliRunner().invoke(app, ["--help"]).output
