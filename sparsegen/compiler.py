@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
@@ -20,7 +21,19 @@ from sparsegen.lowering.assemble import assemble, value_lifetimes
 from sparsegen.lowering.build import build
 from sparsegen.lowering.memory import plan_memory
 from sparsegen.runtime.model import CompiledModel, LayerReport
-from sparsegen.target import available_cores, parse_target
+from sparsegen.target import Target, available_cores, parse_target
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is settled before kernels are made: taps and layouts, in `context` all that kernels know.
+
+    `graph` has its taps placed; `batch_lanes` tells whether vectors hold images, not pixels.
+    """
+
+    graph: LayerGraph
+    context: Context
+    batch_lanes: bool
 
 
 def compile(
@@ -59,18 +72,18 @@ def compile_graph(
     Raises SparsegenError for a target or a number of threads that cannot be.
     """
     started = time.perf_counter()
-    cpu, threads = parse_target(target), _check_threads(threads)
-    batch_lanes = use_batch_lanes(graph, cpu)
-    placed = place_taps(graph, batch_lanes=batch_lanes)
-    operands = plan_operands(placed, lanes=cpu.lanes, batch_lanes=batch_lanes)
-    context = Context(operands, cpu, threads, dense, schedules or {})
+    cpu, threads = parse_target(target), check_threads(threads)
+    plan = plan_graph(graph, threads=threads, target=cpu, dense=dense, schedules=schedules)
+    placed, context = plan.graph, plan.context
     kernels: dict[str, Kernel] = {
         **{name: enter(name, context.layout(name)) for name in placed.inputs},
         **{layer.name: build_kernel(layer, context) for layer in placed.layers},
     }
     leaving = [leave(context.value(name)) for name in placed.outputs]
     functions = build([*kernels.values(), *leaving], cpu)
-    layouts = {name: operand.layout for name, operand in operands.items() if isinstance(operand, Value)}
+    layouts = {
+        name: operand.layout for name, operand in context.operands.items() if isinstance(operand, Value)
+    }
     memory = plan_memory(value_lifetimes(placed, layouts))
     steps = assemble(placed, kernels, leaving, functions, layouts, memory)
     shapes = placed.shapes()
@@ -87,7 +100,23 @@ def compile_graph(
     )
 
 
-def _check_threads(threads: int | None) -> int:
+def plan_graph(
+    graph: LayerGraph,
+    *,
+    threads: int,
+    target: Target,
+    dense: bool = False,
+    schedules: Mapping[str, PanelSchedule] | None = None,
+) -> Plan:
+    """The half of `compile_graph` before any kernel is made; the options are as there."""
+    batch_lanes = use_batch_lanes(graph, target)
+    placed = place_taps(graph, batch_lanes=batch_lanes)
+    operands = plan_operands(placed, lanes=target.lanes, batch_lanes=batch_lanes)
+    return Plan(placed, Context(operands, target, threads, dense, schedules or {}), batch_lanes)
+
+
+def check_threads(threads: int | None) -> int:
+    """The number of threads, torch's for None; SparsegenError below 1, a warning above the cores."""
     if threads is None:
         return torch.get_num_threads()
     if threads < 1:
