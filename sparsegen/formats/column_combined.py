@@ -1,12 +1,13 @@
-"""Column-combined weights: groups of columns in which a row keeps at most one, packed as one column.
+"""Column-combined weights: groups of columns in which a row keeps one weight, packed as one column.
 
 The filter matrix [K, columns] becomes [K, groups]: a weight for every row and group, and which of the
 group's columns it belongs to (Kung, McDanel, Zhang, ASPLOS 2019). Loops over it are regular: every
-row has as many weights as any other. N:M weights are a special case, M consecutive input channels
-being N groups of the same columns.
+row has as many weights as any other. N:M weights are a case of it, M consecutive input channels
+being N groups of the same columns. So are the columns of a window in which every row keeps N at
+most: whichever way pruning grouped them, no more groups are needed, and none has to be found again.
 
 Best for: 75 % sparsity and more, pruned so that groups are full (column combining, 1:4, 1:8). When not:
-weights that were not pruned for it, whose groups hold few columns or many zeros; and half dense
+weights that were not pruned for it, whose fullest row sets the number of groups; and half dense
 ones, since a loaded input vector serves one row only.
 """
 
@@ -18,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.formats.grouping import greedy_groups
 from sparsegen.formats.registry import Array, Index, Statistics, weight_format
 
 Group = NDArray[np.intp]
@@ -87,14 +87,14 @@ def pack(
     """Pack a matrix [out, columns] in panels of `rows` and blocks of `block` columns.
 
     `groups` hold the columns that pack into one, each within a block; a group that is there N times
-    takes N weights of a row. They are found in the matrix where they are not given. The number of
-    panels is rounded up to a `multiple`, with empty ones.
+    takes N weights of a row. Without them, they are those of windows. The number of panels is
+    rounded up to a `multiple`, with empty ones.
 
     Raises ValueError where the groups do not hold all of a row's weights.
     """
     out, columns = matrix.shape
     if groups is None:
-        groups = find_groups(matrix, window=min(block, WINDOW))
+        groups = window_groups(matrix, window=min(block, WINDOW))
     panels, blocks = -(-out // (rows * multiple)) * multiple, max(1, -(-columns // block))
     of_block: list[list[Group]] = [[] for _ in range(blocks)]
     for group in groups:
@@ -131,22 +131,21 @@ def _nth_weight(matrix: Array, group: Group, nth: int) -> tuple[Array, Index]:
     return values, np.where(found, group[at], group[0]).astype(np.int32)
 
 
-def find_groups(matrix: Array, *, window: int, columns_per_channel: int = 1) -> list[Group]:
-    """Groups of columns, each within a window of `window` columns, that lose no weight of the matrix.
+def window_groups(matrix: Array, *, window: int) -> list[Group]:
+    """Groups of the columns of each window of `window` columns that lose no weight of the matrix.
 
-    N:M weights give N groups of each M consecutive channels; others are grouped greedily.
+    There are as many as the window's fullest row keeps weights: no other grouping needs fewer.
     """
-    kept = matrix != 0
-    ratio = find_ratio(kept, columns_per_channel)
-    if ratio is not None and window % (ratio[1] * columns_per_channel) == 0:
-        n, m = ratio
-        channels = np.arange(kept.shape[1]).reshape(-1, m, columns_per_channel)
-        return [group for step in channels.transpose(0, 2, 1) for group in step for _ in range(n)]
-    groups: list[Group] = []
-    for start in range(0, kept.shape[1], window):
-        inside = kept[:, start : start + window]
-        groups += [start + group for group in greedy_groups(inside, group=window, conflicts=0)]
-    return groups
+    starts = range(0, matrix.shape[1], window)
+    windows = [np.arange(start, min(start + window, matrix.shape[1])) for start in starts]
+    counts = [int(np.count_nonzero(matrix[:, group], axis=1).max(initial=0)) for group in windows]
+    return [group for group, count in zip(windows, counts, strict=True) for _ in range(count)]
+
+
+def ratio_groups(columns: int, *, n: int, m: int, columns_per_channel: int) -> list[Group]:
+    """Groups of N:M weights: N of every M consecutive input channels at one (kh, kw)."""
+    channels = np.arange(columns).reshape(-1, m, columns_per_channel)
+    return [group for step in channels.transpose(0, 2, 1) for group in step for _ in range(n)]
 
 
 def find_ratio(kept: NDArray[np.bool_], columns_per_channel: int) -> tuple[int, int] | None:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.formats.column_combined import WINDOW, Group, find_groups, find_ratio
+from sparsegen.formats.column_combined import WINDOW, Group, find_ratio, ratio_groups, window_groups
 from sparsegen.formats.registry import Array
 
 _VECTORS = (16, 8, 4, 2)  # rows, longest first
-_COMBINABLE = 0.4  # density above which groups of columns save too little
-_FULL = 0.6  # of a group's places, the share in use that column combining leaves
-_RAGGED = 1.5  # times as many weights as the mean row of a window, for the fullest one
+_FULL = 0.8  # of the places in groups, the share in use that column combining leaves
+_COMBINED = 0.5  # density above which a group holds no two columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +20,8 @@ class Structure:
     """The structure of a filter matrix's zeros.
 
     kind: "dense", "empty", "unstructured", "N:M", "vector", "block" or "column-combined". text: the
-    same with its sizes, for people. groups: where the weights pack into groups of columns, these.
+    same with its sizes, for people. groups: of columns, as column-combined weights have them; none for
+    dense ones, vectors and blocks.
     """
 
     kind: str
@@ -47,18 +47,16 @@ def detect(matrix: Array, *, columns_per_channel: int) -> Structure:
         if channels > 1:
             return Structure("block", f"blocks of {rows}x{channels}")
         return Structure("vector", f"vectors of {rows}")
-    window = window_of(columns_per_channel)
     ratio = find_ratio(kept, columns_per_channel)
     if ratio is not None:
-        window *= -(-ratio[1] * columns_per_channel // window)  # at least M channels
-        groups = find_groups(matrix, window=window, columns_per_channel=columns_per_channel)
-        return Structure("N:M", f"{ratio[0]}:{ratio[1]}", tuple(groups))
-    if kept.mean() <= _COMBINABLE and _even(kept, window):
-        groups = find_groups(matrix, window=window)
-        if kept.sum() >= _FULL * len(kept) * len(groups):
-            mean = kept.shape[1] / len(groups)
-            return Structure("column-combined", f"column-combined, groups of {mean:.1f}", tuple(groups))
-    return Structure("unstructured", "unstructured")
+        n, m = ratio
+        groups = ratio_groups(kept.shape[1], n=n, m=m, columns_per_channel=columns_per_channel)
+        return Structure("N:M", f"{n}:{m}", tuple(groups))
+    groups = window_groups(matrix, window=window_of(columns_per_channel))
+    density, places = float(kept.mean()), len(groups) / kept.shape[1]
+    if density >= _FULL * places and places <= _COMBINED:
+        return Structure("column-combined", f"column-combined, groups of {1 / places:.1f}", tuple(groups))
+    return Structure("unstructured", "unstructured", tuple(groups))
 
 
 def window_of(columns_per_channel: int) -> int:
@@ -75,9 +73,3 @@ def _shared(kept: NDArray[np.bool_], lengths: tuple[int, ...]) -> int:
         if whole and (runs == runs[:, :1]).all() and (kept[whole:] == kept[whole : whole + 1]).all():
             return length
     return 1
-
-
-def _even(kept: NDArray[np.bool_], window: int) -> bool:
-    """Whether rows keep about equally much of a window: without that, groups cannot be full."""
-    counts = np.add.reduceat(kept, np.arange(0, kept.shape[1], window), axis=1, dtype=np.int64)
-    return bool(counts.max(axis=0).sum() <= _RAGGED * kept.sum() / len(kept))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsegen.formats.column_combined import find_groups, find_ratio, pack
+from sparsegen.formats.column_combined import find_ratio, pack, ratio_groups, window_groups
 from sparsegen.formats.masked_panels import pack as pack_panels
 
 Array = NDArray[np.float32]
@@ -34,6 +34,7 @@ def test_groups_of_combined_weights_are_found_again() -> None:
     matrix = combined(256, groups=6, size=8)
     packed = pack(matrix, rows=1, block=48)
     assert packed.groups == 6
+    assert len(window_groups(matrix, window=48)) == 6
     assert packed.statistics().padding == 0
     np.testing.assert_array_equal(packed.unpack(), matrix)
 
@@ -42,7 +43,7 @@ def test_groups_of_combined_weights_are_found_again() -> None:
 def test_n_of_m_weights_have_n_groups_of_every_m_channels(n: int, m: int, taps: int) -> None:
     matrix = n_m(16, 4 * m, taps, n, m)
     assert find_ratio(matrix != 0, taps) == (n, m)
-    groups = find_groups(matrix, window=2 * m * taps, columns_per_channel=taps)
+    groups = ratio_groups(4 * m * taps, n=n, m=m, columns_per_channel=taps)
     assert len(groups) == 4 * taps * n
     assert all((group % taps == group[0] % taps).all() for group in groups)
     packed = pack(matrix, rows=2, block=2 * m * taps, groups=groups)
@@ -56,13 +57,14 @@ def test_half_of_all_weights_at_random_is_no_ratio() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 1000), density=st.floats(0, 0.5), window=st.sampled_from([4, 8, 30]))
-def test_found_groups_lose_no_weight_and_stay_in_their_window(seed: int, density: float, window: int) -> None:
+def test_found_groups_have_room_for_every_row_of_their_window(seed: int, density: float, window: int) -> None:
     rng = np.random.default_rng(seed)
     matrix = (rng.random((12, 30)) < density).astype(np.float32)
-    groups = find_groups(matrix, window=window)
-    assert sorted(np.concatenate(groups)) == list(range(30))
-    assert all(np.count_nonzero(matrix[:, group], axis=1).max() <= 1 for group in groups)
-    assert all(group[0] // window == group[-1] // window for group in groups)
+    groups = window_groups(matrix, window=window)
+    for start in range(0, 30, window):
+        kept = np.count_nonzero(matrix[:, start : start + window], axis=1)
+        assert sum(int(group[0]) == start for group in groups) == kept.max()
+    assert all(group[-1] < group[0] // window * window + window for group in groups)
 
 
 def test_groups_that_conflict_are_refused() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sparsegen.formats.registry import FORMATS
 from sparsegen.graph import Layer, LayerGraph, Step
+from sparsegen.kernels.panels import PanelSchedule
 from tests.kernels.contract import LAYERS, WEIGHTS, check, conv_graph, weights
 
 
@@ -29,6 +33,51 @@ def test_dense_kernel_multiplies_every_weight(kind: str) -> None:
 @pytest.mark.parametrize("layer", LAYERS)
 def test_any_layer(layer: str, batch: int, target: str) -> None:
     check(LAYERS[layer](batch), threads=1 + batch % 2, target=target)
+
+
+# Schedules that no estimate has to choose: panels and tiles that divide nothing, several blocks.
+SCHEDULES = {
+    "masked_panels": PanelSchedule(rows=3, tile_h=1, tile_w=2, block=5, chunk=1),
+    "permuted": PanelSchedule(rows=3, tile_h=1, tile_w=2, block=5, chunk=2, permuted=True),
+    "dense_panels": PanelSchedule(rows=2, tile_h=1, tile_w=2, block=5, chunk=2, format="dense_panels"),
+    "column_combined": PanelSchedule(rows=1, tile_h=1, tile_w=3, block=5, chunk=3, format="column_combined"),
+    "column_combined, rows": PanelSchedule(3, 1, 2, 64, 1, prefetch=False, format="column_combined"),
+}
+
+
+def test_every_format_has_a_schedule() -> None:
+    assert {knobs.format for knobs in SCHEDULES.values()} == set(FORMATS)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_any_format(name: str, kind: str) -> None:
+    graph = conv_graph(weights((13, 12, 3, 3), kind), (16, 12, 6, 7), padding=(1, 1, 1, 1))
+    check(graph, threads=2, schedules={"layer": SCHEDULES[name]})
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize(
+    ("batch", "target"), [(1, "native"), (3, "haswell"), (16, "haswell"), (17, "native")]
+)
+@pytest.mark.parametrize("layer", ["3x3", "3x3 stride 2", "1x1", "linear of a sequence"])
+def test_any_format_on_any_layer(name: str, layer: str, batch: int) -> None:
+    knobs = replace(SCHEDULES[name], tile_w=1) if layer.startswith("linear") else SCHEDULES[name]
+    target = "haswell" if batch in (3, 16) else "native"
+    check(LAYERS[layer](batch), threads=1 + batch % 2, target=target, schedules={"layer": knobs})
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_permuted_rows_read_the_residual_of_their_own_channels(batch: int) -> None:
+    graph = conv_graph(weights((13, 8, 3, 3)), (batch, 8, 6, 6), padding=(1, 1, 1, 1))
+    (first,) = graph.layers
+    layers = [
+        first,
+        Layer("second", first.core, ("x",), first.shape, (Step("add", "layer"), Step("mul", "s"))),
+    ]
+    scale = np.linspace(0.5, 2, 13, dtype=np.float32).reshape(13, 1, 1)
+    graph = LayerGraph(graph.inputs, layers, ("second",), {"s": scale})
+    check(graph, threads=2, schedules={"second": SCHEDULES["permuted"]})
 
 
 @pytest.mark.parametrize("batch", [1, 16, 17])
