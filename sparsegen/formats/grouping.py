@@ -58,8 +58,9 @@ def disjoint_groups(kept: NDArray[np.bool_], *, group: int) -> Groups:
     Groups have at most `group` columns; columns ascend in a group, and groups by their first column.
     Where greedy groups are more than the fewest possible, as where few rows let columns of different
     groups fit by chance, a search by swaps tries that number and the next few (tabu search, as Hertz
-    and de Werra colour graphs, Computing 39, 1987). It nearly always finds the groups of combined
-    columns again; where it does not, there are some more groups, never a conflict. Deterministic.
+    and de Werra colour graphs, Computing 39, 1987). Tried on normal weights of 64 to 512 rows, combined
+    at 80, 88 and 95 % sparsity, it found as few groups again, but for 256 rows at 95 %: up to 40 %
+    more, where greedy had up to 42 %. There is never a conflict. Deterministic.
 
     Best for windows of some hundred combined columns: a few ms each. When not: weights that were never
     combined, whose search is in vain and takes up to half a second a window, and whole matrices.
@@ -88,7 +89,7 @@ def _fewest_groups(kept: NDArray[np.bool_], shared: NDArray[np.float32], group: 
 def _separated(
     shared: NDArray[np.float32], start: Groups, *, count: int, group: int, rng: np.random.Generator
 ) -> NDArray[np.intp] | None:
-    """The group of every column, such that no two `shared` rows; None where the search gives up.
+    """The group of every column, such that none shares a row in its group; None if the search gives up.
 
     Each step swaps a column that collides with any slot of another group, empty ones included: the
     best swap of all, though neither column may return to its group for a while. Ties go by chance.
