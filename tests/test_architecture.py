@@ -14,6 +14,7 @@ ROOMS = (
     "__init__",
     "cli",
     "compare",
+    "inspection",
     "compiler",
     "frontend",
     "pruning",
@@ -22,7 +23,7 @@ ROOMS = (
     "lowering",
     "runtime",
 )
-READ_FROM_ANYWHERE = ("graph", "target", "errors")
+READ_FROM_ANYWHERE = ("graph", "target", "errors", "files", "wording")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

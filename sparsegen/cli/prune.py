@@ -94,8 +94,8 @@ def prune(
     """
     from rich.console import Console
 
-    from sparsegen.compare.output import check_writable
     from sparsegen.compare.progress import shown
+    from sparsegen.files import check_writable
     from sparsegen.frontend import export, load_model
     from sparsegen.pruning import finalize
     from sparsegen.pruning.run import (

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sparsegen.compare.report import OURS, Comparison, Race, Timing
-from sparsegen.compare.wording import milliseconds, short_names, sparsity_phrase, threads_phrase
+from sparsegen.wording import milliseconds, short_names, sparsity_phrase, threads_phrase
 
 # Okabe and Ito's palette, told apart by every kind of colour vision and by lightness in print.
 _TORCH, _DENSE, _SPARSE = "#999999", "#56B4E9", "#D55E00"

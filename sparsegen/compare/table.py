@@ -19,7 +19,7 @@ from sparsegen.compare.report import (
     Race,
     Timing,
 )
-from sparsegen.compare.wording import dimensions, milliseconds, short_names, sparsity_phrase, threads_phrase
+from sparsegen.wording import dimensions, milliseconds, short_names, sparsity_phrase, threads_phrase
 
 _WIDE, _WIDEST = 110, 140
 """Terminal columns from which the table shows more, and everything."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsegen.compare.wording import dimensions, milliseconds, short_names, sparsity_phrase, threads_phrase
+from sparsegen.wording import dimensions, milliseconds, short_names, sparsity_phrase, threads_phrase
 
 parts = st.sampled_from(
     ["features", "body", "conv", "conv1", "conv2", "stage1", "stage2", "0", "1", "downsample"]
