@@ -7,26 +7,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.formats.column_combined import WINDOW, Group, find_ratio, ratio_groups, window_groups
+from sparsegen.formats.column_combined import groups_of_block
 from sparsegen.formats.registry import Array
 
+_WINDOW = 144  # columns whose input slab stays in an L1 cache
+_LARGEST = 32  # M of N:M
+_TIGHT = 0.9  # of N:M's places, the share that has to be in use for the weights to count as N:M
 _VECTORS = (16, 8, 4, 2)  # rows, longest first
 _FULL = 0.8  # of the places in groups, the share in use that column combining leaves
 _COMBINED = 0.5  # density above which a group holds no two columns
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Structure:
     """The structure of a filter matrix's zeros.
 
     kind: "dense", "empty", "unstructured", "N:M", "vector", "block" or "column-combined". text: the
-    same with its sizes, for people. groups: of columns, as column-combined weights have them; none for
-    dense ones, vectors and blocks.
+    same with its sizes, for people.
     """
 
     kind: str
     text: str
-    groups: tuple[Group, ...] = ()
 
 
 def detect(matrix: Array, *, columns_per_channel: int) -> Structure:
@@ -49,19 +50,34 @@ def detect(matrix: Array, *, columns_per_channel: int) -> Structure:
         return Structure("vector", f"vectors of {rows}")
     ratio = find_ratio(kept, columns_per_channel)
     if ratio is not None:
-        n, m = ratio
-        groups = ratio_groups(kept.shape[1], n=n, m=m, columns_per_channel=columns_per_channel)
-        return Structure("N:M", f"{n}:{m}", tuple(groups))
-    groups = window_groups(matrix, window=window_of(columns_per_channel))
-    density, places = float(kept.mean()), len(groups) / kept.shape[1]
-    if density >= _FULL * places and places <= _COMBINED:
-        return Structure("column-combined", f"column-combined, groups of {1 / places:.1f}", tuple(groups))
-    return Structure("unstructured", "unstructured", tuple(groups))
+        return Structure("N:M", f"{ratio[0]}:{ratio[1]}")
+    window = window_of(columns_per_channel)
+    groups = groups_of_block(matrix, window)
+    full = kept.mean() * min(window, kept.shape[1]) / groups
+    if full >= _FULL and groups <= _COMBINED * window:
+        return Structure("column-combined", f"column-combined, groups of {window / groups:.1f}")
+    return Structure("unstructured", "unstructured")
+
+
+def find_ratio(kept: NDArray[np.bool_], columns_per_channel: int) -> tuple[int, int] | None:
+    """The N:M that the kept weights [out, columns] follow along the input channels, of the least M.
+
+    None where they follow none, or fill less of it than 90 %.
+    """
+    out, columns = kept.shape
+    channels, density = columns // columns_per_channel, kept.mean()
+    for m in range(2, min(_LARGEST, channels) + 1):
+        if channels % m == 0:
+            counts = kept.reshape(out, channels // m, m, columns_per_channel).sum(axis=2)
+            n = int(counts.max())
+            if 0 < n < m and density >= _TIGHT * n / m:
+                return n, m
+    return None
 
 
 def window_of(columns_per_channel: int) -> int:
-    """Columns of the window that groups form in: the channels a power of two, 144 columns at most."""
-    channels = 1 << max(0, (WINDOW // columns_per_channel).bit_length() - 1)
+    """Columns of a window that groups form in: the channels a power of two, 144 columns at most."""
+    channels = 1 << max(0, (_WINDOW // columns_per_channel).bit_length() - 1)
     return channels * columns_per_channel
 
 

@@ -81,9 +81,7 @@ def linear_problem(layer: Layer, context: Context) -> PanelProblem:
 
 
 def _panels(layer: Layer, problem: PanelProblem, context: Context) -> Kernel:
-    knobs, structure = context.schedules.get(layer.name), None
+    knobs = context.schedules.get(layer.name)
     if knobs is None:
-        choice = choose(problem, context.target, threads=context.threads, dense=context.dense)
-        knobs, structure = choice.schedule, choice.structure
-    epilogue = context.epilogue(layer)
-    return panels(problem, knobs, source=layer.inputs[0], epilogue=epilogue, structure=structure)
+        knobs = choose(problem, context.target, threads=context.threads, dense=context.dense).schedule
+    return panels(problem, knobs, source=layer.inputs[0], epilogue=context.epilogue(layer))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsegen.formats.column_combined import find_ratio, pack, ratio_groups, window_groups
+from sparsegen.formats.column_combined import groups_of_block, pack
 from sparsegen.formats.masked_panels import pack as pack_panels
 
 Array = NDArray[np.float32]
@@ -30,49 +30,35 @@ def n_m(out: int, channels: int, taps: int, n: int, m: int) -> Array:
     return np.where(order < n, 1 + rng.random(order.shape), 0).reshape(out, -1).astype(np.float32)
 
 
-def test_groups_of_combined_weights_are_found_again() -> None:
-    matrix = combined(256, groups=6, size=8)
+def test_combined_weights_take_one_place_a_row_and_group() -> None:
+    matrix = combined(20, groups=6, size=8)
     packed = pack(matrix, rows=1, block=48)
-    assert packed.groups == 6
-    assert len(window_groups(matrix, window=48)) == 6
+    assert packed.values.shape == (1, 20, 6, 1)
     assert packed.statistics().padding == 0
     np.testing.assert_array_equal(packed.unpack(), matrix)
 
 
 @pytest.mark.parametrize(("n", "m", "taps"), [(2, 4, 9), (1, 4, 1), (1, 8, 9), (3, 4, 4), (1, 3, 9)])
-def test_n_of_m_weights_have_n_groups_of_every_m_channels(n: int, m: int, taps: int) -> None:
-    matrix = n_m(16, 4 * m, taps, n, m)
-    assert find_ratio(matrix != 0, taps) == (n, m)
-    groups = ratio_groups(4 * m * taps, n=n, m=m, columns_per_channel=taps)
-    assert len(groups) == 4 * taps * n
-    assert all((group % taps == group[0] % taps).all() for group in groups)
-    packed = pack(matrix, rows=2, block=2 * m * taps, groups=groups)
+def test_n_of_m_weights_have_n_groups_for_every_m_channels(n: int, m: int, taps: int) -> None:
+    packed = pack(n_m(16, 4 * m, taps, n, m), rows=2, block=2 * m * taps)
+    assert packed.values.shape == (2, 8, 2 * n * taps, 2)
     assert packed.statistics().padding == 0
-    np.testing.assert_array_equal(packed.unpack(), matrix)
 
 
-def test_half_of_all_weights_at_random_is_no_ratio() -> None:
-    assert find_ratio(np.random.default_rng(0).random((64, 64)) < 0.5, 1) is None
+@given(seed=st.integers(0, 1000), density=st.floats(0, 1), block=st.sampled_from([4, 8, 30]))
+def test_the_fullest_row_sets_the_groups(seed: int, density: float, block: int) -> None:
+    matrix = (np.random.default_rng(seed).random((12, 30)) < density).astype(np.float32)
+    counts = [np.count_nonzero(matrix[:, at : at + block], axis=1).max() for at in range(0, 30, block)]
+    packed = pack(matrix, rows=3, block=block)
+    assert packed.groups == groups_of_block(matrix, block) == max(1, *counts, 0)
 
 
-@settings(deadline=None, max_examples=40)
-@given(seed=st.integers(0, 1000), density=st.floats(0, 0.5), window=st.sampled_from([4, 8, 30]))
-def test_found_groups_have_room_for_every_row_of_their_window(seed: int, density: float, window: int) -> None:
-    rng = np.random.default_rng(seed)
-    matrix = (rng.random((12, 30)) < density).astype(np.float32)
-    groups = window_groups(matrix, window=window)
-    for start in range(0, 30, window):
-        kept = np.count_nonzero(matrix[:, start : start + window], axis=1)
-        assert sum(int(group[0]) == start for group in groups) == kept.max()
-    assert all(group[-1] < group[0] // window * window + window for group in groups)
-
-
-def test_groups_that_conflict_are_refused() -> None:
-    with pytest.raises(ValueError, match="more weights of a group"):
-        pack(np.ones((2, 4), np.float32), rows=1, block=4, groups=[np.array([0, 1, 2, 3])])
+def test_columns_of_places_without_a_weight_are_in_their_block() -> None:
+    packed = pack(np.eye(4, 8, dtype=np.float32), rows=2, block=4)
+    assert packed.columns[1].tolist() == [[[4, 4]], [[4, 4]]]
 
 
 def test_combined_weights_take_no_more_room_than_their_masks() -> None:
-    matrix = combined(512, groups=16, size=8)
-    of_groups = pack(matrix, rows=1, block=128).statistics().bytes
-    assert of_groups <= pack_panels(matrix, rows=1, block=128).statistics().bytes
+    matrix = combined(128, groups=16, size=8)
+    told = pack(matrix, rows=1, block=128).statistics()
+    assert told.bytes <= pack_panels(matrix, rows=1, block=128).statistics().bytes

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparsegen.formats import column_combined, masked_panels
-from sparsegen.formats.detect import Structure
+from sparsegen.formats.column_combined import ColumnCombined
+from sparsegen.formats.masked_panels import MaskedPanels
 from sparsegen.formats.permutation import order_rows
-from sparsegen.formats.registry import PackedWeights
+from sparsegen.formats.registry import FORMATS, PackedWeights
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.panels.choice import TILE_LIMIT, Choice, choose
 from sparsegen.kernels.panels.combined import combined_weights
@@ -35,40 +35,20 @@ def arranged(problem: PanelProblem, knobs: PanelSchedule) -> PanelProblem:
     return problem.permuted(order_rows(problem.matrix, rows=knobs.rows)) if knobs.permuted else problem
 
 
-def pack_weights(
-    problem: PanelProblem, knobs: PanelSchedule, structure: Structure | None = None
-) -> PackedWeights:
+def pack_weights(problem: PanelProblem, knobs: PanelSchedule) -> PackedWeights:
     """The weights of an arranged problem in the format of a schedule."""
     columns = knobs.block * problem.columns_per_channel
-    if knobs.format == "column_combined":
-        groups = structure.groups if structure is not None and structure.groups else None
-        return column_combined.pack(
-            problem.matrix, rows=knobs.rows, block=columns, multiple=knobs.chunk, groups=groups
-        )
-    dense = knobs.format == "dense_panels"
-    return masked_panels.pack(
-        problem.matrix, rows=knobs.rows, block=columns, multiple=knobs.chunk, dense=dense
-    )
+    return FORMATS[knobs.format](problem.matrix, rows=knobs.rows, block=columns, multiple=knobs.chunk)
 
 
-def panels(
-    problem: PanelProblem,
-    knobs: PanelSchedule,
-    *,
-    source: str,
-    epilogue: Epilogue,
-    structure: Structure | None = None,
-) -> Kernel:
-    """The kernel of a problem under a schedule; `source` names the input value.
-
-    `structure`, where it is known, saves finding groups of columns again.
-    """
+def panels(problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue: Epilogue) -> Kernel:
+    """The kernel of a problem under a schedule; `source` names the input value."""
     problem = arranged(problem, knobs)
-    packed = pack_weights(problem, knobs, structure)
-    if isinstance(packed, column_combined.ColumnCombined):
+    packed = pack_weights(problem, knobs)
+    if isinstance(packed, ColumnCombined):
         weights = combined_weights(problem, packed)
     else:
-        assert isinstance(packed, masked_panels.MaskedPanels)
+        assert isinstance(packed, MaskedPanels)
         weights = masked_weights(problem, packed, knobs)
     store = problem.store(knobs)
     function, arguments = expression(problem, weights, knobs, epilogue, store)

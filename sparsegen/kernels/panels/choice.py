@@ -6,8 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from sparsegen.formats.column_combined import groups_of_block
 from sparsegen.formats.detect import Structure, detect
 from sparsegen.formats.permutation import order_rows
 from sparsegen.kernels.panels.cost import FREE_REGISTERS, combined_work, cycles, input_lines, masked_work
@@ -61,29 +60,22 @@ def _candidates(
     one_pixel = problem.pixels == (1, 1)
     most = target.registers - FREE_REGISTERS if one_pixel else target.registers // 4
     sparse = not dense and structure.kind != "dense"
-    groups = {block: _groups_of_block(problem, structure, block) for block in _blocks(problem)}
+    groups = {
+        block: groups_of_block(problem.matrix, block * problem.columns_per_channel)
+        for block in _blocks(problem)
+    }
     for rows in range(1, max(1, min(most, problem.matrix.shape[0])) + 1):
         works = {"dense_panels": masked_work(problem.matrix, rows, dense=True)}
         if sparse and rows <= _SPARSE_ROWS:
             works["masked_panels"] = masked_work(problem.matrix, rows)
         for knobs, lines in _schedules(problem, target, rows):
-            if sparse and groups[knobs.block] and rows in _COMBINED_ROWS:
+            if sparse and rows in _COMBINED_ROWS:
                 panels, blocks = -(-len(problem.matrix) // rows), -(-problem.channels // knobs.block)
                 works["column_combined"] = combined_work(panels, blocks, groups[knobs.block], rows)
-            else:
-                works.pop("column_combined", None)
             knobs = _with_chunk(problem, knobs, threads)
             for name, work in works.items():
                 named = replace(knobs, format=name)
                 yield named, cycles(problem, target, named, work, lines=lines, threads=threads)
-
-
-def _groups_of_block(problem: PanelProblem, structure: Structure, block: int) -> int:
-    """The most groups in a block of `block` channels; 0 where there are none, or one is in two blocks."""
-    columns = block * problem.columns_per_channel
-    starts = np.array([int(group[0]) // columns for group in structure.groups])
-    ends = np.array([int(group[-1]) // columns for group in structure.groups])
-    return 0 if not len(starts) or (starts != ends).any() else int(np.bincount(starts).max())
 
 
 def _blocks(problem: PanelProblem) -> list[int]:
