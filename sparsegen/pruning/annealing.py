@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.formats.grouping import Groups
+from sparsegen.pruning.grouping import Groups
 
 Array = NDArray[np.float32]
 Index = NDArray[np.intp]

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsegen.errors import SparsegenError
-from sparsegen.formats.grouping import greedy_groups, window_columns
+from sparsegen.formats.detect import window_of
 from sparsegen.pruning.annealing import anneal
+from sparsegen.pruning.grouping import greedy_groups
 from sparsegen.pruning.selection import check_sparsity
 
 Array = NDArray[np.float32]
@@ -65,7 +66,7 @@ def combine_columns(
 
     Groups form within windows of `window` columns, whole input channels in order: a kernel reads its input in
     blocks of channels that stay in the L1 cache, which a group of columns from everywhere would
-    defeat. "auto" takes `window_columns` (3x3: 16 channels, 1x1: 128); None makes one window of the
+    defeat. "auto" takes `window_of` (3x3: 16 channels, 1x1: 128); None makes one window of the
     whole matrix, as in the paper.
 
     Annealing minimises the magnitude lost to conflicts, as Lin, Hong, Liu and Wu (CANDAR 2023) do, but with
@@ -126,7 +127,7 @@ def _cuts(columns: int, columns_per_channel: int, window: int | Literal["auto"] 
     """First columns of all windows but the first."""
     if window is None:
         return np.arange(0)
-    width = window_columns(columns_per_channel) if isinstance(window, str) else window
+    width = window_of(columns_per_channel) if isinstance(window, str) else window
     if width < 1 or width % columns_per_channel:
         raise SparsegenError(
             f"window is {window} columns: give a positive multiple of the {columns_per_channel} columns of "

@@ -47,6 +47,8 @@ def test_half_of_all_weights_at_random_follow_no_ratio() -> None:
     assert find_ratio(random(64, 64, 0.5) != 0, 1) is None
 
 
-@pytest.mark.parametrize(("taps", "columns"), [(9, 144), (1, 128), (25, 100), (49, 98), (400, 400)])
+@pytest.mark.parametrize(
+    ("taps", "columns"), [(9, 144), (1, 128), (25, 100), (49, 98), (144, 144), (400, 400)]
+)
 def test_windows_are_whole_channels(taps: int, columns: int) -> None:
     assert window_of(taps) == columns

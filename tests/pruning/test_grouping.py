@@ -1,4 +1,4 @@
-"""Greedy grouping: a partition within its bounds, the plain algorithm's merges, lossless groups found."""
+"""Greedy grouping: a partition within its bounds, the plain algorithm's merges, planted groups found."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsegen.formats.grouping import disjoint_groups, greedy_groups, window_columns
+from sparsegen.pruning.grouping import greedy_groups
 
 
 def kept_of(rows: int, columns: int, density: float, seed: int) -> NDArray[np.bool_]:
@@ -103,49 +103,6 @@ def test_fewer_rows_leave_a_few_groups_more(seed: int) -> None:
     assert len(greedy_groups(kept, group=8, conflicts=0)) <= len(planted) + 1
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize(("rows", "taken"), [(64, 1), (64, 0.95), (128, 1), (256, 1), (512, 0.4)])
-def test_the_search_finds_as_few_groups_as_were_planted(rows: int, taken: float, seed: int) -> None:
-    kept, planted = combined(rows, seed, taken)
-    assert len(disjoint_groups(kept, group=8)) <= len(planted)
-
-
-@pytest.mark.parametrize(("rows", "taken"), [(64, 1), (128, 0.5), (512, 0.4)])
-def test_the_search_finds_fewer_groups_than_greedy(rows: int, taken: float) -> None:
-    kept, _ = combined(rows, 0, taken)
-    assert len(disjoint_groups(kept, group=8)) < len(greedy_groups(kept, group=8, conflicts=0))
-
-
-@settings(deadline=None)
-@given(matrices(), st.integers(1, 9))
-def test_disjoint_groups_are_a_partition_without_conflicts(kept: NDArray[np.bool_], group: int) -> None:
-    groups = disjoint_groups(kept, group=group)
-    assert sorted(np.concatenate(groups).tolist()) == list(range(kept.shape[1]))
-    assert [int(columns[0]) for columns in groups] == sorted(int(columns[0]) for columns in groups)
-    assert all(1 <= len(columns) <= group and (np.diff(columns) > 0).all() for columns in groups)
-    assert all(conflicts_of(kept, columns) == 0 for columns in groups)
-    assert len(groups) <= len(greedy_groups(kept, group=group, conflicts=0))
-
-
-def test_disjoint_groups_do_not_change_from_call_to_call() -> None:
-    kept, _ = combined(64, 0)
-    first, second = ([g.tolist() for g in disjoint_groups(kept, group=8)] for _ in range(2))
-    assert first == second
-
-
-def test_a_search_in_vain_leaves_the_greedy_groups() -> None:
-    kept = kept_of(64, 48, 0.2, 0)
-    greedy = greedy_groups(kept, group=8, conflicts=0)
-    assert [g.tolist() for g in disjoint_groups(kept, group=8)] == [g.tolist() for g in greedy]
-
-
-@pytest.mark.parametrize(
-    ("taps", "columns"), [(9, 144), (1, 128), (25, 100), (49, 98), (144, 144), (169, 169)]
-)
-def test_windows_hold_a_power_of_two_of_channels(taps: int, columns: int) -> None:
-    assert window_columns(taps) == columns
-
-
 def test_densest_pair_is_merged_first() -> None:
     kept = np.array([[1, 0, 0, 0], [1, 0, 1, 0], [0, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]], np.bool_)
     # 0 with 1 fills four rows; 0 and 2 collide; 2 with 3 is what is left.
@@ -169,5 +126,3 @@ def test_groups_of_one_and_no_columns() -> None:
     assert [g.tolist() for g in greedy_groups(kept, group=1, conflicts=9)] == [[0], [1], [2], [3], [4]]
     assert [g.tolist() for g in greedy_groups(kept[:, :1], group=8, conflicts=9)] == [[0]]
     assert greedy_groups(kept[:, :0], group=8, conflicts=0) == []
-    assert disjoint_groups(kept[:, :0], group=8) == []
-    assert [len(g) for g in disjoint_groups(kept[:0], group=2)] == [2, 2, 1]
