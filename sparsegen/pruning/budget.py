@@ -35,11 +35,11 @@ def budget(
     times, nor for other structures than N:M.
 
     `times` maps every layer to prune to the seconds that it takes at each ratio (n, m) it may have; (m, m)
-    is the dense layer. `budget` is what they may take together, in seconds. The ratios chosen keep the
-    greatest sum, over the layers, of the share of the layer's L1 norm that is kept: shares, so that all
-    layers count alike, whatever their size and scale. Found by dynamic programming over layers and time
-    (Wu, Hong, Liu and Wu, Fine-grained structured pruning, ICPADS 2023). `skip` and `linear` are those of
-    `magnitude`.
+    is the dense layer. `sparsegen.compare.layer_times.measure_ratios` measures them. `budget` is what the
+    layers may take together, in seconds. The ratios chosen keep the greatest sum, over the layers, of the
+    share of the layer's L1 norm that is kept: shares, so that all layers count alike, whatever their size
+    and scale. Found by dynamic programming over layers and time (Wu, Hong, Liu and Wu, Fine-grained
+    structured pruning, ICPADS 2023). `skip` and `linear` are those of `magnitude`.
 
     The layers returned tell in `detail` their `n`, `m` and `seconds`.
 

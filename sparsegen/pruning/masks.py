@@ -106,11 +106,12 @@ def _set_mask(choice: Choice) -> PrunedLayer:
 def _report(
     layer: WeightLayer, *, kept_l1: float, detail: Mapping[str, float | int], keep: Tensor | None = None
 ) -> PrunedLayer:
-    zeros = layer.weight.numel() - int((layer.weight if keep is None else keep).count_nonzero())
+    count = layer.parameter.numel()
+    nonzeros = int((layer.weight if keep is None else keep).count_nonzero())
     return PrunedLayer(
         name=layer.name,
-        shape=tuple(layer.weight.shape),
-        sparsity=zeros / layer.weight.numel(),
+        shape=tuple(layer.parameter.shape),
+        sparsity=(count - nonzeros) / count,
         kept_l1=kept_l1,
         detail=detail,
     )

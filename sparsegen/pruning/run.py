@@ -15,6 +15,7 @@ import torch
 from torch.export import ExportedProgram
 
 from sparsegen.errors import SparsegenError
+from sparsegen.files import writing
 from sparsegen.pruning.budget import Ratio
 from sparsegen.pruning.column_combine import Listener
 from sparsegen.pruning.masks import PrunedLayer
@@ -163,20 +164,18 @@ def save_program(program: ExportedProgram, path: Path) -> None:
     """
     path = path.resolve()
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
+        with writing(path), tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
             written = Path(folder) / path.name
             torch.export.save(program, written)
             written.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
+    except RuntimeError as error:  # so torch's own writer tells of a full disk
         raise SparsegenError(f"cannot write {path}: {error}") from error
 
 
 def save_report(pruning: Pruning, path: Path) -> None:
     """Write the run's JSON to `path`; SparsegenError where writing fails."""
-    try:
+    with writing(path):
         path.write_text(pruning.to_json())
-    except OSError as error:
-        raise SparsegenError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _accepted(method: Method) -> tuple[str, ...]:

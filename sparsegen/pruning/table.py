@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -9,18 +11,20 @@ from rich.text import Text
 
 from sparsegen.pruning.masks import PrunedLayer
 from sparsegen.pruning.run import Pruning
+from sparsegen.wording import dimensions, milliseconds, short_names
 
 
 def print_pruning(pruning: Pruning, console: Console) -> None:
-    """Print every pruned layer, by the name that `skip` takes, and a line of totals."""
+    """Print every pruned layer and a line of totals."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("layer", overflow="fold")
     for title in ("weights", "sparsity", "kept L1"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("details", overflow="fold")
-    for layer in pruning.layers:
-        shape = "x".join(map(str, layer.shape))
-        table.add_row(layer.name, shape, f"{layer.sparsity:.1%}", f"{layer.kept_l1:.1%}", _details(layer))
+    table.add_column("details", no_wrap=True)
+    names = short_names([layer.name for layer in pruning.layers])
+    for name, layer in zip(names, pruning.layers, strict=True):
+        shares = (f"{layer.sparsity:.1%}", f"{layer.kept_l1:.1%}")
+        table.add_row(name, dimensions(layer.shape), *shares, _details(layer))
     console.print(table)
     console.print(Text(totals_line(pruning), style="bold"), soft_wrap=True)
 
@@ -28,16 +32,20 @@ def print_pruning(pruning: Pruning, console: Console) -> None:
 def totals_line(pruning: Pruning) -> str:
     """All layers together, and where the program went."""
     count = len(pruning.layers)
-    seconds = sum(layer.detail.get("seconds", 0) for layer in pruning.layers)
+    seconds = math.fsum(layer.detail.get("seconds", 0) for layer in pruning.layers)
+    time = f", {milliseconds(seconds * 1e3)} ms" if seconds else ""
     return (
         f"{pruning.model}, {pruning.method}: {count} layer{'s' if count > 1 else ''}, "
         f"{pruning.weights:,} weights, {pruning.sparsity:.1%} zeros, {pruning.kept_l1:.1%} of the L1 norm "
-        f"kept in the mean{f', {seconds * 1e3:.3g} ms' if seconds else ''}; saved as {pruning.output}"
+        f"kept in the mean{time}; saved as {pruning.output}"
     )
 
 
 def _details(layer: PrunedLayer) -> str:
-    return ", ".join(
-        f"{value * 1e3:.3g} ms" if name == "seconds" else f"{name.replace('_', ' ')} {value:.4g}"
-        for name, value in layer.detail.items()
-    )
+    return ", ".join(_phrase(name, value) for name, value in layer.detail.items())
+
+
+def _phrase(name: str, value: float) -> str:
+    if name == "seconds":
+        return f"{milliseconds(value * 1e3)} ms"
+    return f"{value:.0%} packed" if name == "packing_density" else f"{name} {value:g}"

@@ -74,7 +74,7 @@ def test_columns_are_combined_with_progress_and_a_report() -> None:
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "[2/2] combining the columns of layer 4" in result.stderr
-    assert "packing density" in result.stdout
+    assert "% packed" in result.stdout
     found = json.loads(Path("pruned.json").read_text())
     assert found["options"] == {
         "sparsity": 0.8,
