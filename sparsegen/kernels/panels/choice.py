@@ -16,7 +16,7 @@ from sparsegen.target import Target
 
 TILE_LIMIT = 16  # pixel vectors along an axis: what layouts leave room for past an image's end
 _SPARSE_ROWS = 4  # 2^rows masks, each with code of its own
-_COMBINED_ROWS = (1, 2, 4)
+_COMBINED_ROWS = (1, 2, 4, 8, 16)
 _TASKS = 4  # parallel tasks a thread, so that a task more or less does not matter
 _WORTH_PERMUTING = 0.97  # of the cycles without: below, the estimate is not sure enough
 

@@ -104,7 +104,7 @@ def cycles(
     load = _LOAD * (1.0 if problem.out.batch_lanes else _SPLIT_LOAD)
     load *= 1 + _L2_LOAD * min(_MOST_PAST, max(0.0, slab / target.l1_bytes - _HELD))
     times = [
-        max(p * pixels / target.fmas, (pixels * load * work.loads + p + 0.5) / target.loads, _LATENCY)
+        max(p * pixels / target.fmas, (work.loads * (pixels * load + 0.5) + p) / target.loads, _LATENCY)
         + _COLUMN
         for p in range(1, rows + 1)
     ]
