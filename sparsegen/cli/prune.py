@@ -37,7 +37,10 @@ def prune(
     n: Annotated[int | None, typer.Option("--n", help="n_m: weights kept of every M.")] = None,
     m: Annotated[int | None, typer.Option("--m", help="n_m: consecutive input channels.")] = None,
     rows: Annotated[
-        int | None, typer.Option(help="vector: output channels of a vector.", show_default="4")
+        int | None,
+        typer.Option(
+            help="vector, n_m: output channels that keep the same.", show_default="4 for vector, 1 for n_m"
+        ),
     ] = None,
     block: Annotated[
         str | None,

@@ -17,6 +17,12 @@ def check_sparsity(sparsity: float) -> None:
         raise SparsegenError(f"sparsity is {sparsity}: give a share of weights to remove, 0 <= sparsity < 1")
 
 
+def check_rows(rows: int) -> None:
+    """Raise SparsegenError unless so many output channels can share what they keep."""
+    if rows < 1:
+        raise SparsegenError(f"rows is {rows}: a vector has at least 1 output channel")
+
+
 def keep_largest(scores: Tensor, sparsity: float) -> Tensor:
     """Boolean tensor of the shape of `scores`, false at the round(sparsity * n) smallest of its n.
 

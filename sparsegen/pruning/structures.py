@@ -13,8 +13,8 @@ from sparsegen.pruning.masks import PrunedLayer, report
 from sparsegen.pruning.n_m import check_ratio
 from sparsegen.pruning.prunable import Model, prunable_layers
 from sparsegen.pruning.registry import find_method
-from sparsegen.pruning.selection import check_sparsity
-from sparsegen.pruning.vector import ROWS, check_rows
+from sparsegen.pruning.selection import check_rows, check_sparsity
+from sparsegen.pruning.vector import ROWS
 
 DEFAULT_SPARSITY = 0.5
 
@@ -23,7 +23,7 @@ ALLOWED = (
     "vector or vector:ROWS",
     "block or block:ROWSxCOLUMNS",
     "column-combined or column-combined:annealing",
-    "N:M, such as 2:4",
+    "N:M, such as 2:4, or N:MxROWS",
 )
 """The texts of structures, as messages list them."""
 
@@ -60,7 +60,8 @@ def parse_structure(text: str, *, sparsity: float | None = None) -> Structure:
 
     Texts: `unstructured`; `vector` of 4 output channels, `vector:8`; `block` of 4x4 output by input
     channels, `block:4x2`; `column-combined`, partitioned greedily, or `column-combined:annealing`; `2:4` or
-    any N:M. A sparsity of None stands for 0.5, or for 1 - N/M.
+    any N:M, and `2:4x4` where 4 output channels choose together. A sparsity of None stands for
+    0.5, or for 1 - N/M.
 
     Raises SparsegenError for another text, a sparsity outside [0, 1), and one other than 1 - N/M (or 0).
     """
@@ -126,15 +127,18 @@ def _column_combined(match: re.Match[str], sparsity: float | None) -> Structure:
 
 
 def _n_m(match: re.Match[str], sparsity: float | None) -> Structure:
-    n, m = int(match[1]), int(match[2])
+    n, m, rows = int(match[1]), int(match[2]), int(match[3] or 1)
     check_ratio(n, m)
+    check_rows(rows)
     share = 1 - n / m
     if sparsity and abs(sparsity - share) > 1e-6:
         raise SparsegenError(
             f"{n}:{m} removes {share:.4g} of the weights, a sparsity of {sparsity} was asked for: leave the "
             "sparsity out, or choose another structure"
         )
-    return Structure(f"{n}:{m}", share if sparsity is None else sparsity, "n_m", (("n", n), ("m", m)))
+    name = f"{n}:{m}" if rows == 1 else f"{n}:{m}x{rows}"
+    options = (("n", n), ("m", m), ("rows", rows))
+    return Structure(name, share if sparsity is None else sparsity, "n_m", options)
 
 
 _PATTERNS: tuple[tuple[str, Callable[[re.Match[str], float | None], Structure]], ...] = (
@@ -142,5 +146,5 @@ _PATTERNS: tuple[tuple[str, Callable[[re.Match[str], float | None], Structure]],
     (r"vector(?::(\d+))?", _vector),
     (r"block(?::(\d+)x(\d+))?", _block),
     (r"column-combined(?::(greedy|annealing))?", _column_combined),
-    (r"(\d+):(\d+)", _n_m),
+    (r"(\d+):(\d+)(?:x(\d+))?", _n_m),
 )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sparsegen.errors import SparsegenError
 from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
 from sparsegen.pruning.prunable import Model, prunable_layers
 from sparsegen.pruning.registry import register
-from sparsegen.pruning.selection import check_not_undone, check_sparsity, keep_blocks
+from sparsegen.pruning.selection import check_not_undone, check_rows, check_sparsity, keep_blocks
 
 ROWS = 4
 """Output channels of a vector, unless told."""
@@ -42,9 +41,3 @@ def vector(
     choices = [Choice(layer, keep_blocks(layer.weight, sparsity, (rows, 1))) for layer in layers]
     check_not_undone(choices)
     return set_masks(choices)
-
-
-def check_rows(rows: int) -> None:
-    """Raise SparsegenError unless a vector can have so many output channels."""
-    if rows < 1:
-        raise SparsegenError(f"rows is {rows}: a vector has at least 1 output channel")

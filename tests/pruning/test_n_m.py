@@ -68,6 +68,11 @@ def test_ratios_that_cannot_be(n: int, m: int) -> None:
         n_m(network(), n=n, m=m)
 
 
+def test_rows_below_one() -> None:
+    with pytest.raises(SparsegenError, match="rows is 0"):
+        n_m(network(), n=2, m=4, rows=0)
+
+
 def test_m_has_to_divide_the_channels_and_the_error_leaves_the_model_alone() -> None:
     model = network()
     with pytest.raises(

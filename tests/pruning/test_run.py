@@ -45,7 +45,7 @@ def test_requests(method: str, given: dict[str, object], options: dict[str, obje
     ("method", "given", "message"),
     [
         ("best", {}, "no pruning method 'best': choose one of .*magnitude"),
-        ("magnitude", {"rows": 4}, "--rows goes with --method vector, not with magnitude"),
+        ("magnitude", {"rows": 4}, "--rows goes with --method n_m or vector, not with magnitude"),
         ("vector", {"shape": (4, 4)}, "--block goes with --method block, not with vector"),
         ("n_m", {"n": 2, "m": 4, "sparsity": 0.5}, "--sparsity goes with --method .*, not with n_m"),
         ("block", {"method": "greedy"}, "--partition goes with --method column_combine"),

@@ -29,6 +29,8 @@ from tests.pruning.networks import images, network, weight_of
         ("2:4", "2:4", 0.5),
         ("1:4", "1:4", 0.75),
         ("4:4", "4:4", 0.0),
+        ("2:4x4", "2:4x4", 0.5),
+        ("2:4x1", "2:4", 0.5),
     ],
 )
 def test_canonical_names_and_default_sparsities(text: str, name: str, sparsity: float) -> None:
@@ -49,9 +51,12 @@ def test_each_prunes_as_its_method() -> None:
             model, sparsity=0.75, method="annealing", linear=True
         ),
         "1:4": lambda model: n_m(model, n=1, m=4, skip=("stem", "hidden", "classifier"), linear=True),
+        "1:4x2": lambda model: n_m(
+            model, n=1, m=4, rows=2, skip=("stem", "hidden", "classifier"), linear=True
+        ),
     }.items():
         one, other = network(), network()
-        skip = ("stem", "hidden", "classifier") if text == "1:4" else None
+        skip = ("stem", "hidden", "classifier") if text.startswith("1:4") else None
         found = sparsegen.prune(one, text, sparsity=0.75, linear=True, skip=skip)
         assert found == method(other), text
         for layer in found:
