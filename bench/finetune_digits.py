@@ -29,6 +29,7 @@ from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -248,7 +249,7 @@ def means(results: Sequence[Result]) -> dict[str, dict[str, float | None]]:
     return found
 
 
-COLUMNS = ("seed", "method", "accuracy", "to dense", "sparsity", "packing", "network", "layers")
+COLUMNS = ("seed", "method", "accuracy", "points", "sparsity", "packed", "network", "layers")
 
 
 def cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -272,7 +273,7 @@ def main() -> None:
     training, testing = split(*mnist_5k())
     networks = [trained for seed in SEEDS for trained in train_from(seed, training, console)]
     results = measure_all(networks, testing, console)
-    table = Table(*COLUMNS)
+    table = Table(*COLUMNS, box=box.SIMPLE, padding=(0, 1, 0, 0))
     for result in results:
         table.add_row(str(result.seed), result.method, *cells(asdict(result)))
     for method, row in means(results).items():

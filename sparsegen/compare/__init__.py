@@ -52,7 +52,8 @@ def compare(
     threads (None: every core) and checked against torch in float64. With `csr`, each layer also
     meets two sparse rivals, scipy's and torch's product of a CSR matrix and the im2col columns: of them
     only the product is timed, the columns are made beforehand, which favours them; scipy's keeps to one
-    thread. `on_progress(text, done, total)` is told of every step.
+    thread. `on_progress(text, done, total)` is told of every step. What the process had compiled
+    with `torch.compile` before, it compiles anew after a comparison of networks.
 
     Raises SparsegenError for bad input; warns where `threads` exceeds the cores.
     """

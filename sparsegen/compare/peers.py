@@ -83,8 +83,10 @@ def compiled_peer(model: nn.Module, inputs: tuple[Tensor, ...]) -> Call | str:
     """Call of the model through torch.compile with frozen weights, or why there is none.
 
     Compiles here, so that the first call is as fast as the rest; gradients have to be off.
-    `fullgraph` makes torch fail where it would otherwise run part of the model, or all of it, eagerly.
+    `fullgraph` makes torch fail where it would otherwise run part of the model, or all of it, eagerly. What
+    the process has compiled before is forgotten: after eight models of one class torch compiles no more.
     """
+    torch.compiler.reset()
     compiled = torch.compile(model, fullgraph=True)
     # One compile thread: a pool of workers would still be starting while others are timed.
     options = torch._inductor.config.patch(freezing=True, compile_threads=1)

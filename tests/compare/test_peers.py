@@ -61,13 +61,14 @@ def test_a_model_that_channels_last_breaks_has_one_peer_less(monkeypatch: pytest
     assert absent[peers.NHWC].startswith("RuntimeError: view size is not compatible")
 
 
-def test_torch_compile_takes_part() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+def test_torch_compile_takes_part_however_many_models_there_were() -> None:
     x = torch.randn(2, 3, 8, 8)
-    with torch.no_grad():
-        call = peers.compiled_peer(model, (x,))
-        assert not isinstance(call, str), call
-        torch.testing.assert_close(call(), model(x))
+    with torch.no_grad(), torch._dynamo.config.patch(recompile_limit=1):
+        for _ in range(2):
+            model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+            call = peers.compiled_peer(model, (x,))
+            assert not isinstance(call, str), call
+            torch.testing.assert_close(call(), model(x))
 
 
 def test_a_compiler_that_fails_is_an_absent_peer(monkeypatch: pytest.MonkeyPatch) -> None:

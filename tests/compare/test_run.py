@@ -87,6 +87,16 @@ def test_every_structure_is_compared(
     assert (comparison.structure, comparison.sparsity) == (structure, 1 - density)
 
 
+@pytest.mark.parametrize("structure", ["column-combined", "column-combined:annealing"])
+def test_combined_columns_are_compared(
+    structure: str, model: nn.Module, inputs: tuple[torch.Tensor, ...]
+) -> None:
+    comparison = quick(model, inputs, structure=structure, sparsity=0.75, network=False, layers="twice")
+    assert 0 < comparison.layers[0].density <= 0.25
+    assert comparison.layers[0].accuracy.passes
+    assert (comparison.structure, comparison.sparsity) == (structure, 0.75)
+
+
 def test_layers_alone_leave_the_network_out(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
     told: list[tuple[str, int, int]] = []
     comparison = quick(model, inputs, network=False, on_progress=lambda *step: told.append(step))
