@@ -34,7 +34,8 @@ def n_m(
     of equal ones those with the higher channel. With `rows`, that many consecutive output channels
     choose together, by the sums of their magnitudes (tile-shared N:M; Chu, Hong and Wu, 2025): on a CPU
     that is as fast as `vector`, where N:M alone is no faster than single weights. M has to divide
-    the layer's input channels (a group's, in a grouped convolution). `skip` and `linear` are those of `magnitude`.
+    the layer's input channels (a group's, in a grouped convolution). `skip` and `linear` are those of
+    `magnitude`.
 
     Raises SparsegenError for N > M, N < 1 or rows < 1, for a layer whose channels M does not divide, for
     a layer with more zeros than N:M leaves, and for a model without a layer to prune.
