@@ -10,25 +10,30 @@ from sparsegen.errors import SparsegenError, UnsupportedOperatorError
 
 if TYPE_CHECKING:
     from sparsegen.compiler import compile
+    from sparsegen.inspection import Inspection, inspect
     from sparsegen.pruning import prune
     from sparsegen.runtime.model import CompiledModel, LayerReport
 
 __all__ = [
     "Comparison",
     "CompiledModel",
+    "Inspection",
     "LayerReport",
     "SparsegenError",
     "UnsupportedOperatorError",
     "compare",
     "compile",
+    "inspect",
     "prune",
 ]
 
 # torch and TVM take seconds to import, which `sparsegen --help` need not wait for.
 _LAZY = {
     "CompiledModel": "sparsegen.runtime.model",
+    "Inspection": "sparsegen.inspection",
     "LayerReport": "sparsegen.runtime.model",
     "compile": "sparsegen.compiler",
+    "inspect": "sparsegen.inspection",
     "prune": "sparsegen.pruning",
 }
 

@@ -26,14 +26,10 @@ from sparsegen.target import Target, available_cores, parse_target
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is settled before kernels are made: taps and layouts, in `context` all that kernels know.
-
-    `graph` has its taps placed; `batch_lanes` tells whether vectors hold images, not pixels.
-    """
+    """What is settled before kernels are made: a graph with its taps placed, and what its kernels know."""
 
     graph: LayerGraph
     context: Context
-    batch_lanes: bool
 
 
 def compile(
@@ -112,7 +108,7 @@ def plan_graph(
     batch_lanes = use_batch_lanes(graph, target)
     placed = place_taps(graph, batch_lanes=batch_lanes)
     operands = plan_operands(placed, lanes=target.lanes, batch_lanes=batch_lanes)
-    return Plan(placed, Context(operands, target, threads, dense, schedules or {}), batch_lanes)
+    return Plan(placed, Context(operands, target, threads, dense, schedules or {}))
 
 
 def check_threads(threads: int | None) -> int:

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from sparsegen.cli.compare import compare
+from sparsegen.cli.inspect import inspect
 from sparsegen.cli.prune import prune
 from sparsegen.errors import SparsegenError
 
@@ -50,6 +51,7 @@ def _print_version(wanted: bool) -> None:
 app = typer.Typer(cls=_Verbs, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command()(compare)
 app.command()(prune)
+app.command()(inspect)
 
 
 @app.callback()

@@ -1,0 +1,55 @@
+"""`sparsegen inspect`: what sparsity should buy, layer by layer, before anything is compiled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sparsegen.cli.shapes import parse_shape
+
+
+def inspect(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A name of pytorchcv's (resnet18), package.module:factory, or a .pt2 file.", metavar="MODEL"
+        ),
+    ],
+    batch: Annotated[int, typer.Option(help="Images per call.")] = 16,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of the compiled model.", show_default="every core")
+    ] = None,
+    target: Annotated[str, typer.Option(help="LLVM's name of a CPU, such as haswell or znver4.")] = "native",
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            help="Shape of one image, such as 3x224x224.", show_default="the model's", metavar="CxHxW"
+        ),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="FILE")] = None,
+) -> None:
+    """Tell what became of MODEL's weights, layer by layer: structure, format, size, expected speed-up.
+
+    The speed-ups are estimates, and where sparse will not pay it says so; `sparsegen compare` measures.
+    """
+    from rich.console import Console
+
+    from sparsegen.files import check_writable, writing
+    from sparsegen.inspection import inspect as run_inspection
+    from sparsegen.inspection.table import print_inspection
+
+    if json is not None:
+        check_writable("--json", json)
+    inspection = run_inspection(
+        model,
+        batch=batch,
+        threads=threads,
+        target=target,
+        input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
+    )
+    print_inspection(inspection, Console())
+    if json is not None:
+        with writing(json):
+            json.write_text(inspection.to_json())

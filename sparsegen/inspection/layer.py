@@ -1,0 +1,97 @@
+"""One layer with weights: the choice that `compile` would make, and what it packs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from sparsegen.compiler import Plan
+from sparsegen.formats.detect import detect
+from sparsegen.graph import Layer, Linear
+from sparsegen.inspection.reasons import GROUPED, linear_reason, reason
+from sparsegen.inspection.report import LayerInspection
+from sparsegen.kernels.conv import panel_problem
+from sparsegen.kernels.linear import choose_tiles, pack_features
+from sparsegen.kernels.panels import Choice, PanelProblem, arranged, choose, pack_weights
+from sparsegen.kernels.taps import TapConv2d
+
+
+def has_weights(layer: Layer) -> bool:
+    """Whether the layer is a convolution or linear; of a graph with its taps placed."""
+    return isinstance(layer.core, TapConv2d | Linear)
+
+
+def inspect_layer(layer: Layer, plan: Plan) -> LayerInspection:
+    """Inspect a layer with weights of the plan's graph."""
+    context, problem = plan.context, panel_problem(layer, plan.context)
+    if problem is None:
+        return _without_choice(layer, plan)
+    choice = choose(problem, context.target, threads=context.threads, dense=context.dense)
+    knobs = choice.schedule
+    statistics = pack_weights(arranged(problem, knobs), knobs).statistics()
+    unpermuted = _rows_per_vector_unpermuted(problem, choice)
+    shape, kept = _weights(layer)
+    return LayerInspection(
+        name=layer.name,
+        weight_shape=shape,
+        kept=kept,
+        structure=choice.structure.text,
+        format=knobs.format,
+        schedule=knobs.as_dict(),
+        statistics=statistics,
+        packed_bytes=statistics.bytes,
+        positions=_positions(layer),
+        cycles=choice.cycles,
+        estimates=choice.estimates,
+        why=reason(choice, statistics, density=kept / math.prod(shape), unpermuted=unpermuted),
+    )
+
+
+def _without_choice(layer: Layer, plan: Plan) -> LayerInspection:
+    """A layer that panel kernels do not serve, but a dense one of its own."""
+    shape, kept = _weights(layer)
+    core = layer.core
+    if isinstance(core, Linear):
+        name, why, matrix, columns_per_channel = "linear", linear_reason(plan), core.weight, 1
+        tiles = choose_tiles(plan.context.layout(layer.name), plan.context.target, plan.context.threads)
+        packed = pack_features(core.weight, tiles)
+    else:
+        assert isinstance(core, TapConv2d)
+        name, why, matrix, columns_per_channel = "grouped", GROUPED, core.matrix, math.prod(shape[2:])
+        packed = core.weight
+    return LayerInspection(
+        name=layer.name,
+        weight_shape=shape,
+        kept=kept,
+        structure=detect(matrix, columns_per_channel=columns_per_channel).text,
+        format=name,
+        schedule={},
+        statistics=None,
+        packed_bytes=packed.nbytes,
+        positions=_positions(layer),
+        cycles=None,
+        estimates={},
+        why=why,
+    )
+
+
+def _weights(layer: Layer) -> tuple[tuple[int, ...], int]:
+    """The weights' shape, and how many are not zero."""
+    assert isinstance(layer.core, TapConv2d | Linear)
+    weight = layer.core.weight
+    return weight.shape, int(np.count_nonzero(weight))
+
+
+def _positions(layer: Layer) -> int:
+    """Output pixels, or rows, of the whole batch."""
+    (channels, *_), _ = _weights(layer)
+    return math.prod(layer.shape) // channels
+
+
+def _rows_per_vector_unpermuted(problem: PanelProblem, choice: Choice) -> float | None:
+    """Mean rows that a loaded vector would serve without the chosen permutation; None for none."""
+    if not choice.schedule.permuted:
+        return None
+    return pack_weights(problem, replace(choice.schedule, permuted=False)).statistics().rows_per_vector

@@ -1,0 +1,55 @@
+"""Why a layer got its format: one phrase, from what the choice was made by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from sparsegen.compiler import Plan
+from sparsegen.formats.registry import Statistics
+from sparsegen.inspection.report import DENSE, FULL, PAYS
+from sparsegen.kernels.panels import Choice
+from sparsegen.kernels.planning import use_batch_lanes
+
+_TOO_DENSE = 0.6
+"""Density above which it is the density that keeps sparse from paying, not the layer's size."""
+
+_CLOSE = 0.85
+"""Share of the chosen format's speed-up from which that of another sparse one is worth a word."""
+
+_NAMES = {"masked_panels": "masked panels", "column_combined": "column-combined"}
+
+GROUPED = "grouped convolutions run dense"
+
+
+def reason(choice: Choice, statistics: Statistics, *, density: float, unpermuted: float | None) -> str:
+    """Why the format was chosen, or why it gains nothing.
+
+    `statistics` are the packed weights', `unpermuted` the rows that a loaded vector would serve
+    without the chosen permutation. Reasons why sparse does not pay hold no numbers: layers share them.
+    """
+    if density > FULL:
+        return "no zeros" if density == 1 else "hardly any zeros"
+    if choice.estimates[DENSE] / choice.cycles < PAYS:
+        cause = "too dense" if density > _TOO_DENSE else "too small"
+        return f"{cause}: the zeros gain little"
+    if density == 0:
+        return "all zero: nothing is left to multiply"
+    served = f"{statistics.rows_per_vector:.2f} rows"
+    if unpermuted is not None:
+        return f"permuted: serves {served}, not {unpermuted:.2f}"
+    for format, name in _NAMES.items():
+        rival = choice.estimates.get(format, math.inf)
+        if format != choice.schedule.format and _CLOSE * rival < choice.cycles:
+            return f"{name} next at {choice.estimates[DENSE] / rival:.2f}x"
+    if choice.schedule.format == "column_combined":
+        return f"{statistics.padding:.0%} of packed weights are padding"
+    return f"vectors serve {served}"
+
+
+def linear_reason(plan: Plan) -> str:
+    """Why a linear layer was left to the dense kernel."""
+    batch_alone = replace(plan.graph, layers=[])
+    if use_batch_lanes(batch_alone, plan.context.target):
+        return "linear layers run dense where images of a batch meet"
+    return "linear layers run dense at this batch"

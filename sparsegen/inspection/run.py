@@ -1,0 +1,59 @@
+"""An inspection from end to end: load, export, plan, and look at every layer with weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sparsegen.compiler import check_threads, plan_graph
+from sparsegen.errors import SparsegenError
+from sparsegen.frontend import from_torch, load_model
+from sparsegen.frontend.program import Model
+from sparsegen.inspection.layer import has_weights, inspect_layer
+from sparsegen.inspection.report import Inspection
+from sparsegen.target import parse_target
+
+
+def run(
+    model: str | Model,
+    example_inputs: tuple[Tensor, ...] | None,
+    *,
+    batch: int,
+    threads: int | None,
+    target: str,
+    input_shape: tuple[int, ...] | None,
+) -> Inspection:
+    """Run an inspection; see `sparsegen.inspect`."""
+    cpu = parse_target(target)
+    threads = check_threads(cpu.cores if threads is None else threads)
+    name = model if isinstance(model, str) else type(model).__name__
+    with torch.no_grad():
+        network, inputs = _with_inputs(model, example_inputs, batch, input_shape)
+        graph = from_torch(network, inputs)
+    plan = plan_graph(graph, threads=threads, target=cpu)
+    layers = [inspect_layer(layer, plan) for layer in plan.graph.layers if has_weights(layer)]
+    if not layers:
+        raise SparsegenError(
+            f"{name} has no 2-D convolution and no linear layer: it has no weights that could be sparse"
+        )
+    return Inspection(model=name, target=cpu, batch=inputs[0].shape[0], threads=threads, layers=tuple(layers))
+
+
+def _with_inputs(
+    model: str | Model,
+    example_inputs: tuple[Tensor, ...] | None,
+    batch: int,
+    input_shape: tuple[int, ...] | None,
+) -> tuple[Model, tuple[Tensor, ...]]:
+    """The model, loaded if it was named, and the inputs that it is exported with."""
+    if isinstance(model, str):
+        if example_inputs is not None:
+            raise SparsegenError(
+                "example_inputs go with a model, not with a name: give batch and input_shape"
+            )
+        return load_model(model, batch=batch, input_shape=input_shape)
+    if not example_inputs:
+        raise SparsegenError(
+            "a model needs example_inputs: a tuple of the float32 tensors that it is called with"
+        )
+    return model, example_inputs
