@@ -19,16 +19,11 @@ def compare(
     ],
     sparsity: Annotated[
         float | None,
-        typer.Option(
-            help="Share of weights to prune from every convolution; 0 leaves them as they are.",
-            show_default="what N:M says, else 0.5",
-        ),
+        typer.Option(help="Share of weights to prune; 0 leaves them be.", show_default="N:M's, else 0.5"),
     ] = None,
     structure: Annotated[
         str,
-        typer.Option(
-            help="unstructured, vector[:ROWS], block[:ROWSxCOLUMNS], column-combined[:annealing], or N:M."
-        ),
+        typer.Option(help="unstructured, vector:ROWS, block:ROWSxCOLUMNS, column-combined:annealing, 2:4."),
     ] = "unstructured",
     batch: Annotated[int, typer.Option(help="Images per call.")] = 16,
     threads: Annotated[
@@ -40,15 +35,13 @@ def compare(
     network: Annotated[bool, typer.Option(help="Time the whole network after its layers.")] = True,
     csr: Annotated[
         bool,
-        typer.Option("--csr", help="Time products of CSR matrices and im2col columns too; they are slow."),
+        typer.Option("--csr", help="Time layers as CSR matrix products over im2col, too: these are slow."),
     ] = False,
     samples: Annotated[int, typer.Option(help="Timed calls behind every median.")] = 15,
     target: Annotated[str, typer.Option(help="LLVM's name of a CPU, such as haswell or znver4.")] = "native",
     input_shape: Annotated[
         str | None,
-        typer.Option(
-            help="Shape of one image, such as 3x224x224.", show_default="the model's", metavar="CxHxW"
-        ),
+        typer.Option(help="Shape of one image.", show_default="the model's", metavar="CxHxW"),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="FILE")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw the times into this file.", metavar="FILE")] = None,

@@ -43,7 +43,7 @@ def compare(
     that is passed in is left as it is; a copy is pruned, every convolution but the first, the
     classifier's and the depthwise ones, to `structure` (the texts of
     `sparsegen.pruning.structures.parse_structure`: `unstructured`, `vector:8`, `block:4x2`,
-    `column-combined`, `2:4`, ...) and `sparsity` (None: what N:M says, else 0.5). A sparsity of 0
+    `column-combined`, `2:4`, `2:4x4`, ...) and `sparsity` (None: what N:M says, else 0.5). A sparsity of 0
     measures the weights as they are.
 
     Each pruned convolution whose name matches the shell pattern `layers` is timed `samples` times in

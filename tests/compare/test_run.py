@@ -76,7 +76,13 @@ def test_every_pruned_layer_is_measured_and_right(model: nn.Module, inputs: tupl
 
 @pytest.mark.parametrize(
     ("structure", "sparsity", "density"),
-    [("2:4", None, 0.5), ("vector:2", 0.75, 0.25), ("block:2x2", 0.75, 0.25), ("unstructured", None, 0.5)],
+    [
+        ("2:4", None, 0.5),
+        ("1:4x2", None, 0.25),
+        ("vector:2", 0.75, 0.25),
+        ("block:2x2", 0.75, 0.25),
+        ("unstructured", None, 0.5),
+    ],
 )
 def test_every_structure_is_compared(
     structure: str, sparsity: float | None, density: float, model: nn.Module, inputs: tuple[torch.Tensor, ...]
