@@ -1,0 +1,72 @@
+"""`sparsegen inspect` as it is typed: a table, JSON, and bad input in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from sparsegen.cli.app import app
+
+SMALL = ("tests.cli.networks:small", "--input-shape", "3x12x12", "--batch", "16", "--threads", "1")
+
+
+def inspect(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["inspect", *arguments])
+
+
+def test_an_inspection_from_end_to_end(tmp_path: Path) -> None:
+    path = tmp_path / "small.json"
+    result = inspect(*SMALL, "--target", "haswell", "--json", str(path))
+    assert result.exit_code == 0, result.output
+    assert "10x8x3x3" in result.stdout
+    assert "! sparse will not pay: no layer was pruned" in result.stdout
+    assert "haswell (AVX2), batch 16, 1 thread" in " ".join(result.stdout.split())
+    found = json.loads(path.read_text())
+    assert (found["schema"], found["batch"], found["threads"]) == (1, 16, 1)
+    assert found["target"]["name"] == "haswell"
+    assert [layer["name"] for layer in found["layers"]] == ["0", "2", "4", "7"]
+
+
+def test_what_was_pruned_pays(tmp_path: Path) -> None:
+    program = str(tmp_path / "pruned.pt2")
+    pruned = CliRunner().invoke(
+        app,
+        ["prune", SMALL[0], *SMALL[1:5], "--method", "vector", "--sparsity", "0.75", "-o", program],
+    )
+    assert pruned.exit_code == 0, pruned.output
+    result = inspect(program, "--batch", "16", "--threads", "1")
+    assert result.exit_code == 0, result.output
+    closing = " ".join(result.stdout.split()).partition("! ")[2].rpartition("! ")[2]
+    assert closing == "sparse will not pay in 2 of 4 layers: 0, 7 (no zeros)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tests.cli.networks:absent",), "absent"),
+        (("missing.pt2",), "missing.pt2"),
+        (("tests.inspection.networks:no_weights",), "no 2-D convolution and no linear layer"),
+        ((*SMALL, "--threads", "0"), "threads is 0"),
+        ((*SMALL, "--batch", "0"), "batch 0"),
+        ((*SMALL, "--target", "z80"), "z80"),
+        ((*SMALL, "--json", "missing/folder/a.json"), "there is no folder"),
+        ((*SMALL, "--json", "."), "is a folder"),
+    ],
+    ids=lambda value: " ".join(value[-2:]) if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_one_clear_line(arguments: tuple[str, ...], message: str) -> None:
+    result = inspect(*arguments)
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert "Traceback" not in result.output
+
+
+def test_a_shape_that_cannot_be_read_is_a_usage_error() -> None:
+    result = inspect(SMALL[0], "--input-shape", "3x")
+    assert result.exit_code == 2
+    assert "--input-shape" in result.stderr

@@ -1,0 +1,189 @@
+"""What an inspection tells is what compiling does; nothing is built, and the model stays as it is."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+import sparsegen
+from sparsegen import compiler
+from sparsegen.errors import SparsegenError
+from sparsegen.inspection import Inspection, LayerInspection
+from tests.inspection.networks import CHANNELS, images, no_weights, sparse_only, structures
+
+
+@pytest.fixture(scope="module")
+def inspection() -> Inspection:
+    return sparsegen.inspect(structures(), (images(),), threads=1)
+
+
+def by_name(inspection: Inspection) -> dict[str, LayerInspection]:
+    return {layer.name: layer for layer in inspection.layers}
+
+
+def test_every_structure_is_told(inspection: Inspection) -> None:
+    found = {layer.name: layer.structure.partition(",")[0] for layer in inspection.layers}
+    assert found == {
+        "stem": "dense",
+        "unstructured": "unstructured",
+        "two_of_four": "2:4",
+        "vectors_of_four": "vectors of 4",
+        "blocks_of_four": "blocks of 4x4",
+        "column_combined": "column-combined",
+        "all_zero": "all zero",
+        "nine_tenths": "unstructured",
+        "grouped": "unstructured",
+        "classifier": "dense",
+    }
+
+
+def test_formats_and_reasons_suit_the_layers(inspection: Inspection) -> None:
+    layers = by_name(inspection)
+    assert (layers["stem"].format, layers["stem"].why) == ("dense_panels", "no zeros")
+    assert (layers["grouped"].format, layers["grouped"].why) == ("grouped", "grouped convolutions run dense")
+    assert layers["vectors_of_four"].format == "masked_panels"
+    assert layers["vectors_of_four"].why == "vectors serve 4.00 rows"
+    assert layers["all_zero"].why == "all zero: nothing is left to multiply"
+    assert layers["nine_tenths"].why == "too dense: the zeros gain little"
+    unpaid = [layer.name for layer in inspection.layers if not layer.pays]
+    assert unpaid == ["stem", "nine_tenths", "grouped", "classifier"]
+
+
+def test_work_and_bytes_are_counted(inspection: Inspection) -> None:
+    layer = by_name(inspection)["two_of_four"]
+    weights, positions = CHANNELS * CHANNELS * 9, 16 * 10 * 10
+    assert (layer.weights, layer.kept, layer.density) == (weights, weights // 2, 0.5)
+    assert (layer.positions, layer.multiply_adds) == (positions, positions * weights)
+    assert layer.multiply_adds_left == positions * weights // 2
+    assert layer.dense_bytes == 4 * weights
+    classifier = by_name(inspection)["classifier"]
+    assert (classifier.positions, classifier.weights) == (16, 10 * CHANNELS)
+
+
+@pytest.mark.parametrize("batch", [16, 1])
+def test_compiling_does_what_was_told(batch: int) -> None:
+    model, x = structures(), images(batch)
+    told = by_name(sparsegen.inspect(model, (x,), threads=1))
+    reports = {report.name: report for report in sparsegen.compile(model, (x,), threads=1).layers}
+    for name, layer in told.items():
+        report = reports[name]
+        assert layer.weight_shape == report.weight_shape
+        assert layer.density == report.density
+        assert layer.packed_bytes == report.weight_bytes
+        if report.kernel == "panels":
+            assert (layer.format, dict(layer.schedule)) == (report.format, report.schedule)
+        else:
+            assert (layer.format, report.kernel) in {("grouped", "grouped_conv"), ("linear", "linear")}
+            assert layer.expected_speedup is None
+    assert told["classifier"].format == ("linear" if batch == 1 else "dense_panels")
+
+
+@pytest.mark.parametrize(
+    ("shape", "why"),
+    [
+        ((1, CHANNELS), "linear layers run dense at this batch"),
+        ((16, CHANNELS), "linear layers run dense where images of a batch meet"),
+    ],
+)
+def test_why_linear_layers_run_dense(shape: tuple[int, int], why: str) -> None:
+    class Meeting(nn.Module):
+        """The batch's mean is taken, and so lanes cannot hold its images."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(CHANNELS, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            result: torch.Tensor = self.linear(x).mean(0)
+            return result
+
+    (layer,) = sparsegen.inspect(Meeting().eval(), (torch.zeros(shape),)).layers
+    assert (layer.format, layer.why) == ("linear", why)
+
+
+def test_no_kernel_is_built_and_the_model_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("an inspection built a kernel")
+
+    for step in ("build_kernel", "build", "assemble"):
+        monkeypatch.setattr(compiler, step, refuse)
+    model = structures()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    sparsegen.inspect(model, (images(),), threads=1)
+    after = model.state_dict()
+    assert list(before) == list(after)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_settings_are_kept_and_count() -> None:
+    wide = sparsegen.inspect(sparse_only(), (images(8, channels=CHANNELS),), threads=1)
+    narrow = sparsegen.inspect(sparse_only(), (images(8, channels=CHANNELS),), threads=1, target="haswell")
+    assert (narrow.target.name, narrow.target.lanes, narrow.batch, narrow.threads) == ("haswell", 8, 8, 1)
+    assert narrow.model == "Sequential"
+    if wide.target.lanes == 16:  # pixels on the one, images on the other
+        assert wide.layers[0].cycles != narrow.layers[0].cycles
+
+
+def test_names_are_loaded() -> None:
+    told = sparsegen.inspect("tests.cli.networks:small", batch=2, threads=1, input_shape=(3, 12, 12))
+    assert (told.model, told.batch) == ("tests.cli.networks:small", 2)
+    assert [layer.name for layer in told.layers] == ["0", "2", "4", "7"]
+
+
+def test_the_json_holds_it_all(inspection: Inspection) -> None:
+    found = json.loads(inspection.to_json())
+    assert found == inspection.as_dict()
+    assert set(found) == {
+        "schema", "model", "target", "batch", "threads", "measured", "layers", "totals",
+    }  # fmt: skip
+    assert (found["schema"], found["measured"]) == (1, False)
+    assert set(found["target"]) == {"name", "isa", "lanes", "l1_bytes", "l2_bytes"}
+    combined = found["layers"][5]
+    assert set(combined) == {
+        "name", "weight_shape", "weights", "kept", "density", "structure", "format", "schedule", "masks",
+        "rows_per_vector", "padding", "packed_bytes", "dense_bytes", "multiply_adds", "multiply_adds_left",
+        "cycles", "estimates", "expected_speedup", "pays", "why",
+    }  # fmt: skip
+    assert combined["weight_shape"] == [CHANNELS, CHANNELS, 3, 3]
+    assert {"masked_panels", "dense_panels", "column_combined"} == set(combined["estimates"])
+    statistics = inspection.layers[5].statistics
+    assert statistics is not None
+    assert [combined[key] for key in ("masks", "rows_per_vector", "padding", "packed_bytes")] == [
+        statistics.masks,
+        statistics.rows_per_vector,
+        statistics.padding,
+        statistics.bytes,
+    ]
+    grouped = found["layers"][8]
+    absent = ("schedule", "masks", "rows_per_vector", "padding", "cycles", "estimates", "expected_speedup")
+    assert all(grouped[key] is None for key in absent)
+    assert grouped["pays"] is False
+
+
+def test_bad_input_is_told() -> None:
+    x = (images(),)
+    with pytest.raises(SparsegenError, match="no 2-D convolution and no linear layer"):
+        sparsegen.inspect(no_weights(), x)
+    with pytest.raises(SparsegenError, match="needs example_inputs"):
+        sparsegen.inspect(structures())
+    with pytest.raises(SparsegenError, match="give batch and input_shape"):
+        sparsegen.inspect("resnet18", x)
+    with pytest.raises(SparsegenError, match="threads is 0"):
+        sparsegen.inspect(structures(), x, threads=0)
+    with pytest.raises(SparsegenError, match="z80"):
+        sparsegen.inspect(structures(), x, target="z80")
+    with pytest.raises(SparsegenError, match="eval"):
+        sparsegen.inspect(structures().train(), x)
+
+
+def test_no_module_hides_the_function() -> None:
+    for module in ("sparsegen.inspection", "sparsegen.inspection.run", "sparsegen.cli.inspect"):
+        importlib.import_module(module)
+    assert not isinstance(sparsegen.inspect, ModuleType)
+    assert "inspect" in sparsegen.__all__
+    assert sparsegen.Inspection is Inspection
