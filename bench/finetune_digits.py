@@ -64,8 +64,8 @@ class Method(Protocol):
 
 METHODS: dict[str, Method] = {
     "unstructured": partial(magnitude, linear=True),
-    "column-combined": partial(column_combine, linear=True),
-    "column-combined:annealing": partial(column_combine, linear=True, method="annealing"),
+    "combined-greedy": partial(column_combine, linear=True),
+    "combined-annealing": partial(column_combine, linear=True, method="annealing"),
 }
 
 
