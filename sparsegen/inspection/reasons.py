@@ -38,12 +38,12 @@ def reason(choice: Choice, statistics: Statistics, *, density: float, unpermuted
     served = f"{statistics.rows_per_vector:.2f} rows"
     if unpermuted is not None:
         return f"permuted: serves {served}, not {unpermuted:.2f}"
-    for format, name in _NAMES.items():
-        rival = choice.estimates.get(format, math.inf)
-        if format != choice.schedule.format and _CLOSE * rival < choice.cycles:
-            return f"{name} next at {choice.estimates[DENSE] / rival:.2f}x"
+    for rival, name in _NAMES.items():
+        estimate = choice.estimates.get(rival, math.inf)
+        if rival != choice.schedule.format and _CLOSE * estimate < choice.cycles:
+            return f"{name} next at {choice.estimates[DENSE] / estimate:.2f}x"
     if choice.schedule.format == "column_combined":
-        return f"{statistics.padding:.0%} of packed weights are padding"
+        return f"regular loops, {statistics.padding:.0%} padding"
     return f"vectors serve {served}"
 
 

@@ -72,7 +72,7 @@ def choice(format: str, estimates: dict[str, float], *, cycles: float | None = N
             "column_combined",
             {"dense_panels": 100, "masked_panels": 50, "column_combined": 25},
             0.2,
-            "12% of packed weights are padding",
+            "regular loops, 12% padding",
         ),
     ],
 )
