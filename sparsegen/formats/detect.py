@@ -51,9 +51,9 @@ def detect(matrix: Array, *, columns_per_channel: int) -> Structure:
     ratio = find_ratio(kept, columns_per_channel)
     if ratio is not None:
         return Structure("N:M", f"{ratio[0]}:{ratio[1]}")
-    window = window_of(columns_per_channel)
+    window = min(window_of(columns_per_channel), kept.shape[1])
     groups = groups_of_block(matrix, window)
-    full = kept.mean() * min(window, kept.shape[1]) / groups
+    full = kept.mean() * window / groups
     if full >= _FULL and groups <= _COMBINED * window:
         return Structure("column-combined", f"column-combined, groups of {window / groups:.1f}")
     return Structure("unstructured", "unstructured")

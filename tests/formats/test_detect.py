@@ -37,6 +37,8 @@ def blocks(rows: int, channels: int) -> Array:
         (n_m(16, 16, 1, 1, 8), 1, "1:8"),
         (n_m(16, 12, 9, 1, 3), 9, "1:3"),
         (combined(256, groups=18, size=8), 9, "column-combined, groups of 8.0"),
+        (combined(256, groups=8, size=8), 1, "column-combined, groups of 8.0"),
+        (random(32, 72, 0.5), 9, "unstructured"),
     ],
 )
 def test_structures(matrix: Array, taps: int, text: str) -> None:
