@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -33,9 +34,20 @@ class Clock:
 
 def test_calls_take_turns() -> None:
     clock = Clock()
-    calls = {"a": clock.worker("a", [1.0]), "b": clock.worker("b", [2.0])}
-    time_in_turn(calls, samples=4, clock=clock)
-    assert clock.log == ["a", "b"] * (WARMUP + 4)
+    time_in_turn({name: clock.worker(name, [1.0]) for name in "abc"}, samples=20, clock=clock)
+    assert clock.log[: 3 * WARMUP] == ["a", "b", "c"] * WARMUP
+    timed = clock.log[3 * WARMUP :]
+    rounds = [tuple(timed[at : at + 3]) for at in range(0, len(timed), 3)]
+    assert all(sorted(each) == ["a", "b", "c"] for each in rounds)
+    assert all(name != following for name, following in pairwise(timed))
+    assert len({each[0] for each in rounds}) == 3, "somebody is never the first"
+
+
+def test_times_go_to_their_calls_whatever_the_order() -> None:
+    clock = Clock()
+    calls = {"a": clock.worker("a", [0.001]), "b": clock.worker("b", [0.002])}
+    timings = time_in_turn(calls, samples=9, clock=clock)
+    assert {name: timing.median_ms for name, timing in timings.items()} == pytest.approx({"a": 1, "b": 2})
 
 
 def test_warm_up_is_not_counted() -> None:
