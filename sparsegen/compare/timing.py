@@ -28,7 +28,8 @@ def time_in_turn(
     A round takes all rivals through the same state of clock speed, heat and neighbours, and each
     finds the caches as another left them, which is what a network does to its layers. The orders are
     drawn from a fixed seed: with one order for all rounds, whoever follows the rival that leaves
-    the caches best would always be the same, and seem a few percent faster. The garbage collector is off and nothing is allocated here between two readings of the clock.
+    the caches best would always be the same, and seem a few percent faster. The garbage collector
+    is off and nothing is allocated here between two readings of the clock.
     `clock` gives seconds.
     """
     functions = tuple(calls.values())
