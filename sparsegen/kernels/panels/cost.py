@@ -2,7 +2,8 @@
 
 The model counts, for a tile and a column, the largest of three times: multiply-adds, loads, and the
 latency of an accumulator's chain. To these it adds what a visit (one panel, one column block)
-costs: a branch for each mask in use, and the sums read and written; and the input's way to a tile.
+costs: a branch for each mask in use, and the sums read and written; and the way of input and output
+to and from memory.
 """
 
 from __future__ import annotations
@@ -19,20 +20,22 @@ from sparsegen.target import Target
 
 FREE_REGISTERS = 4  # beside the accumulators
 
-# In cycles, fitted to measured times of ResNet-18's layers at 10 to 100 % density on Zen 5.
+# In cycles, fitted to the measured times of 1,800 kernels: ResNet-18's layers at 12, 20 and 50 % density,
+# unstructured, by vectors and column-combined, at batch 1 and 16, on Zen 5.
 _LATENCY = 4.0  # of a multiply-add
-_COLUMN = 0.8  # of the loop over a mask's columns
-_LOAD = 1.12  # of a vector, over what the target's load ports promise
-_SPLIT_LOAD = 1.5  # times as much where two of three taps are not aligned, and touch two lines
-_L2_LOAD = 1.0  # as much again for every L1 cache that a column block's input takes,
-_HELD, _MOST_PAST = 0.45, 1.4  # less the share that stays there, and no more than this many
-_SPILL = 0.25  # share of the time of a column that all rows keep, where a register is missing
-_VISIT = 14.0
-_MASK = 3.5  # of every mask in use, each visit, for a branch that is often mispredicted; up to
-_MISS = 14.0  # where the multiply-adds under way are too few to hide that
-_HIDDEN = 0.2  # of a cycle of multiply-adds' time
-_SUM = 4.6  # of a vector of sums, read and written each visit
-_LINE = 1.0  # of a line of the input that a tile fetches
+_COLUMN = 0.46  # of the loop over a mask's columns
+_LOAD = 1.02  # of a vector, over what the target's load ports promise
+_SPLIT_LOAD = 1.37  # times as much where two of three taps are not aligned, and touch two lines
+_L2_LOAD, _STALL = 0.69, 0.1  # more of a load, and of a wait, for every L1 cache that a block's input takes,
+_HELD, _MOST_PAST = 0.49, 2.1  # less the share that stays there, and no more than this many
+_SPILL = 0.23  # share of the time of a column that all rows keep, where a register is missing
+_VISIT = 8.5
+_MASK = 5.2  # of every mask in use, each visit, for a branch that is often mispredicted; up to
+_MISS = 15.8  # where the multiply-adds under way are too few to hide that
+_HIDDEN = 0.18  # of a cycle of multiply-adds' time
+_SUM = 4.2  # of a vector of sums, read and written each visit
+_LINE = 1.16  # of a line of the input that a tile fetches
+_STORE = 8.5  # of a vector of the output, on its way to memory
 
 _SETS = 64  # of an L1 cache: a page of lines, which every x86 core keeps to
 
@@ -99,25 +102,35 @@ def cycles(
 ) -> float:
     """Estimated cycles of a kernel on each of `threads`; `lines` as of `input_lines`."""
     pixels, rows = knobs.tile_h * knobs.tile_w, knobs.rows
+    panels, blocks = -(-problem.matrix.shape[0] // rows), -(-problem.channels // knobs.block)
+    times = _column_times(problem, target, knobs, work, lines)
+    columns = sum(count * time for count, time in zip(work.columns, times, strict=True))
+    sums = rows * pixels * (_SUM if blocks > 1 else 1.0)
+    segment = columns / (panels * blocks * work.masks)
+    branches = 2.0 if work.constant else work.masks * max(_MASK, _MISS - _HIDDEN * segment)
+    visits = panels * blocks * (_VISIT + sums + branches)
+    chunks = -(-panels // knobs.chunk)
+    traffic = chunks * problem.channels * lines[0] * _LINE + len(problem.matrix) * pixels * _STORE
+    tasks = problem.tiles(knobs) * chunks
+    rounds = -(-tasks // threads) / tasks
+    return float(problem.tiles(knobs) * (columns + visits + traffic) * rounds)
+
+
+def _column_times(
+    problem: PanelProblem, target: Target, knobs: PanelSchedule, work: Work, lines: tuple[int, float]
+) -> list[float]:
+    """Cycles of a column that p of a panel's rows keep, for p = 1 to rows."""
+    pixels, rows = knobs.tile_h * knobs.tile_w, knobs.rows
     of_channel, share = lines
     slab = 4 * LINE * of_channel * min(knobs.block, problem.channels) / share
-    load = _LOAD * (1.0 if problem.out.batch_lanes else _SPLIT_LOAD)
-    load *= 1 + _L2_LOAD * min(_MOST_PAST, max(0.0, slab / target.l1_bytes - _HELD))
+    past = min(_MOST_PAST, max(0.0, slab / target.l1_bytes - _HELD))
+    load = _LOAD * (1.0 if problem.out.batch_lanes else _SPLIT_LOAD) * (1 + _L2_LOAD * past)
+    loads = work.loads * (pixels * load + 0.5)
+    stalls = _COLUMN + _STALL * work.loads * pixels * past
     times = [
-        max(p * pixels / target.fmas, (work.loads * (pixels * load + 0.5) + p) / target.loads, _LATENCY)
-        + _COLUMN
+        max(p * pixels / target.fmas, (loads + p) / target.loads, _LATENCY) + stalls
         for p in range(1, rows + 1)
     ]
     if rows * pixels + min(rows, pixels) + 1 > target.registers:
         times[-1] *= 1 + _SPILL
-    columns = sum(count * time for count, time in zip(work.columns, times, strict=True))
-    panels, blocks = -(-problem.matrix.shape[0] // rows), -(-problem.channels // knobs.block)
-    sums = rows * pixels * (_SUM if blocks > 1 else 1.0)
-    segment = columns / (panels * blocks * work.masks)
-    branches = 2.0 if work.constant else work.masks * max(_MASK, _MISS - _HIDDEN * segment)
-    chunks = -(-panels // knobs.chunk)
-    fetched = chunks * problem.channels * of_channel * _LINE
-    tasks = problem.tiles(knobs) * chunks
-    rounds = -(-tasks // threads) / tasks
-    visits = panels * blocks * (_VISIT + sums + branches)
-    return float(problem.tiles(knobs) * (columns + visits + fetched) * rounds)
+    return times
