@@ -20,22 +20,22 @@ from sparsegen.target import Target
 
 FREE_REGISTERS = 4  # beside the accumulators
 
-# In cycles, fitted to the measured times of 1,800 kernels: ResNet-18's layers at 12, 20 and 50 % density,
-# unstructured, by vectors and column-combined, at batch 1 and 16, on Zen 5.
+# In cycles, fitted to the measured times of 2,700 kernels: ResNet-18's layers at 12, 20, 50 and 100 %
+# density, unstructured, by vectors and column-combined, at batch 1 and 16, on Zen 5.
 _LATENCY = 4.0  # of a multiply-add
-_COLUMN = 0.46  # of the loop over a mask's columns
-_LOAD = 1.02  # of a vector, over what the target's load ports promise
-_SPLIT_LOAD = 1.37  # times as much where two of three taps are not aligned, and touch two lines
-_L2_LOAD, _STALL = 0.69, 0.1  # more of a load, and of a wait, for every L1 cache that a block's input takes,
-_HELD, _MOST_PAST = 0.49, 2.1  # less the share that stays there, and no more than this many
-_SPILL = 0.23  # share of the time of a column that all rows keep, where a register is missing
-_VISIT = 8.5
-_MASK = 5.2  # of every mask in use, each visit, for a branch that is often mispredicted; up to
-_MISS = 15.8  # where the multiply-adds under way are too few to hide that
-_HIDDEN = 0.18  # of a cycle of multiply-adds' time
-_SUM = 4.2  # of a vector of sums, read and written each visit
-_LINE = 1.16  # of a line of the input that a tile fetches
-_STORE = 8.5  # of a vector of the output, on its way to memory
+_COLUMN = 0.34  # of the loop over a mask's columns
+_LOAD = 1.1  # of a vector, over what the target's load ports promise
+_SPLIT_LOAD = 1.3  # times as much where two of three taps are not aligned, and touch two lines
+_L2_LOAD, _STALL = 0.63, 0.11  # more of a load, and of a wait, for every L1 cache that a block's input takes,
+_HELD, _MOST_PAST = 0.55, 1.6  # less the share that stays there, and no more than this many
+_SPILL = 0.24  # share of the time of a column that all rows keep, where a register is missing
+_VISIT = 9.4
+_MASK = 5.6  # of every mask in use, each visit, for a branch that is often mispredicted; up to
+_MISS = 15.5  # where the multiply-adds under way are too few to hide that
+_HIDDEN = 0.17  # of a cycle of multiply-adds' time
+_SUM = 2.9  # of a vector of sums, read and written each visit
+_LINE = 1.18  # of a line of the input that a tile fetches
+_STORE = 9.0  # of a vector of the output, on its way to memory
 
 _SETS = 64  # of an L1 cache: a page of lines, which every x86 core keeps to
 
@@ -131,6 +131,8 @@ def _column_times(
         max(p * pixels / target.fmas, (loads + p) / target.loads, _LATENCY) + stalls
         for p in range(1, rows + 1)
     ]
-    if rows * pixels + min(rows, pixels) + 1 > target.registers:
+    # A column's weights stay in registers where several pixels read them; combined rows take turns.
+    weights = 1 if pixels == 1 or work.loads > 1 else rows
+    if rows * pixels + weights + 1 > target.registers:
         times[-1] *= 1 + _SPILL
     return times
