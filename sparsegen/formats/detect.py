@@ -13,7 +13,7 @@ from sparsegen.formats.registry import Array
 _WINDOW = 144  # columns whose input slab stays in an L1 cache
 _LARGEST = 32  # M of N:M
 _TIGHT = 0.9  # of N:M's places, the share that has to be in use for the weights to count as N:M
-_VECTORS = (16, 8, 4, 2)  # rows, longest first
+_LONGEST = 16  # rows of a vector, channels of a block
 _FULL = 0.8  # of the places in groups, the share in use that column combining leaves
 _COMBINED = 0.5  # density above which a group holds no two columns
 
@@ -23,11 +23,12 @@ class Structure:
     """The structure of a filter matrix's zeros.
 
     kind: "dense", "empty", "unstructured", "N:M", "vector", "block" or "column-combined". text: the
-    same with its sizes, for people.
+    same with its sizes, for people. rows: consecutive output channels that keep the same.
     """
 
     kind: str
     text: str
+    rows: int = 1
 
 
 def detect(matrix: Array, *, columns_per_channel: int) -> Structure:
@@ -41,13 +42,13 @@ def detect(matrix: Array, *, columns_per_channel: int) -> Structure:
         return Structure("empty", "all zero")
     if kept.all():
         return Structure("dense", "dense")
-    rows = _shared(kept, _VECTORS)
+    rows = _shared(kept)
     if rows > 1:
         of_channel = kept[::rows].reshape(-1, kept.shape[1] // columns_per_channel, columns_per_channel)
-        channels = _shared(of_channel.transpose(1, 0, 2).reshape(of_channel.shape[1], -1), _VECTORS)
+        channels = _shared(of_channel.transpose(1, 0, 2).reshape(of_channel.shape[1], -1))
         if channels > 1:
-            return Structure("block", f"blocks of {rows}x{channels}")
-        return Structure("vector", f"vectors of {rows}")
+            return Structure("block", f"blocks of {rows}x{channels}", rows)
+        return Structure("vector", f"vectors of {rows}", rows)
     ratio = find_ratio(kept, columns_per_channel)
     if ratio is not None:
         return Structure("N:M", f"{ratio[0]}:{ratio[1]}")
@@ -81,11 +82,11 @@ def window_of(columns_per_channel: int) -> int:
     return channels * columns_per_channel
 
 
-def _shared(kept: NDArray[np.bool_], lengths: tuple[int, ...]) -> int:
-    """The largest of `lengths` for which aligned runs of that many rows keep the same; 1 for none."""
-    for length in lengths:
+def _shared(kept: NDArray[np.bool_]) -> int:
+    """The most consecutive rows, in aligned runs, that keep the same; 1 where rows differ."""
+    for length in range(min(_LONGEST, len(kept)), 1, -1):
         whole = len(kept) // length * length
         runs = kept[:whole].reshape(-1, length, kept.shape[1])
-        if whole and (runs == runs[:, :1]).all() and (kept[whole:] == kept[whole : whole + 1]).all():
+        if (runs == runs[:, :1]).all() and (kept[whole:] == kept[whole : whole + 1]).all():
             return length
     return 1

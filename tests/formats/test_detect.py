@@ -32,6 +32,8 @@ def blocks(rows: int, channels: int) -> Array:
         (blocks(4, 1), 9, "vectors of 4"),
         (blocks(4, 1)[:-2], 9, "vectors of 4"),
         (blocks(8, 1), 9, "vectors of 8"),
+        (blocks(3, 1), 9, "vectors of 3"),
+        (blocks(6, 1)[:-1], 9, "vectors of 6"),
         (blocks(4, 4), 9, "blocks of 4x4"),
         (n_m(16, 16, 9, 2, 4), 9, "2:4"),
         (n_m(16, 16, 1, 1, 8), 1, "1:8"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,6 +94,17 @@ def test_vectors_of_rows_are_packed_in_panels_that_keep_one_mask() -> None:
     case = problem(WIDE, batch=16, channels=32, out=32, size=14, kernel=3, kind="vectors")
     knobs = choose(case, WIDE, threads=1).schedule
     assert len(pack(case.matrix, rows=knobs.rows, block=9 * knobs.block).masks) <= 2
+
+
+@pytest.mark.parametrize("rows", [3, 5, 6, 8])
+def test_panels_are_as_high_as_vectors_or_share_their_edges(rows: int) -> None:
+    case = problem(WIDE, batch=16, channels=16, out=120, size=14, kernel=3)
+    kept = np.random.default_rng(0).random((120 // rows, 144)) < 0.5
+    case = replace(case, matrix=kept.repeat(rows, axis=0).astype(np.float32))
+    choice = choose(case, WIDE, threads=1)
+    assert choice.structure.rows == rows
+    assert rows % choice.schedule.rows == 0
+    assert choice.schedule.rows > 1
 
 
 @pytest.mark.parametrize(("batch", "stride"), [(16, 1), (16, 2), (1, 1)])

@@ -15,7 +15,7 @@ from sparsegen.lowering.layout import LINE
 from sparsegen.target import Target
 
 TILE_LIMIT = 16  # pixel vectors along an axis: what layouts leave room for past an image's end
-_SPARSE_ROWS = 4  # 2^rows masks, each with code of its own
+_SPARSE_ROWS = 4  # 2^rows masks, each with code of its own, unless rows keep the same
 _COMBINED_ROWS = (1, 2, 4, 8, 16)
 _TASKS = 4  # parallel tasks a thread, so that a task more or less does not matter
 _WORTH_PERMUTING = 0.97  # of the cycles without: below, the estimate is not sure enough
@@ -66,7 +66,7 @@ def _candidates(
     }
     for rows in range(1, max(1, min(most, problem.matrix.shape[0])) + 1):
         works = {"dense_panels": masked_work(problem.matrix, rows, dense=True)}
-        if sparse and rows <= _SPARSE_ROWS:
+        if sparse and (rows <= _SPARSE_ROWS or structure.rows % rows == 0):
             works["masked_panels"] = masked_work(problem.matrix, rows)
         for knobs, lines in _schedules(problem, target, rows):
             if sparse and rows in _COMBINED_ROWS:
@@ -104,8 +104,16 @@ def _schedules(
 
 
 def _with_chunk(problem: PanelProblem, knobs: PanelSchedule, threads: int) -> PanelSchedule:
-    """As many panels a task as still leave every thread some tasks."""
+    """As many panels a task as still leave every thread some tasks, and all threads equally many."""
     panels = -(-problem.matrix.shape[0] // knobs.rows)
     tiles = problem.tiles(knobs)
-    chunks = 1 if threads == 1 else min(panels, -(-threads * _TASKS // tiles))
+    if threads == 1:
+        return replace(knobs, chunk=panels)
+    least = min(panels, -(-threads * _TASKS // tiles))
+
+    def idle(chunks: int) -> float:
+        """Share of the threads' time without a task."""
+        return -(-tiles * chunks // threads) * threads / (tiles * chunks) - 1
+
+    chunks = min(range(least, min(panels, least + threads - 1) + 1), key=idle)
     return replace(knobs, chunk=-(-panels // chunks))
