@@ -4,9 +4,9 @@
 
 Three kinds of weights at several sparsities: a trained network's (the digit network of the tests, its
 linear layers too), random ones (ResNet-18 of pytorchcv), and random vectors of 4 output channels whose
-channels are shuffled, as those of a network are that was pruned in another order. Both kernels have the
-chosen schedule, but for the permutation, and run in turn. Layers that do not choose it are the same
-with and without: they are counted, not timed.
+channels are shuffled, as those of a network are that was pruned in another order. The kernel with the
+permutation runs in turn with what is chosen where none is allowed. Layers that do not choose it are the
+same with and without: they are counted, not timed.
 """
 
 from __future__ import annotations
@@ -81,8 +81,11 @@ def shuffled(layer: Layer) -> Layer:
     return replace(layer, core=replace(layer.core, weight=layer.core.weight[order]))
 
 
-def choices(graph: LayerGraph) -> Iterator[tuple[Layer, LayerGraph, Choice]]:
-    """Every layer with zeros that a panel kernel serves, alone, and its choice; each shape once."""
+def choices(graph: LayerGraph) -> Iterator[tuple[Layer, LayerGraph, Choice, Choice]]:
+    """Every layer with zeros that a panel kernel serves, alone, and its choices with and without permutation.
+
+    Each shape once.
+    """
     shapes, seen = graph.shapes(), set()
     for layer in graph.layers:
         if not isinstance(layer.core, Conv2d | Linear) or np.all(layer.core.weight):
@@ -93,30 +96,29 @@ def choices(graph: LayerGraph) -> Iterator[tuple[Layer, LayerGraph, Choice]]:
         problem = panel_problem(plan.graph.layers[-1], plan.context)
         if problem is not None and key not in seen:
             seen.add(key)
-            yield layer, single, choose(problem, parse_target(), threads=1)
+            with_and_without = (choose(problem, parse_target(), threads=1, permute=p) for p in (True, False))
+            yield layer, single, *with_and_without
 
 
-def measure(weights: str, layer: Layer, single: LayerGraph, choice: Choice) -> Row:
+def measure(weights: str, layer: Layer, single: LayerGraph, permuted: Choice, without: Choice) -> Row:
     """Both kernels of a layer, timed in turn."""
     assert isinstance(layer.core, Conv2d | Linear)
     x = torch.randn(next(iter(single.inputs.values())), generator=torch.Generator().manual_seed(0))
     compiled = {
-        permuted: compile_graph(
-            single, threads=1, schedules={layer.name: replace(choice.schedule, permuted=permuted)}
-        )
-        for permuted in (False, True)
+        name: compile_graph(single, threads=1, schedules={layer.name: choice.schedule})
+        for name, choice in (("without", without), ("permuted", permuted))
     }
     results = [model(x) for model in compiled.values()]
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-4)
-    times = time_in_turn({str(key): kernels(model) for key, model in compiled.items()}, samples=SAMPLES)
+    times = time_in_turn({name: kernels(model) for name, model in compiled.items()}, samples=SAMPLES)
     return Row(
         weights=weights,
         layer=layer.name,
         shape=layer.core.weight.shape,
         density=float(np.count_nonzero(layer.core.weight)) / layer.core.weight.size,
-        estimated_gain=min(choice.estimates.values()) / choice.cycles,
-        without_ms=times["False"].median_ms,
-        permuted_ms=times["True"].median_ms,
+        estimated_gain=without.cycles / permuted.cycles,
+        without_ms=times["without"].median_ms,
+        permuted_ms=times["permuted"].median_ms,
     )
 
 

@@ -35,21 +35,24 @@ class Choice:
     estimates: dict[str, float]
 
 
-def choose(problem: PanelProblem, target: Target, *, threads: int, dense: bool = False) -> Choice:
-    """The format and schedule with the least estimated cycles; `dense` allows dense panels only."""
+def choose(
+    problem: PanelProblem, target: Target, *, threads: int, dense: bool = False, permute: bool = True
+) -> Choice:
+    """The format and schedule with the least estimated cycles.
+
+    `dense` allows dense panels only; without `permute` the rows stay in their order.
+    """
     structure = detect(problem.matrix, columns_per_channel=problem.columns_per_channel)
-    best: dict[str, tuple[float, PanelSchedule]] = {}
+    best: dict[tuple[str, bool], tuple[float, PanelSchedule]] = {}
     for knobs, estimate in _candidates(problem, target, structure, threads, dense):
-        if knobs.format not in best or estimate < best[knobs.format][0]:
-            best[knobs.format] = estimate, knobs
-    least, knobs = min(best.values(), key=lambda each: each[0])
-    estimates = {name: estimate for name, (estimate, _) in best.items()}
-    if knobs.format == "masked_panels" and knobs.rows > 1:
-        permuted = masked_work(problem.matrix[order_rows(problem.matrix, rows=knobs.rows)], knobs.rows)
-        lines = input_lines(problem, knobs)
-        estimate = cycles(problem, target, knobs, permuted, lines=lines, threads=threads)
-        if estimate < _WORTH_PERMUTING * least:
-            knobs, least = replace(knobs, permuted=True), estimate
+        key = (knobs.format, knobs.permuted)
+        if key not in best or estimate < best[key][0]:
+            best[key] = estimate, knobs
+    estimates = {name: estimate for (name, permuted), (estimate, _) in best.items() if not permuted}
+    least, knobs = min((best[name, False] for name in estimates), key=lambda each: each[0])
+    for (_, permuted), (estimate, each) in best.items():
+        if permute and permuted and estimate < _WORTH_PERMUTING * least:
+            least, knobs = estimate, each
     return Choice(knobs, structure, least, estimates)
 
 
@@ -65,16 +68,19 @@ def _candidates(
         for block in _blocks(problem)
     }
     for rows in range(1, max(1, min(most, problem.matrix.shape[0])) + 1):
-        works = {"dense_panels": masked_work(problem.matrix, rows, dense=True)}
+        works = {("dense_panels", False): masked_work(problem.matrix, rows, dense=True)}
         if sparse and (rows <= _SPARSE_ROWS or structure.rows % rows == 0):
-            works["masked_panels"] = masked_work(problem.matrix, rows)
+            works["masked_panels", False] = masked_work(problem.matrix, rows)
+            if rows > 1 and structure.rows == 1:
+                ordered = problem.matrix[order_rows(problem.matrix, rows=rows)]
+                works["masked_panels", True] = masked_work(ordered, rows)
         for knobs, lines in _schedules(problem, target, rows):
             if sparse and rows in _COMBINED_ROWS:
                 panels, blocks = -(-len(problem.matrix) // rows), -(-problem.channels // knobs.block)
-                works["column_combined"] = combined_work(panels, blocks, groups[knobs.block], rows)
+                works["column_combined", False] = combined_work(panels, blocks, groups[knobs.block], rows)
             knobs = _with_chunk(problem, knobs, threads)
-            for name, work in works.items():
-                named = replace(knobs, format=name)
+            for (name, permuted), work in works.items():
+                named = replace(knobs, format=name, permuted=permuted)
                 yield named, cycles(problem, target, named, work, lines=lines, threads=threads)
 
 

@@ -35,7 +35,8 @@ _MISS = 15.5  # where the multiply-adds under way are too few to hide that
 _HIDDEN = 0.17  # of a cycle of multiply-adds' time
 _SUM = 2.9  # of a vector of sums, read and written each visit
 _LINE = 1.18  # of a line of the input that a tile fetches
-_STORE = 9.0  # of a vector of the output, on its way to memory
+_STORE = 9.0  # of a vector of the output, on its way to memory; and more in permuted rows, where
+_SCATTERED, _FAR = 25.0, 4  # the output is so many times as large as an L2 cache
 
 _SETS = 64  # of an L1 cache: a page of lines, which every x86 core keeps to
 
@@ -110,7 +111,9 @@ def cycles(
     branches = 2.0 if work.constant else work.masks * max(_MASK, _MISS - _HIDDEN * segment)
     visits = panels * blocks * (_VISIT + sums + branches)
     chunks = -(-panels // knobs.chunk)
-    traffic = chunks * problem.channels * lines[0] * _LINE + len(problem.matrix) * pixels * _STORE
+    far = 4 * problem.out.groups * problem.out.size > _FAR * target.l2_bytes
+    store = _STORE + (_SCATTERED if knobs.permuted and far else 0.0)
+    traffic = chunks * problem.channels * lines[0] * _LINE + len(problem.matrix) * pixels * store
     tasks = problem.tiles(knobs) * chunks
     rounds = -(-tasks // threads) / tasks
     return float(problem.tiles(knobs) * (columns + visits + traffic) * rounds)
