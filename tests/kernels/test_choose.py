@@ -16,6 +16,7 @@ from sparsegen.kernels.panels.prefetch import plan_prefetch
 from sparsegen.kernels.taps import direct_taps
 from sparsegen.lowering.layout import Halo, plan_layout
 from sparsegen.target import Target, parse_target
+from tests.formats.test_column_combined import n_m
 from tests.kernels.contract import weights
 
 WIDE = Target("znver4", "AVX-512", 16, 32, 32 << 10, 1 << 20, 2, 1.0, 1.0)
@@ -105,6 +106,43 @@ def test_panels_are_as_high_as_vectors_or_share_their_edges(rows: int) -> None:
     assert choice.structure.rows == rows
     assert rows % choice.schedule.rows == 0
     assert choice.schedule.rows > 1
+
+
+def test_rows_meet_again_where_vectors_were_shuffled_and_only_where_that_is_allowed() -> None:
+    case = problem(WIDE, batch=16, channels=64, out=64, size=14, kernel=3)
+    rng = np.random.default_rng(0)
+    vectors = (rng.random((16, 576)) < 0.5).repeat(4, axis=0).astype(np.float32)
+    case = replace(case, matrix=vectors[rng.permutation(64)])
+    permuted, without = (choose(case, WIDE, threads=1, permute=permute) for permute in (True, False))
+    assert permuted.schedule.permuted
+    assert permuted.schedule.rows == 4
+    assert permuted.cycles < without.cycles
+    assert not without.schedule.permuted
+    assert without.cycles == min(without.estimates.values())
+
+
+def test_rows_of_random_weights_stay_in_their_order() -> None:
+    case = problem(WIDE, batch=16, channels=64, out=64, size=14, kernel=3)
+    assert not choose(case, WIDE, threads=1).schedule.permuted
+
+
+def test_weights_are_packed_in_the_format_that_suits_them() -> None:
+    case = problem(WIDE, batch=16, channels=64, out=64, size=14, kernel=3, kind="dense")
+    assert choose(case, WIDE, threads=1).schedule.format == "dense_panels"
+    half = problem(WIDE, batch=16, channels=64, out=64, size=14, kernel=3)
+    assert choose(half, WIDE, threads=1).schedule.format == "masked_panels"
+    assert choose(half, WIDE, threads=1, dense=True).schedule.format == "dense_panels"
+    fast = replace(WIDE, loads=2.0, fmas=2.0)  # as many vectors loaded as multiplied
+    combined = replace(case, matrix=n_m(64, 64, 9, 1, 8))
+    assert choose(combined, fast, threads=1).schedule.format == "column_combined"
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4])
+def test_all_threads_have_equally_many_tasks_where_panels_allow_it(threads: int) -> None:
+    case = problem(WIDE, batch=1, channels=64, out=128, size=28, kernel=3)
+    knobs = choose(case, WIDE, threads=threads).schedule
+    tasks = case.tiles(knobs) * -(-128 // (knobs.rows * knobs.chunk))
+    assert -(-tasks // threads) * threads / tasks <= 1.1
 
 
 @pytest.mark.parametrize(("batch", "stride"), [(16, 1), (16, 2), (1, 1)])
