@@ -13,7 +13,7 @@ from sparsegen.cli.shapes import parse_shape
 if TYPE_CHECKING:
     from sparsegen.compare.progress import Listener
     from sparsegen.pruning.budget import Ratio
-    from sparsegen.pruning.run import Times
+    from sparsegen.pruning.run import Request, Times
 
 
 def prune(
@@ -95,22 +95,7 @@ def prune(
 
     Options that belong to one method name it. For fine-tuning prune in Python, with `sparsegen.pruning`.
     """
-    from rich.console import Console
-
-    from sparsegen.compare.progress import shown
-    from sparsegen.files import check_writable
-    from sparsegen.frontend import export, load_model
-    from sparsegen.pruning import finalize
-    from sparsegen.pruning.run import (
-        Pruning,
-        check_program_path,
-        parse_ratios,
-        parse_request,
-        save_program,
-        save_report,
-    )
-    from sparsegen.pruning.table import print_pruning
-    from sparsegen.pruning.weights import load_weights
+    from sparsegen.pruning.run import parse_ratios, parse_request
 
     request = parse_request(
         method,
@@ -129,13 +114,37 @@ def prune(
             "threads": threads,
         },
     )
+    image = parse_shape(input_shape, "--input-shape", "3x224x224")
+    _prune_and_save(model, request, output, json, weights, skip or None, linear, batch, image)
+
+
+def _prune_and_save(
+    model: str,
+    request: Request,
+    output: Path,
+    json: Path | None,
+    weights: Path | None,
+    skip: Sequence[str] | None,
+    linear: bool,
+    batch: int,
+    image: tuple[int, ...] | None,
+) -> None:
+    """Load the model and its weights, prune it, save it, and tell what became of it."""
+    from rich.console import Console
+
+    from sparsegen.compare.progress import shown
+    from sparsegen.files import check_writable
+    from sparsegen.frontend import export, load_model
+    from sparsegen.pruning import finalize
+    from sparsegen.pruning.run import Pruning, check_program_path, save_program, save_report
+    from sparsegen.pruning.table import print_pruning
+    from sparsegen.pruning.weights import load_weights
+
     for option, path in (("--output", output), ("--json", json)):
         if path is not None:
             check_writable(option, path)
     check_program_path(output)
-    network, inputs = load_model(
-        model, batch=batch, input_shape=parse_shape(input_shape, "--input-shape", "3x224x224")
-    )
+    network, inputs = load_model(model, batch=batch, input_shape=image)
     if weights is not None:
         load_weights(network, weights)
 
@@ -144,25 +153,13 @@ def prune(
         from sparsegen.compare.layer_times import measure_ratios
 
         return measure_ratios(
-            network,
-            inputs,
-            ratios,
-            threads=threads,
-            skip=skip or None,
-            linear=linear,
-            on_progress=on_progress,
+            network, inputs, ratios, threads=threads, skip=skip, linear=linear, on_progress=on_progress
         )
 
     with shown(Console(stderr=True)) as on_progress:
-        layers = request.prune(
-            network,
-            skip=skip or None,
-            linear=linear,
-            measure=measure,
-            on_progress=on_progress,
-        )
+        layers = request.prune(network, skip=skip, linear=linear, measure=measure, on_progress=on_progress)
     save_program(export(finalize(network), inputs), output)
-    pruning = Pruning(model, method, request.options, str(output), layers)
+    pruning = Pruning(model, request.method.name, request.options, str(output), layers)
     print_pruning(pruning, Console())
     if json is not None:
         save_report(pruning, json)
