@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
+import statistics
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -144,7 +144,7 @@ def main() -> None:
     console.print(table)
     gains = [row.gain for row in rows]
     if gains:
-        mean = math.exp(math.fsum(map(math.log, gains)) / len(gains))
+        mean = statistics.geometric_mean(gains)
         console.print(
             f"chosen for {len(rows)} of {sum(considered.values())} layers: {mean:.2f}x in geometric mean, "
             f"{min(gains):.2f}x at least, {max(gains):.2f}x at most"

@@ -23,7 +23,7 @@ ROOMS = (
     "lowering",
     "runtime",
 )
-READ_FROM_ANYWHERE = ("graph", "target", "errors", "files", "wording")
+READ_FROM_ANYWHERE = ("graph", "target", "errors", "files", "progress", "wording")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

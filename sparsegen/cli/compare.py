@@ -7,16 +7,11 @@ from typing import Annotated
 
 import typer
 
-from sparsegen.cli.shapes import parse_shape
+from sparsegen.cli.options import InputShape, JsonFile, ModelName, TargetName, parse_shape
 
 
 def compare(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="A name of pytorchcv's (resnet18), package.module:factory, or a .pt2 file.", metavar="MODEL"
-        ),
-    ],
+    model: ModelName,
     sparsity: Annotated[
         float | None,
         typer.Option(help="Share of weights to prune; 0 leaves them be.", show_default="N:M's, else 0.5"),
@@ -38,12 +33,9 @@ def compare(
         typer.Option("--csr", help="Time layers as CSR matrix products over im2col, too: these are slow."),
     ] = False,
     samples: Annotated[int, typer.Option(help="Timed calls behind every median.")] = 15,
-    target: Annotated[str, typer.Option(help="LLVM's name of a CPU, such as haswell or znver4.")] = "native",
-    input_shape: Annotated[
-        str | None,
-        typer.Option(help="Shape of one image.", show_default="the model's", metavar="CxHxW"),
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="FILE")] = None,
+    target: TargetName = "native",
+    input_shape: InputShape = None,
+    json: JsonFile = None,
     png: Annotated[Path | None, typer.Option(help="Draw the times into this file.", metavar="FILE")] = None,
 ) -> None:
     """Prune MODEL, compile it, and time it layer by layer and as a whole against the best dense engines.
@@ -55,8 +47,8 @@ def compare(
 
     from sparsegen.compare import compare as run_comparison
     from sparsegen.compare.output import check_outputs, write_outputs
-    from sparsegen.compare.progress import shown
     from sparsegen.compare.table import print_comparison
+    from sparsegen.progress import shown
 
     check_outputs(json=json, png=png)
     with shown(Console(stderr=True)) as on_progress:

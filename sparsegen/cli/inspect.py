@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sparsegen.cli.shapes import parse_shape
+from sparsegen.cli.options import InputShape, JsonFile, ModelName, TargetName, parse_shape
 
 
 def inspect(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="A name of pytorchcv's (resnet18), package.module:factory, or a .pt2 file.", metavar="MODEL"
-        ),
-    ],
+    model: ModelName,
     batch: Annotated[int, typer.Option(help="Images per call.")] = 16,
     threads: Annotated[
         int | None, typer.Option(help="Threads of the compiled model.", show_default="every core")
     ] = None,
-    target: Annotated[str, typer.Option(help="LLVM's name of a CPU, such as haswell or znver4.")] = "native",
-    input_shape: Annotated[
-        str | None,
-        typer.Option(
-            help="Shape of one image, such as 3x224x224.", show_default="the model's", metavar="CxHxW"
-        ),
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="FILE")] = None,
+    target: TargetName = "native",
+    input_shape: InputShape = None,
+    json: JsonFile = None,
 ) -> None:
     """Tell what became of MODEL's weights, layer by layer: structure, format, size, expected speed-up.
 

@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sparsegen.cli.shapes import parse_shape
+from sparsegen.cli.options import InputShape, JsonFile, ModelName, parse_shape
 
 if TYPE_CHECKING:
-    from sparsegen.compare.progress import Listener
+    from sparsegen.progress import Listener
     from sparsegen.pruning.budget import Ratio
     from sparsegen.pruning.run import Request, Times
 
 
 def prune(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="A name of pytorchcv's (resnet18), package.module:factory, or a .pt2 file.", metavar="MODEL"
-        ),
-    ],
+    model: ModelName,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="Save the pruned model here, as a .pt2 file.", metavar="FILE"),
@@ -83,13 +78,8 @@ def prune(
         Path | None, typer.Option(help="State dict to load into MODEL first.", metavar="FILE")
     ] = None,
     batch: Annotated[int, typer.Option(help="Images per call of the saved model.")] = 16,
-    input_shape: Annotated[
-        str | None,
-        typer.Option(
-            help="Shape of one image, such as 3x224x224.", show_default="the model's", metavar="CxHxW"
-        ),
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="FILE")] = None,
+    input_shape: InputShape = None,
+    json: JsonFile = None,
 ) -> None:
     """Prune MODEL and save it, its masks made permanent, as a program that `sparsegen compare` reads.
 
@@ -132,9 +122,9 @@ def _prune_and_save(
     """Load the model and its weights, prune it, save it, and tell what became of it."""
     from rich.console import Console
 
-    from sparsegen.compare.progress import shown
     from sparsegen.files import check_writable
     from sparsegen.frontend import export, load_model
+    from sparsegen.progress import shown
     from sparsegen.pruning import finalize
     from sparsegen.pruning.run import Pruning, check_program_path, save_program, save_report
     from sparsegen.pruning.table import print_pruning

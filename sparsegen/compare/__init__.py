@@ -12,7 +12,7 @@ from sparsegen.compare.report import Comparison
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sparsegen.compare.progress import Listener
+    from sparsegen.progress import Listener
     from sparsegen.pruning.prunable import Model
 
 __all__ = ["Comparison", "compare"]

@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 
 from sparsegen.compare.layer import alone, kernels
-from sparsegen.compare.progress import Listener, Steps
 from sparsegen.compare.timing import time_in_turn
 from sparsegen.compiler import compile_graph
 from sparsegen.errors import SparsegenError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear
+from sparsegen.progress import Listener, Steps
 from sparsegen.pruning.budget import Ratio
 from sparsegen.pruning.n_m import check_ratio, keep_ratio
 from sparsegen.pruning.prunable import Model, prunable_layers

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from sparsegen.compare.accuracy import accuracy, argmax_agreement
 from sparsegen.compare.bench import Bench
 from sparsegen.compare.peers import network_peers, network_reference
-from sparsegen.compare.progress import Steps
 from sparsegen.compare.report import OURS, NetworkComparison
 from sparsegen.graph import LayerGraph
+from sparsegen.progress import Steps
 
 NETWORK_STEPS = 4
 """Steps that `compare_network` reports."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from statistics import geometric_mean
 from typing import Any
 
 SCHEMA = 2
@@ -205,7 +204,7 @@ class Comparison:
     @property
     def geomean_speedup(self) -> float:
         """Geometric mean of the layers' speed-ups over their best dense rivals."""
-        return _geometric_mean(layer.race.speedup for layer in self.layers)
+        return geometric_mean(layer.race.speedup for layer in self.layers)
 
     @property
     def min_speedup(self) -> float:
@@ -216,7 +215,7 @@ class Comparison:
     def geomean_speedup_over_csr(self) -> float | None:
         """Geometric mean of the layers' speed-ups over the best CSR product; None where none took part."""
         speedups = [layer.race.speedup_over_csr for layer in self.layers]
-        return _geometric_mean(each for each in speedups if each is not None) if all(speedups) else None
+        return geometric_mean(each for each in speedups if each is not None) if all(speedups) else None
 
     def as_dict(self) -> dict[str, Any]:
         """The comparison as JSON's own types, schema 2."""
@@ -242,11 +241,6 @@ class Comparison:
     def to_json(self) -> str:
         """The comparison as JSON text, schema 2; times in milliseconds, spreads as [p10, p90]."""
         return json.dumps(self.as_dict(), indent=2) + "\n"
-
-
-def _geometric_mean(ratios: Iterable[float]) -> float:
-    logarithms = [math.log(ratio) for ratio in ratios]
-    return math.exp(math.fsum(logarithms) / len(logarithms))
 
 
 def _race_as_dict(race: Race) -> dict[str, Any]:

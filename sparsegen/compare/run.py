@@ -16,11 +16,11 @@ from sparsegen.compare.bench import Bench
 from sparsegen.compare.layer import LAYER_STEPS, compare_layer
 from sparsegen.compare.machine import describe_machine
 from sparsegen.compare.network import NETWORK_STEPS, compare_network
-from sparsegen.compare.progress import Listener, Steps
 from sparsegen.compare.report import Comparison
 from sparsegen.errors import SparsegenError
-from sparsegen.frontend import from_torch, load_model
+from sparsegen.frontend import from_torch, resolve_model
 from sparsegen.graph import Conv2d, Layer, LayerGraph
+from sparsegen.progress import Listener, Steps
 from sparsegen.pruning.masks import finalize
 from sparsegen.pruning.prunable import Model
 from sparsegen.pruning.structures import parse_structure
@@ -102,17 +102,10 @@ def _private_copy(
     model: str | Model, example_inputs: tuple[Tensor, ...] | None, settings: Settings
 ) -> tuple[Model, tuple[Tensor, ...]]:
     """A model that may be pruned without touching the caller's, and its inputs."""
-    if isinstance(model, str):
-        if example_inputs is not None:
-            raise SparsegenError(
-                "example_inputs go with a model, not with a name: give batch and input_shape"
-            )
-        return load_model(model, batch=settings.batch, input_shape=settings.input_shape)
-    if not example_inputs:
-        raise SparsegenError(
-            "a model needs example_inputs: a tuple of the float32 tensors that it is called with"
-        )
-    return _copy(model), example_inputs
+    found, inputs = resolve_model(
+        model, example_inputs, batch=settings.batch, input_shape=settings.input_shape
+    )
+    return (_copy(found) if found is model else found), inputs
 
 
 def _copy(model: Model) -> Model:

@@ -14,15 +14,13 @@ def order_rows(matrix: NDArray[np.float32], *, rows: int) -> NDArray[np.intp]:
     """
     kept = (matrix != 0).astype(np.float32)
     shared = kept @ kept.T
-    fullness = np.diagonal(shared).copy()
     left = np.ones(len(kept), np.bool_)
     order: list[int] = []
-    with_panel = np.zeros(len(kept), np.float32)
     for position in range(len(kept)):
-        if position % rows == 0:
-            with_panel = fullness.copy()
-        chosen = int(np.where(left, with_panel, -1).argmax())
-        with_panel = with_panel + shared[chosen] if position % rows else shared[chosen].copy()
+        # With no row yet to share with, a row counts by what it keeps itself.
+        panel = order[position - position % rows :]
+        score = shared[panel].sum(axis=0) if panel else shared.diagonal()
+        chosen = int(np.where(left, score, -1).argmax())
         left[chosen] = False
         order.append(chosen)
     return np.array(order, np.intp)

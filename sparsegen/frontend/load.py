@@ -66,6 +66,31 @@ def load_model(
     return model.eval(), _random_inputs([(batch, *(input_shape or _native_shape(model)))])
 
 
+def resolve_model(
+    model: str | Model,
+    example_inputs: tuple[torch.Tensor, ...] | None,
+    *,
+    batch: int,
+    input_shape: tuple[int, ...] | None,
+) -> tuple[Model, tuple[torch.Tensor, ...]]:
+    """A model and its example inputs: loaded if the model was named, else those of the caller.
+
+    Raises SparsegenError for inputs given with a name, and for a model without any, beside what
+    `load_model` raises.
+    """
+    if isinstance(model, str):
+        if example_inputs is not None:
+            raise SparsegenError(
+                "example_inputs go with a model, not with a name: give batch and input_shape"
+            )
+        return load_model(model, batch=batch, input_shape=input_shape)
+    if not example_inputs:
+        raise SparsegenError(
+            "a model needs example_inputs: a tuple of the float32 tensors that it is called with"
+        )
+    return model, example_inputs
+
+
 def _native_shape(model: torch.nn.Module) -> tuple[int, ...]:
     """The image that the model was made for, as pytorchcv notes it."""
     size = getattr(model, "in_size", None)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sparsegen.compiler import check_threads, plan_graph
 from sparsegen.errors import SparsegenError
-from sparsegen.frontend import from_torch, load_model
+from sparsegen.frontend import from_torch, resolve_model
 from sparsegen.frontend.program import Model
 from sparsegen.inspection.layer import has_weights, inspect_layer
 from sparsegen.inspection.report import Inspection
@@ -28,7 +28,7 @@ def run(
     threads = check_threads(cpu.cores if threads is None else threads)
     name = model if isinstance(model, str) else type(model).__name__
     with torch.no_grad():
-        network, inputs = _with_inputs(model, example_inputs, batch, input_shape)
+        network, inputs = resolve_model(model, example_inputs, batch=batch, input_shape=input_shape)
         graph = from_torch(network, inputs)
     plan = plan_graph(graph, threads=threads, target=cpu)
     layers = [inspect_layer(layer, plan) for layer in plan.graph.layers if has_weights(layer)]
@@ -37,23 +37,3 @@ def run(
             f"{name} has no 2-D convolution and no linear layer: it has no weights that could be sparse"
         )
     return Inspection(model=name, target=cpu, batch=inputs[0].shape[0], threads=threads, layers=tuple(layers))
-
-
-def _with_inputs(
-    model: str | Model,
-    example_inputs: tuple[Tensor, ...] | None,
-    batch: int,
-    input_shape: tuple[int, ...] | None,
-) -> tuple[Model, tuple[Tensor, ...]]:
-    """The model, loaded if it was named, and the inputs that it is exported with."""
-    if isinstance(model, str):
-        if example_inputs is not None:
-            raise SparsegenError(
-                "example_inputs go with a model, not with a name: give batch and input_shape"
-            )
-        return load_model(model, batch=batch, input_shape=input_shape)
-    if not example_inputs:
-        raise SparsegenError(
-            "a model needs example_inputs: a tuple of the float32 tensors that it is called with"
-        )
-    return model, example_inputs

@@ -16,33 +16,29 @@ from sparsegen.lowering.kernel import Kernel
 @kernel_for(TapConv2d)
 def convolution(layer: Layer, context: Context) -> Kernel:
     """The kernel of a convolution with any stride, padding, dilation and groups."""
-    conv = layer.core
-    assert isinstance(conv, TapConv2d)
-    if conv.groups > 1:
-        return grouped_conv(layer, context)
-    return _panels(layer, conv_problem(layer, context), context)
+    problem = panel_problem(layer, context)
+    return grouped_conv(layer, context) if problem is None else _panels(layer, problem, context)
 
 
 @kernel_for(Linear)
 def linear(layer: Layer, context: Context) -> Kernel:
     """The kernel of a linear layer: panels with batch lanes, rows of weights without."""
-    if not context.layout(layer.name).batch_lanes:
-        return plain_linear(layer, context)
-    return _panels(layer, linear_problem(layer, context), context)
+    problem = panel_problem(layer, context)
+    return plain_linear(layer, context) if problem is None else _panels(layer, problem, context)
 
 
 def panel_problem(layer: Layer, context: Context) -> PanelProblem | None:
     """The layer as the panel kernels see it; None for a layer that they do not serve."""
     match layer.core:
         case TapConv2d(groups=1):
-            return conv_problem(layer, context)
+            return _conv_problem(layer, context)
         case Linear() if context.layout(layer.name).batch_lanes:
-            return linear_problem(layer, context)
+            return _linear_problem(layer, context)
         case _:
             return None
 
 
-def conv_problem(layer: Layer, context: Context) -> PanelProblem:
+def _conv_problem(layer: Layer, context: Context) -> PanelProblem:
     """A convolution without groups."""
     conv = layer.core
     assert isinstance(conv, TapConv2d)
@@ -59,7 +55,7 @@ def conv_problem(layer: Layer, context: Context) -> PanelProblem:
     )
 
 
-def linear_problem(layer: Layer, context: Context) -> PanelProblem:
+def _linear_problem(layer: Layer, context: Context) -> PanelProblem:
     """A linear layer with batch lanes."""
     core, out = layer.core, context.layout(layer.name)
     assert isinstance(core, Linear)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 
+from sparsegen.progress import Listener, Steps
 from sparsegen.pruning.combining import combine_columns
 from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
 from sparsegen.pruning.prunable import Model, WeightLayer, prunable_layers
 from sparsegen.pruning.registry import register
 from sparsegen.pruning.selection import check_sparsity
-
-Listener = Callable[[str, int, int], None]
-"""Called as a layer begins: what is done, how many layers are done, how many there are."""
 
 
 @register("column_combine")
@@ -54,10 +52,9 @@ def column_combine(
     """
     check_sparsity(sparsity)
     layers = prunable_layers(model, skip=skip, linear=linear)
-    choices = []
-    for done, layer in enumerate(layers):
-        if on_progress is not None:
-            on_progress(f"combining the columns of layer {layer.name}", done, len(layers))
+    steps, choices = Steps(on_progress, total=len(layers)), []
+    for layer in layers:
+        steps.begin(f"combining the columns of layer {layer.name}")
         choices.append(
             _combine(layer, sparsity=sparsity, group=group, conflicts=conflicts, method=method, seed=seed)
         )

@@ -16,8 +16,8 @@ from torch.export import ExportedProgram
 
 from sparsegen.errors import SparsegenError
 from sparsegen.files import writing
+from sparsegen.progress import Listener
 from sparsegen.pruning.budget import Ratio
-from sparsegen.pruning.column_combine import Listener
 from sparsegen.pruning.masks import PrunedLayer
 from sparsegen.pruning.n_m import check_ratio
 from sparsegen.pruning.prunable import Model

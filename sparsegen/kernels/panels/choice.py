@@ -44,20 +44,20 @@ def choose(
     """
     structure = detect(problem.matrix, columns_per_channel=problem.columns_per_channel)
     best: dict[tuple[str, bool], tuple[float, PanelSchedule]] = {}
-    for knobs, estimate in _candidates(problem, target, structure, threads, dense):
+    for knobs, estimate in _candidates(problem, target, structure, threads, dense, permute):
         key = (knobs.format, knobs.permuted)
         if key not in best or estimate < best[key][0]:
             best[key] = estimate, knobs
     estimates = {name: estimate for (name, permuted), (estimate, _) in best.items() if not permuted}
     least, knobs = min((best[name, False] for name in estimates), key=lambda each: each[0])
     for (_, permuted), (estimate, each) in best.items():
-        if permute and permuted and estimate < _WORTH_PERMUTING * least:
+        if permuted and estimate < _WORTH_PERMUTING * least:
             least, knobs = estimate, each
     return Choice(knobs, structure, least, estimates)
 
 
 def _candidates(
-    problem: PanelProblem, target: Target, structure: Structure, threads: int, dense: bool
+    problem: PanelProblem, target: Target, structure: Structure, threads: int, dense: bool, permute: bool
 ) -> Iterator[tuple[PanelSchedule, float]]:
     """Legal schedules of every format that suits the weights, with their estimated cycles."""
     one_pixel = problem.pixels == (1, 1)
@@ -65,13 +65,13 @@ def _candidates(
     sparse = not dense and structure.kind != "dense"
     groups = {
         block: groups_of_block(problem.matrix, block * problem.columns_per_channel)
-        for block in _blocks(problem)
+        for block in (_blocks(problem) if sparse else ())
     }
     for rows in range(1, max(1, min(most, problem.matrix.shape[0])) + 1):
         works = {("dense_panels", False): masked_work(problem.matrix, rows, dense=True)}
         if sparse and (rows <= _SPARSE_ROWS or structure.rows % rows == 0):
             works["masked_panels", False] = masked_work(problem.matrix, rows)
-            if rows > 1 and structure.rows == 1:
+            if permute and rows > 1 and structure.rows == 1:
                 ordered = problem.matrix[order_rows(problem.matrix, rows=rows)]
                 works["masked_panels", True] = masked_work(ordered, rows)
         for knobs, lines in _schedules(problem, target, rows):

@@ -1,4 +1,4 @@
-"""Progress of a comparison: told step by step, shown as a bar or as plain lines."""
+"""Progress of long work: told step by step, shown as a bar or as plain lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Listener = Callable[[str, int, int], None]
 
 
 class Steps:
-    """Counts the steps of one comparison and tells a listener, if there is one, as each begins."""
+    """Counts the steps of one piece of work and tells a listener, if there is one, as each begins."""
 
     def __init__(self, listener: Listener | None, *, total: int) -> None:
         self._listener = listener

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from sparsegen.compare.progress import Steps, shown
+from sparsegen.progress import Steps, shown
 
 
 def test_steps_are_told_as_they_begin() -> None:
