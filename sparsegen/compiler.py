@@ -14,8 +14,8 @@ from sparsegen.frontend import from_torch
 from sparsegen.graph import Layer, LayerGraph, Linear, Shape
 from sparsegen.kernels import Context, Kernel, build_kernel, enter, leave
 from sparsegen.kernels.operands import Value
-from sparsegen.kernels.panels import PanelSchedule
 from sparsegen.kernels.planning import place_taps, plan_operands, use_batch_lanes
+from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.assemble import assemble, value_lifetimes
 from sparsegen.lowering.build import build
@@ -59,11 +59,11 @@ def compile_graph(
     threads: int | None = None,
     target: str = "native",
     dense: bool = False,
-    schedules: Mapping[str, PanelSchedule] | None = None,
+    schedules: Mapping[str, KernelSchedule] | None = None,
 ) -> CompiledModel:
     """Compile a layer graph; `dense` multiplies every weight of the convolutions and linear layers.
 
-    `schedules` are those of convolutions and linear layers by name, for which none is chosen then.
+    `schedules` are those of layers by name, for which none is chosen then.
 
     Raises SparsegenError for a target or a number of threads that cannot be.
     """
@@ -102,7 +102,7 @@ def plan_graph(
     threads: int,
     target: Target,
     dense: bool = False,
-    schedules: Mapping[str, PanelSchedule] | None = None,
+    schedules: Mapping[str, KernelSchedule] | None = None,
 ) -> Plan:
     """The half of `compile_graph` before any kernel is made; the options are as there."""
     batch_lanes = use_batch_lanes(graph, target)

@@ -7,7 +7,7 @@ import numpy as np
 from sparsegen.graph import Layer, Linear
 from sparsegen.kernels.grouped import grouped_conv
 from sparsegen.kernels.linear import plain_linear
-from sparsegen.kernels.panels import PanelProblem, choose, panels
+from sparsegen.kernels.panels import PanelProblem, PanelSchedule, choose, panels
 from sparsegen.kernels.registry import Context, kernel_for
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.kernel import Kernel
@@ -78,6 +78,6 @@ def _linear_problem(layer: Layer, context: Context) -> PanelProblem:
 
 def _panels(layer: Layer, problem: PanelProblem, context: Context) -> Kernel:
     knobs = context.schedules.get(layer.name)
-    if knobs is None:
+    if not isinstance(knobs, PanelSchedule):
         knobs = choose(problem, context.target, threads=context.threads, dense=context.dense).schedule
     return panels(problem, knobs, source=layer.inputs[0], epilogue=context.epilogue(layer))

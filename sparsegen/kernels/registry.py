@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sparsegen.graph import Layer
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import Operand, Value
-from sparsegen.kernels.panels.problem import PanelSchedule
+from sparsegen.kernels.space import KernelSchedule, Space
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
 from sparsegen.target import Target
@@ -19,14 +19,14 @@ class Context:
     """What a kernel may know of the model around its layer.
 
     `operands` are all values and constants of the graph. `dense` asks for every weight, zeros too.
-    `schedules`, by layer, are taken for panel kernels instead of a choice.
+    `schedules`, by layer, are taken instead of a choice.
     """
 
     operands: Mapping[str, Operand]
     target: Target
     threads: int
     dense: bool = False
-    schedules: Mapping[str, PanelSchedule] = field(default_factory=dict)
+    schedules: Mapping[str, KernelSchedule] = field(default_factory=dict)
 
     def layout(self, name: str) -> Layout:
         """Layout of a value."""
@@ -44,7 +44,9 @@ class Context:
 
 
 Builder = Callable[[Layer, Context], Kernel]
+SpaceBuilder = Callable[[Layer, Context], Space]
 _BUILDERS: dict[type, Builder] = {}
+_SPACES: dict[type, SpaceBuilder] = {}
 
 
 def kernel_for(core: type) -> Callable[[Builder], Builder]:
@@ -60,3 +62,19 @@ def kernel_for(core: type) -> Callable[[Builder], Builder]:
 def build_kernel(layer: Layer, context: Context) -> Kernel:
     """The kernel of a layer."""
     return _BUILDERS[type(layer.core)](layer, context)
+
+
+def space_for(core: type) -> Callable[[SpaceBuilder], SpaceBuilder]:
+    """Register the decorated function as the builder of the schedule space of a core operator."""
+
+    def register(builder: SpaceBuilder) -> SpaceBuilder:
+        _SPACES[core] = builder
+        return builder
+
+    return register
+
+
+def space_of(layer: Layer, context: Context) -> Space | None:
+    """The schedules that a layer's kernel may have; None for a kernel that has no choice."""
+    builder = _SPACES.get(type(layer.core))
+    return None if builder is None else builder(layer, context)

@@ -1,0 +1,61 @@
+"""A kernel's schedules as data: its knobs, which points are legal, and what they imply."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sparsegen.errors import SparsegenError
+
+Value = int | str | bool
+Point = dict[str, Value]
+"""A value for every knob, by name."""
+
+
+class KernelSchedule(Protocol):
+    """One schedule: a flat, frozen, hashable record with a field for every knob of its kernel."""
+
+    def as_dict(self) -> Point:
+        """Knob by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """All schedules of one kernel for one layer.
+
+    `knobs` are the values that each knob may take, neighbours next to each other. `default` is the
+    schedule chosen without tuning. `make` builds a schedule from knobs by name; `legal` tells whether
+    it fits the layer and the registers, and is not another schedule's equal; `features` are numbers that
+    a schedule implies for this layer, by name, for a cost model.
+    """
+
+    kernel: str
+    knobs: Mapping[str, tuple[Value, ...]]
+    default: KernelSchedule
+    make: Callable[..., KernelSchedule]
+    legal: Callable[[Any], bool]
+    features: Callable[[Any], dict[str, float]]
+
+    def read(self, point: Mapping[str, Value]) -> KernelSchedule:
+        """The schedule of a point written down elsewhere; knobs that it lacks are at their default.
+
+        Raises SparsegenError for a knob that is not there, and for a point that is not legal here.
+        """
+        unknown = sorted(set(point) - set(self.knobs))
+        if unknown:
+            raise SparsegenError(
+                f"{self.kernel} kernels have no knob {', '.join(unknown)}; there are {', '.join(self.knobs)}"
+            )
+        schedule = self.make(**point)
+        if not self.legal(schedule):
+            raise SparsegenError(f"the schedule {dict(point)} is not legal for this layer")
+        return schedule
+
+    def schedules(self) -> Iterator[KernelSchedule]:
+        """Every legal schedule, in the order of the knobs."""
+        for values in itertools.product(*self.knobs.values()):
+            schedule = self.make(**dict(zip(self.knobs, values, strict=True)))
+            if self.legal(schedule):
+                yield schedule
