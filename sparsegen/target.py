@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tvm.target import codegen
 
 from sparsegen.errors import SparsegenError
 
+_CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _L1_BYTES, _L2_BYTES = 32 << 10, 512 << 10  # where the machine does not tell: the least of x86 servers
 
@@ -57,6 +59,16 @@ def _cache_bytes(level: int, default: int) -> int:
 def available_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0))
+
+
+def cpu_model() -> str:
+    """The name of this machine's CPU, such as AMD EPYC 9B45."""
+    try:
+        lines = _CPUINFO.read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
 
 
 def _features(cpu: str) -> frozenset[str]:

@@ -10,16 +10,15 @@ import torch
 
 from sparsegen.compare.report import Machine
 from sparsegen.runtime.native import fma_peak_gflops
-from sparsegen.target import Target
+from sparsegen.target import Target, cpu_model
 
-_CPUINFO = Path("/proc/cpuinfo")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 def describe_machine(target: Target, threads: int) -> Machine:
     """Describe this machine, and measure the FMA peak of its cores, at most `threads` of them."""
     return Machine(
-        cpu=_cpu_model(),
+        cpu=cpu_model(),
         cores=target.cores,
         target=target.name,
         isa=target.isa,
@@ -32,15 +31,6 @@ def describe_machine(target: Target, threads: int) -> Machine:
         torch=torch.__version__,
         tvm=metadata.version("apache-tvm"),
     )
-
-
-def _cpu_model() -> str:
-    try:
-        lines = _CPUINFO.read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
 
 
 def _governor() -> str | None:

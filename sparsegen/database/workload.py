@@ -1,0 +1,139 @@
+"""What a schedule is found for: a layer's operator, shapes and sparsity, and the machine that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from sparsegen.formats.detect import detect
+from sparsegen.graph import AdaptivePool2d, Conv2d, Layer, Linear, Pool2d, Shape
+from sparsegen.target import Target, cpu_model
+
+Parameters = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A layer as far as its best schedule depends on it; layers of one workload share a schedule.
+
+    `parameters` are the operator's own, as (name, value); `lanes` are "batch" or "pixels"; `density`
+    is the share of weights that are not zero, to two digits; `structure` that of the zeros. Operators
+    without weights are "dense". Epilogues are left out: they hardly move the best schedule.
+    """
+
+    operator: str
+    input: Shape
+    output: Shape
+    parameters: Parameters
+    lanes: str
+    structure: str
+    density: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {**asdict(self), "parameters": dict(self.parameters)}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Workload:
+        """From `as_dict`'s object, tuples having become lists. Raises KeyError where a field is missing."""
+        return cls(
+            operator=fields["operator"],
+            input=tuple(fields["input"]),
+            output=tuple(fields["output"]),
+            parameters=tuple((name, _frozen(value)) for name, value in fields["parameters"].items()),
+            lanes=fields["lanes"],
+            structure=fields["structure"],
+            density=fields["density"],
+        )
+
+    def same_operator(self, other: Workload) -> bool:
+        """Whether the two differ in their sparsity at most."""
+        return self.geometry == other.geometry
+
+    @property
+    def geometry(self) -> tuple[Any, ...]:
+        """Everything but the sparsity."""
+        return self.operator, self.input, self.output, self.parameters, self.lanes
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where schedules are measured. `cpu` is LLVM's name, which stands for a family; `machine` the model."""
+
+    cpu: str
+    isa: str
+    threads: int
+    machine: str
+    sparsegen: str
+    tvm: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Setting:
+        """From `as_dict`'s object. Raises TypeError for fields that are missing or unknown."""
+        return cls(**fields)
+
+    def same_family(self, other: Setting) -> bool:
+        """Whether code and threads are the same, whatever the model and the versions."""
+        return (self.cpu, self.isa, self.threads) == (other.cpu, other.isa, other.threads)
+
+
+def setting_here(target: Target, threads: int) -> Setting:
+    """The setting of this machine and these versions."""
+    return Setting(
+        cpu=target.cpu,
+        isa=target.isa,
+        threads=threads,
+        machine=cpu_model(),
+        sparsegen=metadata.version("sparsegen"),
+        tvm=metadata.version("apache-tvm"),
+    )
+
+
+def workload_of(layer: Layer, source: Shape, *, batch_lanes: bool, dense: bool = False) -> Workload | None:
+    """The workload of a layer of a frontend's graph; None for an operator whose kernels have no space.
+
+    `source` is the shape of its first input; `dense` counts zeros as weights like others.
+    """
+    core = layer.core
+    match core:
+        case Conv2d():
+            parameters = {
+                "weight": core.weight.shape,
+                "stride": core.stride,
+                "padding": core.padding,
+                "dilation": core.dilation,
+                "groups": core.groups,
+            }
+        case Linear():
+            parameters = {"weight": core.weight.shape}
+        case Pool2d() | AdaptivePool2d():
+            parameters = asdict(core)
+        case _:
+            return None
+    structure, density = "dense", 1.0
+    if isinstance(core, (Conv2d, Linear)) and not dense:
+        matrix = core.weight.reshape(len(core.weight), -1)
+        per_channel = core.weight[0, 0].size if isinstance(core, Conv2d) else 1
+        structure = detect(matrix, columns_per_channel=per_channel).text
+        density = round(float(np.count_nonzero(matrix)) / matrix.size, 2)
+    return Workload(
+        operator=type(core).__name__.lower(),
+        input=source,
+        output=layer.shape,
+        parameters=tuple(parameters.items()),
+        lanes="batch" if batch_lanes else "pixels",
+        structure=structure,
+        density=density,
+    )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
