@@ -9,9 +9,10 @@ from sparsegen.formats.masked_panels import MaskedPanels
 from sparsegen.formats.permutation import order_rows
 from sparsegen.formats.registry import FORMATS, PackedWeights
 from sparsegen.kernels.epilogue import Epilogue
-from sparsegen.kernels.panels.choice import TILE_LIMIT, Choice, choose
+from sparsegen.kernels.panels.choice import Choice, choose
 from sparsegen.kernels.panels.combined import combined_weights
 from sparsegen.kernels.panels.expression import expression
+from sparsegen.kernels.panels.legality import TILE_LIMIT
 from sparsegen.kernels.panels.masked import masked_weights
 from sparsegen.kernels.panels.prefetch import plan_prefetch
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule

@@ -6,17 +6,12 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from sparsegen.formats.column_combined import groups_of_block
 from sparsegen.formats.detect import Structure, detect
-from sparsegen.formats.permutation import order_rows
-from sparsegen.kernels.panels.cost import FREE_REGISTERS, combined_work, cycles, input_lines, masked_work
+from sparsegen.kernels.panels.cost import Works, cycles, input_lines
+from sparsegen.kernels.panels.legality import block_fits, blocks, formats, most_rows, tile_fits
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
-from sparsegen.lowering.layout import LINE
 from sparsegen.target import Target
 
-TILE_LIMIT = 16  # pixel vectors along an axis: what layouts leave room for past an image's end
-_SPARSE_ROWS = 4  # 2^rows masks, each with code of its own, unless rows keep the same
-_COMBINED_ROWS = (1, 2, 4, 8, 16)
 _TASKS = 4  # parallel tasks a thread, so that a task more or less does not matter
 _WORTH_PERMUTING = 0.97  # of the cycles without: below, the estimate is not sure enough
 
@@ -60,53 +55,21 @@ def _candidates(
     problem: PanelProblem, target: Target, structure: Structure, threads: int, dense: bool, permute: bool
 ) -> Iterator[tuple[PanelSchedule, float]]:
     """Legal schedules of every format that suits the weights, with their estimated cycles."""
-    one_pixel = problem.pixels == (1, 1)
-    most = target.registers - FREE_REGISTERS if one_pixel else target.registers // 4
-    sparse = not dense and structure.kind != "dense"
-    groups = {
-        block: groups_of_block(problem.matrix, block * problem.columns_per_channel)
-        for block in (_blocks(problem) if sparse else ())
-    }
-    for rows in range(1, max(1, min(most, problem.matrix.shape[0])) + 1):
-        works = {("dense_panels", False): masked_work(problem.matrix, rows, dense=True)}
-        if sparse and (rows <= _SPARSE_ROWS or structure.rows % rows == 0):
-            works["masked_panels", False] = masked_work(problem.matrix, rows)
-            if permute and rows > 1 and structure.rows == 1:
-                ordered = problem.matrix[order_rows(problem.matrix, rows=rows)]
-                works["masked_panels", True] = masked_work(ordered, rows)
-        for knobs, lines in _schedules(problem, target, rows):
-            if sparse and rows in _COMBINED_ROWS:
-                panels, blocks = -(-len(problem.matrix) // rows), -(-problem.channels // knobs.block)
-                works["column_combined", False] = combined_work(panels, blocks, groups[knobs.block], rows)
-            knobs = _with_chunk(problem, knobs, threads)
-            for (name, permuted), work in works.items():
-                named = replace(knobs, format=name, permuted=permuted)
-                yield named, cycles(problem, target, named, work, lines=lines, threads=threads)
-
-
-def _blocks(problem: PanelProblem) -> list[int]:
-    """Input channels of a column block, ascending."""
-    return sorted({min(problem.channels, 1 << i) for i in range(3, 11)} | {problem.channels})
-
-
-def _schedules(
-    problem: PanelProblem, target: Target, rows: int
-) -> Iterator[tuple[PanelSchedule, tuple[int, float]]]:
-    """Legal tiles and blocks of panels of `rows`, and the lines that a tile reads."""
-    height, width = problem.pixels
-    least, *larger = _blocks(problem)
-    for tile_h, tile_w in itertools.product(range(1, height + 1), range(1, width + 1)):
-        pixels = tile_h * tile_w
-        if max(tile_h, tile_w) > TILE_LIMIT or rows * pixels > target.registers - FREE_REGISTERS:
-            continue
-        if not problem.ragged and (height % tile_h or width % tile_w):
-            continue
-        knobs = PanelSchedule(rows, tile_h, tile_w, least, 1)
-        lines = input_lines(problem, knobs)
-        yield knobs, lines
-        for block in larger:
-            if 4 * LINE * lines[0] * block <= target.l2_bytes // 4:
-                yield replace(knobs, block=block), lines
+    works, (height, width) = Works(problem), problem.pixels
+    for rows in range(1, most_rows(problem, target) + 1):
+        suitable = [each for each in formats(structure, rows, dense=dense) if permute or not each[1]]
+        for tile_h, tile_w in itertools.product(range(1, height + 1), range(1, width + 1)):
+            if not tile_fits(problem, target, rows, tile_h, tile_w):
+                continue
+            lines = input_lines(problem, PanelSchedule(rows, tile_h, tile_w, 1, 1))
+            for block in blocks(problem):
+                if not block_fits(problem, target, lines[0], block):
+                    continue
+                tiled = _with_chunk(problem, PanelSchedule(rows, tile_h, tile_w, block, 1), threads)
+                for name, permuted in suitable:
+                    knobs = replace(tiled, format=name, permuted=permuted)
+                    work = works.of(knobs)
+                    yield knobs, cycles(problem, target, knobs, work, lines=lines, threads=threads)
 
 
 def _with_chunk(problem: PanelProblem, knobs: PanelSchedule, threads: int) -> PanelSchedule:

@@ -8,17 +8,18 @@ to and from memory.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsegen.formats.column_combined import groups_of_block
 from sparsegen.formats.masked_panels import column_masks
+from sparsegen.formats.permutation import order_rows
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
 from sparsegen.lowering.layout import LINE
 from sparsegen.target import Target
-
-FREE_REGISTERS = 4  # beside the accumulators
 
 # In cycles, fitted to the measured times of 2,700 kernels: ResNet-18's layers at 12, 20, 50 and 100 %
 # density, unstructured, by vectors and column-combined, at batch 1 and 16, on Zen 5.
@@ -77,6 +78,32 @@ def combined_work(panels: int, blocks: int, groups: int, rows: int) -> Work:
     """The work of column-combined weights with `groups` a block: each row loads its own columns."""
     columns = [0] * (rows - 1) + [panels * blocks * groups]
     return Work(tuple(columns), 1, constant=True, loads=rows)
+
+
+class Works:
+    """The work of one problem's weights under any schedule; each kind is counted once."""
+
+    def __init__(self, problem: PanelProblem) -> None:
+        self._problem = problem
+        self.masked = functools.cache(self._masked)
+        self._groups = functools.cache(self._groups_of)
+
+    def of(self, knobs: PanelSchedule) -> Work:
+        """The work under a schedule's format, rows, block and permutation."""
+        if knobs.format != "column_combined":
+            return self.masked(knobs.rows, dense=knobs.format == "dense_panels", permuted=knobs.permuted)
+        panels = -(-len(self._problem.matrix) // knobs.rows)
+        blocks = -(-self._problem.channels // knobs.block)
+        return combined_work(panels, blocks, self._groups(knobs.block), knobs.rows)
+
+    def _masked(self, rows: int, *, dense: bool, permuted: bool) -> Work:
+        matrix = self._problem.matrix
+        if permuted:
+            matrix = matrix[order_rows(matrix, rows=rows)]
+        return masked_work(matrix, rows, dense=dense)
+
+    def _groups_of(self, block: int) -> int:
+        return groups_of_block(self._problem.matrix, block * self._problem.columns_per_channel)
 
 
 def input_lines(problem: PanelProblem, knobs: PanelSchedule) -> tuple[int, float]:

@@ -1,0 +1,148 @@
+"""The schedules that a panel kernel may have, and what each implies for its layer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from sparsegen.formats.detect import Structure
+from sparsegen.kernels.panels.choice import choose
+from sparsegen.kernels.panels.cost import Works, cycles, input_lines
+from sparsegen.kernels.panels.legality import TILE_LIMIT, block_fits, blocks, formats, most_rows, tile_fits
+from sparsegen.kernels.panels.prefetch import plan_prefetch
+from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
+from sparsegen.kernels.space import Space, Value
+from sparsegen.lowering.layout import LINE
+from sparsegen.target import Target
+
+_SHARES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)  # parts that the panels may be cut in, a task each
+_MOST_CODE = 512  # multiply-adds in a loop's bodies over all masks: more take long to compile
+
+
+def panel_space(problem: PanelProblem, target: Target, *, threads: int, dense: bool) -> Space:
+    """The schedules of a panel kernel; `dense` allows dense panels only."""
+    chosen = choose(problem, target, threads=threads, dense=dense)
+    default, structure = chosen.schedule, chosen.structure
+    height, width = problem.pixels
+    most, out = most_rows(problem, target), len(problem.matrix)
+    rows = sorted({*range(1, min(most, 8) + 1), *(r for r in (10, 12, 14, 16, 20, 24, 28) if r <= most)})
+    panels = {-(-out // r) for r in rows}
+    knobs: dict[str, tuple[Value, ...]] = {
+        "format": ("masked_panels", "column_combined", "dense_panels"),
+        "rows": tuple(sorted({*rows, default.rows})),
+        "tile_h": tuple(range(1, min(TILE_LIMIT, height) + 1)),
+        "tile_w": tuple(range(1, min(TILE_LIMIT, width) + 1)),
+        "block": tuple(blocks(problem)),
+        "chunk": tuple(sorted({default.chunk, *(-(-n // share) for n in panels for share in _SHARES)})),
+        "pixels_outer": (False, True),
+        "prefetch": (False, True),
+        "permuted": (False, True),
+    }
+    implied = _Implied(problem, target, structure, threads, dense)
+    return Space("panels", knobs, default, PanelSchedule, implied.legal, implied.features)
+
+
+@dataclass(eq=False)
+class _Implied:
+    """What schedules imply for one problem; what several schedules share is worked out once."""
+
+    problem: PanelProblem
+    target: Target
+    structure: Structure
+    threads: int
+    dense: bool
+    works: Works = field(init=False)
+    lines: dict[tuple[int, int], tuple[int, float]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.works = Works(self.problem)
+
+    def input_lines(self, knobs: PanelSchedule) -> tuple[int, float]:
+        """As `cost.input_lines`, which depends on the tile alone."""
+        tile = knobs.tile_h, knobs.tile_w
+        if tile not in self.lines:
+            self.lines[tile] = input_lines(self.problem, knobs)
+        return self.lines[tile]
+
+    def legal(self, knobs: PanelSchedule) -> bool:
+        """Whether a schedule fits, and says nothing in two ways."""
+        problem, rows, pixels = self.problem, knobs.rows, knobs.tile_h * knobs.tile_w
+        if rows > most_rows(problem, self.target):
+            return False
+        if not tile_fits(problem, self.target, rows, knobs.tile_h, knobs.tile_w):
+            return False
+        if (knobs.format, knobs.permuted) not in formats(self.structure, rows, dense=self.dense):
+            return False
+        if not block_fits(problem, self.target, self.input_lines(knobs)[0], knobs.block):
+            return False
+        panels = -(-len(problem.matrix) // rows)
+        chunks = -(-panels // knobs.chunk)
+        if -(-panels // chunks) != knobs.chunk:  # fewer panels a task would make as many tasks
+            return False
+        ordered = knobs.format != "column_combined" and rows > 1 and pixels > 1
+        if not (knobs.pixels_outer or ordered):
+            return False
+        if not (knobs.prefetch or plan_prefetch(problem, chunks * knobs.chunk, knobs)):
+            return False
+        return pixels * self._kept_rows(knobs) <= _MOST_CODE
+
+    def _kept_rows(self, knobs: PanelSchedule) -> int:
+        """Rows kept in all masks together: the code's multiply-adds a pixel."""
+        if knobs.format != "masked_panels" or self.structure.rows % knobs.rows == 0:
+            return knobs.rows
+        return knobs.rows << (knobs.rows - 1)
+
+    def features(self, knobs: PanelSchedule) -> dict[str, float]:
+        """Numbers that a schedule implies, by name: ratios, and logarithms of counts to base 2."""
+        problem, target = self.problem, self.target
+        rows, pixels = knobs.rows, knobs.tile_h * knobs.tile_w
+        work, lines = self.works.of(knobs), self.input_lines(knobs)
+        panels, blocked = -(-len(problem.matrix) // rows), -(-problem.channels // knobs.block)
+        chunks = -(-panels // knobs.chunk)
+        tiles = problem.tiles(knobs)
+        tasks = tiles * chunks
+        height, width = problem.padded_pixels(knobs)
+        kept = sum(p * count for p, count in enumerate(work.columns, 1))
+        slab = 4 * LINE * lines[0] * min(knobs.block, problem.channels)
+        estimate = cycles(problem, target, knobs, work, lines=lines, threads=self.threads)
+        return {
+            "estimate": math.log2(estimate),
+            "rows": rows,
+            "tile_h": knobs.tile_h,
+            "tile_w": knobs.tile_w,
+            "pixels": pixels,
+            "block": math.log2(knobs.block),
+            "chunk": math.log2(knobs.chunk),
+            "masked": knobs.format == "masked_panels",
+            "combined": knobs.format == "column_combined",
+            "pixels_outer": knobs.pixels_outer,
+            "prefetch": knobs.prefetch,
+            "permuted": knobs.permuted,
+            "registers": (rows * pixels + 1) / target.registers,
+            "slab_l1": slab / target.l1_bytes,
+            "slab_sets": lines[1],
+            "input_l2": 4 * problem.source.size / target.l2_bytes,
+            "weights_l2": 8 * kept / target.l2_bytes,
+            "lines_per_pixel": lines[0] / pixels,
+            "loads_per_fma": _ratio(work.loads * sum(work.columns), kept),
+            "fmas_per_visit": math.log2(1 + kept * pixels / (panels * blocked)),
+            "columns_per_mask": math.log2(1 + sum(work.columns) / (panels * blocked * work.masks)),
+            "masks": work.masks,
+            "blocks": math.log2(blocked),
+            "panels": math.log2(panels),
+            "tiles": math.log2(tiles),
+            "tasks_per_thread": math.log2(tasks / self.threads),
+            "idle": -(-tasks // self.threads) * self.threads / tasks - 1,
+            "ragged": height * width / math.prod(problem.pixels) - 1,
+            "ragged_rows": panels * rows / len(problem.matrix) - 1,
+            "channels": math.log2(problem.channels),
+            "columns_per_channel": problem.columns_per_channel,
+            "density": kept / max(1, problem.matrix.size),
+            "shared_rows": self.structure.rows,
+            "batch_lanes": problem.out.batch_lanes,
+            "threads": self.threads,
+        }
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
