@@ -9,7 +9,7 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-MASKED = "sparsegen.masked"  # annotates a loop whose body is predicated on `loop_var < bound`
+MASKED = "sparsegen.masked"  # annotates a loop predicated on `loop_var < bound`: see `tighten_masked_loops`
 REGISTERS = "registers"  # buffers whose name begins so are accumulators to keep in registers
 
 Expr = Any
@@ -54,16 +54,45 @@ def _tighten(function: Any, _mod: Any, _context: Any) -> Any:
         tvm_ffi.structural_walk(loop.body, (tirx.LT, find))
         # A loop of one iteration has lost its variable, and keeps its predicate.
         extent = bounds[0] if bounds else loop.extent
+        factor = int(loop.annotations[MASKED])
         rest = {key: value for key, value in loop.annotations.items() if key != MASKED}
+        if factor > 1:
+            return _unrolled(loop, extent, factor, rest)
         return tirx.For(loop.loop_var, loop.min, extent, loop.kind, loop.body, loop.thread_binding, rest)
 
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, tighten)))
 
 
+def _unrolled(loop: Any, extent: Expr, factor: int, annotations: Mapping[str, Any]) -> Any:
+    """The loop with `factor` iterations in each of its own, and a loop over the rest.
+
+    LLVM does not prove the predicate of an index made of two, so it goes here, where it is known.
+    """
+
+    def within(test: Any) -> Any:
+        return tirx.const(True, "bool") if test.a.same_as(loop.loop_var) else test
+
+    body = tvm_ffi.structural_map(loop.body, (tirx.LT, within))
+
+    def at(index: Expr) -> Any:
+        replace = (tirx.Var, lambda own: index if own.same_as(loop.loop_var) else own)
+        return tvm_ffi.structural_map(body, replace)
+
+    name, integer = loop.loop_var.name, str(loop.loop_var.ty)
+    several, copy, last = (tirx.Var(f"{name}_{part}", integer) for part in ("several", "copy", "last"))
+    whole = tirx.floordiv(extent, factor)
+    copies = tirx.For(copy, 0, factor, tirx.ForKind.UNROLLED, at(several * factor + copy))
+    rest = tirx.For(last, 0, tirx.floormod(extent, factor), loop.kind, at(whole * factor + last))
+    main = tirx.For(several, 0, whole, loop.kind, copies, loop.thread_binding, annotations)
+    return tirx.SeqStmt([main, rest])
+
+
 def tighten_masked_loops() -> Any:
     """Pass: `for j in range(most): if j < n: ...`, annotated, becomes `for j in range(n): ...`.
 
-    The predicates stay; once the loop's bound is `n`, LLVM proves them and drops them.
+    The predicates stay; once the loop's bound is `n`, LLVM proves them and drops them. An annotation
+    of more than 1 is a factor: so many iterations become one, without predicates, and a second loop
+    runs over the remainder. The loop may then have no predicate, and run to its end.
     """
     return tirx.transform.prim_func_pass(_tighten, opt_level=0)
 

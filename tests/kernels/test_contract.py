@@ -42,6 +42,8 @@ SCHEDULES = {
     "dense_panels": PanelSchedule(rows=2, tile_h=1, tile_w=2, block=5, chunk=2, format="dense_panels"),
     "column_combined": PanelSchedule(rows=1, tile_h=1, tile_w=3, block=5, chunk=3, format="column_combined"),
     "column_combined, rows": PanelSchedule(3, 1, 2, 64, 1, prefetch=False, format="column_combined"),
+    "unrolled": PanelSchedule(rows=3, tile_h=1, tile_w=2, block=64, chunk=1, unroll=2),
+    "unrolled, combined": PanelSchedule(2, 1, 2, 5, 1, format="column_combined", unroll=4),
 }
 
 

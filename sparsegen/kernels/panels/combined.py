@@ -14,7 +14,8 @@ from tvm import te
 
 from sparsegen.formats.column_combined import ColumnCombined
 from sparsegen.kernels.panels.expression import Weights
-from sparsegen.kernels.panels.problem import PanelProblem
+from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
+from sparsegen.lowering.passes import MASKED
 
 Expr = Any
 
@@ -38,11 +39,13 @@ def combined_weights(problem: PanelProblem, packed: ColumnCombined) -> Weights:
     )
 
 
-def schedule_combined(sch: Any, part: Any) -> None:
+def schedule_combined(sch: Any, part: Any, knobs: PanelSchedule) -> None:
     """Unroll rows and, inside, pixels: a row's value and offset are loaded once for all pixels."""
     oh, ow, r, lane, s = sch.get_loops(part)[-5:]
     sch.reorder(s, r, oh, ow, lane)
     for loop in (r, oh, ow):
         sch.unroll(loop)
     sch.vectorize(lane)
+    if knobs.unroll > 1:
+        sch.annotate(s, MASKED, knobs.unroll)
     sch.decompose_reduction(part, s)

@@ -58,5 +58,5 @@ def schedule_masked(sch: Any, part: Any, knobs: PanelSchedule) -> None:
     for loop in (m, *inner):
         sch.unroll(loop)
     sch.vectorize(lane)
-    sch.annotate(j, MASKED, 1)
+    sch.annotate(j, MASKED, knobs.unroll)
     sch.decompose_reduction(part, m)

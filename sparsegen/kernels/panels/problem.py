@@ -29,7 +29,8 @@ class PanelSchedule:
     unrolled loops, which keeps the values in registers and streams the input (masked panels).
     prefetch: whether the next tile's input is fetched while a tile is computed. format: of the
     weights, "masked_panels", "dense_panels" (zeros multiplied too) or "column_combined". permuted:
-    whether rows that keep the same columns meet in a panel.
+    whether rows that keep the same columns meet in a panel. unroll: columns of a mask, or groups of
+    combined columns, of one iteration of the innermost loop.
     """
 
     rows: int
@@ -41,6 +42,7 @@ class PanelSchedule:
     prefetch: bool = True
     format: str = "masked_panels"
     permuted: bool = False
+    unroll: int = 1
 
     def as_dict(self) -> dict[str, int | str | bool]:
         """Knob by name."""

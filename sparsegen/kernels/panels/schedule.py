@@ -34,7 +34,7 @@ def schedule(function: Any, knobs: PanelSchedule) -> Any:
         sch.annotate(panel, PREFETCH, "visit")
         sch.compute_at(part, panel, preserve_unit_loops=True)
     if knobs.format == "column_combined":
-        schedule_combined(sch, part)
+        schedule_combined(sch, part, knobs)
     else:
         schedule_masked(sch, part, knobs)
     return sch.mod
