@@ -44,6 +44,8 @@ SCHEDULES = {
     "column_combined, rows": PanelSchedule(3, 1, 2, 64, 1, prefetch=False, format="column_combined"),
     "unrolled": PanelSchedule(rows=3, tile_h=1, tile_w=2, block=64, chunk=1, unroll=2),
     "unrolled, combined": PanelSchedule(2, 1, 2, 5, 1, format="column_combined", unroll=4),
+    "parallel panels": PanelSchedule(rows=2, tile_h=1, tile_w=2, block=5, chunk=2, parallel="panels"),
+    "parallel panels, all": PanelSchedule(2, 1, 2, 64, 7, parallel="panels", permuted=True, unroll=2),
 }
 
 

@@ -20,34 +20,44 @@ _MOST = 128  # lines that one visit fetches: more would keep the multiply-adds w
 
 @dataclass(frozen=True)
 class Prefetch:
-    """Fetches ahead for the next of `tiles` (rows, columns) of an image, whose starts are `steps` apart.
+    """Fetches ahead for the next of `tiles` (groups, rows, columns), whose starts are `steps` apart.
 
-    A task is a tile and one of `chunks` of `chunk` panels. In a column block of `channels` input
-    channels, `plane` floats apart, the lines that a tile reads of the first lie at `lines` for the
-    image's first tile.
+    A task is a tile and one of `chunks` of `chunk` panels. With `by_panels` the next tile is the next
+    task's, for which the visits of one task fetch; otherwise all tasks of a tile share that. In a
+    column block of `channels` input channels, `plane` floats apart, the lines that a tile reads of
+    the first lie at `lines` for an image's first tile.
     """
 
     lines: tuple[int, ...]
-    tiles: tuple[int, int]
+    tiles: tuple[int, int, int]
     steps: tuple[int, int]
     chunks: int
     chunk: int
+    by_panels: bool
     channels: int
     plane: int
 
+    @property
+    def visits(self) -> int:
+        """Visits that share the fetching for a tile."""
+        return self.chunk if self.by_panels else self.chunks * self.chunk
+
     def __call__(self, task: Expr, block: Expr, panel: Expr) -> list[tuple[Expr, Expr, Expr | None]]:
         """(group, address, condition) of the lines to fetch at a visit of the task's `panel`."""
-        height, width = self.tiles
-        tile = tirx.floordiv(task, self.chunks) + 1
+        groups, height, width = self.tiles
+        if self.by_panels:
+            tile, visit = tirx.floormod(task + 1, groups * height * width), panel
+        else:
+            tile = tirx.floordiv(task, self.chunks) + 1
+            visit = tirx.floormod(task, self.chunks) * self.chunk + panel
         group = tirx.floordiv(tile, height * width)
         y, x = tirx.floormod(tirx.floordiv(tile, width), height), tirx.floormod(tile, width)
         start = y * self.steps[0] + x * self.steps[1]
-        visit = tirx.floormod(task, self.chunks) * self.chunk + panel
-        share = -(-self.channels // (self.chunks * self.chunk))
+        share = -(-self.channels // self.visits)
         fetched = []
         for i in range(share):
             channel = visit * share + i
-            exists = channel < self.channels if share * self.chunks * self.chunk > self.channels else None
+            exists = channel < self.channels if share * self.visits > self.channels else None
             at = start + (block * self.channels + channel) * self.plane
             fetched += [(group, at + line, exists) for line in self.lines]
         return fetched
@@ -56,7 +66,7 @@ class Prefetch:
 def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> Prefetch | None:
     """What a kernel of `panels` panels fetches ahead; None where nothing is next, or too much is."""
     height, width = problem.padded_pixels(knobs)
-    tiles = (height // knobs.tile_h, width // knobs.tile_w)
+    tiles = (problem.out.groups, height // knobs.tile_h, width // knobs.tile_w)
     if problem.tiles(knobs) == 1:
         return None
     channels = min(knobs.block, problem.channels)
@@ -67,7 +77,8 @@ def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> P
         steps=(knobs.tile_h * problem.pixel_steps[0], knobs.tile_w * problem.pixel_steps[1]),
         chunks=panels // knobs.chunk,
         chunk=knobs.chunk,
+        by_panels=knobs.parallel == "panels",
         channels=channels,
         plane=int(second) - int(first),
     )
-    return prefetch if len(prefetch.lines) * -(-channels // panels) <= _MOST else None
+    return prefetch if len(prefetch.lines) * -(-channels // prefetch.visits) <= _MOST else None

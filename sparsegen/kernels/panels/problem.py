@@ -30,7 +30,8 @@ class PanelSchedule:
     prefetch: whether the next tile's input is fetched while a tile is computed. format: of the
     weights, "masked_panels", "dense_panels" (zeros multiplied too) or "column_combined". permuted:
     whether rows that keep the same columns meet in a panel. unroll: columns of a mask, or groups of
-    combined columns, of one iteration of the innermost loop.
+    combined columns, of one iteration of the innermost loop. parallel: what neighbouring tasks, and so
+    those of a thread, have in common: with "tiles" a tile's input, with "panels" a chunk's weights.
     """
 
     rows: int
@@ -43,6 +44,7 @@ class PanelSchedule:
     format: str = "masked_panels"
     permuted: bool = False
     unroll: int = 1
+    parallel: str = "tiles"
 
     def as_dict(self) -> dict[str, int | str | bool]:
         """Knob by name."""

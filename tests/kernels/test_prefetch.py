@@ -1,0 +1,47 @@
+"""Prefetch where neighbouring tasks share panels: each task fetches all that the next one reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sparsegen.kernels.panels import PanelSchedule
+from sparsegen.kernels.panels.prefetch import plan_prefetch
+from tests.kernels.test_choose import WIDE, problem
+
+KNOBS = PanelSchedule(rows=2, tile_h=1, tile_w=2, block=2, chunk=2, parallel="panels")
+
+
+@pytest.mark.parametrize(("batch", "stride"), [(32, 1), (16, 2), (1, 1)])
+def test_a_task_fetches_the_next_tile_of_its_chunk(batch: int, stride: int) -> None:
+    case = problem(WIDE, batch=batch, channels=4, out=8, size=12, kernel=3, stride=stride)
+    by_panels = plan_prefetch(case, 4, KNOBS)
+    by_tiles = plan_prefetch(case, 2, replace(KNOBS, parallel="tiles"))  # a tile is one task
+    assert by_panels is not None
+    assert by_tiles is not None
+    tiles = case.tiles(KNOBS)
+    for tile in range(tiles):
+        for block in range(2):
+            first, second = (
+                [
+                    (int(group), int(address))
+                    for visit in range(2)
+                    for group, address, exists in by_panels(chunk * tiles + tile, block, visit)
+                    if exists is None or bool(exists)
+                ]
+                for chunk in range(2)
+            )
+            expected = [
+                (int(group), int(address))
+                for visit in range(2)
+                for group, address, _ in by_tiles((tile + 1) % tiles - 1, block, visit)
+            ]
+            assert first == second == expected
+
+
+def test_a_task_with_too_few_visits_for_a_tile_fetches_nothing() -> None:
+    case = problem(WIDE, batch=16, channels=32, out=64, size=12, kernel=3)
+    knobs = replace(KNOBS, block=32, chunk=1)
+    assert plan_prefetch(case, 32, knobs) is None
+    assert plan_prefetch(case, 32, replace(knobs, parallel="tiles")) is not None
