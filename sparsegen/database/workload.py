@@ -39,15 +39,22 @@ class Workload:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Workload:
-        """From `as_dict`'s object, tuples having become lists. Raises KeyError where a field is missing."""
+        """From `as_dict`'s object, tuples having become lists.
+
+        Raises KeyError where a field is missing; TypeError, ValueError or AttributeError for what no
+        field can be.
+        """
+        density = float(fields["density"])
+        if not 0 <= density <= 1:
+            raise ValueError(f"the density is {density}, not between 0 and 1")
         return cls(
-            operator=fields["operator"],
-            input=tuple(fields["input"]),
-            output=tuple(fields["output"]),
+            operator=str(fields["operator"]),
+            input=tuple(map(int, fields["input"])),
+            output=tuple(map(int, fields["output"])),
             parameters=tuple((name, _frozen(value)) for name, value in fields["parameters"].items()),
-            lanes=fields["lanes"],
-            structure=fields["structure"],
-            density=fields["density"],
+            lanes=str(fields["lanes"]),
+            structure=str(fields["structure"]),
+            density=density,
         )
 
     def same_operator(self, other: Workload) -> bool:
@@ -77,8 +84,11 @@ class Setting:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Setting:
-        """From `as_dict`'s object. Raises TypeError for fields that are missing or unknown."""
-        return cls(**fields)
+        """From `as_dict`'s object. Raises TypeError for fields that are missing, unknown, or no setting's."""
+        setting = cls(**fields)
+        if not all(isinstance(value, str | int) for value in asdict(setting).values()):
+            raise TypeError(f"{dict(fields)} is no setting")
+        return setting
 
     def same_family(self, other: Setting) -> bool:
         """Whether code and threads are the same, whatever the model and the versions."""
@@ -136,4 +146,4 @@ def workload_of(layer: Layer, source: Shape, *, batch_lanes: bool, dense: bool =
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value

@@ -1,0 +1,399 @@
+"""The journal: what was appended is read back, whatever happened in between."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsegen.database import journal as module
+from sparsegen.database.journal import Journal, Log, read_journal
+from sparsegen.database.trial import Race, Trial
+from sparsegen.errors import SparsegenError
+from tests.database import appender
+from tests.database.records import CONV, ELSEWHERE, HERE, POOL, race, races, trial, trials
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.jsonl"
+
+
+@pytest.fixture
+def filled(path: Path) -> Path:
+    """Three trials, one of them failed, and a race."""
+    with Journal.open(path) as journal:
+        journal.append(trial(4, 1.5, 1.25, features={"registers": 28.0}, features_version=2))
+        journal.append(trial(2, workload=POOL, error="segmentation fault"))
+        journal.append(trial(3, 1.75, setting=ELSEWHERE))
+        journal.append(race({4: 1.5, 3: 1.25}))
+    return path
+
+
+@given(st.lists(st.one_of(trials, races), max_size=5))
+def test_what_is_appended_is_read_back(records: list[Trial | Race]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.jsonl"
+        for record in records:
+            with Journal.open(path) as journal:
+                journal.append(record)
+        log = read_journal(path) if records else Log()
+    assert [*log.trials, *log.races] == sorted(records, key=lambda record: isinstance(record, Race))
+    assert not log.skipped
+
+
+def test_the_open_journal_knows_what_it_has(path: Path) -> None:
+    with Journal.open(path) as journal:
+        journal.append(trial(4, 1.00004999))
+        journal.append(race({4: 2.0}))
+        assert journal.log == read_journal(path)
+        assert journal.log.trials[0].times_ms == (1.0,)
+    with Journal.open(path) as journal:
+        assert journal.log == read_journal(path)
+
+
+def test_lines_are_short_and_share_what_they_can(path: Path) -> None:
+    features = {f"feature_number_{i}": math.pi * 10 ** (i % 5) for i in range(30)}
+    knobs = {"rows": 4, "tile_h": 2, "tile_w": 4, "block": 32, "chunk": 1, "pixels_outer": True}
+    knobs |= {"prefetch": True, "format": "masked_panels", "permuted": False}
+    with Journal.open(path) as journal:
+        for _ in range(100):
+            times = tuple(math.e + i / 7 for i in range(7))
+            journal.append(
+                Trial(CONV, HERE, "panels", knobs, "ok", times, features=features, at="2026-11-22T20:37:04Z")
+            )
+    assert path.stat().st_size / 100 < 620
+    kinds = [json.loads(line)["type"] for line in path.read_text().splitlines()]
+    assert kinds == ["header", "workload", "setting", "features", *["trial"] * 100]
+
+
+def test_features_that_are_not_numbers_stay_so(path: Path) -> None:
+    with Journal.open(path) as journal:
+        journal.append(trial(4, 1.0, features={"a": math.nan, "b": math.inf, "c": 123456.0}))
+    (found,) = read_journal(path).trials
+    assert math.isnan(found.features["a"])
+    assert math.isnan(found.features["b"])
+    assert found.features["c"] == 123500
+
+
+def test_long_errors_are_cut(path: Path) -> None:
+    with Journal.open(path) as journal:
+        journal.append(trial(4, error="x" * 10_000))
+    assert path.stat().st_size < 1500
+
+
+def test_trials_of_other_settings_are_a_prior(filled: Path) -> None:
+    log = read_journal(filled)
+    assert [each.schedule["rows"] for each in log.measured(HERE)] == [4, 2]
+    assert [each.schedule["rows"] for each in log.prior_for(HERE)] == [3]
+
+
+def test_a_last_line_torn_anywhere_is_repaired(filled: Path, tmp_path: Path) -> None:
+    data, whole = filled.read_bytes(), read_journal(filled)
+    lines = data.splitlines()
+    torn = tmp_path / "torn.jsonl"
+    for size in range(len(data)):
+        torn.write_bytes(data[:size])
+        before = read_journal(torn)
+        assert torn.read_bytes() == data[:size]
+        assert not before.skipped
+        assert before.trials == whole.trials[: len(before.trials)]
+        # A line that lacks nothing but its newline counts.
+        kinds = [json.loads(line)["type"] for line in data[:size].splitlines() if line in lines]
+        assert len(before.trials) == kinds.count("trial")
+        assert len(before.races) == kinds.count("race")
+        with Journal.open(torn) as journal:
+            assert journal.log == before
+            journal.append(trial(7, 9.0))
+        after = read_journal(torn)
+        assert after.trials == [*before.trials, trial(7, 9.0)]
+        assert not after.skipped
+
+
+def test_a_line_that_lacks_only_its_newline_is_kept(filled: Path) -> None:
+    whole = read_journal(filled)
+    filled.write_bytes(filled.read_bytes()[:-1])
+    assert read_journal(filled) == whole
+    with Journal.open(filled):
+        pass
+    assert filled.read_bytes().endswith(b"\n")
+    assert read_journal(filled) == whole
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (b"\x00\xff\xfe", "decode"),
+        (b"{", "Expecting"),
+        (b"[1,2]", "no object"),
+        (b'"trial"', "no object"),
+        (b"[" * 100_000, "recursion"),
+        (b'{"type":"trial"}', "lacks 'workload'"),
+        (b'{"type":"trial","workload":"0123456789","setting":[]}', "no line defines the workload"),
+        (b'{"type":"workload","id":"0123456789","content":{}}', "not what its id was made of"),
+        (b'{"type":"comet","workload":"0123456789"}', "'comet'"),
+        (b'{"type":7}', "no object with a type"),
+    ],
+    ids=lambda value: repr(value[:20]) if isinstance(value, bytes) else "",
+)
+def test_a_damaged_line_is_skipped_and_named_once(filled: Path, damage: bytes, reason: str) -> None:
+    whole = read_journal(filled)
+    lines = filled.read_bytes().splitlines()
+    filled.write_bytes(b"\n".join([lines[0], damage, *lines[1:], damage, b""]))
+    with pytest.warns(UserWarning, match=rf"{filled}: 2 lines were skipped, the first of them line 2 "):
+        log = read_journal(filled)
+    assert (log.trials, log.races) == (whole.trials, whole.races)
+    assert [number for number, _ in log.skipped] == [2, len(lines) + 2]
+    if "type" not in reason:
+        assert reason in log.skipped[0][1].lower() or reason in log.skipped[0][1]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with Journal.open(filled) as journal:
+            journal.append(trial(9, 3.0))
+    assert len(caught) == 1
+    assert journal.log.trials == [*whole.trials, trial(9, 3.0)]
+
+
+@given(st.data())
+def test_no_change_of_bytes_crashes_the_reader(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.jsonl"
+        with Journal.open(path) as journal:
+            header = path.stat().st_size
+            journal.append(trial(4, 1.5, features={"registers": 28.0}))
+            journal.append(race({4: 1.5, 3: 1.25}))
+        content = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(1, 3))):
+            place = data.draw(st.integers(header, len(content) - 1))
+            content[place] = data.draw(st.integers(0, 255))
+        path.write_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            log = read_journal(path)
+    assert len(log.trials) <= 1
+    assert len(log.races) <= 1
+
+
+def test_a_damaged_definition_is_written_again(filled: Path) -> None:
+    whole = read_journal(filled)
+    filled.write_bytes(filled.read_bytes().replace(b"[16,64,56,56]", b"[16,64,56,57]", 1))
+    with pytest.warns(UserWarning, match="4 lines were skipped"):
+        journal = Journal.open(filled)
+    assert [each.workload for each in journal.log.trials] == [POOL]
+    journal.append(trial(8, 4.0))
+    journal.close()
+    with pytest.warns(UserWarning, match="1 line was skipped"):
+        assert read_journal(filled).trials == [*whole.trials, trial(8, 4.0)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"hello\n", b"hello", b"\x7fELF\x00\x01\x02\n\n", b"[]\n", b"\n\n", b'{"schema":1}\n{}\n', b"\x00" * 99],
+)
+def test_what_is_no_journal_is_refused_and_left_alone(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(SparsegenError, match=rf"{path} is no journal: it begins with"):
+        read_journal(path)
+    with pytest.raises(SparsegenError, match=rf"{path} is no journal: it begins with"):
+        Journal.open(path)
+    assert path.read_bytes() == content
+
+
+def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
+    content = '{"type":"header","schema":2}\n{"type":"tria'
+    path.write_text(content)
+    for reader in (read_journal, Journal.open):
+        with pytest.raises(SparsegenError, match=r"schema 2, .* reads those up to 1: install a newer"):
+            reader(path)
+    assert path.read_text() == content
+
+
+def test_an_empty_file_is_an_empty_journal(path: Path) -> None:
+    path.touch()
+    assert read_journal(path) == Log()
+    with Journal.open(path) as journal:
+        journal.append(trial(4, 1.0))
+    assert read_journal(path).trials == [trial(4, 1.0)]
+
+
+def test_journals_put_together_are_one(filled: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both.jsonl"
+    both.write_bytes(filled.read_bytes() * 2)
+    once, twice = read_journal(filled), read_journal(both)
+    assert (twice.trials, twice.races, twice.skipped) == (once.trials * 2, once.races * 2, [])
+
+
+def test_paths_that_cannot_be(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for reader in (read_journal, Journal.open):
+        with pytest.raises(SparsegenError, match="is a folder: give the path of a file"):
+            reader(tmp_path)
+    with pytest.raises(SparsegenError, match=r"there is no folder .*absent; create it first"):
+        Journal.open(tmp_path / "absent" / "log.jsonl")
+    with pytest.raises(SparsegenError, match=r"cannot read .*log\.jsonl: No such file"):
+        read_journal(path)
+    with pytest.raises(SparsegenError, match="is no ordinary file"):
+        Journal.open("/dev/null")
+    # Whoever runs the tests may be root, who may write everywhere.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(SparsegenError, match="cannot be written: choose another path, or allow"):
+        Journal.open(path)
+    assert not path.exists()
+
+
+def test_a_read_only_file_system_is_a_message(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(SparsegenError, match=r"cannot write .*log\.jsonl: Read-only file system"):
+        Journal.open(path)
+
+
+def start_appender(path: Path, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.database.appender", str(path)]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def test_a_second_process_is_refused_and_reading_is_not(path: Path) -> None:
+    with start_appender(path) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            with pytest.raises(SparsegenError, match=rf"in use by another process \(pid {process.pid}\): "):
+                Journal.open(path)
+            assert read_journal(path).trials[0].seed == 0
+        finally:
+            process.kill()
+    with Journal.open(path), pytest.raises(SparsegenError, match="in use by this process"):
+        Journal.open(path)
+
+
+def append_until_killed(path: Path) -> tuple[int, TextIO]:
+    """Fork a child that appends trials, and prints each one's seed: the child and what it prints."""
+    output, its_output = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(its_output, 1)
+        appender.append(path, print_to=os.fdopen(1, "w"))
+    os.close(its_output)
+    return child, os.fdopen(output)
+
+
+def test_killed_at_random_moments_nothing_is_lost_nor_twice(path: Path) -> None:
+    promised: list[int] = []
+    chance = random.Random(4)
+    for _ in range(20):
+        child, printed = append_until_killed(path)
+        with printed:
+            promised.append(int(printed.readline()))
+            time.sleep(0.02 * chance.random())
+            os.kill(child, signal.SIGKILL)
+            promised += [int(line) for line in printed if line.endswith("\n")]
+        os.waitpid(child, 0)
+    seeds = [each.seed for each in read_journal(path).trials]
+    assert seeds == list(range(len(seeds)))
+    # The one that was written as the process was killed may be there although it was not promised.
+    assert set(promised) <= set(seeds)
+    assert len(promised) == len(set(promised)) >= 20
+    assert len(seeds) <= len(promised) + 20
+
+
+def test_children_do_not_hold_the_lock(path: Path) -> None:
+    with Journal.open(path):
+        inherited, its_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(its_end, b"forked")
+            signal.pause()
+            os._exit(0)
+        os.read(inherited, 6)
+    try:
+        with Journal.open(path) as journal:
+            journal.append(trial(4, 1.0))
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(inherited)
+        os.close(its_end)
+
+
+def test_a_full_disk_stops_with_a_message_and_a_whole_log(path: Path) -> None:
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+
+    with start_appender(path, preexec_fn=limit, stderr=subprocess.PIPE) as process:
+        printed, message = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"SparsegenError: cannot write {path}: File too large" in message
+    promised = [int(seed) for seed in printed.split()]
+    assert len(promised) > 5
+    assert [each.seed for each in read_journal(path).trials] == promised
+    assert path.read_bytes().endswith(b"\n")
+    with Journal.open(path) as journal:
+        journal.append(trial(9, 3.0))
+
+
+def test_a_write_that_fails_leaves_the_journal_usable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+
+    def fill_up(descriptor: int, data: bytes) -> int:
+        if len(data) > 50:
+            return write(descriptor, data[:50])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Journal.open(path) as journal:
+        journal.append(trial(4, 1.0))
+        size, cut = path.stat().st_size, os.ftruncate
+        monkeypatch.setattr(module.os, "write", fill_up)
+        with pytest.raises(SparsegenError, match=r"cannot write .*log\.jsonl: the disk is full; everything"):
+            journal.append(trial(5, 2.0, workload=POOL))
+        assert path.stat().st_size == size
+        monkeypatch.setattr(module.os, "ftruncate", lambda *_: os.close(-1))
+        with pytest.raises(SparsegenError, match="the disk is full"):
+            journal.append(trial(5, 2.0, workload=POOL))
+        assert path.stat().st_size > size
+        monkeypatch.setattr(module.os, "write", write)
+        monkeypatch.setattr(module.os, "ftruncate", cut)
+        journal.append(trial(5, 2.0, workload=POOL))
+        assert journal.log.trials == [trial(4, 1.0), trial(5, 2.0, workload=POOL)]
+    log = read_journal(path)
+    assert (log.trials, log.skipped) == (journal.log.trials, [])
+
+
+def test_a_closed_journal_takes_nothing(path: Path) -> None:
+    with Journal.open(path) as journal:
+        pass
+    with pytest.raises(ValueError, match="is closed"):
+        journal.append(trial(4, 1.0))
+
+
+def test_times_that_are_not_finite_are_not_written(path: Path) -> None:
+    with Journal.open(path) as journal, pytest.raises(ValueError, match="JSON compliant"):
+        journal.append(trial(4, math.inf))
+    assert read_journal(path) == Log()
+
+
+def test_the_documented_example_is_a_journal(path: Path) -> None:
+    text = (ROOT / "tuning_logs" / "README.md").read_text()
+    path.write_text("".join(line for line in text.splitlines(keepends=True) if line.startswith("{")))
+    log = read_journal(path)
+    assert [each.status for each in log.trials] == ["ok", "crash"]
+    assert (len(log.races), log.skipped) == (1, [])
