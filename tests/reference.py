@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sparsegen.graph import (
     AdaptivePool2d,
-    Array,
     Concat,
     Conv2d,
     Identity,
@@ -27,6 +26,7 @@ from sparsegen.graph import (
     Softmax,
     Step,
 )
+from sparsegen.reference import as_double, evaluate_operator
 
 UNARY_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -73,10 +73,6 @@ def check_shape(name: str, value: Tensor, shape: Shape) -> None:
     assert tuple(value.shape) == shape, f"{name} has shape {tuple(value.shape)}, the graph says {shape}"
 
 
-def as_double(array: Array) -> Tensor:
-    return torch.from_numpy(array).double()
-
-
 def evaluate_step(step: Step, value: Tensor, values: dict[str, Tensor]) -> Tensor:
     """The step's result; its shape is `value`'s, for an operand only broadcasts into it."""
     if step.op == "leaky_relu":
@@ -99,16 +95,8 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
     match layer.core:
         case Identity():
             return value
-        case Conv2d() as conv:
-            return evaluate_conv2d(conv, value)
-        case Linear(weight, bias):
-            return F.linear(value, as_double(weight), None if bias is None else as_double(bias))
-        case Pool2d() as pool:
-            return evaluate_pool2d(pool, value, layer.shape)
-        case AdaptivePool2d(kind, output):
-            if kind == "max":
-                return F.adaptive_max_pool2d(value, output)
-            return F.adaptive_avg_pool2d(value, output)
+        case Conv2d() | Linear() | Pool2d() | AdaptivePool2d():
+            return evaluate_operator(layer.core, value, layer.shape)
         case Mean(dims, keepdim):
             return value.mean(dims, keepdim=keepdim)
         case Softmax(dim):
@@ -125,39 +113,3 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
         case Pad(amounts, fill):
             return F.pad(value, [amount for pair in reversed(amounts) for amount in pair], value=fill)
     raise AssertionError(f"{layer.name} has a core that this evaluator does not know: {layer.core}")
-
-
-def evaluate_conv2d(conv: Conv2d, value: Tensor) -> Tensor:
-    top, bottom, left, right = conv.padding
-    padded = F.pad(value, (left, right, top, bottom))
-    bias = None if conv.bias is None else as_double(conv.bias)
-    weight = as_double(conv.weight)
-    return F.conv2d(padded, weight, bias, conv.stride, dilation=conv.dilation, groups=conv.groups)
-
-
-def evaluate_pool2d(pool: Pool2d, value: Tensor, shape: Shape) -> Tensor:
-    """Pool explicitly padded images, so that windows past the padding (ceil mode) are windows like others."""
-    top, bottom, left, right = pool.padding
-    around = (left, right, top, bottom)
-    extents = zip(shape[2:], pool.kernel, pool.stride, pool.dilation, strict=True)
-    needed = [(count - 1) * stride + dilation * (size - 1) + 1 for count, size, stride, dilation in extents]
-    past_bottom = max(needed[0] - (value.shape[2] + top + bottom), 0)
-    past_right = max(needed[1] - (value.shape[3] + left + right), 0)
-    past = (0, past_right, 0, past_bottom)
-
-    def pooled(images: Tensor, outside: float, fill: float) -> Tensor:
-        padded = F.pad(F.pad(images, around, value=outside), past, value=fill)
-        windows = windows_of(padded, pool)[:, :, : shape[2], : shape[3]]
-        return windows.amax(-1) if pool.kind == "max" else windows.sum(-1)
-
-    if pool.kind == "max":
-        return pooled(value, -torch.inf, -torch.inf)
-    counts = pooled(torch.ones_like(value), float(pool.count_include_pad), 0.0)
-    return pooled(value, 0.0, 0.0) / (counts if pool.divisor is None else pool.divisor)
-
-
-def windows_of(images: Tensor, pool: Pool2d) -> Tensor:
-    """Windows [N, C, rows, columns, elements] of images [N, C, H, W]."""
-    spans = [dilation * (size - 1) + 1 for size, dilation in zip(pool.kernel, pool.dilation, strict=True)]
-    unfolded = images.unfold(2, spans[0], pool.stride[0]).unfold(3, spans[1], pool.stride[1])
-    return unfolded[..., :: pool.dilation[0], :: pool.dilation[1]].flatten(-2)

@@ -25,7 +25,7 @@ ROOMS = (
     "lowering",
     "runtime",
 )
-READ_FROM_ANYWHERE = ("graph", "target", "errors", "files", "progress", "wording")
+READ_FROM_ANYWHERE = ("graph", "target", "errors", "files", "progress", "reference", "wording")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

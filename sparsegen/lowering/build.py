@@ -1,4 +1,4 @@
-"""Kernels to one loaded library: each distinct kernel is compiled once, several at a time."""
+"""Kernels to libraries: a model's to one, each distinct kernel compiled once; or one on its own."""
 
 from __future__ import annotations
 
@@ -39,8 +39,23 @@ def build(kernels: Sequence[Kernel], target: Target) -> list[Any]:
             pool.submit(_compile, name, kernel, target, Path(folder)) for name, kernel in distinct.values()
         ]
         objects = [future.result() for future in compiling]
-        library = _link(objects, Path(folder) / "kernels.so")
+        library = load(_link(objects, Path(folder) / "kernels.so"))
     return [library.get_function(name) for name in names]
+
+
+def build_alone(kernel: Kernel, name: str, target: Target, folder: Path) -> Path:
+    """The shared library, in `folder`, of one kernel's function `name`; not loaded.
+
+    Raises SparsegenError where no linker (gcc) is found.
+    """
+    return _link([_compile(name, kernel, target, folder)], folder / f"{name}.so")
+
+
+def load(path: Path) -> Any:
+    """The module of a library of kernels, its parallel loops on torch's threads."""
+    library = tvm.runtime.load_module(str(path))
+    native.use_torch_threads(ctypes.CDLL(str(path)))
+    return library
 
 
 def _compile(name: str, kernel: Kernel, target: Target, folder: Path) -> Path:
@@ -51,7 +66,7 @@ def _compile(name: str, kernel: Kernel, target: Target, folder: Path) -> Path:
     return path
 
 
-def _link(objects: Sequence[Path], path: Path) -> Any:
+def _link(objects: Sequence[Path], path: Path) -> Path:
     command = ["gcc", "-shared", "-fPIC", "-o", str(path), *map(str, objects)]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)
@@ -59,6 +74,4 @@ def _link(objects: Sequence[Path], path: Path) -> Any:
         raise SparsegenError("linking the generated kernels needs gcc, which is not on the PATH") from None
     except subprocess.CalledProcessError as error:
         raise SparsegenError(f"gcc could not link the generated kernels: {error.stderr.strip()}") from error
-    library = tvm.runtime.load_module(str(path))
-    native.use_torch_threads(ctypes.CDLL(str(path)))
-    return library
+    return path

@@ -1,0 +1,133 @@
+"""A candidate: a job's kernel under one schedule, built into files, checked and timed."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import pickle
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import tvm_ffi
+
+from sparsegen.kernels import build_kernel
+from sparsegen.kernels.space import KernelSchedule
+from sparsegen.lowering.build import build_alone, load
+from sparsegen.runtime import native
+from sparsegen.runtime.model import allocate_arena
+from sparsegen.tuner.jobs import Job
+from sparsegen.tuner.measure.buffers import Case, prepare
+
+_JOBS = 4  # whose input and expected output a process keeps
+_QUICK_MS, _QUICK = 1.0, 2  # kernels quicker than so are timed so many times as often
+_FIRST = 3  # timings after which a hopeless candidate is left
+
+
+class WrongResultError(Exception):
+    """A kernel computed something else than the reference."""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A built candidate: its library, the function's name in it, the file of its weights' arrays."""
+
+    library: Path
+    name: str
+    arrays: Path
+
+    def delete(self) -> None:
+        """Remove its files."""
+        self.library.unlink(missing_ok=True)
+        self.arrays.unlink(missing_ok=True)
+
+
+@functools.lru_cache(_JOBS)
+def read_job(path: Path) -> Job:
+    """The job that was written to a file."""
+    with path.open("rb") as file:
+        job: Job = pickle.load(file)
+    return job
+
+
+@functools.lru_cache(_JOBS)
+def _case(path: Path) -> Case:
+    return prepare(read_job(path))
+
+
+def prepare_case(path: Path) -> None:
+    """Work out a job's input and expected output, which later calls reuse."""
+    _case(path)
+
+
+def build(path: Path, schedule: KernelSchedule, folder: Path, name: str) -> Artefact:
+    """Compile the kernel of a job under a schedule into files of `folder`."""
+    job = read_job(path)
+    context = replace(job.context, schedules={job.placed.name: schedule})
+    kernel = build_kernel(job.placed, context)
+    library = build_alone(kernel, name, context.target, folder)
+    arrays = folder / f"{name}.npz"
+    np.savez(arrays, *(argument for argument in kernel.arguments if not isinstance(argument, str)))
+    return Artefact(library, name, arrays)
+
+
+def run(
+    path: Path, artefacts: Sequence[Artefact], threads: int, samples: int, hopeless_ms: float
+) -> list[tuple[float, ...]]:
+    """Check every candidate of a job, then time them in turn: milliseconds, by candidate.
+
+    Before every timing the core's caches are emptied of the kernel's weights, and its input is written
+    anew, as the layer before would have. A single candidate that is slower than `hopeless_ms` at
+    first is timed no further.
+
+    Raises WrongResultError where a candidate's result differs from the reference.
+    """
+    case = _case(path)
+    torch.set_num_threads(threads)
+    native.set_threads(threads)
+    source = _allocate(case.source.shape)
+    out = _allocate((case.out.groups, case.out.size))
+    calls = [_bind(artefact, source, out) for artefact in artefacts]
+    for call in calls:
+        source.copy_(case.source)
+        out.fill_(torch.nan)
+        call()
+        if not case.accepts(out):
+            raise WrongResultError(f"off by {case.error(out):.2g} of the largest value")
+    cold = torch.zeros(threads * read_job(path).context.target.l2_bytes // 2)  # floats: twice the caches
+
+    def timed(call: Callable[[], object]) -> float:
+        cold.add_(1.0)
+        source.copy_(case.source)
+        began = time.perf_counter()
+        call()
+        return (time.perf_counter() - began) * 1e3
+
+    gc.disable()
+    times: list[list[float]] = [[] for _ in calls]
+    quick = min(timed(call) for call in calls) < _QUICK_MS
+    rng = np.random.default_rng(0)
+    for sample in range(samples * (_QUICK if quick else 1)):
+        for i in rng.permutation(len(calls)).tolist():
+            times[i].append(timed(calls[i]))
+        if len(calls) == 1 and sample + 1 == _FIRST and min(times[0]) > hopeless_ms:
+            break
+    gc.enable()
+    return [tuple(each) for each in times]
+
+
+def _allocate(shape: Sequence[int]) -> torch.Tensor:
+    size = 4 * int(np.prod(shape))
+    return allocate_arena(size)[:size].view(torch.float32).view(*shape)
+
+
+def _bind(artefact: Artefact, source: torch.Tensor, out: torch.Tensor) -> Callable[[], object]:
+    """A call of a candidate's function; kernels with a space read one value, their first argument."""
+    function = load(artefact.library).get_function(artefact.name)
+    with np.load(artefact.arrays) as file:
+        arrays = [torch.from_numpy(file[name]).clone() for name in file.files]
+    arguments = [tvm_ffi.from_dlpack(tensor) for tensor in (source, *arrays, out)]
+    return lambda: function(*arguments)

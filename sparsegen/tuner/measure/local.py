@@ -1,0 +1,156 @@
+"""Measuring on this machine: candidates are built by every core, then run one at a time."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+import queue
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from sparsegen.database.workload import Setting, setting_here
+from sparsegen.kernels.space import KernelSchedule
+from sparsegen.target import Target
+from sparsegen.tuner.jobs import Job
+from sparsegen.tuner.measure.measurement import Limits, Measurement
+from sparsegen.tuner.measure.process import Answer, Worker
+
+_PREPARE_S = 120.0  # to compute a layer in float64
+_SPARE = 2  # cores beside the running kernel's from which builds go on meanwhile
+
+
+class Builders:
+    """Processes that build candidates, one a core, into a folder of their own."""
+
+    def __init__(self, cores: Sequence[int], limits: Limits) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="sparsegen-tune-")
+        self.path = Path(self._folder.name)
+        self._limits = limits
+        self._pool = ThreadPoolExecutor(len(cores))
+        self._workers = [Worker(cores) for _ in cores]
+        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._free.put(worker)
+        self._names = (f"candidate_{i}" for i in itertools.count())
+        self._jobs: dict[int, tuple[Job, Path]] = {}
+
+    def job_file(self, job: Job) -> Path:
+        """The file that workers read a job from."""
+        if id(job) not in self._jobs:
+            path = self.path / f"job_{len(self._jobs)}"
+            path.write_bytes(pickle.dumps(job))
+            self._jobs[id(job)] = job, path
+        return self._jobs[id(job)][1]
+
+    def build(self, job: Job, schedule: KernelSchedule, *, deadline: float) -> Future[tuple[Answer, float]]:
+        """Begin to build; the answer's value is an `Artefact`, with the seconds that it took."""
+        path, name = self.job_file(job), next(self._names)
+
+        def work() -> tuple[Answer, float]:
+            if time.monotonic() >= deadline:
+                return Answer("lost", error="out of time"), 0.0
+            worker = self._free.get()
+            began = time.monotonic()
+            try:
+                return (
+                    worker.call("build", path, schedule, self.path, name, limit_s=self._limits.build_s),
+                    time.monotonic() - began,
+                )
+            finally:
+                self._free.put(worker)
+
+        return self._pool.submit(work)
+
+    def close(self) -> None:
+        """End the processes at once, and remove what they built."""
+        for worker in self._workers:
+            worker.close()
+        self._pool.shutdown(cancel_futures=True)
+        self._folder.cleanup()
+
+
+class LocalMeasurer:
+    """Measures on this machine.
+
+    Builds go on beside a running kernel only where cores are to spare for them; otherwise a batch is
+    built first and run afterwards.
+    """
+
+    def __init__(self, target: Target, threads: int, limits: Limits | None = None) -> None:
+        self.target = target
+        self.setting: Setting = setting_here(target, threads)
+        self.limits = limits or Limits()
+        self._threads = threads
+        cores = sorted(os.sched_getaffinity(0))
+        self._apart = len(cores) - threads >= _SPARE
+        self._builders = Builders(cores[threads:] if self._apart else cores, self.limits)
+        self._runner = Worker(cores[:threads] if self._apart else cores)
+
+    def measure(
+        self, job: Job, schedules: Sequence[KernelSchedule], *, best_ms: float, deadline: float
+    ) -> Iterator[Measurement]:
+        """As `Measurer.measure`."""
+        building = [self._builders.build(job, schedule, deadline=deadline) for schedule in schedules]
+        if not self._apart:
+            for future in building:
+                future.result()
+        for schedule, future in zip(schedules, building, strict=True):
+            answer, seconds = future.result()
+            if answer.status == "lost" or time.monotonic() >= deadline:
+                if answer.status == "ok":
+                    answer.value.delete()
+                continue
+            if answer.status != "ok":
+                yield Measurement(schedule, answer.status, error=answer.error, build_s=seconds)
+                continue
+            (measurement,) = self._run(job, [schedule], [answer], self.limits.samples, best_ms, seconds)
+            yield measurement
+
+    def race(self, job: Job, schedules: Sequence[KernelSchedule]) -> list[Measurement]:
+        """As `Measurer.race`."""
+        building = [self._builders.build(job, schedule, deadline=float("inf")) for schedule in schedules]
+        answers = [future.result()[0] for future in building]
+        built = [i for i, answer in enumerate(answers) if answer.status == "ok"]
+        chosen = [schedules[i] for i in built]
+        raced = self._run(job, chosen, [answers[i] for i in built], self.limits.race_samples, float("inf"))
+        results = dict(zip(built, raced, strict=True))
+        return [
+            results[i] if i in results else Measurement(schedule, answers[i].status, error=answers[i].error)
+            for i, schedule in enumerate(schedules)
+        ]
+
+    def _run(
+        self,
+        job: Job,
+        schedules: Sequence[KernelSchedule],
+        built: Sequence[Answer],
+        samples: int,
+        best_ms: float,
+        build_s: float = 0.0,
+    ) -> list[Measurement]:
+        path, artefacts = self._builders.job_file(job), [answer.value for answer in built]
+        began = time.monotonic()
+        answer = self._runner.call("prepare", path, limit_s=_PREPARE_S)
+        if answer.status == "ok":
+            hopeless = self.limits.hopeless * best_ms
+            limit = self.limits.run_s * len(artefacts)
+            answer = self._runner.call(
+                "run", path, artefacts, self._threads, samples, hopeless, limit_s=limit
+            )
+        for artefact in artefacts:
+            artefact.delete()
+        run_s = time.monotonic() - began
+        times = answer.value if answer.status == "ok" else [()] * len(schedules)
+        return [
+            Measurement(schedule, answer.status, each, answer.error, build_s, run_s)
+            for schedule, each in zip(schedules, times, strict=True)
+        ]
+
+    def close(self) -> None:
+        """As `Measurer.close`."""
+        self._runner.close()
+        self._builders.close()
