@@ -6,9 +6,13 @@ import numpy as np
 
 from sparsegen.graph import Layer, Linear
 from sparsegen.kernels.grouped import grouped_conv
+from sparsegen.kernels.grouped_schedule import grouped_space
 from sparsegen.kernels.linear import plain_linear
+from sparsegen.kernels.linear_schedule import linear_space
 from sparsegen.kernels.panels import PanelProblem, PanelSchedule, choose, panels
-from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.kernels.panels.space import panel_space
+from sparsegen.kernels.registry import Context, kernel_for, space_for
+from sparsegen.kernels.space import Space
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.kernel import Kernel
 
@@ -25,6 +29,20 @@ def linear(layer: Layer, context: Context) -> Kernel:
     """The kernel of a linear layer: panels with batch lanes, rows of weights without."""
     problem = panel_problem(layer, context)
     return plain_linear(layer, context) if problem is None else _panels(layer, problem, context)
+
+
+@space_for(TapConv2d)
+def convolution_space(layer: Layer, context: Context) -> Space:
+    """The schedules of a convolution's kernel."""
+    problem = panel_problem(layer, context)
+    return grouped_space(layer, context) if problem is None else _panel_space(problem, context)
+
+
+@space_for(Linear)
+def linear_layer_space(layer: Layer, context: Context) -> Space:
+    """The schedules of a linear layer's kernel."""
+    problem = panel_problem(layer, context)
+    return linear_space(layer, context) if problem is None else _panel_space(problem, context)
 
 
 def panel_problem(layer: Layer, context: Context) -> PanelProblem | None:
@@ -81,3 +99,7 @@ def _panels(layer: Layer, problem: PanelProblem, context: Context) -> Kernel:
     if not isinstance(knobs, PanelSchedule):
         knobs = choose(problem, context.target, threads=context.threads, dense=context.dense).schedule
     return panels(problem, knobs, source=layer.inputs[0], epilogue=context.epilogue(layer))
+
+
+def _panel_space(problem: PanelProblem, context: Context) -> Space:
+    return panel_space(problem, context.target, threads=context.threads, dense=context.dense)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm import s_tir, tirx
 
-_SMALLEST = 1 << 13  # points of a loop nest that are worth starting threads for
+_SMALLEST = 1 << 13  # points: where threads take longer to start than to compute one by one
 _TASKS = 64  # parallel tasks that keep any number of threads busy
 
 
@@ -40,9 +40,14 @@ def parallel(sch: Any, loops: list[Any], *, work: int) -> list[Any]:
     if not loops:
         return []
     fused = sch.fuse(*loops) if len(loops) > 1 else loops[0]
-    if work >= _SMALLEST:
+    if is_shared(work):
         sch.parallel(fused)
     return [fused]
+
+
+def is_shared(work: int) -> bool:
+    """Whether a loop nest's work, in points, is worth starting threads for."""
+    return work >= _SMALLEST
 
 
 def place_stage(sch: Any, name: str, at: list[Any], *, vectorised: bool) -> None:

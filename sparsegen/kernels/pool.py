@@ -12,58 +12,63 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import s_tir, te, tirx
+from tvm import te, tirx
 
 from sparsegen.graph import AdaptivePool2d, Layer, Pool2d
-from sparsegen.kernels.loops import extent, parallel
 from sparsegen.kernels.mathematics import constant, larger
 from sparsegen.kernels.operands import zero_outside
-from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.kernels.pool_schedule import Axes, PoolSchedule, default_pool, pool_space, schedule_pool
+from sparsegen.kernels.registry import Context, kernel_for, space_for
+from sparsegen.kernels.space import Space
 from sparsegen.kernels.windows import Windows
 from sparsegen.lowering.kernel import Kernel, LayoutStore
 
 Expr = Any
-Axes = tuple[Windows, Windows]
-
-_UNROLLED = 8  # taps that are worth straight-line code
-_TASKS = 4  # parallel tasks a thread that even out the load
 
 
 @kernel_for(Pool2d)
 def pool(layer: Layer, context: Context) -> Kernel:
     """Kernel of windows of one size; `layer.shape` says how many, ceil mode's too."""
-    core, source = layer.core, context.layout(layer.inputs[0])
+    core, axes = layer.core, _axes(layer, context)
     assert isinstance(core, Pool2d)
-    before, after = core.padding[::2], core.padding[1::2]
-    vertical, horizontal = (
-        Windows(length, outputs, size, stride, pad, dilation)
-        for length, outputs, size, stride, pad, dilation in zip(
-            source.shape[2:], layer.shape[2:], core.kernel, core.stride, before, core.dilation, strict=True
-        )
-    )
     if core.kind == "max":
-        return _kernel(layer, context, (vertical, horizontal), None)
+        return _kernel(layer, context, axes, None)
     if core.divisor is not None:
         divisors = np.full(layer.shape[2:], core.divisor)
     else:
-        padded = core.count_include_pad
-        rows, columns = (
-            w.counts(padding=padded, after=a) for w, a in zip((vertical, horizontal), after, strict=True)
-        )
+        padded, after = core.count_include_pad, core.padding[1::2]
+        rows, columns = (w.counts(padding=padded, after=a) for w, a in zip(axes, after, strict=True))
         divisors = np.outer(rows, columns)
-    return _kernel(layer, context, (vertical, horizontal), divisors)
+    return _kernel(layer, context, axes, divisors)
 
 
 @kernel_for(AdaptivePool2d)
 def adaptive_pool(layer: Layer, context: Context) -> Kernel:
     """Kernel of windows that cut each axis in a given number of parts, as even as can be."""
-    core, source = layer.core, context.layout(layer.inputs[0])
+    core, (vertical, horizontal) = layer.core, _axes(layer, context)
     assert isinstance(core, AdaptivePool2d)
-    vertical, horizontal = (
-        Windows.adaptive(*axis) for axis in zip(source.shape[2:], core.output, strict=True)
-    )
     divisors = np.outer(vertical.counts(), horizontal.counts()) if core.kind == "avg" else None
     return _kernel(layer, context, (vertical, horizontal), divisors)
+
+
+@space_for(Pool2d)
+@space_for(AdaptivePool2d)
+def pooling_space(layer: Layer, context: Context) -> Space:
+    """The schedules of a pooling's kernel."""
+    return pool_space(layer, context, _axes(layer, context))
+
+
+def _axes(layer: Layer, context: Context) -> Axes:
+    """The windows of a pooling on both axes."""
+    core, extents = layer.core, context.layout(layer.inputs[0]).shape[2:]
+    if isinstance(core, AdaptivePool2d):
+        vertical, horizontal = (Windows.adaptive(*axis) for axis in zip(extents, core.output, strict=True))
+    else:
+        assert isinstance(core, Pool2d)
+        before = core.padding[::2]
+        axes = zip(extents, layer.shape[2:], core.kernel, core.stride, before, core.dilation, strict=True)
+        vertical, horizontal = (Windows(*axis) for axis in axes)
+    return vertical, horizontal
 
 
 def _kernel(layer: Layer, context: Context, axes: Axes, divisors: NDArray[np.int64] | None) -> Kernel:
@@ -73,6 +78,9 @@ def _kernel(layer: Layer, context: Context, axes: Axes, divisors: NDArray[np.int
         context.layout(layer.name),
         context.epilogue(layer),
     )
+    knobs = context.schedules.get(layer.name)
+    if not isinstance(knobs, PoolSchedule):
+        knobs = default_pool(out, axes, threads=context.threads)
     x = source.placeholder()
     across = _across(_down(x, source.layout, axes, maximum=divisors is None), axes, maximum=divisors is None)
     even = divisors is None or bool(np.all(divisors == divisors[0, 0]))
@@ -94,9 +102,10 @@ def _kernel(layer: Layer, context: Context, axes: Axes, divisors: NDArray[np.int
     function = te.create_prim_func([x, *tables, *epilogue.placeholders, result])
     return Kernel(
         kind="pool",
-        module=_schedule(function, axes, tasks=_TASKS * context.threads, batch_lanes=out.batch_lanes),
+        module=schedule_pool(function, knobs, batch_lanes=out.batch_lanes),
         store=LayoutStore(out),
         arguments=(source.argument(), *scales, *epilogue.arguments),
+        schedule=knobs.as_dict(),
     )
 
 
@@ -138,41 +147,3 @@ def _combine(value: Expr, tests: list[Expr], axis: Any, *, maximum: bool) -> Exp
     neutral = constant(-math.inf if maximum else 0.0)
     guarded = tirx.if_then_else(tirx.all(*tests), value, neutral) if tests else value
     return (_largest if maximum else te.sum)(guarded, axis=axis)
-
-
-def _schedule(function: Any, axes: Axes, *, tasks: int, batch_lanes: bool) -> Any:
-    """Channels in parallel, rows too where channels are few; both stages a row at a time."""
-    sch = s_tir.Schedule(function)
-    out, across, down = (sch.get_sblock(name) for name in ("out", "across", "down"))
-    loops = sch.get_loops(out)
-    group, channel, row, column, *lanes = loops
-    few = extent(sch, [group, channel]) < tasks
-    (task,) = parallel(sch, [group, channel, row] if few else [group, channel], work=extent(sch, loops))
-    row = task if few else row
-    for lane in lanes:
-        sch.vectorize(lane)
-    vertical, horizontal = axes
-    nested = batch_lanes and horizontal.size <= _UNROLLED
-    sch.compute_at(across, column if nested else row, preserve_unit_loops=True)
-    sch.compute_at(down, row, preserve_unit_loops=True)
-    _schedule_taps(sch, across, horizontal, batch_lanes=batch_lanes)
-    _schedule_taps(sch, down, vertical, batch_lanes=batch_lanes)
-    return sch.mod
-
-
-def _schedule_taps(sch: Any, block: Any, windows: Windows, *, batch_lanes: bool) -> None:
-    """Few taps are unrolled at every position of the row; many are each a pass along the row.
-
-    Batch lanes are vectorised; without them LLVM vectorises the loop along the row.
-    """
-    *loops, k = sch.get_loops(block)
-    lanes = [loops.pop()] if batch_lanes else []
-    position = loops.pop()
-    if windows.size <= _UNROLLED:
-        sch.reorder(position, k, *lanes)
-        sch.unroll(k)
-    else:
-        sch.reorder(k, position, *lanes)
-    for lane in lanes:
-        sch.vectorize(lane)
-    sch.decompose_reduction(block, k)
