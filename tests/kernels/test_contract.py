@@ -46,6 +46,10 @@ SCHEDULES = {
     "unrolled, combined": PanelSchedule(2, 1, 2, 5, 1, format="column_combined", unroll=4),
     "parallel panels": PanelSchedule(rows=2, tile_h=1, tile_w=2, block=5, chunk=2, parallel="panels"),
     "parallel panels, all": PanelSchedule(2, 1, 2, 64, 7, parallel="panels", permuted=True, unroll=2),
+    "packed input": PanelSchedule(rows=3, tile_h=1, tile_w=2, block=5, chunk=2, pack_input=True),
+    "packed input, combined": PanelSchedule(
+        2, 1, 3, 5, 1, format="column_combined", parallel="panels", unroll=2, pack_input=True
+    ),
 }
 
 
@@ -68,6 +72,18 @@ def test_any_format(name: str, kind: str) -> None:
 def test_any_format_on_any_layer(name: str, layer: str, batch: int, target: str) -> None:
     knobs = replace(SCHEDULES[name], tile_w=1) if layer.startswith("linear") else SCHEDULES[name]
     check(LAYERS[layer](batch), threads=1 + batch % 2, target=target, schedules={"layer": knobs})
+
+
+@pytest.mark.parametrize(
+    ("batch", "target"), [(1, "native"), (3, "haswell"), (16, "native"), (16, "haswell")]
+)
+@pytest.mark.parametrize("layer", [name for name in LAYERS if name not in ("grouped", "depthwise")])
+def test_packed_input_on_any_layer(layer: str, batch: int, target: str) -> None:
+    tile, block = (2 if batch == 16 else 1, 3), 64 if target == "native" else 4
+    if layer.startswith("linear"):
+        tile = (1, 1)
+    knobs = PanelSchedule(3, *tile, block, 2, permuted=True, parallel="panels", pack_input=True)
+    check(LAYERS[layer](batch), threads=2, target=target, schedules={"layer": knobs})
 
 
 @pytest.mark.parametrize("batch", [1, 16])

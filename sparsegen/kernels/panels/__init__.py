@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sparsegen.errors import SparsegenError
 from sparsegen.formats.column_combined import ColumnCombined
 from sparsegen.formats.masked_panels import MaskedPanels
 from sparsegen.formats.permutation import order_rows
@@ -14,6 +15,7 @@ from sparsegen.kernels.panels.combined import combined_weights
 from sparsegen.kernels.panels.expression import expression
 from sparsegen.kernels.panels.legality import TILE_LIMIT
 from sparsegen.kernels.panels.masked import masked_weights
+from sparsegen.kernels.panels.packing import packable, plan_slab, slab_bytes
 from sparsegen.kernels.panels.prefetch import plan_prefetch
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
 from sparsegen.kernels.panels.schedule import schedule
@@ -27,7 +29,9 @@ __all__ = [
     "arranged",
     "choose",
     "pack_weights",
+    "packable",
     "panels",
+    "slab_bytes",
 ]
 
 
@@ -46,16 +50,23 @@ def panels(problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue
     """The kernel of a problem under a schedule; `source` names the input value."""
     problem = arranged(problem, knobs)
     packed = pack_weights(problem, knobs)
+    slab = plan_slab(problem, knobs) if knobs.pack_input else None
+    if knobs.pack_input and slab is None:
+        raise SparsegenError(
+            f"the kernel that reads {source!r} cannot pack its input in tiles of {knobs.tile_h} by "
+            f"{knobs.tile_w} pixel vectors; take other tiles, or a schedule without pack_input"
+        )
+    offsets = problem.offsets if slab is None else slab.offsets
     if isinstance(packed, ColumnCombined):
-        weights = combined_weights(problem, packed)
+        weights = combined_weights(packed, offsets)
     else:
         assert isinstance(packed, MaskedPanels)
-        weights = masked_weights(problem, packed, knobs)
+        weights = masked_weights(problem, packed, knobs, offsets)
     store = problem.store(knobs)
-    function, arguments = expression(problem, weights, knobs, epilogue, store)
+    function, arguments = expression(problem, weights, knobs, slab, epilogue, store)
     return Kernel(
         kind="panels",
-        module=schedule(function, knobs),
+        module=schedule(function, knobs, slab),
         store=store,
         arguments=(source, *map(as_argument, arguments), *epilogue.arguments),
         format=knobs.format,

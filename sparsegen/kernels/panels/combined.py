@@ -10,18 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tvm import te
 
 from sparsegen.formats.column_combined import ColumnCombined
 from sparsegen.kernels.panels.expression import Weights
-from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
+from sparsegen.kernels.panels.problem import PanelSchedule
 from sparsegen.lowering.passes import MASKED
 
 Expr = Any
 
 
-def combined_weights(problem: PanelProblem, packed: ColumnCombined) -> Weights:
-    """The weights: summed over the groups s of a block, each row reading its own column of a group."""
+def combined_weights(packed: ColumnCombined, offsets_of: NDArray[np.int32]) -> Weights:
+    """The weights: summed over the groups s of a block, each row reading its own column of a group.
+
+    `offsets_of` [columns] is where each column is read.
+    """
     values = te.placeholder(packed.values.shape, name="weights")
     offsets = te.placeholder(packed.columns.shape, "int32", name="offsets")
     s = te.reduce_axis((0, packed.groups), name="s")
@@ -30,7 +35,7 @@ def combined_weights(problem: PanelProblem, packed: ColumnCombined) -> Weights:
         return values[b, panel, s, r] * read(offsets[b, panel, s, r])
 
     return Weights(
-        arrays=(packed.values, problem.offsets[packed.columns]),
+        arrays=(packed.values, offsets_of[packed.columns]),
         placeholders=(values, offsets),
         axes=(s,),
         term=term,

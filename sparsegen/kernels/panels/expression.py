@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tvm import te
 
 from sparsegen.kernels.epilogue import Epilogue
+from sparsegen.kernels.panels.packing import Slab, packed_input
 from sparsegen.kernels.panels.problem import CHANNELS, PanelProblem, PanelSchedule, PanelStore
 
 Expr = Any
@@ -33,24 +34,30 @@ class Weights:
 
 
 def expression(
-    problem: PanelProblem, weights: Weights, schedule: PanelSchedule, epilogue: Epilogue, store: PanelStore
+    problem: PanelProblem,
+    weights: Weights,
+    schedule: PanelSchedule,
+    slab: Slab | None,
+    epilogue: Epilogue,
+    store: PanelStore,
 ) -> tuple[Any, tuple[NDArray[Any], ...]]:
     """The function, and its arguments between the input and the epilogue's operands.
 
     Parameters: x, those of the weights, bias (where there is one), the channel of every row (where
-    they are permuted), the epilogue's operands, out. Stages: `registers` (one block of columns),
-    `sums` (over the blocks, where there are several), `out`.
+    they are permuted), where the slab's vectors lie (where there is a slab), the epilogue's operands,
+    out. Stages: `slab` (of one block, where there is one), `registers` (one block of columns), `sums`
+    (over the blocks, where there are several), `out`.
     """
     groups, lanes = problem.out.groups, problem.out.lanes
     height, width = problem.padded_pixels(schedule)
     rows, panels, blocks = schedule.rows, weights.panels, weights.blocks
     x = te.placeholder((groups, problem.source.size), name="x")
 
-    def visit(g: Expr, b: Expr, panel: Expr, oh: Expr, ow: Expr, r: Expr, lane: Expr) -> Expr:
-        def read(offset: Expr) -> Expr:
-            return x[g, offset + oh * problem.pixel_steps[0] + ow * problem.pixel_steps[1] + lane]
+    read, of_slab = _reader(x, problem, schedule, slab, blocks)
 
-        return te.sum(weights.term(read, b, panel, r), axis=list(weights.axes))
+    def visit(g: Expr, b: Expr, panel: Expr, oh: Expr, ow: Expr, r: Expr, lane: Expr) -> Expr:
+        term = weights.term(lambda offset: read(offset, g, b, oh, ow, lane), b, panel, r)
+        return te.sum(term, axis=list(weights.axes))
 
     part = te.compute((groups, blocks, panels, height, width, rows, lanes), visit, name="registers")
     sums = part
@@ -78,9 +85,31 @@ def expression(
         for placeholder, array in ((bias, problem.bias), (channel_of, problem.channel_of))
         if array is not None
     ]
-    placeholders = [*weights.placeholders, *(placeholder for placeholder, _ in of_rows)]
+    operands = [*of_rows, *of_slab]
+    placeholders = [*weights.placeholders, *(placeholder for placeholder, _ in operands)]
     function = te.create_prim_func([x, *placeholders, *epilogue.placeholders, out])
-    return function, (*weights.arrays, *(array for _, array in of_rows))
+    return function, (*weights.arrays, *(array for _, array in operands))
+
+
+def _reader(
+    x: Expr, problem: PanelProblem, schedule: PanelSchedule, slab: Slab | None, blocks: int
+) -> tuple[Callable[..., Expr], list[tuple[Any, NDArray[Any]]]]:
+    """The input at an offset, for (offset, group, block, y, x, lane), and parameters that this takes."""
+    if slab is None:
+        down, right = problem.pixel_steps
+        return lambda offset, g, b, oh, ow, lane: x[g, offset + oh * down + ow * right + lane], []
+    packed, starts = packed_input(x, problem, schedule, slab, blocks)
+    down, right = slab.pixel_steps
+
+    def read(offset: Expr, g: Expr, b: Expr, oh: Expr, ow: Expr, lane: Expr) -> Expr:
+        (tile_y, y), (tile_x, pixel) = _divided(oh, schedule.tile_h), _divided(ow, schedule.tile_w)
+        return packed[g, tile_y, tile_x, b, offset + y * down + pixel * right + lane]
+
+    return read, [(starts, slab.starts)]
+
+
+def _divided(value: Expr, by: int) -> tuple[Expr, Expr]:
+    return te.indexdiv(value, by), te.indexmod(value, by)
 
 
 def _padded(array: NDArray[Any], length: int) -> NDArray[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tvm import te, tirx
 
 from sparsegen.formats.masked_panels import MaskedPanels
@@ -16,8 +18,10 @@ from sparsegen.lowering.passes import MASKED
 Expr = Any
 
 
-def masked_weights(problem: PanelProblem, packed: MaskedPanels, schedule: PanelSchedule) -> Weights:
-    """The weights: summed over the masks m in use, and the columns j of a mask."""
+def masked_weights(
+    problem: PanelProblem, packed: MaskedPanels, schedule: PanelSchedule, offsets_of: NDArray[np.int32]
+) -> Weights:
+    """The weights: summed over the masks m in use, and the columns j of a mask, read at `offsets_of`."""
     masks, shape = packed.masks, packed.segments.shape
     values = te.placeholder((te.var("nonzeros"),), name="weights")
     offsets = te.placeholder((te.var("columns"),), "int32", name="offsets")
@@ -34,7 +38,7 @@ def masked_weights(problem: PanelProblem, packed: MaskedPanels, schedule: PanelS
         return tirx.if_then_else(j < segments[b, panel, m + 1] - begin, kept, 0.0)
 
     return Weights(
-        arrays=(packed.values, problem.offsets[packed.columns], packed.segments, packed.value_segments),
+        arrays=(packed.values, offsets_of[packed.columns], packed.segments, packed.value_segments),
         placeholders=(values, offsets, segments, value_segments),
         axes=(m, j),
         term=term,

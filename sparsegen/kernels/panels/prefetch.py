@@ -70,7 +70,6 @@ def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> P
     if problem.tiles(knobs) == 1:
         return None
     channels = min(knobs.block, problem.channels)
-    first, second = problem.offsets[[0, problem.columns_per_channel % len(problem.offsets)]]
     prefetch = Prefetch(
         lines=tuple(int(line) for line in problem.lines(knobs)),
         tiles=tiles,
@@ -79,6 +78,6 @@ def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> P
         chunk=knobs.chunk,
         by_panels=knobs.parallel == "panels",
         channels=channels,
-        plane=int(second) - int(first),
+        plane=problem.plane,
     )
     return prefetch if len(prefetch.lines) * -(-channels // prefetch.visits) <= _MOST else None

@@ -32,6 +32,8 @@ class PanelSchedule:
     whether rows that keep the same columns meet in a panel. unroll: columns of a mask, or groups of
     combined columns, of one iteration of the innermost loop. parallel: what neighbouring tasks, and so
     those of a thread, have in common: with "tiles" a tile's input, with "panels" a chunk's weights.
+    pack_input: whether a tile's input of a column block is copied side by side before it is read,
+    where that is `packable`.
     """
 
     rows: int
@@ -45,6 +47,7 @@ class PanelSchedule:
     permuted: bool = False
     unroll: int = 1
     parallel: str = "tiles"
+    pack_input: bool = False
 
     def as_dict(self) -> dict[str, int | str | bool]:
         """Knob by name."""
@@ -148,6 +151,12 @@ class PanelProblem:
     def channels(self) -> int:
         """Input channels."""
         return int(self.matrix.shape[1]) // self.columns_per_channel
+
+    @property
+    def plane(self) -> int:
+        """Floats of the input from a channel to the next one; 0 where there is one channel."""
+        first, second = self.offsets[[0, self.columns_per_channel % len(self.offsets)]]
+        return int(second) - int(first)
 
     def padded_pixels(self, schedule: PanelSchedule) -> tuple[int, int]:
         """The pixels rounded up to whole tiles."""

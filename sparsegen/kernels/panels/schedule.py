@@ -8,11 +8,12 @@ from tvm import s_tir
 
 from sparsegen.kernels.panels.combined import schedule_combined
 from sparsegen.kernels.panels.masked import schedule_masked
+from sparsegen.kernels.panels.packing import Slab, schedule_slab
 from sparsegen.kernels.panels.problem import PanelSchedule
 from sparsegen.lowering.prefetch import PREFETCH
 
 
-def schedule(function: Any, knobs: PanelSchedule) -> Any:
+def schedule(function: Any, knobs: PanelSchedule, slab: Slab | None) -> Any:
     """The scheduled module of `expression`'s function."""
     sch = s_tir.Schedule(function)
     out = sch.get_sblock("out")
@@ -25,10 +26,11 @@ def schedule(function: Any, knobs: PanelSchedule) -> Any:
     task = sch.fuse(*tasks)
     sch.parallel(task)
     sch.annotate(task, PREFETCH, "task")
+    lanes = int(sch.get(lane).extent)
     sch.vectorize(lane)
-    part = sch.get_sblock("registers")
+    part, block = sch.get_sblock("registers"), task
     if _has_sums(sch):
-        _schedule_sums(sch, part, task)
+        block = _schedule_sums(sch, part, task)
     else:
         for loop in (r, oh_in, ow_in):
             sch.unroll(loop)
@@ -38,6 +40,8 @@ def schedule(function: Any, knobs: PanelSchedule) -> Any:
         schedule_combined(sch, part, knobs)
     else:
         schedule_masked(sch, part, knobs)
+    if slab is not None:
+        schedule_slab(sch, slab, lanes, part, block)
     return sch.mod
 
 
@@ -47,8 +51,11 @@ def _has_sums(sch: Any) -> bool:
     )
 
 
-def _schedule_sums(sch: Any, part: Any, task: Any) -> None:
-    """Per task: over column blocks, add every panel's registers to its sums in memory."""
+def _schedule_sums(sch: Any, part: Any, task: Any) -> Any:
+    """Per task: over column blocks, add every panel's registers to its sums in memory.
+
+    Returns the loop over blocks.
+    """
     sums = sch.get_sblock("sums")
     sch.compute_at(sums, task, preserve_unit_loops=True)
     *_, panel, oh, ow, r, lane, b = sch.get_loops(sums)
@@ -60,3 +67,4 @@ def _schedule_sums(sch: Any, part: Any, task: Any) -> None:
     sch.decompose_reduction(sums, b)
     sch.annotate(b, PREFETCH, "block")
     sch.annotate(panel, PREFETCH, "visit")
+    return b
