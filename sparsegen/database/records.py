@@ -90,7 +90,7 @@ def record_of(line: Line, known: Definitions) -> Trial | Race:
         raise ValueError(f"its type is {line['type']!r}")
     workload, setting = known.get("workload", line["workload"]), known.get("setting", line["setting"])
     if line["type"] == "race":
-        schedules = tuple(_point(point) for point in line["schedules"])
+        schedules = tuple(read_point(point) for point in line["schedules"])
         times = tuple(_read_times(each) for each in line["times_ms"])
         if not times or len(times) != len(schedules) or not all(times):
             raise ValueError("a race needs the times of every schedule")
@@ -101,7 +101,7 @@ def record_of(line: Line, known: Definitions) -> Trial | Race:
         workload=workload,
         setting=setting,
         kernel=_text(line["kernel"]),
-        schedule=_point(line["schedule"]),
+        schedule=read_point(line["schedule"]),
         status=_one_of(Status, line["status"]),
         times_ms=_read_times(line.get("times_ms", [])),
         error=_text(line.get("error", "")),
@@ -118,6 +118,13 @@ def record_of(line: Line, known: Definitions) -> Trial | Race:
 def as_text(line: Line) -> bytes:
     """The line as a journal holds it. Raises ValueError for times that are not finite."""
     return json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def read_point(value: Any) -> Point:
+    """A schedule as JSON. Raises TypeError for anything else."""
+    if not isinstance(value, dict) or not all(isinstance(each, int | str) for each in value.values()):
+        raise TypeError(f"{value!r} is no schedule")
+    return value
 
 
 def _definition(kind: str, content: Line) -> Line:
@@ -167,12 +174,6 @@ def _number(value: Any) -> float:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} stands where a text should")
-    return value
-
-
-def _point(value: Any) -> Point:
-    if not isinstance(value, dict) or not all(isinstance(each, int | str) for each in value.values()):
-        raise TypeError(f"{value!r} is no schedule")
     return value
 
 

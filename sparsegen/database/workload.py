@@ -146,4 +146,6 @@ def workload_of(layer: Layer, source: Shape, *, batch_lanes: bool, dense: bool =
 
 
 def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        raise TypeError(f"{value!r} is no parameter of an operator")
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value

@@ -1,0 +1,1 @@
+"""The schedules that come with the package, a JSON file a CPU family; installed as `sparsegen.schedules`."""
