@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from sparsegen.cli.compare import compare
 from sparsegen.cli.inspect import inspect
 from sparsegen.cli.prune import prune
+from sparsegen.cli.schedules import schedules
 from sparsegen.errors import SparsegenError
 
 
@@ -52,6 +53,7 @@ app = typer.Typer(cls=_Verbs, no_args_is_help=True, add_completion=False, pretty
 app.command()(compare)
 app.command()(prune)
 app.command()(inspect)
+app.add_typer(schedules, name="schedules")
 
 
 @app.callback()

@@ -85,6 +85,23 @@ def export_schedules(log: Log, setting: Setting, path: Path) -> list[Tuned]:
     return new
 
 
+def export_last(log: Log, path: Path | None) -> tuple[Path, list[Tuned]]:
+    """Export for every number of threads what the machine of the last trial measured with its versions.
+
+    `path` is by default schedules/CPU.json. Returns the path, and the schedules that are new there;
+    raises as `export_schedules`.
+    """
+    measured = [tuned.setting for tuned in best_of(log)]
+    last = next((trial.setting for trial in reversed(log.trials) if trial.setting in measured), None)
+    if last is None:
+        raise SparsegenError(
+            "no trial in the journal ended well, so that it has no schedule to export: tune first"
+        )
+    path = path or Path("schedules") / f"{last.cpu}.json"
+    alike = [setting for setting in dict.fromkeys(measured) if replace(setting, threads=last.threads) == last]
+    return path, [tuned for setting in alike for tuned in export_schedules(log, setting, path)]
+
+
 def as_text(place: Setting, schedules: Iterable[Tuned]) -> str:
     """An exported file of schedules: sorted, an entry in three lines."""
     names = [f'  "{name}": {json.dumps(getattr(place, name))},\n' for name in _PLACE]

@@ -98,6 +98,11 @@ class Database:
         """Both, this one having priority."""
         return Database(self.sources + other.sources)
 
+    @property
+    def schedules(self) -> tuple[Tuned, ...]:
+        """All of them, source by source."""
+        return tuple(tuned for source in self.sources for tuned in source.schedules)
+
     def covers(self, workload: Workload, setting: Setting) -> bool:
         """Whether there is a schedule for the workload's operator and shapes, whatever the sparsity."""
         return any(
