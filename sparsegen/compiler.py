@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_schedules
 from sparsegen.errors import SparsegenError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Layer, LayerGraph, Linear, Shape
@@ -38,17 +39,26 @@ def compile(
     *,
     threads: int | None = None,
     target: str = "native",
+    database: DatabaseLike = SHIPPED,
 ) -> CompiledModel:
     """Compile a torch model, in evaluation mode, for the shapes of `example_inputs`.
 
     Layers with zeros among their weights become sparse kernels. `threads` defaults to torch's;
     `target` is "native" or an LLVM CPU name.
 
-    Raises SparsegenError for a model, input or target that cannot be compiled, and
+    `database` is where tuned schedules come from: "shipped", those that come with the package; the
+    path of a journal of `sparsegen tune` or of a file of `sparsegen schedules export`, which goes before
+    the shipped ones; a `sparsegen.database.lookup.Database`; or None, for no tuned schedules. A layer gets
+    the best one for its workload, else that of the nearest, else the default; `layers` of the
+    result tells which, as `schedule_source`.
+
+    Raises SparsegenError for a model, input, target or database that cannot be compiled or read, and
     UnsupportedOperatorError where the model uses an operator outside the supported set.
     """
     started = time.perf_counter()
-    compiled = compile_graph(from_torch(model, example_inputs), threads=threads, target=target)
+    schedules = as_database(database)
+    graph = from_torch(model, example_inputs)
+    compiled = compile_graph(graph, threads=threads, target=target, database=schedules)
     compiled.compile_seconds = time.perf_counter() - started
     return compiled
 
@@ -60,17 +70,23 @@ def compile_graph(
     target: str = "native",
     dense: bool = False,
     schedules: Mapping[str, KernelSchedule] | None = None,
+    database: DatabaseLike = SHIPPED,
 ) -> CompiledModel:
     """Compile a layer graph; `dense` multiplies every weight of the convolutions and linear layers.
 
-    `schedules` are those of layers by name, for which none is chosen then.
+    `schedules` are those of layers by name, for which none is looked up or chosen then; `database` is
+    as in `compile`.
 
-    Raises SparsegenError for a target or a number of threads that cannot be.
+    Raises SparsegenError for a target, a number of threads or a database that cannot be.
     """
     started = time.perf_counter()
     cpu, threads = parse_target(target), check_threads(threads)
     plan = plan_graph(graph, threads=threads, target=cpu, dense=dense, schedules=schedules)
-    placed, context = plan.graph, plan.context
+    placed, given = plan.graph, plan.context.schedules
+    found = find_schedules(graph, placed, plan.context, as_database(database))
+    tuned = {name: each.schedule for name, each in found.items()}
+    context = replace(plan.context, schedules={**tuned, **given})
+    sources = {name: each.how for name, each in found.items()} | dict.fromkeys(given, "given")
     kernels: dict[str, Kernel] = {
         **{name: enter(name, context.layout(name)) for name in placed.inputs},
         **{layer.name: build_kernel(layer, context) for layer in placed.layers},
@@ -85,7 +101,10 @@ def compile_graph(
     shapes = placed.shapes()
     return CompiledModel(
         steps=steps,
-        layers=[_report(layer, kernels[layer.name], shapes) for layer in placed.layers],
+        layers=[
+            _report(layer, kernels[layer.name], shapes, sources.get(layer.name, "default"))
+            for layer in placed.layers
+        ],
         input_shapes=list(graph.inputs.values()),
         output_shapes=[shapes[name] for name in graph.outputs],
         output_spec=graph.output_spec,
@@ -123,7 +142,7 @@ def check_threads(threads: int | None) -> int:
     return threads
 
 
-def _report(layer: Layer, kernel: Kernel, shapes: Mapping[str, Shape]) -> LayerReport:
+def _report(layer: Layer, kernel: Kernel, shapes: Mapping[str, Shape], source: str) -> LayerReport:
     core = layer.core
     return LayerReport(
         name=layer.name,
@@ -135,4 +154,5 @@ def _report(layer: Layer, kernel: Kernel, shapes: Mapping[str, Shape]) -> LayerR
         format=kernel.format,
         weight_bytes=kernel.weight_bytes,
         schedule=kernel.schedule,
+        schedule_source=source if kernel.schedule else "",
     )

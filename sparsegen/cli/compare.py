@@ -35,6 +35,16 @@ def compare(
     samples: Annotated[int, typer.Option(help="Timed calls behind every median.")] = 15,
     target: TargetName = "native",
     input_shape: InputShape = None,
+    database: Annotated[
+        Path | None,
+        typer.Option(
+            help="Journal or exported schedules that go before those that come with sparsegen.",
+            metavar="FILE",
+        ),
+    ] = None,
+    no_database: Annotated[
+        bool, typer.Option("--no-database", help="Take no tuned schedules, only the default ones.")
+    ] = False,
     json: JsonFile = None,
     png: Annotated[Path | None, typer.Option(help="Draw the times into this file.", metavar="FILE")] = None,
 ) -> None:
@@ -50,6 +60,8 @@ def compare(
     from sparsegen.compare.table import print_comparison
     from sparsegen.progress import shown
 
+    if database is not None and no_database:
+        raise typer.BadParameter("takes no --database", param_hint="--no-database")
     check_outputs(json=json, png=png)
     with shown(Console(stderr=True)) as on_progress:
         comparison = run_comparison(
@@ -64,6 +76,7 @@ def compare(
             samples=samples,
             target=target,
             input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
+            database=None if no_database else database or "shipped",
             on_progress=on_progress,
         )
     print_comparison(comparison, Console())

@@ -73,9 +73,7 @@ def best(
     ],
     workload: Annotated[
         str,
-        typer.Option(
-            help="Shell pattern of workloads, in the words of `show`: 'conv *x56x56, *'.", metavar="GLOB"
-        ),
+        typer.Option(help="Shell pattern of workloads, such as '3x3 conv*, batch 16'.", metavar="GLOB"),
     ] = "*",
 ) -> None:
     """Print the best schedule of every workload in FILE, complete, a JSON object a line."""

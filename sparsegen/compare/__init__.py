@@ -12,6 +12,7 @@ from sparsegen.compare.report import Comparison
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sparsegen.database.assign import DatabaseLike
     from sparsegen.progress import Listener
     from sparsegen.pruning.prunable import Model
 
@@ -32,6 +33,7 @@ def compare(
     samples: int = 15,
     target: str = "native",
     input_shape: tuple[int, ...] | None = None,
+    database: DatabaseLike = "shipped",
     on_progress: Listener | None = None,
 ) -> Comparison:
     """Prune a model, compile it, and time it against the best engines at hand.
@@ -52,7 +54,8 @@ def compare(
     threads (None: every core) and checked against torch in float64. With `csr`, each layer also
     meets two sparse rivals, scipy's and torch's product of a CSR matrix and the im2col columns: of them
     only the product is timed, the columns are made beforehand, which favours them; scipy's keeps to one
-    thread. `on_progress(text, done, total)` is told of every step. What the process had compiled
+    thread. Our kernels, sparse and dense, take their schedules from `database`, as in `sparsegen.compile`.
+    `on_progress(text, done, total)` is told of every step. What the process had compiled
     with `torch.compile` before, it compiles anew after a comparison of networks.
 
     Raises SparsegenError for bad input; warns where `threads` exceeds the cores.
@@ -71,5 +74,6 @@ def compare(
         samples=samples,
         target=target,
         input_shape=input_shape,
+        database=database,
     )
     return run(model, example_inputs, settings=settings, on_progress=on_progress)

@@ -8,22 +8,29 @@ from dataclasses import dataclass
 from sparsegen.compare.report import Race
 from sparsegen.compare.timing import Call, time_in_turn
 from sparsegen.compiler import compile_graph
+from sparsegen.database.lookup import Database
 from sparsegen.graph import LayerGraph
 from sparsegen.runtime.model import CompiledModel
 
 
 @dataclass(frozen=True)
 class Bench:
-    """One way of compiling and timing; `peak_gflops` is the FMA peak of its threads together."""
+    """One way of compiling and timing; `peak_gflops` is the FMA peak of its threads together.
+
+    Sparse and dense code alike take their schedules from `database`.
+    """
 
     target: str
     threads: int
     samples: int
     peak_gflops: float
+    database: Database
 
     def compile(self, graph: LayerGraph, *, dense: bool) -> CompiledModel:
         """Compile a graph; `dense` ignores the zeros among its weights."""
-        return compile_graph(graph, threads=self.threads, target=self.target, dense=dense)
+        return compile_graph(
+            graph, threads=self.threads, target=self.target, dense=dense, database=self.database
+        )
 
     def race(self, sparse: Call, dense: Mapping[str, Call], *, csr: Mapping[str, Call] | None = None) -> Race:
         """Time our sparse code in turn with its dense rivals and, where given, the CSR ones."""

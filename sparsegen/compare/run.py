@@ -17,6 +17,7 @@ from sparsegen.compare.layer import LAYER_STEPS, compare_layer
 from sparsegen.compare.machine import describe_machine
 from sparsegen.compare.network import NETWORK_STEPS, compare_network
 from sparsegen.compare.report import Comparison
+from sparsegen.database.assign import DatabaseLike, as_database
 from sparsegen.errors import SparsegenError
 from sparsegen.frontend import from_torch, resolve_model
 from sparsegen.graph import Conv2d, Layer, LayerGraph
@@ -43,6 +44,7 @@ class Settings:
     samples: int
     target: str
     input_shape: tuple[int, ...] | None
+    database: DatabaseLike
 
     def check(self) -> None:
         """Raise SparsegenError for what no model and no machine could make sense of."""
@@ -61,7 +63,7 @@ def run(
     """Run a comparison; see `sparsegen.compare`."""
     settings.check()
     structure = parse_structure(settings.structure, sparsity=settings.sparsity)
-    target = parse_target(settings.target)
+    target, database = parse_target(settings.target), as_database(settings.database)
     threads = settings.threads or target.cores
     steps = Steps(on_progress, total=PREPARING_STEPS + settings.network * NETWORK_STEPS)
     with torch.no_grad(), _torch_threads(threads):
@@ -75,7 +77,7 @@ def run(
         chosen = _choose(graph, names, settings.layers)
         steps.expect(len(chosen) * LAYER_STEPS)
         machine = describe_machine(target, threads)
-        bench = Bench(settings.target, threads, settings.samples, machine.fma_peak_gflops)
+        bench = Bench(settings.target, threads, settings.samples, machine.fma_peak_gflops, database)
         layers = tuple(
             compare_layer(layer, graph, bench=bench, steps=steps, csr=settings.csr) for layer in chosen
         )

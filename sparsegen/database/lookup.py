@@ -19,6 +19,11 @@ from sparsegen.database.workload import Setting, Workload
 from sparsegen.errors import SparsegenError
 from sparsegen.kernels.space import KernelSchedule, Space
 
+_ROWS_APART = ("unstructured", ":")
+_ROWS_TOGETHER = ("vectors of ", "blocks of x")
+"""Kinds of structures that suit the same panels; column-combined, dense and empty ones stand alone."""
+
+_OTHER_PANELS = 2.0  # farther than any that is near
 _OTHER_KIND = 0.5  # as much as weights 1.6 times as dense
 _OTHER_SIZES = 0.2  # as much as weights 1.2 times as dense
 _FARTHEST = 0.7  # twice as dense: the best panels are others then
@@ -136,15 +141,20 @@ class Database:
 def distance(one: Workload, other: Workload) -> float:
     """How far apart the sparsity of two workloads of one operator and one shape is.
 
-    The absolute logarithm of the ratio of their densities; plus 0.5 where their structures are of
-    different kinds (unstructured and vectors), or 0.2 where they differ in their sizes alone
-    (vectors of 4 and of 8).
+    The absolute logarithm of the ratio of their densities, plus, for structures that differ: 0.2 in their
+    sizes alone (vectors of 4 and of 8), 0.5 in their kind (unstructured and N:M; vectors and blocks),
+    and 2 where they suit other panels: where rows keep their columns apart, in the one, and
+    together in the other; where either is column-combined, dense or empty.
     """
     densities = (max(workload.density, _LEAST_DENSITY) for workload in (one, other))
     apart = abs(math.log(next(densities)) - math.log(next(densities)))
     if one.structure == other.structure:
         return apart
-    return apart + (_OTHER_SIZES if _kind(one.structure) == _kind(other.structure) else _OTHER_KIND)
+    kinds = {_kind(one.structure), _kind(other.structure)}
+    if len(kinds) == 1:
+        return apart + _OTHER_SIZES
+    alike = any(kinds <= set(family) for family in (_ROWS_APART, _ROWS_TOGETHER))
+    return apart + (_OTHER_KIND if alike else _OTHER_PANELS)
 
 
 def _kind(structure: str) -> str:

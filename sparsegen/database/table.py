@@ -1,4 +1,4 @@
-"""Tuned schedules as a table for a terminal, and workloads and schedules in words."""
+"""Tuned schedules as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sparsegen.database.tuned import Tuned
-from sparsegen.database.workload import Workload
+from sparsegen.database.wording import batch_of, operator_phrase, workload_phrase, zeros_phrase
 from sparsegen.errors import SparsegenError
 from sparsegen.kernels.space import Point
-from sparsegen.wording import dimensions, milliseconds
-
-_OPERATORS = {"conv2d": "conv", "pool2d": "pool", "adaptivepool2d": "adaptive pool"}
-_SHAPES = ("weight", "kernel", "output")
-"""Parameters that are shapes and that words show, of which an operator has one."""
+from sparsegen.wording import milliseconds
 
 
 def print_schedules(schedules: Sequence[Tuned], console: Console) -> None:
@@ -32,8 +28,8 @@ def print_schedules(schedules: Sequence[Tuned], console: Console) -> None:
         table.add_column(title, justify="right", no_wrap=True)
     for tuned in schedules:
         table.add_row(
-            Text(workload_words(tuned.workload)),
-            str(tuned.workload.input[0]),
+            Text(f"{operator_phrase(tuned.workload)}, {zeros_phrase(tuned.workload)}"),
+            str(batch_of(tuned.workload)),
             str(tuned.setting.threads),
             Text(schedule_words(tuned.schedule)),
             milliseconds(tuned.ms),
@@ -48,31 +44,11 @@ def print_schedules(schedules: Sequence[Tuned], console: Console) -> None:
 
 def matching(schedules: Sequence[Tuned], pattern: str) -> list[Tuned]:
     """The schedules whose workloads, in words, match a shell pattern; SparsegenError where none does."""
-    found = [tuned for tuned in schedules if fnmatch.fnmatchcase(workload_words(tuned.workload), pattern)]
+    found = [tuned for tuned in schedules if fnmatch.fnmatchcase(workload_phrase(tuned.workload), pattern)]
     if schedules and not found:
-        words = "; ".join(dict.fromkeys(workload_words(tuned.workload) for tuned in schedules))
+        words = "; ".join(dict.fromkeys(workload_phrase(tuned.workload) for tuned in schedules))
         raise SparsegenError(f"no workload matches {pattern!r}; there are: {words}")
     return found
-
-
-def workload_words(workload: Workload) -> str:
-    """`conv 64x56x56, 64x64x3x3 /2, unstructured 50 %`: operator, an input, weights, zeros; no batch."""
-    fields = dict(workload.parameters)
-    operator = _OPERATORS.get(workload.operator, workload.operator)
-    words = f"{fields['kind']} {operator}" if "kind" in fields else operator
-    words += f" {dimensions(workload.input[1:])}"
-    for name in _SHAPES:
-        if name in fields:
-            words += f", {dimensions(fields[name])}"
-    stride = fields.get("stride", (1, 1))
-    if stride != (1, 1):
-        words += f" /{stride[0] if len(set(stride)) == 1 else dimensions(stride)}"
-    if fields.get("groups", 1) > 1:
-        words += f" in {fields['groups']} groups"
-    if "weight" not in fields:
-        return words
-    sparsity = f" {100 * (1 - workload.density):.0f} %" if workload.density < 1 else ""
-    return f"{words}, {workload.structure}{sparsity}"
 
 
 def schedule_words(schedule: Point) -> str:

@@ -26,6 +26,10 @@ class LayerReport:
 
     Shapes are torch's; `weight_shape` is None where the layer has no weights. `density` is the
     share of weights that are not zero, `weight_bytes` the size of the packed ones.
+
+    `schedule_source` is where the schedule comes from: "tuned" for this very workload, from the "nearest"
+    workload that was tuned, the "default" that a model of the CPU chose, or "given" by the caller; empty
+    for a kernel that has no choice.
     """
 
     name: str
@@ -37,6 +41,7 @@ class LayerReport:
     format: str
     weight_bytes: int
     schedule: dict[str, int | str | bool] = field(default_factory=dict)
+    schedule_source: str = ""
 
 
 @dataclass(frozen=True, eq=False)

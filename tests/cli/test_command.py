@@ -33,6 +33,7 @@ def compare(*arguments: str) -> Result:
         (("tests.cli.networks:small", "--batch", "0"), "batch is 0"),
         (("tests.cli.networks:small", "--samples", "0"), "samples is 0"),
         (("tests.cli.networks:small", "--target", "z80"), "z80"),
+        (("tests.cli.networks:small", "--database", "absent.jsonl"), "cannot read absent.jsonl"),
         (("tests.cli.networks:small", "--json", "missing/folder/a.json"), "there is no folder"),
         (("tests.cli.networks:small", "--png", "."), "is a folder"),
         ((*SMALL, "--layers", "stage*"), "no pruned layer matches 'stage*'; the pruned layers are: 2, 4"),
@@ -71,6 +72,12 @@ def test_options_that_cannot_be_read_are_usage_errors(arguments: tuple[str, ...]
     assert "Traceback" not in result.output
 
 
+def test_a_database_and_none_are_a_usage_error() -> None:
+    result = compare("tests.cli.networks:small", "--database", "log.jsonl", "--no-database")
+    assert result.exit_code == 2
+    assert "--no-database" in result.stderr
+
+
 def test_an_interrupt_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -91,7 +98,18 @@ def test_a_comparison_from_end_to_end(tmp_path: Path, monkeypatch: pytest.Monkey
     # The C++ compiler behind torch.compile takes longer than everything else here.
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)
     table, picture = tmp_path / "small.json", tmp_path / "small.png"
-    result = compare(*SMALL, "--samples", "2", "--layers", "4", "--json", str(table), "--png", str(picture))
+    result = compare(
+        *SMALL,
+        "--samples",
+        "2",
+        "--layers",
+        "4",
+        "--no-database",
+        "--json",
+        str(table),
+        "--png",
+        str(picture),
+    )
     assert result.exit_code == 0, result.output
     assert "10x8x3x3" in result.stdout
     assert "over the best dense" in result.stdout

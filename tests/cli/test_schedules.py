@@ -67,10 +67,10 @@ def test_the_winners_are_exported_and_shown(journal: str) -> None:
     result = schedules("show", "schedules/znver5.json")
     assert result.exit_code == 0, result.output
     table = [" ".join(line.split()) for line in result.stdout.splitlines()]
-    assert "conv 64x56x56, 64x64x3x3, unstructured 50 % 16 2 rows 5 1.40 1.50x 2" in table
-    assert "conv 64x56x56, 64x1x3x3 /2 in 64 groups, dense 16 1 rows 3 0.750 1" in table
-    assert "linear 512, 1000x512, 2:4 50 % 16 1 rows 3 0.250 1" in table
-    assert "max pool 64x112x112, 3x3 16 1 rows 2 0.125 1" in table
+    assert "3x3 conv 64→64 at 56x56, 50% unstructured 16 2 rows 5 1.40 1.50x 2" in table
+    assert "3x3 depthwise conv 64→64 at 56x56, stride 2, dense 16 1 rows 3 0.750 1" in table
+    assert "linear 512→1000, 2:4 16 1 rows 3 0.250 1" in table
+    assert "3x3 max pool 64 at 112x112, dense 16 1 rows 2 0.125 1" in table
     assert "measured on AMD EPYC 9B45 (znver5, AVX-512), sparsegen 0.1.0, TVM 0.27.0" in table
 
 
@@ -88,7 +88,7 @@ def test_the_shipped_schedules_are_shown() -> None:
 
 
 def test_the_best_are_json_lines(journal: str) -> None:
-    result = schedules("best", journal, "--workload", "conv*unstructured*")
+    result = schedules("best", journal, "--workload", "3x3 conv*unstructured, batch 16")
     assert result.exit_code == 0, result.output
     elsewhere, here = map(json.loads, result.stdout.splitlines())
     assert elsewhere["setting"]["machine"] == "AMD EPYC 9755"
@@ -120,7 +120,7 @@ def test_damaged_lines_are_one_warning(journal: str) -> None:
         (("best", "text.txt"), "text.txt is neither a journal of trials nor a file of exported schedules"),
         (
             ("best", "night.jsonl", "--workload", "lstm*"),
-            "no workload matches 'lstm*'; there are: conv 64x56",
+            "no workload matches 'lstm*'; there are: 3x3 conv 64→64 at 56x56",
         ),
         (("export", "text.txt"), "text.txt is no journal: it begins with 'hello'"),
         (("export", "absent.jsonl"), "cannot read absent.jsonl"),

@@ -143,7 +143,10 @@ def test_the_nearest_takes_over_where_there_is_no_best() -> None:
     assert rows(found.find(replace(CONV, structure="dense", density=1.0), HERE, space())) == 4
     assert found.find(replace(CONV, density=0.1), HERE, space()) is None
     assert found.covers(replace(CONV, density=0.1), HERE)
-    assert found.find(replace(CONV, structure="blocks of 4x4", density=0.05), HERE, space()) is None
+    assert rows(found.find(replace(CONV, structure="blocks of 4x4"), HERE, space())) == 1
+    assert rows(found.find(replace(CONV, structure="2:5", density=0.4), HERE, space())) == 2
+    combined = replace(CONV, structure="column-combined, groups of 2.1", density=0.4)
+    assert found.find(combined, HERE, space()) is None
 
 
 def test_what_is_not_legal_gives_way_to_the_next() -> None:
@@ -185,8 +188,12 @@ def test_distance_is_symmetric_and_nought_to_itself(one: Workload, other: Worklo
 
 
 def test_kinds_are_farther_apart_than_sizes() -> None:
-    four, eight = (replace(CONV, structure=f"vectors of {rows}") for rows in (4, 8))
-    assert 0 < distance(four, eight) < distance(four, CONV)
+    four, eight, blocks, pattern = (
+        replace(CONV, structure=text) for text in ("vectors of 4", "vectors of 8", "blocks of 4x4", "2:4")
+    )
+    assert (
+        0 < distance(four, eight) < distance(four, blocks) == distance(CONV, pattern) < distance(four, CONV)
+    )
 
 
 def test_files_are_told_by_their_content(tmp_path: Path) -> None:
