@@ -9,6 +9,7 @@ from sparsegen.formats.detect import Structure
 from sparsegen.kernels.panels.choice import choose
 from sparsegen.kernels.panels.cost import Works, cycles, input_lines
 from sparsegen.kernels.panels.legality import TILE_LIMIT, block_fits, blocks, formats, most_rows, tile_fits
+from sparsegen.kernels.panels.packing import packable, slab_bytes
 from sparsegen.kernels.panels.prefetch import plan_prefetch
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
 from sparsegen.kernels.space import Space, Value
@@ -37,6 +38,9 @@ def panel_space(problem: PanelProblem, target: Target, *, threads: int, dense: b
         "pixels_outer": (False, True),
         "prefetch": (False, True),
         "permuted": (False, True),
+        "unroll": (1, 2, 4),
+        "parallel": ("tiles", "panels"),
+        "pack_input": (False, True),
     }
     implied = _Implied(problem, target, structure, threads, dense)
     return Space("panels", knobs, default, PanelSchedule, implied.legal, implied.features)
@@ -53,6 +57,7 @@ class _Implied:
     dense: bool
     works: Works = field(init=False)
     lines: dict[tuple[int, int], tuple[int, float]] = field(init=False, default_factory=dict)
+    slabs: dict[tuple[int, int, int], int | None] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.works = Works(self.problem)
@@ -84,7 +89,20 @@ class _Implied:
             return False
         if not (knobs.prefetch or plan_prefetch(problem, chunks * knobs.chunk, knobs)):
             return False
-        return pixels * self._kept_rows(knobs) <= _MOST_CODE
+        if knobs.parallel == "panels" and (chunks == 1 or problem.tiles(knobs) == 1):
+            return False  # the order of one axis
+        if pixels * self._kept_rows(knobs) * knobs.unroll > _MOST_CODE:
+            return False
+        return not knobs.pack_input or self._packs(knobs)
+
+    def _packs(self, knobs: PanelSchedule) -> bool:
+        """Whether a tile's input can be packed, into a part of the L2 cache."""
+        key = knobs.tile_h, knobs.tile_w, knobs.block
+        if key not in self.slabs:
+            fits = packable(self.problem, knobs)
+            self.slabs[key] = slab_bytes(self.problem, knobs) if fits else None
+        slab = self.slabs[key]
+        return slab is not None and slab <= self.target.l2_bytes // 4
 
     def _kept_rows(self, knobs: PanelSchedule) -> int:
         """Rows kept in all masks together: the code's multiply-adds a pixel."""
@@ -104,6 +122,8 @@ class _Implied:
         height, width = problem.padded_pixels(knobs)
         kept = sum(p * count for p, count in enumerate(work.columns, 1))
         slab = 4 * LINE * lines[0] * min(knobs.block, problem.channels)
+        if knobs.pack_input and self._packs(knobs):
+            slab = self.slabs[knobs.tile_h, knobs.tile_w, knobs.block] or slab
         estimate = cycles(problem, target, knobs, work, lines=lines, threads=self.threads)
         return {
             "estimate": math.log2(estimate),
@@ -118,6 +138,9 @@ class _Implied:
             "pixels_outer": knobs.pixels_outer,
             "prefetch": knobs.prefetch,
             "permuted": knobs.permuted,
+            "unroll": knobs.unroll,
+            "parallel_panels": knobs.parallel == "panels",
+            "pack_input": knobs.pack_input,
             "registers": (rows * pixels + 1) / target.registers,
             "slab_l1": slab / target.l1_bytes,
             "slab_sets": lines[1],

@@ -1,0 +1,121 @@
+"""`sparsegen tune`: search for faster schedules, for as long as it takes."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sparsegen.cli.options import InputShape, ModelName, TargetName, parse_shape
+
+_INTERRUPTED = 130
+
+
+def tune(
+    model: ModelName,
+    trials: Annotated[int | None, typer.Option(help="Schedules to try, in all runs together.")] = None,
+    hours: Annotated[float | None, typer.Option(help="Time to spend, in all runs together.")] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            help="Log of everything that is measured.", show_default="tuning_logs/MODEL-...", metavar="FILE"
+        ),
+    ] = None,
+    sparsity: Annotated[
+        float | None,
+        typer.Option(help="Share of weights to prune; 0 leaves them be.", show_default="N:M's, else 0.5"),
+    ] = None,
+    structure: Annotated[
+        str,
+        typer.Option(help="unstructured, vector:ROWS, block:ROWSxCOLUMNS, column-combined:annealing, 2:4."),
+    ] = "unstructured",
+    dense: Annotated[bool, typer.Option("--dense", help="Tune the dense kernels instead.")] = False,
+    batch: Annotated[int, typer.Option(help="Images per call.")] = 16,
+    threads: Annotated[int | None, typer.Option(help="Threads.", show_default="every core")] = None,
+    layers: Annotated[
+        str, typer.Option(help="Shell pattern of the names of the layers to tune.", metavar="GLOB")
+    ] = "*",
+    search: Annotated[str, typer.Option(help="evolution, or random to compare with.")] = "evolution",
+    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
+    patience: Annotated[
+        int, typer.Option(help="Trials without a gain after which a layer is left; 0: no limit.")
+    ] = 128,
+    prior: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another journal to learn from; may be repeated.", metavar="FILE"),
+    ] = None,
+    rpc: Annotated[
+        str | None, typer.Option(help="Measure on the servers of this TVM RPC tracker.", metavar="HOST:PORT")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Key of the RPC servers.")] = None,
+    target: TargetName = "native",
+    input_shape: InputShape = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Draw best time against trials into this file, when done.", metavar="FILE"),
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Journal of a random search to draw beside it; may be repeated.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Try schedules for the layers of MODEL and keep the fastest.
+
+    Stop it at any time: the same command goes on where it stood. `sparsegen compare --database` and
+    `sparsegen.compile(..., database=)` take the journal; `sparsegen schedules` shows and exports it.
+    """
+    from rich.console import Console
+
+    from sparsegen.compiler import check_threads
+    from sparsegen.database.journal import read_journal
+    from sparsegen.files import check_writable
+    from sparsegen.progress import shown
+    from sparsegen.target import available_cores
+    from sparsegen.tuner.budget import Budget
+    from sparsegen.tuner.report import print_report, write_report
+    from sparsegen.tuner.run import Settings, default_journal, run
+    from sparsegen.tuner.view import live, print_summary
+
+    console = Console(stderr=True)
+    if report is not None:
+        check_writable("--report", report)
+    compared = [read_journal(path) for path in against or ()]
+    threads = check_threads(available_cores() if threads is None else threads) if rpc is None else threads
+    budget = Budget(trials, hours)
+    path = journal or default_journal(model, batch, threads or 1, dense=dense)
+    settings = Settings(
+        budget=budget,
+        journal=path,
+        threads=threads,
+        batch=batch,
+        layers=layers,
+        sparsity=sparsity,
+        structure=structure,
+        dense=dense,
+        target=target,
+        input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
+        search=search,
+        seed=seed,
+        patience=patience,
+        priors=tuple(prior or ()),
+        tracker=rpc,
+        key=key,
+    )
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with shown(console) as on_step, live(console) as on_progress:
+            progress = run(model, None, settings, on_progress=on_progress, on_step=on_step)
+    except KeyboardInterrupt:
+        console.print(f"stopped; everything measured is in {path}: the same command goes on from there")
+        raise typer.Exit(_INTERRUPTED) from None
+    print_summary(progress, Console())
+    if report is not None:
+        found = [read_journal(path), *compared]
+        write_report([trial for log in found for trial in log.trials], report)
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    """End as Ctrl-C does."""
+    raise KeyboardInterrupt

@@ -1,0 +1,288 @@
+"""A tuning run from end to end: propose, measure, write down, learn; then the best few race."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from sparsegen.database.journal import Journal, Log
+from sparsegen.database.lookup import Database
+from sparsegen.database.trial import Race, Trial
+from sparsegen.database.tuned import best_of
+from sparsegen.database.workload import Workload
+from sparsegen.errors import SparsegenError
+from sparsegen.kernels.space import KernelSchedule
+from sparsegen.tuner.budget import Budget, Clock
+from sparsegen.tuner.cost_model import ESTIMATE, FEATURES_VERSION, CostModel, fit, relative
+from sparsegen.tuner.jobs import Task
+from sparsegen.tuner.learning import samples_of
+from sparsegen.tuner.measure.measurement import Measurement, Measurer
+from sparsegen.tuner.search import Proposal, Search
+from sparsegen.tuner.state import Stop, TaskState, choose_task
+from sparsegen.tuner.view import Progress, TaskProgress
+
+_BATCH = 16  # schedules proposed at a time
+_PRIORS = 4  # schedules of other workloads or machines that are tried early
+_RACERS = 3  # of the best, against the incumbent
+_RACE_S = 4.0  # a race takes about, with its builds
+_MOST_RACING = 0.2  # of a budget of hours, the share kept for races
+_CHOOSE_AGAIN = 1.5  # times as many samples, and the model's objective is chosen again
+
+Listener = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run searches.
+
+    `patience`: trials without a gain after which a workload gets no more; 0 goes on for ever.
+    """
+
+    search: Search
+    seed: int = 0
+    patience: int = 128
+    batch: int = _BATCH
+
+
+class Session:
+    """One run over some tasks, which writes all it measures to a journal and goes on from what is there."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        *,
+        measurer: Measurer,
+        journal: Journal,
+        budget: Budget,
+        options: Options,
+        priors: Sequence[Log] = (),
+        database: Database | None = None,
+        listener: Listener | None = None,
+    ) -> None:
+        self._measurer = measurer
+        self._journal = journal
+        self._budget = budget
+        self._options = options
+        self._database = database
+        self._listener = listener
+        self._states: dict[Workload, TaskState] = {
+            task.workload: TaskState(task, seed=_seed(options.seed, task)) for task in tasks
+        }
+        own = [trial for trial in journal.log.measured(measurer.setting) if trial.workload in self._states]
+        for trial in own:
+            self._states[trial.workload].add(trial)
+        known = {id(trial) for trial in own}
+        self._others = [
+            trial for log in (journal.log, *priors) for trial in log.trials if id(trial) not in known
+        ]
+        self._own = own
+        self._clock = Clock(budget, own)
+        self._model: CostModel | None = None
+        self._chosen_at = 0  # samples when the model's objective was chosen
+        self._note = f"going on after {len(own)} trials" if own else ""
+
+    def run(self) -> None:
+        """Spend the budget, then race. An interrupt passes through; what was measured is in the journal."""
+        reserve = min(_RACE_S * len(self._states), _MOST_RACING * (self._clock.seconds_left or 0.0))
+        deadline = self._clock.deadline(reserve_s=reserve)
+        self._tell("")
+        while not self._clock.over and time.monotonic() < deadline:
+            state = choose_task(list(self._states.values()))
+            if state is None:
+                self._note = "every workload has stopped gaining"
+                break
+            self._round(state, deadline)
+        self._race_all()
+        self._tell("")
+
+    def progress(self, current: str = "") -> Progress:
+        """Where the run stands."""
+        clock = self._clock
+        return Progress(
+            tasks=tuple(_progress(state) for state in self._states.values()),
+            current=current,
+            trials=clock.trials,
+            budget=self._budget.text,
+            share_done=clock.share_done,
+            seconds_left=clock.seconds_left,
+            per_minute=clock.per_minute,
+            failures=sum(state.failures for state in self._states.values()),
+            rank_correlation=None if self._model is None else self._model.rank_correlation,
+            note=self._note,
+        )
+
+    def _round(self, state: TaskState, deadline: float) -> None:
+        """One batch of one workload."""
+        left = self._clock.trials_left
+        proposals = self._propose(
+            state, self._options.batch if left is None else min(self._options.batch, left)
+        )
+        if not proposals:
+            state.stop = Stop("every schedule was tried")
+            return
+        origins = {proposal.schedule: proposal for proposal in proposals}
+        for measurement in self._measurer.measure(
+            state.task.job,
+            [proposal.schedule for proposal in proposals],
+            best_ms=state.best_ms,
+            deadline=deadline,
+        ):
+            self._record(state, origins[measurement.schedule], measurement)
+            self._tell(state.task.name)
+        state.check_patience(self._options.patience)
+        self._learn()
+
+    def _propose(self, state: TaskState, count: int) -> list[Proposal]:
+        """The default first, then what served others, then what the search finds; nothing twice."""
+        first = [Proposal(state.task.space.default, "default")]
+        if self._options.search.name != "random":
+            first += [Proposal(schedule, "prior") for schedule in self._priors(state)]
+        fresh = {p.schedule: p for p in reversed(first) if p.schedule not in state.tried}
+        proposals = list(reversed(fresh.values()))[:count]
+        measured = [*state.tried.items(), *((proposal.schedule, float("inf")) for proposal in proposals)]
+
+        def score(schedules: Sequence[KernelSchedule]) -> list[float]:
+            return self._score(state, schedules)
+
+        found = self._options.search.propose(state.sampler, measured, score, count - len(proposals))
+        return proposals + found
+
+    def _priors(self, state: TaskState) -> list[KernelSchedule]:
+        """Schedules that were best for a like workload, here or elsewhere; legal ones alone."""
+        task, found = state.task, []
+        if self._database is not None:
+            nearest = self._database.find(task.workload, self._measurer.setting, task.space)
+            found += [nearest.schedule] if nearest is not None else []
+        alike = [t for t in self._others + self._own if t.workload.same_operator(task.workload)]
+        for tuned in best_of(Log(trials=alike)):
+            if tuned.workload != task.workload or tuned.setting != self._measurer.setting:
+                try:
+                    found.append(task.space.read(tuned.schedule))
+                except (SparsegenError, TypeError):
+                    continue
+        return list(dict.fromkeys(found))[:_PRIORS]
+
+    def _score(self, state: TaskState, schedules: Sequence[KernelSchedule]) -> list[float]:
+        """The model's predictions; the analytic estimates until there is one."""
+        base = state.features(state.task.space.default)
+        features = [relative(state.features(schedule), base) for schedule in schedules]
+        if self._model is None:
+            return [each.get(ESTIMATE, 0.0) for each in features]
+        return [float(score) for score in self._model.predict(features)]
+
+    def _record(self, state: TaskState, proposal: Proposal, measurement: Measurement) -> None:
+        task = state.task
+        trial = Trial(
+            workload=task.workload,
+            setting=self._measurer.setting,
+            kernel=task.space.kernel,
+            schedule=measurement.schedule.as_dict(),
+            status=measurement.status,
+            times_ms=measurement.times_ms,
+            error=measurement.error,
+            features=state.features(measurement.schedule),
+            features_version=FEATURES_VERSION,
+            origin=proposal.origin,
+            search=self._options.search.name,
+            seed=self._options.seed,
+            at=_now(),
+            seconds=(measurement.build_s, measurement.run_s),
+        )
+        self._journal.append(trial)
+        self._own.append(trial)
+        self._clock.count()
+        state.add(trial)
+
+    def _learn(self) -> None:
+        """Fit the model to all that is known, and save it beside the journal."""
+        if self._options.search.name == "random":
+            return
+        samples = samples_of([*self._others, *self._own], self._states)
+        again = self._model is None or len(samples) >= _CHOOSE_AGAIN * self._chosen_at
+        objective = None if again or self._model is None else self._model.objective
+        fitted = fit(samples, seed=self._options.seed, objective=objective)
+        if fitted is None:
+            return
+        if again:
+            self._chosen_at = len(samples)
+        self._model = fitted
+        fitted.save(model_path(self._journal.path))
+
+    def _race_all(self) -> None:
+        """The best few of every workload against the incumbent, in turn; those that gain most come first."""
+        end = self._clock.deadline()
+        for state in self._states.values():
+            if time.monotonic() + _RACE_S > end:
+                self._note = "no time was left for every final race"
+                return
+            self._race(state)
+
+    def _race(self, state: TaskState) -> None:
+        task, races = state.task, self._journal.log.races
+        last = next(
+            (
+                r
+                for r in reversed(races)
+                if (r.workload, r.setting) == (task.workload, self._measurer.setting)
+            ),
+            None,
+        )
+        incumbent = task.space.default
+        if last is not None:
+            try:
+                incumbent = task.space.read(last.schedules[last.winner])
+            except (SparsegenError, TypeError):
+                last = None
+        fastest = state.fastest(_RACERS)
+        racers = list(dict.fromkeys([incumbent, *fastest]))
+        raced = [] if last is None else [task.space.make(**point) for point in last.schedules]
+        if len(racers) < 2 or set(fastest) <= set(raced):
+            return
+        self._tell(f"{task.name}, final race")
+        results = [each for each in self._measurer.race(task.job, racers) if each.status == "ok"]
+        if not results:
+            return
+        race = Race(
+            workload=task.workload,
+            setting=self._measurer.setting,
+            kernel=task.space.kernel,
+            schedules=tuple(each.schedule.as_dict() for each in results),
+            times_ms=tuple(each.times_ms for each in results),
+            at=_now(),
+        )
+        self._journal.append(race)
+
+    def _tell(self, current: str) -> None:
+        if self._listener is not None:
+            self._listener(self.progress(current))
+
+
+def model_path(journal: Path) -> Path:
+    """Where the cost model of a journal is saved: beside it."""
+    return journal.with_suffix(".model.json")
+
+
+def _progress(state: TaskState) -> TaskProgress:
+    best = state.best_ms
+    return TaskProgress(
+        name=state.task.name,
+        layers=len(state.task.layers),
+        trials=state.trials,
+        failures=state.failures,
+        default_ms=state.default_ms,
+        best_ms=best if best < float("inf") else None,
+        stopped="" if state.stop is None else state.stop.reason,
+    )
+
+
+def _seed(seed: int, task: Task) -> int:
+    """Of a task's own: tasks do not depend on each other's draws, nor on Python's hash seed."""
+    return zlib.crc32(f"{seed} {task.workload}".encode())
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
