@@ -32,17 +32,13 @@ def linear(layer: Layer, context: Context) -> Kernel:
 
 
 @space_for(TapConv2d)
-def convolution_space(layer: Layer, context: Context) -> Space:
-    """The schedules of a convolution's kernel."""
-    problem = panel_problem(layer, context)
-    return grouped_space(layer, context) if problem is None else _panel_space(problem, context)
-
-
 @space_for(Linear)
-def linear_layer_space(layer: Layer, context: Context) -> Space:
-    """The schedules of a linear layer's kernel."""
+def weighted_space(layer: Layer, context: Context) -> Space:
+    """The schedules of the kernel of a convolution or linear layer."""
     problem = panel_problem(layer, context)
-    return linear_space(layer, context) if problem is None else _panel_space(problem, context)
+    if problem is not None:
+        return panel_space(problem, context.target, threads=context.threads, dense=context.dense)
+    return (linear_space if isinstance(layer.core, Linear) else grouped_space)(layer, context)
 
 
 def panel_problem(layer: Layer, context: Context) -> PanelProblem | None:
@@ -99,7 +95,3 @@ def _panels(layer: Layer, problem: PanelProblem, context: Context) -> Kernel:
     if not isinstance(knobs, PanelSchedule):
         knobs = choose(problem, context.target, threads=context.threads, dense=context.dense).schedule
     return panels(problem, knobs, source=layer.inputs[0], epilogue=context.epilogue(layer))
-
-
-def _panel_space(problem: PanelProblem, context: Context) -> Space:
-    return panel_space(problem, context.target, threads=context.threads, dense=context.dense)

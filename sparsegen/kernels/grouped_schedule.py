@@ -125,24 +125,24 @@ def _features(problem: GroupedProblem, context: Context, schedule: GroupedSchedu
     height, width = problem.out.pixel_vectors
     padded_height, padded_width = problem.padded_pixels(schedule)
     vectors = groups * problem.channels * padded_height * padded_width
-    rows_of_tiles = padded_height // schedule.tile_h
-    # Between two tasks of other channels, what is read again is their rows of the group's input.
+    tasks = groups * (problem.channels // schedule.rows)
+    if schedule.parallel_rows:
+        tasks *= padded_height // schedule.tile_h
+    # A row of tiles reads so many rows of each channel of its group; with pixel lanes it is the image.
     read = (schedule.tile_h - 1) * conv.taps.stride[0] + int(np.ptp(conv.taps.dy)) + 1
-    planes = len(np.unique(conv.taps.channel))
-    floats = planes * min(source.plane, read * source.row if problem.out.batch_lanes else source.plane)
+    plane = read * source.row if problem.out.batch_lanes else source.plane
+    inputs = len(np.unique(conv.taps.channel)) * plane
     return {
         **implied(
             context.target,
             threads=context.threads,
-            tasks=groups
-            * (problem.channels // schedule.rows)
-            * (rows_of_tiles if schedule.parallel_rows else 1),
+            tasks=tasks,
             registers=_registers(schedule),
             computed=padded_height * padded_width,
             stored=height * width,
             multiplies=vectors * problem.columns,
             loads=_loads(problem, schedule) / (problem.columns * _accumulators(schedule)),
-            working_set=4 * (floats + schedule.rows * problem.columns),
+            working_set=4 * (inputs + schedule.rows * problem.columns),
         ),
         "code": float(_accumulators(schedule) * (problem.columns if schedule.unrolled else 1)),
     }
@@ -169,17 +169,12 @@ def schedule_grouped(function: Any, knobs: GroupedSchedule) -> Any:
     x, tile_x = sch.split(x, [None, knobs.tile_w])
     sch.reorder(g, k, row, y, x, channel, tile_y, tile_x, lane)
     sch.parallel(sch.fuse(g, k, row, *([y] if knobs.parallel_rows else [])))
-    tile = (channel, tile_y, tile_x)
-    for loop in tile:
-        sch.unroll(loop)
-    sch.vectorize(lane)
     sch.compute_at(sums, x, preserve_unit_loops=True)
-    *tile, lane, j = sch.get_loops(sums)[-5:]
-    sch.reorder(j, *tile, lane)
-    for loop in tile:
+    *own, own_lane, j = sch.get_loops(sums)[-5:]
+    sch.reorder(j, *own, own_lane)
+    for loop in (channel, tile_y, tile_x, *own, *([j] if knobs.unrolled else [])):
         sch.unroll(loop)
-    if knobs.unrolled:
-        sch.unroll(j)
-    sch.vectorize(lane)
+    for loop in (lane, own_lane):
+        sch.vectorize(loop)
     sch.decompose_reduction(sums, j)
     return sch.mod

@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm import s_tir, tirx
 
-_SMALLEST = 1 << 13  # points: where threads take longer to start than to compute one by one
+_SMALLEST = 1 << 13  # points of a loop nest that are worth starting threads for
 _TASKS = 64  # parallel tasks that keep any number of threads busy
 
 
@@ -46,7 +46,7 @@ def parallel(sch: Any, loops: list[Any], *, work: int) -> list[Any]:
 
 
 def is_shared(work: int) -> bool:
-    """Whether a loop nest's work, in points, is worth starting threads for."""
+    """Whether a loop nest of so many points runs in parallel."""
     return work >= _SMALLEST
 
 

@@ -85,24 +85,30 @@ def pool_space(layer: Layer, context: Context, axes: Axes) -> Space:
 
 
 def _nested(out: Layout, horizontal: Windows) -> tuple[Value, ...]:
-    """Stages that may be computed for one window; uneven windows read no range that TVM can tell."""
+    """Numbers of stages that may be computed for one window, where that is a choice."""
     if not out.batch_lanes or horizontal.outputs == 1:  # the vectors run along the row, or it is one window
         return ()
-    return (0, 1, 2) if horizontal.even else (0, 1)
+    # TVM finds what a window reads where windows are even, and leave out no position between them.
+    return (0, 1, 2) if horizontal.even and horizontal.stride <= _reach(horizontal) else (0, 1)
+
+
+def _reach(windows: Windows) -> int:
+    """Positions from the first tap of a window to its last."""
+    return (windows.size - 1) * windows.dilation + 1
 
 
 def _straight_line(schedule: PoolSchedule, axes: Axes) -> int:
     """Taps in the longest stretch of code without a loop."""
-    down, across = (
-        windows.size if unrolled else 1
-        for windows, unrolled in zip(axes, (schedule.unroll_down, schedule.unroll_across), strict=True)
-    )
-    return down * across if schedule.nested == 2 else max(down, across)
+    vertical, horizontal = axes
+    down = vertical.size if schedule.unroll_down else 1
+    if schedule.nested == 2 and schedule.unroll_across:
+        return down * _reach(horizontal)
+    return max(down, horizontal.size if schedule.unroll_across else 1)
 
 
 def _registers(schedule: PoolSchedule, axes: Axes) -> int:
     """A result, a value, and what is left of the columns of one window where those are straight-line code."""
-    return 2 + (axes[1].size if schedule.nested == 2 and schedule.unroll_across else 0)
+    return 2 + (_reach(axes[1]) if schedule.nested == 2 and schedule.unroll_across else 0)
 
 
 def _features(
@@ -110,7 +116,7 @@ def _features(
 ) -> dict[str, float]:
     vertical, horizontal = axes
     rows = out.groups * out.shape[1] * vertical.outputs
-    positions = horizontal.outputs * horizontal.size if schedule.nested == 2 else horizontal.span
+    positions = horizontal.outputs * _reach(horizontal) if schedule.nested == 2 else horizontal.span
     down, across = positions * vertical.size, horizontal.outputs * horizontal.size
     # A pass along the row reads and writes what the pass before it left.
     moved = down * (1 if schedule.unroll_down else 3) + across * (1 if schedule.unroll_across else 3)
