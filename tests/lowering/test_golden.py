@@ -53,6 +53,11 @@ CASES = {
     "masked_panels_pixel_lanes": (problem(1, batch_lanes=False), PanelSchedule(4, 1, 3, 4, 1), ()),
     "permuted_rows": (problem(8, batch_lanes=True), PanelSchedule(2, 1, 2, 4, 3, permuted=True), ()),
     "column_combined": (problem(8, batch_lanes=True), COMBINED, ()),
+    "packed_input": (
+        problem(8, batch_lanes=True),
+        PanelSchedule(2, 2, 2, 2, 1, unroll=2, parallel="panels", pack_input=True),
+        (),
+    ),
 }
 
 

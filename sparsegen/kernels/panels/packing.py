@@ -24,6 +24,7 @@ Expr = Any
 class Slab:
     """How a tile's input lies in the slab: `channels` input channels of the same whole vectors each.
 
+    A vector is `lanes` floats.
     `starts` [vectors] tells where the vectors of the first channel lie in the input of a group, for
     the first tile; `offsets` [columns] where each column lies in the slab of its block, for the
     tile's first pixel, and `pixel_steps` how much further for a pixel down or to the right. All in
@@ -31,9 +32,15 @@ class Slab:
     """
 
     channels: int
+    lanes: int
     starts: NDArray[np.int32]
     offsets: NDArray[np.int32]
     pixel_steps: tuple[int, int]
+
+    @property
+    def floats(self) -> int:
+        """Floats of the slab."""
+        return self.channels * len(self.starts) * self.lanes
 
 
 def plan_slab(problem: PanelProblem, knobs: PanelSchedule) -> Slab | None:
@@ -58,16 +65,15 @@ def plan_slab(problem: PanelProblem, knobs: PanelSchedule) -> Slab | None:
     right = int(at[1, 0] - at[0, 0]) if knobs.tile_w > 1 else 0
     if not np.array_equal(at, at[0] + y * down + x * right):
         return None
-    height, width = problem.padded_pixels(knobs)
-    last_tile = (height - knobs.tile_h) * problem.pixel_steps[0] + (
-        width - knobs.tile_w
-    ) * problem.pixel_steps[1]
+    (_, *tiles), steps = problem.tile_grid(knobs), problem.tile_steps(knobs)
+    last_tile = sum((count - 1) * step for count, step in zip(tiles, steps, strict=True))
     if last_tile + (problem.channels - 1) * problem.plane + starts.max() + lanes > problem.source.size:
         return None
     channels = min(knobs.block, problem.channels)
     channel = np.arange(problem.channels)[:, None] % channels
     return Slab(
         channels=channels,
+        lanes=lanes,
         starts=starts.astype(np.int32),
         offsets=(channel * len(starts) * lanes + at[0]).reshape(-1).astype(np.int32),
         pixel_steps=(down, right),
@@ -89,7 +95,7 @@ def slab_bytes(problem: PanelProblem, knobs: PanelSchedule) -> int:
     """Bytes of the slab of a schedule for which `packable` holds."""
     slab = plan_slab(problem, knobs)
     assert slab is not None
-    return 4 * slab.channels * len(slab.starts) * problem.out.lanes
+    return 4 * slab.floats
 
 
 def packed_input(x: Expr, problem: PanelProblem, knobs: PanelSchedule, slab: Slab, blocks: int) -> Any:
@@ -97,36 +103,31 @@ def packed_input(x: Expr, problem: PanelProblem, knobs: PanelSchedule, slab: Sla
 
     Past the last channel, in a block that has fewer, the last one is copied again.
     """
-    height, width = problem.padded_pixels(knobs)
-    shape = (problem.out.groups, height // knobs.tile_h, width // knobs.tile_w, blocks)
-    lanes, vectors = problem.out.lanes, len(slab.starts)
+    lanes, vectors, (down, across) = slab.lanes, len(slab.starts), problem.tile_steps(knobs)
     starts = te.placeholder((vectors,), "int32", name="starts")
 
     def copied(g: Expr, tile_y: Expr, tile_x: Expr, b: Expr, i: Expr) -> Expr:
         channel = b * slab.channels + i // (vectors * lanes)
         if problem.channels % slab.channels:
             channel = te.min(channel, problem.channels - 1)
-        y, x_ = tile_y * knobs.tile_h * problem.pixel_steps[0], tile_x * knobs.tile_w * problem.pixel_steps[1]
-        return x[g, channel * problem.plane + y + x_ + starts[i // lanes % vectors] + i % lanes]
+        start = starts[i // lanes % vectors] + tile_y * down + tile_x * across
+        return x[g, start + channel * problem.plane + i % lanes]
 
-    return te.compute((*shape, slab.channels * vectors * lanes), copied, name="slab"), starts
+    return te.compute((*problem.tile_grid(knobs), blocks, slab.floats), copied, name="slab"), starts
 
 
-def schedule_slab(sch: Any, slab: Slab, lanes: int, part: Any, loop: Any) -> None:
-    """Copy the slab at the beginning of every iteration of `loop`, a vector at a time.
-
-    The block `part` reads it there.
-    """
+def schedule_slab(sch: Any, slab: Slab, part: Any, loop: Any) -> None:
+    """Copy the slab, which the block `part` reads, a vector at a time when an iteration of `loop` begins."""
     block, reader = sch.get_sblock("slab"), sch.get(part)
     # Where a column lies in the slab is read from memory, so TVM does not know that it is within.
     (index,) = (i for i, region in enumerate(reader.reads) if region.source.name == "slab")
     *tile, _ = reader.reads[index].region
     begins_and_ends = [at for each in tile for at in (each.min, each.min + 1)]
-    floats = slab.channels * len(slab.starts) * lanes
-    region = tirx.IndexMap([each.var for each in reader.iter_vars], [*begins_and_ends, 0, floats], None)
+    region = tirx.IndexMap([each.var for each in reader.iter_vars], [*begins_and_ends, 0, slab.floats], None)
     # Its method takes only blocks with as many variables as the buffer has dimensions.
     tvm.get_global_func("s_tir.schedule.ScheduleAnnotateBufferAccess")(sch, part, index, 0, region)
     sch.compute_at(block, loop, preserve_unit_loops=True)
     *_, i = sch.get_loops(block)
-    *_, lane = sch.split(i, [slab.channels, len(slab.starts), lanes])
+    *_, channel, vector, lane = sch.split(i, [slab.channels, len(slab.starts), slab.lanes])
+    sch.reorder(vector, channel, lane)  # a start is read once, the channels are at constant distances
     sch.vectorize(lane)

@@ -65,15 +65,13 @@ class Prefetch:
 
 def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> Prefetch | None:
     """What a kernel of `panels` panels fetches ahead; None where nothing is next, or too much is."""
-    height, width = problem.padded_pixels(knobs)
-    tiles = (problem.out.groups, height // knobs.tile_h, width // knobs.tile_w)
     if problem.tiles(knobs) == 1:
         return None
     channels = min(knobs.block, problem.channels)
     prefetch = Prefetch(
         lines=tuple(int(line) for line in problem.lines(knobs)),
-        tiles=tiles,
-        steps=(knobs.tile_h * problem.pixel_steps[0], knobs.tile_w * problem.pixel_steps[1]),
+        tiles=problem.tile_grid(knobs),
+        steps=problem.tile_steps(knobs),
         chunks=panels // knobs.chunk,
         chunk=knobs.chunk,
         by_panels=knobs.parallel == "panels",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -169,10 +170,18 @@ class PanelProblem:
         """Whether tiles may stand over the last pixel: images have room for it past their end."""
         return self.out.is_image and not self.channels_last
 
+    def tile_grid(self, schedule: PanelSchedule) -> tuple[int, int, int]:
+        """Pixel tiles of the whole batch: (groups, tiles down, tiles across)."""
+        height, width = self.padded_pixels(schedule)
+        return self.out.groups, height // schedule.tile_h, width // schedule.tile_w
+
+    def tile_steps(self, schedule: PanelSchedule) -> tuple[int, int]:
+        """Floats of the input from a tile to the one below and to the one on the right."""
+        return schedule.tile_h * self.pixel_steps[0], schedule.tile_w * self.pixel_steps[1]
+
     def tiles(self, schedule: PanelSchedule) -> int:
         """Pixel tiles of the whole batch."""
-        height, width = self.padded_pixels(schedule)
-        return self.out.groups * (height // schedule.tile_h) * (width // schedule.tile_w)
+        return math.prod(self.tile_grid(schedule))
 
     def lines(self, schedule: PanelSchedule) -> NDArray[np.int64]:
         """Cache lines that the first tile reads of the first input channel, as addresses in floats."""

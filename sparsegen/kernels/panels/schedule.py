@@ -26,7 +26,6 @@ def schedule(function: Any, knobs: PanelSchedule, slab: Slab | None) -> Any:
     task = sch.fuse(*tasks)
     sch.parallel(task)
     sch.annotate(task, PREFETCH, "task")
-    lanes = int(sch.get(lane).extent)
     sch.vectorize(lane)
     part, block = sch.get_sblock("registers"), task
     if _has_sums(sch):
@@ -41,7 +40,7 @@ def schedule(function: Any, knobs: PanelSchedule, slab: Slab | None) -> Any:
     else:
         schedule_masked(sch, part, knobs)
     if slab is not None:
-        schedule_slab(sch, slab, lanes, part, block)
+        schedule_slab(sch, slab, part, block)
     return sch.mod
 
 
