@@ -84,7 +84,8 @@ def read_bytes(path: Path) -> bytes:
 
 def is_journal(data: bytes) -> bool:
     """Whether a file begins as a journal does, or as far as a journal's first line got."""
-    return data.startswith(_HEADER_START) or _HEADER_START.startswith(data)
+    torn = data.startswith(_HEADER_START) or _HEADER_START.startswith(data)
+    return torn or _schema(data.partition(b"\n")[0]) is not None
 
 
 def parse_journal(path: Path, data: bytes) -> tuple[Log, Definitions]:
@@ -282,12 +283,8 @@ def _check_header(path: Path, data: bytes, line: bytes) -> None:
     """Raise SparsegenError unless the first line is a header that we can read, or is not yet written."""
     if not line and is_journal(data):
         return
-    try:
-        header = json.loads(line)
-        schema = header["schema"] if header["type"] == "header" else None
-    except UNREADABLE:
-        schema = None
-    if not isinstance(schema, int) or schema < 1:
+    schema = _schema(line)
+    if schema is None:
         start = data[:40].decode(errors="replace")
         raise SparsegenError(
             f"{path} is no journal: it begins with {start!r}, not with {_HEADER.decode().strip()}; "
@@ -298,6 +295,15 @@ def _check_header(path: Path, data: bytes, line: bytes) -> None:
             f"{path} is a journal of schema {schema}, and this version of sparsegen reads those up to "
             f"{SCHEMA}: install a newer sparsegen, or give another journal"
         )
+
+
+def _schema(line: bytes) -> int | None:
+    """The schema that a header tells; None for a line that is none."""
+    try:
+        header = json.loads(line)
+        return int(header["schema"]) if header["type"] == "header" else None
+    except UNREADABLE:
+        return None
 
 
 def _read_line(line: bytes, known: Definitions) -> Line:

@@ -203,6 +203,8 @@ def test_files_are_told_by_their_content(tmp_path: Path) -> None:
     assert rows(Database.read(exported).find(CONV, ELSEWHERE, space())) == 5
     assert Database.read(str(log)).find(CONV, ELSEWHERE, space()) is None
     assert rows(Database.read(log).find(CONV, HERE, space())) == 6
+    log.write_text(log.read_text().replace('{"type":"header",', '{ "type": "header", '))
+    assert rows(Database.read(log).find(CONV, HERE, space())) == 6
     with pytest.raises(SparsegenError, match="is a folder"):
         Database.read(tmp_path)
     with pytest.raises(SparsegenError, match=r"cannot read .*absent"):
