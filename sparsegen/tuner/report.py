@@ -101,15 +101,17 @@ def curves(trials: Sequence[Trial], *, log: str | Path = "the log") -> list[Work
         raise SparsegenError(
             f"{log} holds no trials, so there is nothing to report: run `sparsegen tune` first"
         )
-    if not any(trial.status == "ok" for trial in trials):
-        raise SparsegenError(
-            f"none of the {len(trials)} trials in {log} ended well (the first: {trials[0].status}"
-            f"{f', {trials[0].error}' if trials[0].error else ''}), so there is nothing to report: tune again"
-        )
     groups: dict[tuple[Workload, Setting], list[Trial]] = defaultdict(list)
     for trial in trials:
         groups[trial.workload, trial.setting].append(trial)
-    return [_of_workload(*key, group) for key, group in groups.items()]
+    found = [_of_workload(*key, group) for key, group in groups.items()]
+    if not any(isfinite(each.best_ms) for each in found):
+        last = trials[-1]
+        raise SparsegenError(
+            f"none of the {len(trials)} trials in {log} ended well (the last: {last.status}"
+            f"{f', {last.error}' if last.error else ''}), so there is nothing to report: tune again"
+        )
+    return found
 
 
 def searches_of(curves: Iterable[WorkloadCurves]) -> list[str]:

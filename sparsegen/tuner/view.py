@@ -307,8 +307,8 @@ def _left(progress: Progress) -> list[str]:
 
 def _duration(seconds: float) -> str:
     """`40 s`, `41 min`, `2 h 05 min`."""
-    if seconds < 60:
-        return f"{max(0.0, seconds):.0f} s"
+    if round(seconds) < 60:
+        return f"{max(0, round(seconds))} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
