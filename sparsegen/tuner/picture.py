@@ -122,8 +122,9 @@ def _draw_workload(axes: Axes, curves: WorkloadCurves) -> None:
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    levels = [*ends, curves.default_ms or 0.0]
-    slowest = max(time for curve in curves.searches for time in curve.most_ms if isfinite(time))
+    levels = [*ends, curves.best_ms, curves.default_ms or 0.0]
+    times = (time for curve in curves.searches for time in curve.most_ms if isfinite(time))
+    slowest = max(times, default=curves.best_ms)
     top = max(*levels, min(slowest, _HEADROOM * max(levels)))
     span = max(top - curves.best_ms, _LEAST_SPAN * top)
     axes.set_ylim(curves.best_ms - 0.2 * span, curves.best_ms + 1.1 * span)

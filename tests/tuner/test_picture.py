@@ -111,6 +111,12 @@ def test_one_trial_is_enough(tmp_path: Path) -> None:
     assert imread(tmp_path / "one.png").std() > 0
 
 
+@pytest.mark.parametrize("default", [4.0, None])
+def test_a_seed_may_find_nothing(default: float | None, tmp_path: Path) -> None:
+    draw(curves(run(default, 3.0) + run(None, None, seed=1)), tmp_path / "half.png")
+    assert imread(tmp_path / "half.png").std() > 0
+
+
 def test_the_suffix_says_the_format(tmp_path: Path) -> None:
     draw(curves(BOTH), tmp_path / "a.png")
     draw(curves(BOTH), tmp_path / "a.SVG")
