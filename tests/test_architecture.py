@@ -16,6 +16,7 @@ ROOMS = (
     "compare",
     "tuner",
     "inspection",
+    "preparation",
     "compiler",
     "database",
     "frontend",

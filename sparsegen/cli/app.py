@@ -13,6 +13,7 @@ from sparsegen.cli.compare import compare
 from sparsegen.cli.inspect import inspect
 from sparsegen.cli.prune import prune
 from sparsegen.cli.schedules import schedules
+from sparsegen.cli.tune import tune
 from sparsegen.errors import SparsegenError
 
 
@@ -53,6 +54,7 @@ app = typer.Typer(cls=_Verbs, no_args_is_help=True, add_completion=False, pretty
 app.command()(compare)
 app.command()(prune)
 app.command()(inspect)
+app.command()(tune)
 app.add_typer(schedules, name="schedules")
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sparsegen.cli.options import InputShape, ModelName, TargetName, parse_shape
+
+if TYPE_CHECKING:
+    from sparsegen.database.journal import Log
 
 _INTERRUPTED = 130
 
@@ -54,7 +57,10 @@ def tune(
     input_shape: InputShape = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="Draw best time against trials into this file, when done.", metavar="FILE"),
+        typer.Option(
+            help="Draw best time against trials into this file: when done, or at once without a budget.",
+            metavar="FILE",
+        ),
     ] = None,
     against: Annotated[
         list[Path] | None,
@@ -74,7 +80,6 @@ def tune(
     from sparsegen.progress import shown
     from sparsegen.target import available_cores
     from sparsegen.tuner.budget import Budget
-    from sparsegen.tuner.report import print_report, write_report
     from sparsegen.tuner.run import Settings, default_journal, run
     from sparsegen.tuner.view import live, print_summary
 
@@ -83,10 +88,12 @@ def tune(
         check_writable("--report", report)
     compared = [read_journal(path) for path in against or ()]
     threads = check_threads(available_cores() if threads is None else threads) if rpc is None else threads
-    budget = Budget(trials, hours)
-    path = journal or default_journal(model, batch, threads or 1, dense=dense)
+    path = journal or default_journal(model, batch=batch, threads=threads, dense=dense)
+    if report is not None and trials is None and hours is None:
+        _report([read_journal(path), *compared], path, report)
+        return
     settings = Settings(
-        budget=budget,
+        budget=Budget(trials, hours),
         journal=path,
         threads=threads,
         batch=batch,
@@ -112,8 +119,19 @@ def tune(
         raise typer.Exit(_INTERRUPTED) from None
     print_summary(progress, Console())
     if report is not None:
-        found = [read_journal(path), *compared]
-        write_report([trial for log in found for trial in log.trials], report)
+        _report([read_journal(path), *compared], path, report)
+
+
+def _report(logs: list[Log], path: Path, picture: Path) -> None:
+    """Print how fast the searches of some logs were, and draw it."""
+    from rich.console import Console
+
+    from sparsegen.tuner.picture import draw
+    from sparsegen.tuner.report import curves, print_report
+
+    found = curves([trial for log in logs for trial in log.trials], log=path)
+    print_report(found, Console())
+    draw(found, picture)
 
 
 def _interrupt(signum: int, frame: Any) -> None:

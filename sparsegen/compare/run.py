@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import fnmatch
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
@@ -19,15 +18,12 @@ from sparsegen.compare.network import NETWORK_STEPS, compare_network
 from sparsegen.compare.report import Comparison
 from sparsegen.database.assign import DatabaseLike, as_database
 from sparsegen.errors import SparsegenError
-from sparsegen.frontend import from_torch, resolve_model
 from sparsegen.graph import Conv2d, Layer, LayerGraph
+from sparsegen.preparation import PREPARING_STEPS, prepare
 from sparsegen.progress import Listener, Steps
-from sparsegen.pruning.masks import finalize
 from sparsegen.pruning.prunable import Model
 from sparsegen.pruning.structures import parse_structure
 from sparsegen.target import parse_target
-
-PREPARING_STEPS = 2
 
 
 @dataclass(frozen=True)
@@ -67,14 +63,16 @@ def run(
     threads = settings.threads or target.cores
     steps = Steps(on_progress, total=PREPARING_STEPS + settings.network * NETWORK_STEPS)
     with torch.no_grad(), _torch_threads(threads):
-        steps.begin("loading the model")
-        pruned, inputs = _private_copy(model, example_inputs, settings)
-        steps.begin("pruning and exporting")
-        names = {layer.name for layer in structure.prune(pruned)}
-        # torch would otherwise multiply the weights by their masks in every call, on the clock.
-        finalize(pruned)
-        graph = from_torch(pruned, inputs)
-        chosen = _choose(graph, names, settings.layers)
+        prepared = prepare(
+            model,
+            example_inputs,
+            structure=structure,
+            batch=settings.batch,
+            input_shape=settings.input_shape,
+            steps=steps,
+        )
+        graph = prepared.graph
+        chosen = _choose(graph, prepared.pruned, settings.layers)
         steps.expect(len(chosen) * LAYER_STEPS)
         machine = describe_machine(target, threads)
         bench = Bench(settings.target, threads, settings.samples, machine.fma_peak_gflops, database)
@@ -84,12 +82,12 @@ def run(
         compile_seconds, end_to_end = None, None
         if settings.network:
             compile_seconds, end_to_end = compare_network(
-                _eager(pruned), graph, inputs, bench=bench, steps=steps
+                _eager(prepared.model), graph, prepared.inputs, bench=bench, steps=steps
             )
     return Comparison(
         machine=machine,
         model=model if isinstance(model, str) else type(model).__name__,
-        batch=inputs[0].shape[0],
+        batch=prepared.inputs[0].shape[0],
         threads=threads,
         sparsity=structure.sparsity,
         structure=structure.name,
@@ -98,27 +96,6 @@ def run(
         layers=layers,
         end_to_end=end_to_end,
     )
-
-
-def _private_copy(
-    model: str | Model, example_inputs: tuple[Tensor, ...] | None, settings: Settings
-) -> tuple[Model, tuple[Tensor, ...]]:
-    """A model that may be pruned without touching the caller's, and its inputs."""
-    found, inputs = resolve_model(
-        model, example_inputs, batch=settings.batch, input_shape=settings.input_shape
-    )
-    return (_copy(found) if found is model else found), inputs
-
-
-def _copy(model: Model) -> Model:
-    """A deep copy, of a model in training too: torch copies no tensor that gradients flow through.
-
-    Such are the weights that masks of `torch.nn.utils.prune` have left in the modules' attributes.
-    """
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    attributes = [value for module in modules for value in vars(module).values()]
-    computed = [value for value in attributes if isinstance(value, Tensor) and not value.is_leaf]
-    return copy.deepcopy(model, {id(value): value.detach().clone() for value in computed})
 
 
 def _choose(graph: LayerGraph, pruned: Container[str], pattern: str) -> list[Layer]:

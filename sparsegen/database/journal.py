@@ -26,7 +26,7 @@ from sparsegen.database.records import (
     record_of,
 )
 from sparsegen.database.trial import Race, Trial
-from sparsegen.database.workload import Setting
+from sparsegen.database.workload import Setting, Workload
 from sparsegen.errors import SparsegenError
 from sparsegen.files import check_writable
 
@@ -53,6 +53,13 @@ class Log:
     def prior_for(self, setting: Setting) -> list[Trial]:
         """The trials of other machines, threads and versions: what a model may learn from, by features."""
         return [trial for trial in self.trials if trial.setting != setting]
+
+    def alike(self, workload: Workload) -> Log:
+        """What there is of workloads that differ in their sparsity at most, from any setting."""
+        return Log(
+            [trial for trial in self.trials if trial.workload.same_operator(workload)],
+            [race for race in self.races if race.workload.same_operator(workload)],
+        )
 
     def add(self, record: Trial | Race) -> None:
         """Add a record at the end."""

@@ -72,11 +72,11 @@ class Settings:
             raise SparsegenError("the servers tell their CPU themselves: leave out the target")
 
 
-def default_journal(model: str, settings_batch: int, threads: int, *, dense: bool) -> Path:
+def default_journal(model: str, *, batch: int, threads: int | None, dense: bool) -> Path:
     """The journal of a model's runs in the current folder: one for each batch and number of threads."""
-    stem = Path(model.partition(":")[0]).stem if model.endswith(".pt2") else model.replace(":", ".")
+    stem = Path(model).stem if model.endswith(".pt2") else model.replace(":", ".")
     LOGS.mkdir(exist_ok=True)
-    return LOGS / f"{stem}-batch{settings_batch}-threads{threads}{'-dense' if dense else ''}.jsonl"
+    return LOGS / f"{stem}-batch{batch}-threads{threads or 1}{'-dense' if dense else ''}.jsonl"
 
 
 def run(

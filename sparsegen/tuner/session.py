@@ -76,9 +76,8 @@ class Session:
         for trial in own:
             self._states[trial.workload].add(trial)
         known = {id(trial) for trial in own}
-        self._others = [
-            trial for log in (journal.log, *priors) for trial in log.trials if id(trial) not in known
-        ]
+        self._logs = (journal.log, *priors)
+        self._others = [trial for log in self._logs for trial in log.trials if id(trial) not in known]
         self._own = own
         self._clock = Clock(budget, own)
         self._model: CostModel | None = None
@@ -157,8 +156,7 @@ class Session:
         if self._database is not None:
             nearest = self._database.find(task.workload, self._measurer.setting, task.space)
             found += [nearest.schedule] if nearest is not None else []
-        alike = [t for t in self._others + self._own if t.workload.same_operator(task.workload)]
-        for tuned in best_of(Log(trials=alike)):
+        for tuned in (each for log in self._logs for each in best_of(log.alike(task.workload))):
             if tuned.workload != task.workload or tuned.setting != self._measurer.setting:
                 try:
                     found.append(task.space.read(tuned.schedule))

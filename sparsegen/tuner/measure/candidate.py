@@ -23,12 +23,16 @@ from sparsegen.tuner.jobs import Job
 from sparsegen.tuner.measure.buffers import Case, prepare
 
 _JOBS = 4  # whose input and expected output a process keeps
-_QUICK_MS, _QUICK = 1.0, 2  # kernels quicker than so are timed so many times as often
-_FIRST = 3  # timings after which a hopeless candidate is left
+QUICK_MS, QUICK = 1.0, 2  # kernels quicker than so are timed so many times as often
+FIRST = 3  # timings after which a hopeless candidate is left
 
 
 class WrongResultError(Exception):
     """A kernel computed something else than the reference."""
+
+
+class LostError(Exception):
+    """The machine that measures went away."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +58,14 @@ def read_job(path: Path) -> Job:
 
 
 @functools.lru_cache(_JOBS)
-def _case(path: Path) -> Case:
+def case_of(path: Path) -> Case:
+    """The input and the expected output of the job that was written to a file."""
     return prepare(read_job(path))
 
 
 def prepare_case(path: Path) -> None:
     """Work out a job's input and expected output, which later calls reuse."""
-    _case(path)
+    case_of(path)
 
 
 def build(path: Path, schedule: KernelSchedule, folder: Path, name: str) -> Artefact:
@@ -85,7 +90,7 @@ def run(
 
     Raises WrongResultError where a candidate's result differs from the reference.
     """
-    case = _case(path)
+    case = case_of(path)
     torch.set_num_threads(threads)
     native.set_threads(threads)
     source = _allocate(case.source.shape)
@@ -108,12 +113,12 @@ def run(
 
     gc.disable()
     times: list[list[float]] = [[] for _ in calls]
-    quick = min(timed(call) for call in calls) < _QUICK_MS
+    quick = min(timed(call) for call in calls) < QUICK_MS
     rng = np.random.default_rng(0)
-    for sample in range(samples * (_QUICK if quick else 1)):
+    for sample in range(samples * (QUICK if quick else 1)):
         for i in rng.permutation(len(calls)).tolist():
             times[i].append(timed(calls[i]))
-        if len(calls) == 1 and sample + 1 == _FIRST and min(times[0]) > hopeless_ms:
+        if len(calls) == 1 and sample + 1 == FIRST and min(times[0]) > hopeless_ms:
             break
     gc.enable()
     return [tuple(each) for each in times]

@@ -8,7 +8,7 @@ import pickle
 import queue
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from sparsegen.database.workload import Setting, setting_here
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.target import Target
 from sparsegen.tuner.jobs import Job
+from sparsegen.tuner.measure.candidate import Artefact
 from sparsegen.tuner.measure.measurement import Limits, Measurement
 from sparsegen.tuner.measure.process import Answer, Worker
 
-_PREPARE_S = 120.0  # to compute a layer in float64
+PREPARE_S = 120.0  # to compute a layer in float64
 _SPARE = 2  # cores beside the running kernel's from which builds go on meanwhile
 
 
@@ -73,6 +74,39 @@ class Builders:
         self._folder.cleanup()
 
 
+def outcomes(
+    schedules: Sequence[KernelSchedule],
+    builds: Sequence[tuple[Answer, float]],
+    run: Callable[[Sequence[Artefact]], Answer],
+) -> list[Measurement]:
+    """What became of schedules: `run` times those that were built, whose files are then deleted."""
+    built = [i for i, (answer, _) in enumerate(builds) if answer.status == "ok"]
+    artefacts = [builds[i][0].value for i in built]
+    began = time.monotonic()
+    ran = run(artefacts) if artefacts else Answer("ok", [])
+    run_s = time.monotonic() - began
+    for artefact in artefacts:
+        artefact.delete()
+    times = dict(zip(built, ran.value if ran.status == "ok" else [()] * len(built), strict=True))
+    return [
+        Measurement(schedule, ran.status, times[i], ran.error, build_s, run_s)
+        if i in times
+        else Measurement(schedule, answer.status, error=answer.error, build_s=build_s)
+        for i, (schedule, (answer, build_s)) in enumerate(zip(schedules, builds, strict=True))
+    ]
+
+
+def discard(building: Future[tuple[Answer, float]]) -> None:
+    """Delete what a build has made, or will make."""
+
+    def delete(done: Future[tuple[Answer, float]]) -> None:
+        if not done.cancelled() and done.result()[0].status == "ok":
+            done.result()[0].value.delete()
+
+    building.cancel()
+    building.add_done_callback(delete)
+
+
 class LocalMeasurer:
     """Measures on this machine.
 
@@ -101,54 +135,31 @@ class LocalMeasurer:
         for schedule, future in zip(schedules, building, strict=True):
             answer, seconds = future.result()
             if answer.status == "lost" or time.monotonic() >= deadline:
-                if answer.status == "ok":
-                    answer.value.delete()
+                discard(future)
                 continue
-            if answer.status != "ok":
-                yield Measurement(schedule, answer.status, error=answer.error, build_s=seconds)
-                continue
-            (measurement,) = self._run(job, [schedule], [answer], self.limits.samples, best_ms, seconds)
+            (measurement,) = outcomes(
+                [schedule], [(answer, seconds)], self._running(job, self.limits.samples, best_ms)
+            )
             yield measurement
 
     def race(self, job: Job, schedules: Sequence[KernelSchedule]) -> list[Measurement]:
         """As `Measurer.race`."""
         building = [self._builders.build(job, schedule, deadline=float("inf")) for schedule in schedules]
-        answers = [future.result()[0] for future in building]
-        built = [i for i, answer in enumerate(answers) if answer.status == "ok"]
-        chosen = [schedules[i] for i in built]
-        raced = self._run(job, chosen, [answers[i] for i in built], self.limits.race_samples, float("inf"))
-        results = dict(zip(built, raced, strict=True))
-        return [
-            results[i] if i in results else Measurement(schedule, answers[i].status, error=answers[i].error)
-            for i, schedule in enumerate(schedules)
-        ]
+        builds = [future.result() for future in building]
+        return outcomes(schedules, builds, self._running(job, self.limits.race_samples, float("inf")))
 
-    def _run(
-        self,
-        job: Job,
-        schedules: Sequence[KernelSchedule],
-        built: Sequence[Answer],
-        samples: int,
-        best_ms: float,
-        build_s: float = 0.0,
-    ) -> list[Measurement]:
-        path, artefacts = self._builders.job_file(job), [answer.value for answer in built]
-        began = time.monotonic()
-        answer = self._runner.call("prepare", path, limit_s=_PREPARE_S)
-        if answer.status == "ok":
+    def _running(self, job: Job, samples: int, best_ms: float) -> Callable[[Sequence[Artefact]], Answer]:
+        path = self._builders.job_file(job)
+
+        def run(artefacts: Sequence[Artefact]) -> Answer:
+            answer = self._runner.call("prepare", path, limit_s=PREPARE_S)
+            if answer.status != "ok":
+                return answer
             hopeless = self.limits.hopeless * best_ms
             limit = self.limits.run_s * len(artefacts)
-            answer = self._runner.call(
-                "run", path, artefacts, self._threads, samples, hopeless, limit_s=limit
-            )
-        for artefact in artefacts:
-            artefact.delete()
-        run_s = time.monotonic() - began
-        times = answer.value if answer.status == "ok" else [()] * len(schedules)
-        return [
-            Measurement(schedule, answer.status, each, answer.error, build_s, run_s)
-            for schedule, each in zip(schedules, times, strict=True)
-        ]
+            return self._runner.call("run", path, artefacts, self._threads, samples, hopeless, limit_s=limit)
+
+        return run
 
     def close(self) -> None:
         """As `Measurer.close`."""

@@ -117,4 +117,9 @@ class Worker:
             process.kill()
 
 
-_STATUS: dict[str, Status] = {"error": "crash", "memory": "memory", "wrong result": "wrong result"}
+_STATUS: dict[str, Status] = {
+    "error": "crash",
+    "memory": "memory",
+    "wrong result": "wrong result",
+    "lost": "lost",
+}

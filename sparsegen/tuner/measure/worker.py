@@ -15,7 +15,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from sparsegen.tuner.measure.candidate import WrongResultError, build, prepare_case, run
+from sparsegen.tuner.measure.candidate import LostError, WrongResultError, build, prepare_case, run
 
 _PR_SET_PDEATHSIG = 1
 _MEMORY_SHARE = 0.8  # of the machine's, that a worker may have mapped
@@ -44,6 +44,8 @@ def serve(connection: Connection, verbs: dict[str, Callable[..., Any]]) -> None:
             answer = ("ok", verbs[verb](*arguments))
         except WrongResultError as error:
             answer = ("wrong result", str(error))
+        except LostError as error:
+            answer = ("lost", str(error))
         except MemoryError as error:
             answer = ("memory", str(error) or "not enough memory")
         except Exception as error:
