@@ -76,11 +76,13 @@ def _features(cpu: str) -> frozenset[str]:
 
 
 @functools.cache
-def parse_target(name: str = "native") -> Target:
+def parse_target(name: str = "native", *, elsewhere: bool = False) -> Target:
     """The target called `name`: `native`, or an LLVM CPU name such as `haswell` or `znver4`.
 
-    Caches and cores are always this machine's. Raises SparsegenError for a name that LLVM does not
-    know, a CPU without AVX2 and FMA, and one whose instructions this machine lacks.
+    Caches and cores are this machine's. Code that runs `elsewhere` only, on another machine, may be for
+    any CPU; its caches are then taken to be this machine's where that has the same CPU, and else
+    32 KiB and 512 KiB, the least of x86 servers. Raises SparsegenError for a name that LLVM does not
+    know, a CPU without AVX2 and FMA, and one that this machine cannot run, unless that is no matter.
     """
     native = str(codegen.llvm_get_system_cpu())
     cpu = native if name == "native" else name
@@ -96,17 +98,18 @@ def parse_target(name: str = "native") -> Target:
             f"target {cpu!r} has no AVX2 with FMA, the least that sparsegen generates code for"
         )
     wide = "avx512f" in features
-    if wide and "avx512f" not in _features(native):
+    if wide and not elsewhere and "avx512f" not in _features(native):
         raise SparsegenError(f"target {cpu!r} has AVX-512, which this machine ({native}) cannot run")
     # Zen 4 moves 512-bit vectors in two halves; every other AVX-512 core loads two a cycle.
     halved = cpu == "znver4"
+    known_caches = cpu == native or not elsewhere
     return Target(
         cpu=cpu,
         isa="AVX-512" if wide else "AVX2",
         lanes=16 if wide else 8,
         registers=32 if wide else 16,
-        l1_bytes=_cache_bytes(1, _L1_BYTES),
-        l2_bytes=_cache_bytes(2, _L2_BYTES),
+        l1_bytes=_cache_bytes(1, _L1_BYTES) if known_caches else _L1_BYTES,
+        l2_bytes=_cache_bytes(2, _L2_BYTES) if known_caches else _L2_BYTES,
         cores=available_cores(),
         loads=1.0 if halved else 2.0,
         fmas=1.0 if halved else 2.0,

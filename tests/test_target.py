@@ -47,3 +47,17 @@ def test_avx512_is_refused_where_the_machine_lacks_it(monkeypatch: pytest.Monkey
             parse_target("znver4")
     finally:
         parse_target.cache_clear()
+
+
+def test_code_for_elsewhere_may_be_for_any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparsegen.target.codegen.llvm_get_system_cpu", lambda: "haswell")
+    parse_target.cache_clear()
+    try:
+        target = parse_target("znver4", elsewhere=True)
+        assert (target.isa, target.lanes) == ("AVX-512", 16)
+        assert (target.l1_bytes, target.l2_bytes) == (32 << 10, 512 << 10)
+        assert parse_target("haswell", elsewhere=True) == parse_target("haswell")  # the caches are known
+        with pytest.raises(SparsegenError, match="'sandybridge' has no AVX2"):
+            parse_target("sandybridge", elsewhere=True)
+    finally:
+        parse_target.cache_clear()

@@ -30,7 +30,7 @@ class Builders:
     def __init__(self, cores: Sequence[int], limits: Limits) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="sparsegen-tune-")
         self.path = Path(self._folder.name)
-        self._limits = limits
+        self.limits = limits
         self._pool = ThreadPoolExecutor(len(cores))
         self._workers = [Worker(cores) for _ in cores]
         self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
@@ -58,7 +58,7 @@ class Builders:
             began = time.monotonic()
             try:
                 return (
-                    worker.call("build", path, schedule, self.path, name, limit_s=self._limits.build_s),
+                    worker.call("build", path, schedule, self.path, name, limit_s=self.limits.build_s),
                     time.monotonic() - began,
                 )
             finally:

@@ -14,11 +14,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
-import tvm_ffi.libinfo
+from tvm_ffi import libinfo
 
 from sparsegen.database.workload import Setting, setting_here
 from sparsegen.errors import SparsegenError
@@ -34,18 +36,16 @@ from sparsegen.tuner.measure.tracker import Tracker
 
 _WORKER = "sparsegen.tuner.measure.remote_worker"
 _HELPER = Path(__file__).with_name("server.c")
-_WAIT_S = 30.0  # for a server to come back, or to become free
-_BUSY_S = 600.0  # the same, where the tracker knows of servers: others may be using them
+_GONE_S = 30.0  # without any server, after which measuring ends
+_BUSY_S = 600.0  # the same, while the tracker knows of servers: others may be using them
 _CONNECT_S = 30.0  # to begin a session
 _TRANSFER_S = 30.0  # to carry a candidate and its output over the network
 _POLL_S = 1.0
 
-Results = queue.SimpleQueue[list[Measurement] | SparsegenError]
-
 
 @dataclass(eq=False)
 class _Task:
-    """Schedules to time on one server in turn, and where to put what becomes of them."""
+    """Schedules to time in turn on one server."""
 
     job: Job
     schedules: Sequence[KernelSchedule]
@@ -53,17 +53,19 @@ class _Task:
     samples: int
     best_ms: float
     deadline: float
-    results: Results
+    state: Literal["building", "built", "taken"] = "building"
 
 
 @dataclass(eq=False)
 class _Lane:
-    """A thread that gives one server after another its tasks; since when it has been waiting for one."""
+    """A thread with a process that has one server at a time; since when it has waited for one, and why."""
 
     worker: Worker
     waiting_since: float | None = None
-    reason: str = ""
-    thread: threading.Thread | None = field(default=None, repr=False)
+    trouble: str = ""
+
+
+_Results = queue.SimpleQueue[list[Measurement] | SparsegenError]
 
 
 class RemoteMeasurer:
@@ -75,28 +77,26 @@ class RemoteMeasurer:
     """
 
     def __init__(
-        self, tracker: Tracker, machine: Machine, builders: Builders, helper: Path, threads: int, limits: Limits
+        self, tracker: Tracker, machine: Machine, builders: Builders, helper: Path, threads: int
     ) -> None:
-        found = parse_target(machine.cpu, elsewhere=True)
+        target = parse_target(machine.cpu, elsewhere=True)
         self.target: Target = replace(
-            found,
+            target,
             cores=machine.cores,
-            l1_bytes=machine.l1_bytes or found.l1_bytes,
-            l2_bytes=machine.l2_bytes or found.l2_bytes,
+            l1_bytes=machine.l1_bytes or target.l1_bytes,
+            l2_bytes=machine.l2_bytes or target.l2_bytes,
         )
         self.setting: Setting = replace(setting_here(self.target, threads), machine=machine.name)
-        self.limits = limits
-        self._tracker, self._machine, self._helper, self._threads = tracker, machine, helper, threads
-        self._builders = builders
+        self.limits = builders.limits
+        self._tracker, self._machine, self._builders = tracker, machine, builders
+        self._helper, self._threads = helper, threads
         self._lanes: list[_Lane] = []
-        self._tasks: deque[_Task] = deque()
+        self._built: deque[tuple[_Task, _Results]] = deque()
         self._changed = threading.Condition()
         self._closed = False
 
     @classmethod
-    def connect(
-        cls, address: str, key: str, *, threads: int, limits: Limits | None = None
-    ) -> RemoteMeasurer:
+    def connect(cls, address: str, key: str, *, threads: int, limits: Limits | None = None) -> RemoteMeasurer:
         """A measurer on the servers of `key` that the tracker at `address`, HOST:PORT, knows.
 
         Raises SparsegenError for an address that is none, where no tracker answers there, where it has
@@ -105,14 +105,13 @@ class RemoteMeasurer:
         """
         tracker = Tracker.parse(address, key)
         servers = tracker.servers()
-        limits = limits or Limits()
-        builders = Builders(sorted(os.sched_getaffinity(0)), limits)
+        builders = Builders(sorted(os.sched_getaffinity(0)), limits or Limits())
         try:
             helper = _build_helper(builders.path)
-            machines = _describe(tracker, helper, len(servers))
+            machines = _describe(tracker, helper, servers)
             for machine in machines:
                 _check(machine, machines[0], threads)
-            return cls(tracker, machines[0], builders, helper, threads, limits)
+            return cls(tracker, machines[0], builders, helper, threads)
         except BaseException:
             builders.close()
             raise
@@ -124,57 +123,212 @@ class RemoteMeasurer:
 
         Raises SparsegenError where no server is left for half a minute, or one joins of another CPU.
         """
-        results: Results = queue.SimpleQueue()
-        for schedule in schedules:
-            building = self._builders.build(job, schedule, deadline=deadline)
-            self._add(
-                _Task(job, [schedule], [building], self.limits.samples, best_ms, deadline, results)
-            )
-        left = len(schedules)
-        self._staff()
-        try:
-            while left:
-                left -= 1
-                yield from self._next(results)
-                if time.monotonic() >= deadline:
-                    left -= self._withdraw(results)
-        finally:
-            self._withdraw(results)
+        tasks = [
+            self._task(job, [schedule], self.limits.samples, best_ms, deadline) for schedule in schedules
+        ]
+        for measurements in self._results(tasks):
+            yield from measurements
 
     def race(self, job: Job, schedules: Sequence[KernelSchedule]) -> list[Measurement]:
         """As `Measurer.race`, all on one server."""
-        results: Results = queue.SimpleQueue()
         forever = float("inf")
-        building = [self._builders.build(job, schedule, deadline=forever) for schedule in schedules]
-        self._add(_Task(job, schedules, building, self.limits.race_samples, forever, forever, results))
-        self._staff()
-        try:
-            return self._next(results)
-        finally:
-            self._withdraw(results)
+        (measurements,) = self._results(
+            [self._task(job, schedules, self.limits.race_samples, forever, forever)]
+        )
+        return measurements
 
     def close(self) -> None:
         """As `Measurer.close`."""
         with self._changed:
             self._closed = True
-            self._tasks.clear()
             self._changed.notify_all()
         for lane in self._lanes:
             lane.worker.close()
         self._builders.close()
 
-    def _add(self, task: _Task) -> None:
-        with self._changed:
-            self._tasks.append(task)
-            self._changed.notify_all()
+    def _task(
+        self, job: Job, schedules: Sequence[KernelSchedule], samples: int, best_ms: float, deadline: float
+    ) -> _Task:
+        building = [self._builders.build(job, schedule, deadline=deadline) for schedule in schedules]
+        return _Task(job, schedules, building, samples, best_ms, deadline)
 
-    def _withdraw(self, results: Results) -> int:
-        """Take back the tasks that nobody has begun; their number."""
+    def _results(self, tasks: Sequence[_Task]) -> Iterator[list[Measurement]]:
+        """What becomes of each task, as soon as it is known; of nothing else after their deadline."""
+        results: _Results = queue.SimpleQueue()
+        self._staff()
+        for task in tasks:
+            for building in task.building:
+                building.add_done_callback(partial(self._queue, task, results))
+        left = len(tasks)
+        try:
+            while left:
+                try:
+                    found = results.get(timeout=_POLL_S)
+                except queue.Empty:
+                    self._check_servers()
+                else:
+                    if isinstance(found, SparsegenError):
+                        raise found
+                    left -= 1
+                    yield found
+                if time.monotonic() >= tasks[0].deadline:
+                    left -= self._withdraw(tasks)
+        finally:
+            self._withdraw(tasks)
+
+    def _queue(self, task: _Task, results: _Results, _: Future[tuple[Answer, float]]) -> None:
+        """Hand a task to the lanes, if all of it is built."""
         with self._changed:
-            mine = [task for task in self._tasks if task.results is results]
+            if self._closed or task.state != "building" or not all(each.done() for each in task.building):
+                return
+            task.state = "built"
+            self._built.append((task, results))
+            self._changed.notify()
+
+    def _withdraw(self, tasks: Sequence[_Task]) -> int:
+        """Take back the tasks that no lane has begun; their number."""
+        with self._changed:
+            mine = [task for task in tasks if task.state != "taken"]
             for task in mine:
-                self._tasks.remove(task)
+                task.state = "taken"
+            self._built = deque(entry for entry in self._built if entry[0].state == "built")
         for task in mine:
             for building in task.building:
                 discard(building)
         return len(mine)
+
+    def _staff(self) -> None:
+        """Have a lane for every server that there is now."""
+        try:
+            servers = len(self._tracker.servers())
+        except SparsegenError:  # the lanes will see whether it comes back
+            servers = 1
+        while len(self._lanes) < servers:
+            lane = _Lane(Worker(sorted(os.sched_getaffinity(0)), module=_WORKER))
+            self._lanes.append(lane)
+            threading.Thread(target=self._serve, args=(lane,), daemon=True).start()
+
+    def _check_servers(self) -> None:
+        """Raise SparsegenError where every lane has waited for a server too long."""
+        since = [lane.waiting_since for lane in self._lanes]
+        waited = time.monotonic() - max(time.monotonic() if each is None else each for each in since)
+        if waited < _GONE_S:
+            return
+        try:
+            servers = self._tracker.servers()
+        except SparsegenError as error:
+            raise SparsegenError(f"no server has been left for {waited:.0f} s: {error}") from error
+        if waited >= _BUSY_S:
+            raise SparsegenError(
+                f"none of the servers {', '.join(servers)} has been free for {waited:.0f} s "
+                f"({self._lanes[0].trouble}); restart those that do not answer"
+            )
+
+    def _serve(self, lane: _Lane) -> None:
+        """Do tasks, until the measurer is closed."""
+        while True:
+            with self._changed:
+                lane.waiting_since = lane.waiting_since if self._built else None
+                self._changed.wait_for(lambda: self._built or self._closed)
+                if self._closed:
+                    return
+                task, results = self._built[0]
+            if not self._open(lane, task, results):
+                time.sleep(_POLL_S)
+                continue
+            with self._changed:  # another lane may have been quicker
+                if not self._built:
+                    continue
+                task, results = self._built.popleft()
+                task.state = "taken"
+            results.put(self._run(lane, task))
+
+    def _open(self, lane: _Lane, task: _Task, results: _Results) -> bool:
+        """Have a server for a task, which must not wait for one while others are free: it stays queued."""
+        # What goes wrong here goes wrong again in `run`, which tells of it.
+        lane.worker.call("prepare", self._builders.job_file(task.job), limit_s=PREPARE_S)
+        lane.waiting_since = lane.waiting_since or time.monotonic()
+        answer = lane.worker.call(
+            "open",
+            self._tracker,
+            self._helper,
+            self._threads,
+            self._limit_s(task),
+            _GONE_S,
+            limit_s=_GONE_S + _CONNECT_S,
+        )
+        if answer.status != "ok":
+            lane.trouble = answer.error
+            return False
+        lane.waiting_since = None
+        try:
+            _check(answer.value, self._machine, self._threads)
+        except SparsegenError as error:
+            lane.worker.kill()
+            results.put(error)
+            return False
+        return True
+
+    def _run(self, lane: _Lane, task: _Task) -> list[Measurement]:
+        """Time what was built of a task; nothing where it is too late for it."""
+        builds = [building.result() for building in task.building]
+        if time.monotonic() >= task.deadline or any(answer.status == "lost" for answer, _ in builds):
+            for building in task.building:
+                discard(building)
+            return []
+        path = self._builders.job_file(task.job)
+        hopeless = self.limits.hopeless * task.best_ms
+
+        def run(artefacts: Sequence[Artefact]) -> Answer:
+            limit = self._limit_s(task)
+            return lane.worker.call("run", path, artefacts, task.samples, hopeless, limit_s=limit)
+
+        return outcomes(task.schedules, builds, run)
+
+    def _limit_s(self, task: _Task) -> float:
+        return self.limits.run_s * len(task.schedules) + _TRANSFER_S
+
+
+def _build_helper(folder: Path) -> Path:
+    path = folder / "server.so"
+    command = ["gcc", "-shared", "-fPIC", "-O1", f"-I{libinfo.find_include_path()}", "-o", str(path)]
+    try:
+        subprocess.run([*command, str(_HELPER)], check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise SparsegenError("measuring on other machines needs gcc here, which is not on the PATH") from None
+    except subprocess.CalledProcessError as error:
+        raise SparsegenError(f"gcc could not build what RPC servers lack: {error.stderr.strip()}") from error
+    return path
+
+
+def _describe(tracker: Tracker, helper: Path, servers: Sequence[str]) -> list[Machine]:
+    """The machines of the servers that are free."""
+    worker = Worker(sorted(os.sched_getaffinity(0)), module=_WORKER)
+    limit = _GONE_S + _CONNECT_S * len(servers)
+    answer = worker.call("describe", tracker, helper, len(servers), _GONE_S, limit_s=limit)
+    worker.close()
+    names = ", ".join(servers)
+    if answer.status != "ok":
+        raise SparsegenError(
+            f"no session with an RPC server of key {tracker.key!r} ({names}): {answer.error}; check that its "
+            "port can be reached from here, and that the same TVM is installed there"
+        )
+    machines: list[Machine] = answer.value
+    if not machines:
+        raise SparsegenError(
+            f"every RPC server of key {tracker.key!r} is busy ({names}); wait, or start another"
+        )
+    return machines
+
+
+def _check(machine: Machine, first: Machine, threads: int) -> None:
+    """Raise SparsegenError for a server that is not like the first, or has too few cores."""
+    if not machine.same_cpu(first):
+        raise SparsegenError(
+            f"the RPC servers of one key must have the same CPU: {first.server} has {first.name} "
+            f"({first.cpu}), {machine.server} has {machine.name} ({machine.cpu}); give one another key"
+        )
+    if machine.cores < threads:
+        raise SparsegenError(
+            f"the RPC server {machine.server} has {machine.cores} cores, too few for {threads} threads"
+        )
