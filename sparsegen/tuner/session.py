@@ -12,7 +12,7 @@ from pathlib import Path
 from sparsegen.database.journal import Journal, Log
 from sparsegen.database.lookup import Database
 from sparsegen.database.trial import Race, Trial
-from sparsegen.database.tuned import best_of
+from sparsegen.database.tuned import Tuned, best_of
 from sparsegen.database.workload import Workload
 from sparsegen.errors import SparsegenError
 from sparsegen.kernels.space import KernelSchedule
@@ -27,7 +27,7 @@ from sparsegen.tuner.view import Progress, TaskProgress
 
 _BATCH = 16  # schedules proposed at a time
 _PRIORS = 4  # schedules of other workloads or machines that are tried early
-_RACERS = 3  # of the best, against the incumbent
+_RACERS = 4  # of the best, against the incumbent and the default
 _RACE_S = 4.0  # a race takes about, with its builds
 _MOST_RACING = 0.2  # of a budget of hours, the share kept for races
 _CHOOSE_AGAIN = 1.5  # times as many samples, and the model's objective is chosen again
@@ -80,6 +80,7 @@ class Session:
         self._others = [trial for log in self._logs for trial in log.trials if id(trial) not in known]
         self._own = own
         self._clock = Clock(budget, own)
+        self._found: dict[Workload, Tuned] = {}  # at the end, from the races
         self._model: CostModel | None = None
         self._chosen_at = 0  # samples when the model's objective was chosen
         self._note = f"going on after {len(own)} trials" if own else ""
@@ -96,13 +97,15 @@ class Session:
                 break
             self._round(state, deadline)
         self._race_all()
+        found = best_of(Log(self._own, self._journal.log.races))
+        self._found = {tuned.workload: tuned for tuned in found if tuned.setting == self._measurer.setting}
         self._tell("")
 
     def progress(self, current: str = "") -> Progress:
         """Where the run stands."""
         clock = self._clock
         return Progress(
-            tasks=tuple(_progress(state) for state in self._states.values()),
+            tasks=tuple(_progress(state, self._found.get(key)) for key, state in self._states.items()),
             current=current,
             trials=clock.trials,
             budget=self._budget.text,
@@ -236,7 +239,7 @@ class Session:
             except (SparsegenError, TypeError):
                 last = None
         fastest = state.fastest(_RACERS)
-        racers = list(dict.fromkeys([incumbent, *fastest]))
+        racers = list(dict.fromkeys([incumbent, task.space.default, *fastest]))
         raced = [] if last is None else [task.space.make(**point) for point in last.schedules]
         if len(racers) < 2 or set(fastest) <= set(raced):
             return
@@ -264,15 +267,16 @@ def model_path(journal: Path) -> Path:
     return journal.with_suffix(".model.json")
 
 
-def _progress(state: TaskState) -> TaskProgress:
-    best = state.best_ms
+def _progress(state: TaskState, found: Tuned | None) -> TaskProgress:
+    """A task as it stands; with the times of its race, taken in turn, once there are such."""
+    best = state.best_ms if state.best_ms < float("inf") else None
     return TaskProgress(
         name=state.task.name,
         layers=len(state.task.layers),
         trials=state.trials,
         failures=state.failures,
-        default_ms=state.default_ms,
-        best_ms=best if best < float("inf") else None,
+        default_ms=state.default_ms if found is None else found.default_ms,
+        best_ms=best if found is None else found.ms,
         stopped="" if state.stop is None else state.stop.reason,
     )
 

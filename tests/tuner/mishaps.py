@@ -1,0 +1,52 @@
+"""A worker process that goes wrong when it is asked to: see test_process.py."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection
+
+from sparsegen.tuner.measure.candidate import WrongResultError
+from sparsegen.tuner.measure.worker import confine, serve
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def be_killed() -> None:
+    """As the system does when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang() -> None:
+    time.sleep(60)
+
+
+def use_memory() -> None:
+    raise MemoryError
+
+
+def be_wrong() -> None:
+    raise WrongResultError("off by 0.5 of the largest value")
+
+
+def fail() -> None:
+    raise ValueError("no such schedule")
+
+
+def leave() -> None:
+    os._exit(3)
+
+
+def pid() -> int:
+    return os.getpid()
+
+
+VERBS = {each.__name__: each for each in (crash, be_killed, hang, use_memory, be_wrong, fail, leave, pid)}
+
+if __name__ == "__main__":
+    confine()
+    serve(Connection(int(sys.argv[1])), {**VERBS, "ping": lambda: None, "build": fail})
