@@ -31,8 +31,7 @@ from sparsegen.tuner.measure.candidate import Artefact
 from sparsegen.tuner.measure.local import PREPARE_S, Builders, discard, outcomes
 from sparsegen.tuner.measure.measurement import Limits, Measurement
 from sparsegen.tuner.measure.process import Answer, Worker
-from sparsegen.tuner.measure.remote_worker import Machine
-from sparsegen.tuner.measure.tracker import Tracker
+from sparsegen.tuner.measure.tracker import Machine, Tracker
 
 _WORKER = "sparsegen.tuner.measure.remote_worker"
 _HELPER = Path(__file__).with_name("server.c")
@@ -40,6 +39,7 @@ _GONE_S = 30.0  # without any server, after which measuring ends
 _BUSY_S = 600.0  # the same, while the tracker knows of servers: others may be using them
 _CONNECT_S = 30.0  # to begin a session
 _TRANSFER_S = 30.0  # to carry a candidate and its output over the network
+_IDLE_S = 2.0  # after which a server is given back
 _POLL_S = 1.0
 
 
@@ -61,6 +61,7 @@ class _Lane:
     """A thread with a process that has one server at a time; since when it has waited for one, and why."""
 
     worker: Worker
+    has_server: bool = False
     waiting_since: float | None = None
     trouble: str = ""
 
@@ -71,13 +72,21 @@ _Results = queue.SimpleQueue[list[Measurement] | SparsegenError]
 class RemoteMeasurer:
     """Measures on every server that a tracker has under a key; make one with `connect`.
 
-    Each server times one candidate at a time, whatever the others do. A session with a server lasts a
-    minute or so, after which other users of the tracker have their turn. A server that dies, or a
-    candidate that crashes or hangs, costs that candidate only. `target` and `setting` are the servers'.
+    Each server times one candidate at a time, whatever the others do. It is given back when there is
+    nothing to do, and every minute or so, for other users of the tracker to have their turn. A server
+    that dies, or a candidate that crashes or hangs, costs that candidate only. `target` and `setting`
+    are the servers'.
     """
 
     def __init__(
-        self, tracker: Tracker, machine: Machine, builders: Builders, helper: Path, threads: int
+        self,
+        tracker: Tracker,
+        machine: Machine,
+        *,
+        builders: Builders,
+        worker: Worker,
+        helper: Path,
+        threads: int,
     ) -> None:
         target = parse_target(machine.cpu, elsewhere=True)
         self.target: Target = replace(
@@ -94,6 +103,7 @@ class RemoteMeasurer:
         self._built: deque[tuple[_Task, _Results]] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._add_lane(worker)
 
     @classmethod
     def connect(cls, address: str, key: str, *, threads: int, limits: Limits | None = None) -> RemoteMeasurer:
@@ -105,14 +115,15 @@ class RemoteMeasurer:
         """
         tracker = Tracker.parse(address, key)
         servers = tracker.servers()
-        builders = Builders(sorted(os.sched_getaffinity(0)), limits or Limits())
+        builders, worker = Builders(_cores(), limits or Limits()), _new_worker()
         try:
             helper = _build_helper(builders.path)
-            machines = _describe(tracker, helper, servers)
+            machines = _describe(tracker, helper, servers, worker)
             for machine in machines:
                 _check(machine, machines[0], threads)
-            return cls(tracker, machines[0], builders, helper, threads)
+            return cls(tracker, machines[0], builders=builders, worker=worker, helper=helper, threads=threads)
         except BaseException:
+            worker.close()
             builders.close()
             raise
 
@@ -204,9 +215,11 @@ class RemoteMeasurer:
         except SparsegenError:  # the lanes will see whether it comes back
             servers = 1
         while len(self._lanes) < servers:
-            lane = _Lane(Worker(sorted(os.sched_getaffinity(0)), module=_WORKER))
-            self._lanes.append(lane)
-            threading.Thread(target=self._serve, args=(lane,), daemon=True).start()
+            self._add_lane(_new_worker())
+
+    def _add_lane(self, worker: Worker) -> None:
+        self._lanes.append(_Lane(worker))
+        threading.Thread(target=self._serve, args=(self._lanes[-1],), daemon=True).start()
 
     def _check_servers(self) -> None:
         """Raise SparsegenError where every lane has waited for a server too long."""
@@ -228,20 +241,28 @@ class RemoteMeasurer:
         """Do tasks, until the measurer is closed."""
         while True:
             with self._changed:
-                lane.waiting_since = lane.waiting_since if self._built else None
-                self._changed.wait_for(lambda: self._built or self._closed)
+                if not self._built:
+                    lane.waiting_since = None
+                    idle = _IDLE_S if lane.has_server else None
+                    self._changed.wait_for(lambda: self._built or self._closed, timeout=idle)
                 if self._closed:
                     return
-                task, results = self._built[0]
-            if not self._open(lane, task, results):
+                first = self._built[0] if self._built else None
+            if first is None:
+                lane.worker.call("leave", limit_s=_CONNECT_S)
+                lane.has_server = False
+            elif self._open(lane, *first):
+                self._run_next(lane)
+            else:
                 time.sleep(_POLL_S)
-                continue
-            with self._changed:  # another lane may have been quicker
-                if not self._built:
-                    continue
-                task, results = self._built.popleft()
-                task.state = "taken"
-            results.put(self._run(lane, task))
+
+    def _run_next(self, lane: _Lane) -> None:
+        with self._changed:
+            if not self._built:
+                return  # another lane was quicker
+            task, results = self._built.popleft()
+            task.state = "taken"
+        results.put(self._run(lane, task))
 
     def _open(self, lane: _Lane, task: _Task, results: _Results) -> bool:
         """Have a server for a task, which must not wait for one while others are free: it stays queued."""
@@ -257,7 +278,8 @@ class RemoteMeasurer:
             _GONE_S,
             limit_s=_GONE_S + _CONNECT_S,
         )
-        if answer.status != "ok":
+        lane.has_server = answer.status == "ok"
+        if not lane.has_server:
             lane.trouble = answer.error
             return False
         lane.waiting_since = None
@@ -289,6 +311,14 @@ class RemoteMeasurer:
         return self.limits.run_s * len(task.schedules) + _TRANSFER_S
 
 
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
+def _new_worker() -> Worker:
+    return Worker(_cores(), module=_WORKER)
+
+
 def _build_helper(folder: Path) -> Path:
     path = folder / "server.so"
     command = ["gcc", "-shared", "-fPIC", "-O1", f"-I{libinfo.find_include_path()}", "-o", str(path)]
@@ -301,12 +331,10 @@ def _build_helper(folder: Path) -> Path:
     return path
 
 
-def _describe(tracker: Tracker, helper: Path, servers: Sequence[str]) -> list[Machine]:
+def _describe(tracker: Tracker, helper: Path, servers: Sequence[str], worker: Worker) -> list[Machine]:
     """The machines of the servers that are free."""
-    worker = Worker(sorted(os.sched_getaffinity(0)), module=_WORKER)
     limit = _GONE_S + _CONNECT_S * len(servers)
     answer = worker.call("describe", tracker, helper, len(servers), _GONE_S, limit_s=limit)
-    worker.close()
     names = ", ".join(servers)
     if answer.status != "ok":
         raise SparsegenError(

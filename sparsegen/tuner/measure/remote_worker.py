@@ -12,7 +12,6 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -35,29 +34,13 @@ from sparsegen.tuner.measure.candidate import (
     prepare_case,
     read_job,
 )
-from sparsegen.tuner.measure.tracker import Tracker
+from sparsegen.tuner.measure.tracker import Machine, Tracker
 from sparsegen.tuner.measure.worker import confine, ping, serve
 
 _SESSION_S = 60.0  # that a session lasts at least: then somebody else may have the server
 _SPARE_S = 5.0  # for the server to end a session after we have given it up
 _SETTLE_S = 1.0  # in which the tracker learns that a server is gone
 _BIG_CORES = 1  # config_threadpool: TVM's choice of cores, the fastest first
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A server's machine: LLVM's name of its CPU, the maker's, its cores, bytes of a core's caches."""
-
-    server: str
-    cpu: str
-    name: str
-    cores: int
-    l1_bytes: int
-    l2_bytes: int
-
-    def same_cpu(self, other: Machine) -> bool:
-        """Whether code and timings of the two are comparable."""
-        return (self.cpu, self.name) == (other.cpu, other.name)
 
 
 class Session:
@@ -146,7 +129,7 @@ class Client:
     def open(self, tracker: Tracker, helper: Path, threads: int, lasting_s: float, wait_s: float) -> Machine:
         """Have a session that lasts so long at least, and say whose it is; the one there is, if it does."""
         if self._session is not None and time.monotonic() + lasting_s > self._session.ends:
-            self._close()
+            self.leave()
         if self._session is None:
             lasting_s = max(lasting_s, _SESSION_S)
             session = Session(tracker, helper, lasting_s=lasting_s, wait_s=wait_s)
@@ -154,11 +137,12 @@ class Client:
             self._session, self._tracker, self._threads = session, tracker, threads
         return self._session.machine
 
-    def _close(self) -> None:
-        assert self._session is not None
-        with contextlib.suppress(RuntimeError):  # where the server has gone, or has ended the session
-            self._session.close()
-        self._session = None
+    def leave(self) -> None:
+        """End the session, if there is one."""
+        if self._session is not None:
+            with contextlib.suppress(RuntimeError):  # where the server has gone, or has ended the session
+                self._session.close()
+            self._session = None
 
     def run(
         self, path: Path, artefacts: Sequence[Artefact], samples: int, hopeless_ms: float
@@ -173,7 +157,7 @@ class Client:
             calls = [self._check(session, path, artefact) for artefact in artefacts]
             return _time(calls, samples, hopeless_ms)
         except RPCError:  # raised over there
-            self._close()
+            self.leave()
             raise
         except RuntimeError as error:
             self._session = None
@@ -239,6 +223,7 @@ def main() -> None:
         "prepare": prepare_case,
         "describe": client.describe,
         "open": client.open,
+        "leave": client.leave,
         "run": client.run,
     }
     serve(Connection(int(sys.argv[1])), verbs)

@@ -17,6 +17,22 @@ _START = "start one with `python -m tvm.exec.{}`"
 
 
 @dataclass(frozen=True)
+class Machine:
+    """A server's machine: LLVM's name of its CPU, the maker's, its cores, bytes of a core's caches."""
+
+    server: str
+    cpu: str
+    name: str
+    cores: int
+    l1_bytes: int
+    l2_bytes: int
+
+    def same_cpu(self, other: Machine) -> bool:
+        """Whether code and timings of the two are comparable."""
+        return (self.cpu, self.name) == (other.cpu, other.name)
+
+
+@dataclass(frozen=True)
 class Tracker:
     """A tracker's address, and the key of the servers that are asked for."""
 
