@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sparsegen.inspection import Inspection, inspect
     from sparsegen.pruning import prune
     from sparsegen.runtime.model import CompiledModel, LayerReport
+    from sparsegen.tuner import tune
 
 __all__ = [
     "Comparison",
@@ -25,6 +26,7 @@ __all__ = [
     "compile",
     "inspect",
     "prune",
+    "tune",
 ]
 
 # torch and TVM take seconds to import, which `sparsegen --help` need not wait for.
@@ -35,6 +37,7 @@ _LAZY = {
     "compile": "sparsegen.compiler",
     "inspect": "sparsegen.inspection",
     "prune": "sparsegen.pruning",
+    "tune": "sparsegen.tuner",
 }
 
 

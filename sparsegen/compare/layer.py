@@ -57,6 +57,7 @@ def compare_layer(
         kernel=report.kernel,
         format=report.format,
         schedule=report.schedule,
+        schedule_source=report.schedule_source,
         race=race,
         gflops=gflops,
         peak_fraction=gflops / bench.peak_gflops,

@@ -89,7 +89,7 @@ class LayerComparison:
     `weight_shape` is [K, C / groups, kh, kw], `input_shape` [N, C, H, W]; `density` is the share of
     weights that are not zero. `gflops` counts the multiply-adds with those weights only, two
     operations each, in 1e9 a second; `peak_fraction` is its share of the measured FMA peak.
-    `csr_accuracy` is by CSR rival.
+    `schedule_source` is as of `LayerReport`; `csr_accuracy` is by CSR rival.
     """
 
     name: str
@@ -99,6 +99,7 @@ class LayerComparison:
     kernel: str
     format: str
     schedule: dict[str, int | str | bool]
+    schedule_source: str
     race: Race
     gflops: float
     peak_fraction: float
@@ -117,6 +118,7 @@ class LayerComparison:
             "kernel": self.kernel,
             "format": self.format,
             "schedule": self.schedule,
+            "schedule_source": self.schedule_source,
             **_race_as_dict(self.race),
             "csr_ms": csr_ms or None,
             "csr_relative_error": csr_error or None,

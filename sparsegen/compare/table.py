@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -89,8 +90,10 @@ def summary_line(comparison: Comparison) -> str:
 
 
 def details_line(comparison: Comparison) -> str:
-    """What holds beside the speed: of the whole network, where it was timed, and of the machine."""
+    """What holds beside the speed: of the network, where it was timed, the schedules, and the machine."""
     network, peak = comparison.end_to_end, f"FMA peak {comparison.machine.fma_peak_gflops:.0f} GF/s"
+    sources = Counter(layer.schedule_source for layer in comparison.layers)
+    peak = f"schedules of layers: {', '.join(f'{n} {source}' for source, n in sources.most_common())}; {peak}"
     if network is None:
         return peak
     return (

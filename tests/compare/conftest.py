@@ -32,6 +32,7 @@ def layer(name: str, *, channels: int, size: int, kernel: int, times: tuple[floa
         kernel="conv2d",
         format="masked_panels",
         schedule={"layout": "batch", "rows": 4, "tile_h": 2, "tile_w": 4, "block": 32, "pixels_outer": True},
+        schedule_source="tuned",
         race=Race(sparse=sparse, dense={"torch-nchw": nchw, "torch-nhwc": nhwc, "sparsegen": ours}),
         gflops=91.5,
         peak_fraction=0.81,

@@ -15,8 +15,8 @@ TOP = {
     "layers", "end_to_end", "summary",
 }  # fmt: skip
 LAYER = {
-    "name", "weight_shape", "input_shape", "density", "schedule", "sparse_ms", "dense_ms", "speedup",
-    "csr_ms", "csr_relative_error", "speedup_over_csr", "gflops", "peak_fraction", "max_abs_error",
+    "name", "weight_shape", "input_shape", "density", "schedule", "schedule_source", "sparse_ms", "dense_ms",
+    "speedup", "csr_ms", "csr_relative_error", "speedup_over_csr", "gflops", "peak_fraction", "max_abs_error",
 }  # fmt: skip
 NETWORK = {"sparse_ms", "dense_ms", "speedup", "max_abs_error", "argmax_agreement"}
 
