@@ -6,6 +6,7 @@ import itertools
 import os
 import pickle
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from sparsegen.graph import AdaptivePool2d, LayerGraph, Pool2d
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.target import parse_target
 from sparsegen.tuner.jobs import Task, find_tasks
-from sparsegen.tuner.measure import candidate
+from sparsegen.tuner.measure import candidate, local
 from sparsegen.tuner.measure.buffers import filled, logical, prepare
 from sparsegen.tuner.measure.candidate import WrongResultError
 from sparsegen.tuner.measure.local import LocalMeasurer
@@ -121,6 +122,37 @@ def test_a_build_that_takes_too_long_is_a_record() -> None:
     (found,) = hasty.measure(task.job, [task.space.default], best_ms=FOREVER, deadline=FOREVER)
     hasty.close()
     assert (found.status, found.error) == ("timeout", "build took longer than 0.01 s")
+
+
+def test_builds_go_on_beside_a_running_kernel_where_cores_are_to_spare(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("it takes two cores to keep builds from the running kernel")
+    monkeypatch.setattr(local, "_SPARE", 1)
+    task = task_of(SMALL)
+    apart = LocalMeasurer(parse_target(), 1)
+    found = list(apart.measure(task.job, some(task, 5), best_ms=FOREVER, deadline=FOREVER))
+    kept_to = os.sched_getaffinity(apart._runner.pid or 0)
+    apart.close()
+    assert [each.status for each in found] == ["ok"] * 5
+    assert kept_to == {cores[0]}
+
+
+def test_folders_of_killed_tuners_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left, mine = (tmp_path / f"sparsegen-tune-{pid}-x" for pid in (gone.pid, os.getpid()))
+    for folder in (left, mine):
+        folder.mkdir()
+        (folder / "candidate_0.so").touch()
+    measurer = LocalMeasurer(parse_target(), 1)
+    assert not left.exists()
+    assert mine.exists()
+    measurer.close()
+    assert list(tmp_path.iterdir()) == [mine]
 
 
 def test_wrong_results_are_found(tmp_path: Path) -> None:

@@ -6,11 +6,14 @@ import itertools
 import os
 import pickle
 import queue
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+
+import psutil
 
 from sparsegen.database.workload import Setting, setting_here
 from sparsegen.kernels.space import KernelSchedule
@@ -21,6 +24,7 @@ from sparsegen.tuner.measure.measurement import Limits, Measurement
 from sparsegen.tuner.measure.process import Answer, Worker
 
 PREPARE_S = 120.0  # to compute a layer in float64
+_PREFIX = "sparsegen-tune-"  # of folders of candidates, then the process that they belong to
 _SPARE = 2  # cores beside the running kernel's from which builds go on meanwhile
 
 
@@ -28,7 +32,8 @@ class Builders:
     """Processes that build candidates, one a core, into a folder of their own."""
 
     def __init__(self, cores: Sequence[int], limits: Limits) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="sparsegen-tune-")
+        _remove_leftovers()
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-")
         self.path = Path(self._folder.name)
         self.limits = limits
         self._pool = ThreadPoolExecutor(len(cores))
@@ -72,6 +77,14 @@ class Builders:
             worker.close()
         self._pool.shutdown(cancel_futures=True)
         self._folder.cleanup()
+
+
+def _remove_leftovers() -> None:
+    """Remove the folders of tuners that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def outcomes(
