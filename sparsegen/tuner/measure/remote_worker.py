@@ -59,7 +59,7 @@ class Session:
         return Machine(
             server=server,
             cpu=str(self._remote.get_function("target.llvm_get_system_cpu")()),
-            name=struct.pack("<6q", *words).rstrip(b"\0 ").decode(errors="replace"),
+            name=struct.pack("<6q", *words).strip(b"\0 ").decode(errors="replace"),
             cores=int(self._helper.get_function("cores")()),
             l1_bytes=int(self._helper.get_function("cache_bytes")(1)),
             l2_bytes=int(self._helper.get_function("cache_bytes")(2)),
