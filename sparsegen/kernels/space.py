@@ -39,16 +39,23 @@ class Space:
     features: Callable[[Any], dict[str, float]]
 
     def read(self, point: Mapping[str, Value]) -> KernelSchedule:
-        """The schedule of a point written down elsewhere; knobs that it lacks are at their default.
+        """The schedule of a point written down elsewhere; knobs that it lacks have the record's default.
 
-        Raises SparsegenError for a knob that is not there, and for a point that is not legal here.
+        Raises SparsegenError for a knob that is not there or is missing without such a default, for a value
+        of another type, and for a point that is not legal here.
         """
         unknown = sorted(set(point) - set(self.knobs))
         if unknown:
             raise SparsegenError(
                 f"{self.kernel} kernels have no knob {', '.join(unknown)}; there are {', '.join(self.knobs)}"
             )
-        schedule = self.make(**point)
+        for name, value in point.items():
+            if type(value) not in map(type, self.knobs[name]):
+                raise SparsegenError(f"{self.kernel} kernels have no {name} of {value!r}")
+        try:
+            schedule = self.make(**point)
+        except TypeError as error:
+            raise SparsegenError(f"the schedule {dict(point)} lacks knobs: {error}") from error
         if not self.legal(schedule):
             raise SparsegenError(f"the schedule {dict(point)} is not legal for this layer")
         return schedule

@@ -47,7 +47,7 @@ def features_of(trial: Trial, states: Mapping[Workload, TaskState]) -> Features:
     if state is not None:
         try:
             return dict(state.features(state.task.space.read(trial.schedule)))
-        except (SparsegenError, TypeError):
+        except SparsegenError:
             pass
     return trial.features
 

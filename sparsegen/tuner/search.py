@@ -116,7 +116,7 @@ class RandomSearch:
 
 
 class EvolutionarySearch:
-    """Generations bred from the best measured and from chance, selected by the cost model.
+    """Generations bred from the best measured, the default and chance, selected by the cost model.
 
     A share of what is proposed stays random, so that the model also learns where it sees no promise.
     """
@@ -141,11 +141,12 @@ class EvolutionarySearch:
         """Every schedule that was bred, the most promising first."""
         best = sorted(measured, key=lambda each: each[1])[:_ELITE]
         elite = [schedule for schedule, time in best if time < math.inf]
+        elite.append(sampler.space.default)  # good already, as a rule
         population = list(dict.fromkeys([*elite, *itertools.islice(sampler.draw(set()), _POPULATION)]))
         scores = dict(zip(population, score(population), strict=True))
         for _ in range(_GENERATIONS):
             parents = sorted(population, key=scores.__getitem__)[:_POPULATION]
-            # Measured ones stay parents, whatever the model thinks of them.
+            # These stay parents, whatever the model thinks of them.
             parents = list(dict.fromkeys([*elite, *parents]))
             children = {self._child(sampler, parents) for _ in range(_CHILDREN)} - {None}
             born = [each for each in children if each is not None and each not in scores]

@@ -90,6 +90,7 @@ class Session:
         reserve = min(_RACE_S * len(self._states), _MOST_RACING * (self._clock.seconds_left or 0.0))
         deadline = self._clock.deadline(reserve_s=reserve)
         self._tell("")
+        self._learn()
         while not self._clock.over and time.monotonic() < deadline:
             state = choose_task(list(self._states.values()))
             if state is None:
@@ -163,7 +164,7 @@ class Session:
             if tuned.workload != task.workload or tuned.setting != self._measurer.setting:
                 try:
                     found.append(task.space.read(tuned.schedule))
-                except (SparsegenError, TypeError):
+                except SparsegenError:
                     continue
         return list(dict.fromkeys(found))[:_PRIORS]
 
@@ -236,7 +237,7 @@ class Session:
         if last is not None:
             try:
                 incumbent = task.space.read(last.schedules[last.winner])
-            except (SparsegenError, TypeError):
+            except SparsegenError:
                 last = None
         fastest = state.fastest(_RACERS)
         racers = list(dict.fromkeys([incumbent, task.space.default, *fastest]))

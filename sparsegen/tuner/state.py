@@ -14,7 +14,7 @@ from sparsegen.tuner.jobs import Task
 from sparsegen.tuner.search import Sampler
 
 _RECENT = 32  # trials whose gain tells what the next ones may gain
-_HOPE = 0.2  # gain expected of a workload's first batch, less with every one that follows
+_HOPE = 0.2  # gain expected of a workload's first batch, less with the square of those before
 _BATCH = 16  # trials that count as one in that
 _GAIN = 0.005  # of the best time: less is noise
 
@@ -47,7 +47,7 @@ class TaskState:
         before = self.best_ms
         try:
             schedule = self.task.space.read(trial.schedule)
-        except (SparsegenError, TypeError):
+        except SparsegenError:
             self._best.append(before)
             return
         self.tried[schedule] = min(trial.median_ms, self.tried.get(schedule, math.inf))
@@ -94,7 +94,7 @@ class TaskState:
             return 0.0
         earlier = self._best[max(0, len(self._best) - 1 - _RECENT)]
         recent = (earlier - self.best_ms) / self.best_ms if earlier < math.inf else _HOPE
-        hope = _HOPE / (1 + self.trials / _BATCH)
+        hope = _HOPE / (1 + self.trials / _BATCH) ** 2
         return len(self.task.layers) * self.best_ms * max(recent, hope)
 
 

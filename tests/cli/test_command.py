@@ -82,7 +82,7 @@ def test_an_interrupt_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(orchestration, "resolve_model", interrupt)
+    monkeypatch.setattr(orchestration, "prepare", interrupt)
     result = compare("tests.cli.networks:small")
     assert result.exit_code == 130
     assert "Traceback" not in result.output

@@ -142,7 +142,7 @@ def test_features_are_finite_and_named_alike(name: str, batch: int) -> None:
         ("depthwise", {"tile_w": 64}, "not legal"),
         ("depthwise", {"rows": 2}, "not legal"),  # a group has one output channel
         ("grouped", {"rows": 4}, "not legal"),  # of six
-        ("grouped", {"tile_w": "wide"}, "not legal"),
+        ("grouped", {"tile_w": "wide"}, "no tile_w of .wide."),
         ("linear of a sequence", {"rows": 7}, "not legal"),
         ("linear of a sequence", {"vectors": 0}, "not legal"),
         ("max pool", {"nested": 1}, "not legal"),  # with pixel lanes

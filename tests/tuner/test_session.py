@@ -143,7 +143,7 @@ def test_the_best_race_the_incumbent(tmp_path: Path) -> None:
     _, measurer = tune(path, [task("a")], trials=64)
     (race,) = read_journal(path).races
     assert race.schedules[0] == Bowl().as_dict()
-    assert len(race.schedules) == 4
+    assert len(race.schedules) == 5
     assert all(len(times) == 11 for times in race.times_ms)
     winner = race.schedules[race.winner]
     _, measurer = tune(path, [task("a")], trials=256)

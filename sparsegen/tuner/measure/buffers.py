@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,24 +24,45 @@ _TOLERANCE = 1e-4  # of the largest result: single precision, in any order of su
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Input buffer [groups, size] of a job, filled; layout of its output; the expected output in float64."""
+    """Input buffer [groups, size] of a job, filled; layout of its output; the expected output.
+
+    That is evaluated in float64, and then rounded to float32.
+    """
 
     source: Tensor
     out: Layout
     expected: Tensor
 
+    @functools.cached_property
+    def largest(self) -> float:
+        """The largest expected value."""
+        return max(1e-30, float(self.expected.abs().max()))
+
     def error(self, result: Tensor) -> float:
         """Largest difference of an output buffer from what is expected, over the largest expected value."""
-        scale = max(1e-30, float(self.expected.abs().max()))
-        return float((logical(result, self.out).double() - self.expected).abs().max()) / scale
+        return float((logical(result, self.out) - self.expected).abs_().max()) / self.largest
 
     def accepts(self, result: Tensor) -> bool:
         """Whether an output buffer holds the expected result, as far as single precision goes."""
         return self.error(result) <= _TOLERANCE
 
+    def save(self, path: Path) -> None:
+        """Write the case to a file, at once or not at all."""
+        partial = path.with_name(f"{path.name}.{os.getpid()}")
+        with partial.open("wb") as file:
+            np.savez(file, source=self.source.numpy(), expected=self.expected.numpy())
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path, job: Job) -> Case:
+        """The case of a job, from a file."""
+        with np.load(path) as file:
+            source, expected = (torch.from_numpy(file[name]) for name in ("source", "expected"))
+        return cls(source, _layout(job, job.placed.name), expected)
+
 
 def prepare(job: Job) -> Case:
-    """Random input of a fixed seed, and its result in float64."""
+    """Random input of a fixed seed, and its result."""
     core = job.layer.core
     assert isinstance(core, (Conv2d, Linear, Pool2d, AdaptivePool2d))
     x = torch.randn(job.input_shape, generator=torch.Generator().manual_seed(_SEED))
@@ -45,8 +70,8 @@ def prepare(job: Job) -> Case:
     if job.source != job.layer.inputs[0]:
         assert isinstance(core, Conv2d)
         read = _split(x, phase_taps(core)[0])
-    source, out = _layout(job, job.source), _layout(job, job.placed.name)
-    return Case(filled(read, source), out, evaluate_operator(core, x, job.layer.shape))
+    expected = evaluate_operator(core, x, job.layer.shape).float()
+    return Case(filled(read, _layout(job, job.source)), _layout(job, job.placed.name), expected)
 
 
 def filled(x: Tensor, layout: Layout) -> Tensor:

@@ -60,12 +60,17 @@ def read_job(path: Path) -> Job:
 @functools.lru_cache(_JOBS)
 def case_of(path: Path) -> Case:
     """The input and the expected output of the job that was written to a file."""
-    return prepare(read_job(path))
+    return Case.load(_case_path(path), read_job(path))
 
 
 def prepare_case(path: Path) -> None:
-    """Work out a job's input and expected output, which later calls reuse."""
-    case_of(path)
+    """Work out a job's input and expected output, once for all processes that read the job."""
+    if not _case_path(path).exists():
+        prepare(read_job(path)).save(_case_path(path))
+
+
+def _case_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.case")
 
 
 def build(path: Path, schedule: KernelSchedule, folder: Path, name: str) -> Artefact:

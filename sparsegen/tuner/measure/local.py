@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -23,7 +24,7 @@ from sparsegen.tuner.measure.candidate import Artefact
 from sparsegen.tuner.measure.measurement import Limits, Measurement
 from sparsegen.tuner.measure.process import Answer, Worker
 
-PREPARE_S = 120.0  # to compute a layer in float64
+_PREPARE_S = 120.0  # to compute a layer in float64
 _PREFIX = "sparsegen-tune-"  # of folders of candidates, then the process that they belong to
 _SPARE = 2  # cores beside the running kernel's from which builds go on meanwhile
 
@@ -43,6 +44,7 @@ class Builders:
             self._free.put(worker)
         self._names = (f"candidate_{i}" for i in itertools.count())
         self._jobs: dict[int, tuple[Job, Path]] = {}
+        self._prepared: set[Path] = set()
 
     def job_file(self, job: Job) -> Path:
         """The file that workers read a job from."""
@@ -59,17 +61,28 @@ class Builders:
         def work() -> tuple[Answer, float]:
             if time.monotonic() >= deadline:
                 return Answer("lost", error="out of time"), 0.0
-            worker = self._free.get()
             began = time.monotonic()
-            try:
-                return (
-                    worker.call("build", path, schedule, self.path, name, limit_s=self.limits.build_s),
-                    time.monotonic() - began,
-                )
-            finally:
-                self._free.put(worker)
+            answer = self._call("build", path, schedule, self.path, name, limit_s=self.limits.build_s)
+            return answer, time.monotonic() - began
 
         return self._pool.submit(work)
+
+    def prepare(self, job: Job) -> Answer:
+        """Have a job's input and expected output worked out; once is enough."""
+        path = self.job_file(job)
+        if path not in self._prepared:
+            answer = self._call("prepare", path, limit_s=_PREPARE_S)
+            if answer.status != "ok":
+                return answer
+            self._prepared.add(path)
+        return Answer("ok")
+
+    def _call(self, verb: str, *arguments: Any, limit_s: float) -> Answer:
+        worker = self._free.get()
+        try:
+            return worker.call(verb, *arguments, limit_s=limit_s)
+        finally:
+            self._free.put(worker)
 
     def close(self) -> None:
         """End the processes at once, and remove what they built."""
@@ -165,7 +178,8 @@ class LocalMeasurer:
         path = self._builders.job_file(job)
 
         def run(artefacts: Sequence[Artefact]) -> Answer:
-            answer = self._runner.call("prepare", path, limit_s=PREPARE_S)
+            # Not by the runner, whose memory it would leave in pieces: kernels would find fewer large pages.
+            answer = self._builders.prepare(job)
             if answer.status != "ok":
                 return answer
             hopeless = self.limits.hopeless * best_ms

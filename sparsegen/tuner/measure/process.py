@@ -68,6 +68,8 @@ class Worker:
             return self._died(verb)
         if status == "ok":
             return Answer("ok", value)
+        if status == "memory":
+            self.kill()  # what it holds may be why
         return Answer(
             "build error" if status == "error" and verb == "build" else _STATUS[status], error=value
         )

@@ -28,7 +28,7 @@ from sparsegen.kernels.space import KernelSchedule
 from sparsegen.target import Target, parse_target
 from sparsegen.tuner.jobs import Job
 from sparsegen.tuner.measure.candidate import Artefact
-from sparsegen.tuner.measure.local import PREPARE_S, Builders, discard, outcomes
+from sparsegen.tuner.measure.local import Builders, discard, outcomes
 from sparsegen.tuner.measure.measurement import Limits, Measurement
 from sparsegen.tuner.measure.process import Answer, Worker
 from sparsegen.tuner.measure.tracker import Machine, Tracker
@@ -267,7 +267,7 @@ class RemoteMeasurer:
     def _open(self, lane: _Lane, task: _Task, results: _Results) -> bool:
         """Have a server for a task, which must not wait for one while others are free: it stays queued."""
         # What goes wrong here goes wrong again in `run`, which tells of it.
-        lane.worker.call("prepare", self._builders.job_file(task.job), limit_s=PREPARE_S)
+        self._builders.prepare(task.job)
         lane.waiting_since = lane.waiting_since or time.monotonic()
         answer = lane.worker.call(
             "open",

@@ -31,7 +31,6 @@ from sparsegen.tuner.measure.candidate import (
     LostError,
     WrongResultError,
     case_of,
-    prepare_case,
     read_job,
 )
 from sparsegen.tuner.measure.tracker import Machine, Tracker
@@ -220,7 +219,6 @@ def main() -> None:
     client = Client()
     verbs: dict[str, Callable[..., Any]] = {
         "ping": ping,
-        "prepare": prepare_case,
         "describe": client.describe,
         "open": client.open,
         "leave": client.leave,
