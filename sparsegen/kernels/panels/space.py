@@ -1,4 +1,7 @@
-"""The schedules that a panel kernel may have, and what each implies for its layer."""
+"""The schedules that a panel kernel may have, and what each implies for its layer.
+
+Lanes are no knob here: all layers of a model share one layout.
+"""
 
 from __future__ import annotations
 
