@@ -14,7 +14,7 @@ def evaluate_operator(core: Conv2d | Linear | Pool2d | AdaptivePool2d, x: Tensor
     value = x.double()
     match core:
         case Conv2d():
-            return _conv2d(core, value)
+            return convolution_reference(core, value)
         case Linear(weight, bias):
             return F.linear(value, as_double(weight), None if bias is None else as_double(bias))
         case Pool2d():
@@ -23,17 +23,18 @@ def evaluate_operator(core: Conv2d | Linear | Pool2d | AdaptivePool2d, x: Tensor
             return (F.adaptive_max_pool2d if kind == "max" else F.adaptive_avg_pool2d)(value, output)
 
 
-def as_double(array: Array) -> Tensor:
-    """The array as a float64 tensor."""
-    return torch.from_numpy(array).double()
-
-
-def _conv2d(conv: Conv2d, value: Tensor) -> Tensor:
+def convolution_reference(conv: Conv2d, x: Tensor) -> Tensor:
+    """The convolution of `x`, [N, C, H, W] of any float dtype, in float64."""
     top, bottom, left, right = conv.padding
-    padded = F.pad(value, (left, right, top, bottom))
+    padded = F.pad(x.double(), (left, right, top, bottom))
     bias = None if conv.bias is None else as_double(conv.bias)
     weight = as_double(conv.weight)
     return F.conv2d(padded, weight, bias, conv.stride, dilation=conv.dilation, groups=conv.groups)
+
+
+def as_double(array: Array) -> Tensor:
+    """The array as a float64 tensor."""
+    return torch.from_numpy(array).double()
 
 
 def _pool2d(pool: Pool2d, value: Tensor, shape: Shape) -> Tensor:

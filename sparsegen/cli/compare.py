@@ -7,20 +7,23 @@ from typing import Annotated
 
 import typer
 
-from sparsegen.cli.options import InputShape, JsonFile, ModelName, TargetName, parse_shape
+from sparsegen.cli.options import (
+    Batch,
+    InputShape,
+    JsonFile,
+    ModelName,
+    Sparsity,
+    StructureName,
+    TargetName,
+    parse_shape,
+)
 
 
 def compare(
     model: ModelName,
-    sparsity: Annotated[
-        float | None,
-        typer.Option(help="Share of weights to prune; 0 leaves them be.", show_default="N:M's, else 0.5"),
-    ] = None,
-    structure: Annotated[
-        str,
-        typer.Option(help="unstructured, vector:ROWS, block:ROWSxCOLUMNS, column-combined:annealing, 2:4."),
-    ] = "unstructured",
-    batch: Annotated[int, typer.Option(help="Images per call.")] = 16,
+    sparsity: Sparsity = None,
+    structure: StructureName = "unstructured",
+    batch: Batch = 16,
     threads: Annotated[
         int | None, typer.Option(help="Threads of every engine.", show_default="every core")
     ] = None,

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from sparsegen.cli.options import InputShape, JsonFile, ModelName, TargetName, parse_shape
+from sparsegen.cli.options import Batch, InputShape, JsonFile, ModelName, TargetName, parse_shape
 
 
 def inspect(
     model: ModelName,
-    batch: Annotated[int, typer.Option(help="Images per call.")] = 16,
+    batch: Batch = 16,
     threads: Annotated[
         int | None, typer.Option(help="Threads of the compiled model.", show_default="every core")
     ] = None,

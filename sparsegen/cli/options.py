@@ -1,4 +1,4 @@
-"""What several verbs take: the model, its image, its CPU, a file of results; shapes as they are typed."""
+"""What several verbs take: model, image, batch, CPU, pruning, a file of results; shapes as they are typed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ InputShape = Annotated[
     str | None,
     typer.Option(help="Shape of one image, such as 3x224x224.", show_default="the model's", metavar="CxHxW"),
 ]
+Sparsity = Annotated[
+    float | None,
+    typer.Option(help="Share of weights to prune; 0 leaves them be.", show_default="N:M's, else 0.5"),
+]
+StructureName = Annotated[
+    str,
+    typer.Option(help="unstructured, vector:ROWS, block:ROWSxCOLUMNS, column-combined:annealing, 2:4."),
+]
+Batch = Annotated[int, typer.Option(help="Images per call.")]
 JsonFile = Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="FILE")]
 
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparsegen.cli.options import InputShape, ModelName, TargetName, parse_shape
+from sparsegen.cli.options import (
+    Batch,
+    InputShape,
+    ModelName,
+    Sparsity,
+    StructureName,
+    TargetName,
+    parse_shape,
+)
 
 if TYPE_CHECKING:
     from sparsegen.database.journal import Log
@@ -26,16 +34,10 @@ def tune(
             help="Log of everything that is measured.", show_default="tuning_logs/MODEL-...", metavar="FILE"
         ),
     ] = None,
-    sparsity: Annotated[
-        float | None,
-        typer.Option(help="Share of weights to prune; 0 leaves them be.", show_default="N:M's, else 0.5"),
-    ] = None,
-    structure: Annotated[
-        str,
-        typer.Option(help="unstructured, vector:ROWS, block:ROWSxCOLUMNS, column-combined:annealing, 2:4."),
-    ] = "unstructured",
+    sparsity: Sparsity = None,
+    structure: StructureName = "unstructured",
     dense: Annotated[bool, typer.Option("--dense", help="Tune the dense kernels instead.")] = False,
-    batch: Annotated[int, typer.Option(help="Images per call.")] = 16,
+    batch: Batch = 16,
     threads: Annotated[int | None, typer.Option(help="Threads.", show_default="every core")] = None,
     layers: Annotated[
         str, typer.Option(help="Shell pattern of the names of the layers to tune.", metavar="GLOB")
@@ -79,8 +81,8 @@ def tune(
     from sparsegen.files import check_writable
     from sparsegen.progress import shown
     from sparsegen.target import available_cores
-    from sparsegen.tuner.budget import Budget
-    from sparsegen.tuner.run import Settings, default_journal, run
+    from sparsegen.tuner import tune as run_tuner
+    from sparsegen.tuner.run import default_journal
     from sparsegen.tuner.view import live, print_summary
 
     console = Console(stderr=True)
@@ -92,28 +94,32 @@ def tune(
     if report is not None and trials is None and hours is None:
         _report([read_journal(path), *compared], path, report)
         return
-    settings = Settings(
-        budget=Budget(trials, hours),
-        journal=path,
-        threads=threads,
-        batch=batch,
-        layers=layers,
-        sparsity=sparsity,
-        structure=structure,
-        dense=dense,
-        target=target,
-        input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
-        search=search,
-        seed=seed,
-        patience=patience,
-        priors=tuple(prior or ()),
-        tracker=rpc,
-        key=key,
-    )
+    image = parse_shape(input_shape, "--input-shape", "3x224x224")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with shown(console) as on_step, live(console) as on_progress:
-            progress = run(model, None, settings, on_progress=on_progress, on_step=on_step)
+            progress = run_tuner(
+                model,
+                journal=path,
+                trials=trials,
+                hours=hours,
+                threads=threads,
+                batch=batch,
+                layers=layers,
+                sparsity=sparsity,
+                structure=structure,
+                dense=dense,
+                target=target,
+                input_shape=image,
+                search=search,
+                seed=seed,
+                patience=patience,
+                priors=prior or (),
+                rpc=rpc,
+                key=key,
+                on_progress=on_progress,
+                on_step=on_step,
+            )
     except KeyboardInterrupt:
         console.print(f"stopped; everything measured is in {path}: the same command goes on from there")
         raise typer.Exit(_INTERRUPTED) from None

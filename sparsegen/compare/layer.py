@@ -10,11 +10,12 @@ import torch
 from sparsegen.compare.accuracy import accuracy
 from sparsegen.compare.bench import Bench
 from sparsegen.compare.csr import csr_peers
-from sparsegen.compare.peers import convolution_peers, convolution_reference
+from sparsegen.compare.peers import convolution_peers
 from sparsegen.compare.report import OURS, LayerComparison
 from sparsegen.compare.timing import Call
 from sparsegen.graph import Conv2d, Layer, LayerGraph
 from sparsegen.progress import Steps
+from sparsegen.reference import convolution_reference
 from sparsegen.runtime.model import CompiledModel
 
 LAYER_STEPS = 2

@@ -31,12 +31,6 @@ def convolve(conv: Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Te
     return F.conv2d(x, weight, bias, conv.stride, padding, conv.dilation, conv.groups)
 
 
-def convolution_reference(conv: Conv2d, x: Tensor) -> Tensor:
-    """The convolution of `x` in float64."""
-    bias = None if conv.bias is None else torch.from_numpy(conv.bias).double()
-    return convolve(conv, x.double(), torch.from_numpy(conv.weight).double(), bias)
-
-
 def convolution_peers(conv: Conv2d, x: Tensor) -> dict[str, Call]:
     """Calls of torch's convolution of `x`, weights and input in the memory format of each."""
     bias = None if conv.bias is None else torch.from_numpy(conv.bias)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sparsegen.progress import Listener
     from sparsegen.pruning.prunable import Model
     from sparsegen.tuner.view import Progress
 
@@ -36,6 +37,7 @@ def tune(
     rpc: str | None = None,
     key: str | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_step: Listener | None = None,
 ) -> Progress:
     """Search for faster schedules of a model's layers; `compile(..., database=journal)` uses what is found.
 
@@ -54,7 +56,7 @@ def tune(
     patience: trials of a workload without a gain of 0.5 % after which it gets no more; 0: no limit.
     priors: other journals to learn from, of other models or machines.
     rpc, key: HOST:PORT of a TVM RPC tracker and the key of its servers, to measure there instead.
-    on_progress: called after every trial.
+    on_progress: called after every trial; on_step: as the model is loaded and pruned, before the first.
 
     Raises SparsegenError for bad input, a journal that cannot be written or is in use, a full disk, and a
     tracker that cannot be reached.
@@ -80,4 +82,4 @@ def tune(
         tracker=rpc,
         key=key,
     )
-    return run(model, example_inputs, settings, on_progress=on_progress)
+    return run(model, example_inputs, settings, on_progress=on_progress, on_step=on_step)

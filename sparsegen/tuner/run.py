@@ -38,20 +38,20 @@ class Settings:
 
     budget: Budget
     journal: Path
-    threads: int | None = None
-    batch: int = 16
-    layers: str = "*"
-    sparsity: float | None = None
-    structure: str = "unstructured"
-    dense: bool = False
-    target: str = "native"
-    input_shape: tuple[int, ...] | None = None
-    search: str = "evolution"
-    seed: int = 0
-    patience: int = 128
-    priors: tuple[Path, ...] = ()
-    tracker: str | None = None
-    key: str | None = None
+    threads: int | None
+    batch: int
+    layers: str
+    sparsity: float | None
+    structure: str
+    dense: bool
+    target: str
+    input_shape: tuple[int, ...] | None
+    search: str
+    seed: int
+    patience: int
+    priors: tuple[Path, ...]
+    tracker: str | None
+    key: str | None
 
     def check(self) -> None:
         """Raise SparsegenError for what no model and no machine could make sense of."""
@@ -85,7 +85,7 @@ def run(
     settings: Settings,
     *,
     on_progress: Callable[[Progress], None] | None,
-    on_step: Listener | None = None,
+    on_step: Listener | None,
 ) -> Progress:
     """Run the tuner; see `sparsegen.tune`."""
     settings.check()

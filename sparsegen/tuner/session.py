@@ -22,7 +22,7 @@ from sparsegen.tuner.jobs import Task
 from sparsegen.tuner.learning import samples_of
 from sparsegen.tuner.measure.measurement import Measurement, Measurer
 from sparsegen.tuner.search import Proposal, Search
-from sparsegen.tuner.state import Stop, TaskState, choose_task
+from sparsegen.tuner.state import TaskState, choose_task
 from sparsegen.tuner.view import Progress, TaskProgress
 
 _BATCH = 16  # schedules proposed at a time
@@ -72,12 +72,16 @@ class Session:
         self._states: dict[Workload, TaskState] = {
             task.workload: TaskState(task, seed=_seed(options.seed, task)) for task in tasks
         }
-        own = [trial for trial in journal.log.measured(measurer.setting) if trial.workload in self._states]
+        here = journal.log.measured(measurer.setting)
+        own = [trial for trial in here if trial.workload in self._states]
         for trial in own:
             self._states[trial.workload].add(trial)
-        known = {id(trial) for trial in own}
         self._logs = (journal.log, *priors)
-        self._others = [trial for log in self._logs for trial in log.trials if id(trial) not in known]
+        self._others = [
+            *journal.log.prior_for(measurer.setting),
+            *(trial for trial in here if trial.workload not in self._states),
+            *(trial for log in priors for trial in log.trials),
+        ]
         self._own = own
         self._clock = Clock(budget, own)
         self._found: dict[Workload, Tuned] = {}  # at the end, from the races
@@ -125,7 +129,7 @@ class Session:
             state, self._options.batch if left is None else min(self._options.batch, left)
         )
         if not proposals:
-            state.stop = Stop("every schedule was tried")
+            state.stopped = "every schedule was tried"
             return
         origins = {proposal.schedule: proposal for proposal in proposals}
         for measurement in self._measurer.measure(
@@ -278,7 +282,7 @@ def _progress(state: TaskState, found: Tuned | None) -> TaskProgress:
         failures=state.failures,
         default_ms=state.default_ms if found is None else found.default_ms,
         best_ms=best if found is None else found.ms,
-        stopped="" if state.stop is None else state.stop.reason,
+        stopped=state.stopped,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sparsegen.database.trial import Trial
 from sparsegen.errors import SparsegenError
@@ -19,13 +18,6 @@ _BATCH = 16  # trials that count as one in that
 _GAIN = 0.005  # of the best time: less is noise
 
 
-@dataclass(frozen=True)
-class Stop:
-    """Why a workload gets no more trials."""
-
-    reason: str
-
-
 class TaskState:
     """The trials of one workload so far."""
 
@@ -35,7 +27,7 @@ class TaskState:
         self.tried: dict[KernelSchedule, float] = {}
         self.trials = 0
         self.failures = 0
-        self.stop: Stop | None = None
+        self.stopped = ""  # why it gets no more trials
         self._features: dict[KernelSchedule, Features] = {}
         self._best: list[float] = []  # after each trial
         self._last_gain = 0  # trials until the last gain
@@ -81,7 +73,7 @@ class TaskState:
     def check_patience(self, patience: int) -> None:
         """Stop where the last `patience` trials gained nothing; 0 never stops."""
         if patience and self.trials - self._last_gain >= patience:
-            self.stop = Stop(f"no gain in {patience} trials")
+            self.stopped = f"no gain in {patience} trials"
 
     def expected_gain(self) -> float:
         """Milliseconds of the model's time that another batch may gain: a guess from the recent ones.
@@ -100,5 +92,5 @@ class TaskState:
 
 def choose_task(states: Sequence[TaskState]) -> TaskState | None:
     """The workload with the most to gain; None where all have stopped."""
-    going = [state for state in states if state.stop is None]
+    going = [state for state in states if not state.stopped]
     return max(going, key=TaskState.expected_gain, default=None)

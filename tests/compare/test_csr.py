@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparsegen.compare import csr
-from sparsegen.compare.peers import convolution_reference
 from sparsegen.graph import Conv2d
+from sparsegen.reference import convolution_reference
 
 
 def pruned(*, groups: int = 1, **options: object) -> Conv2d:
