@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: compare test bench check setup
+.PHONY: compare test bench check setup peers race
 
 # Sparse against dense on a 50 % pruned ResNet-18, layer by layer.
 compare: setup
@@ -19,6 +19,14 @@ test: setup
 bench: setup
 	$(BIN)/python -m pytest bench --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name
 
+# Environments of the other engines that `sparsegen compare --peers all` meets.
+peers: setup
+	$(BIN)/python bench/peers/make.py
+
+# Models, sparsities, batches and threads against every engine: hours; goes on from where it stood.
+race: peers
+	$(BIN)/python -m bench.race
+
 check: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -30,6 +38,6 @@ setup: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt tests/data-requirements.txt sparsegen/runtime/native.c
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --constraint constraints.txt setuptools
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[bench,zoo,dev]'
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[bench,peers,zoo,dev]'
 	$(PIP) install --no-deps --requirement tests/data-requirements.txt
 	touch $@

@@ -201,6 +201,7 @@ def measure(trained: Trained, data: Digits, *, dense_accuracy: float | None) -> 
         trained.network, (data.images[:BATCH],), sparsity=0, threads=THREADS, samples=SAMPLES
     )
     assert comparison.end_to_end is not None
+    assert comparison.geomean_speedup is not None
     race = comparison.end_to_end.race
     sparsity, packing = sparsity_and_packing(trained)
     return Result(

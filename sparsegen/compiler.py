@@ -40,6 +40,7 @@ def compile(
     threads: int | None = None,
     target: str = "native",
     database: DatabaseLike = SHIPPED,
+    winograd: bool = True,
 ) -> CompiledModel:
     """Compile a torch model, in evaluation mode, for the shapes of `example_inputs`.
 
@@ -52,13 +53,16 @@ def compile(
     the best one for its workload, else that of the nearest, else the default; `layers` of the
     result tells which, as `schedule_source`.
 
+    3x3 convolutions whose zeros save less than Winograd's minimal filtering does are computed by that, where
+    `winograd` allows: results are then within some 1e-5 of their largest, not 1e-6.
+
     Raises SparsegenError for a model, input, target or database that cannot be compiled or read, and
     UnsupportedOperatorError where the model uses an operator outside the supported set.
     """
     started = time.perf_counter()
     schedules = as_database(database)
     graph = from_torch(model, example_inputs)
-    compiled = compile_graph(graph, threads=threads, target=target, database=schedules)
+    compiled = compile_graph(graph, threads=threads, target=target, database=schedules, winograd=winograd)
     compiled.compile_seconds = time.perf_counter() - started
     return compiled
 
@@ -71,17 +75,18 @@ def compile_graph(
     dense: bool = False,
     schedules: Mapping[str, KernelSchedule] | None = None,
     database: DatabaseLike = SHIPPED,
+    winograd: bool = True,
 ) -> CompiledModel:
     """Compile a layer graph; `dense` multiplies every weight of the convolutions and linear layers.
 
-    `schedules` are those of layers by name, for which none is looked up or chosen then; `database` is
-    as in `compile`.
+    `schedules` are those of layers by name, for which none is looked up or chosen then; `database` and
+    `winograd` are as in `compile`.
 
     Raises SparsegenError for a target, a number of threads or a database that cannot be.
     """
     started = time.perf_counter()
     cpu, threads = parse_target(target), check_threads(threads)
-    plan = plan_graph(graph, threads=threads, target=cpu, dense=dense, schedules=schedules)
+    plan = plan_graph(graph, threads=threads, target=cpu, dense=dense, schedules=schedules, winograd=winograd)
     placed, given = plan.graph, plan.context.schedules
     found = find_schedules(graph, placed, plan.context, as_database(database))
     tuned = {name: each.schedule for name, each in found.items()}
@@ -122,12 +127,13 @@ def plan_graph(
     target: Target,
     dense: bool = False,
     schedules: Mapping[str, KernelSchedule] | None = None,
+    winograd: bool = True,
 ) -> Plan:
     """The half of `compile_graph` before any kernel is made; the options are as there."""
     batch_lanes = use_batch_lanes(graph, target)
     placed = place_taps(graph, batch_lanes=batch_lanes)
     operands = plan_operands(placed, lanes=target.lanes, batch_lanes=batch_lanes)
-    return Plan(placed, Context(operands, target, threads, dense, schedules or {}))
+    return Plan(placed, Context(operands, target, threads, dense, winograd, schedules or {}))
 
 
 def check_threads(threads: int | None) -> int:

@@ -15,6 +15,7 @@ from sparsegen.cli.options import (
     Sparsity,
     StructureName,
     TargetName,
+    Winograd,
     parse_shape,
 )
 
@@ -30,6 +31,9 @@ def compare(
     layers: Annotated[
         str, typer.Option(help="Shell pattern of the names of the layers to time.", metavar="GLOB")
     ] = "*",
+    no_layers: Annotated[
+        bool, typer.Option("--no-layers", help="Time no layers, only the whole network.")
+    ] = False,
     network: Annotated[bool, typer.Option(help="Time the whole network after its layers.")] = True,
     csr: Annotated[
         bool,
@@ -38,6 +42,7 @@ def compare(
     samples: Annotated[int, typer.Option(help="Timed calls behind every median.")] = 15,
     target: TargetName = "native",
     input_shape: InputShape = None,
+    winograd: Winograd = True,
     database: Annotated[
         Path | None,
         typer.Option(
@@ -48,13 +53,27 @@ def compare(
     no_database: Annotated[
         bool, typer.Option("--no-database", help="Take no tuned schedules, only the default ones.")
     ] = False,
+    peers: Annotated[
+        str | None,
+        typer.Option(
+            help="Engines that the network meets too: all, or names such as deepsparse,openvino "
+            "(`make peers` installs them).",
+            metavar="NAMES",
+        ),
+    ] = None,
+    peers_folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the engines are.", show_default="bench/peers of the checkout", metavar="DIR"
+        ),
+    ] = None,
     json: JsonFile = None,
     png: Annotated[Path | None, typer.Option(help="Draw the times into this file.", metavar="FILE")] = None,
 ) -> None:
     """Prune MODEL, compile it, and time it layer by layer and as a whole against the best dense engines.
 
     torch in both memory formats, torch.compile and sparsegen's own dense code run in turn with the
-    sparse code, on the same threads.
+    sparse code, on the same threads; with --peers, so do other engines on the whole network.
     """
     from rich.console import Console
 
@@ -73,13 +92,16 @@ def compare(
             structure=structure,
             batch=batch,
             threads=threads,
-            layers=layers,
+            layers=None if no_layers else layers,
             network=network,
             csr=csr,
             samples=samples,
             target=target,
             input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
+            winograd=winograd,
             database=None if no_database else database or "shipped",
+            peers=peers.split(",") if peers else (),
+            peers_folder=peers_folder,
             on_progress=on_progress,
         )
     print_comparison(comparison, Console())

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sparsegen.cli.options import Batch, InputShape, JsonFile, ModelName, TargetName, parse_shape
+from sparsegen.cli.options import Batch, InputShape, JsonFile, ModelName, TargetName, Winograd, parse_shape
 
 
 def inspect(
@@ -17,6 +17,7 @@ def inspect(
     ] = None,
     target: TargetName = "native",
     input_shape: InputShape = None,
+    winograd: Winograd = True,
     json: JsonFile = None,
 ) -> None:
     """Tell what became of MODEL's weights, layer by layer: structure, format, size, expected speed-up.
@@ -37,6 +38,7 @@ def inspect(
         threads=threads,
         target=target,
         input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
+        winograd=winograd,
     )
     print_inspection(inspection, Console())
     if json is not None:

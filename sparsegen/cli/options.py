@@ -27,6 +27,13 @@ StructureName = Annotated[
     typer.Option(help="unstructured, vector:ROWS, block:ROWSxCOLUMNS, column-combined:annealing, 2:4."),
 ]
 Batch = Annotated[int, typer.Option(help="Images per call.")]
+Winograd = Annotated[
+    bool,
+    typer.Option(
+        "--winograd/--no-winograd",
+        help="Compute 3x3 layers by Winograd's filtering where that is faster: less exact.",
+    ),
+]
 JsonFile = Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="FILE")]
 
 

@@ -5,11 +5,14 @@ This module imports neither torch nor TVM, so that a command that measures nothi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sparsegen.compare.report import Comparison
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from sparsegen.database.assign import DatabaseLike
@@ -27,13 +30,16 @@ def compare(
     structure: str = "unstructured",
     batch: int = 16,
     threads: int | None = None,
-    layers: str = "*",
+    layers: str | None = "*",
     network: bool = True,
     csr: bool = False,
     samples: int = 15,
     target: str = "native",
     input_shape: tuple[int, ...] | None = None,
     database: DatabaseLike = "shipped",
+    winograd: bool = True,
+    peers: Sequence[str] = (),
+    peers_folder: Path | None = None,
     on_progress: Listener | None = None,
 ) -> Comparison:
     """Prune a model, compile it, and time it against the best engines at hand.
@@ -48,15 +54,18 @@ def compare(
     `column-combined`, `2:4`, `2:4x4`, ...) and `sparsity` (None: what N:M says, else 0.5). A sparsity of 0
     measures the weights as they are.
 
-    Each pruned convolution whose name matches the shell pattern `layers` is timed `samples` times in
-    turn with its dense rivals (torch NCHW, torch channels_last, our dense kernel), then, unless
+    Each pruned convolution whose name matches the shell pattern `layers` (None: none) is timed `samples`
+    times in turn with its dense rivals (torch NCHW, torch channels_last, our dense kernel), then, unless
     `network` is false, the whole network with its own (those and `torch.compile`, frozen), all on `threads`
-    threads (None: every core) and checked against torch in float64. With `csr`, each layer also
-    meets two sparse rivals, scipy's and torch's product of a CSR matrix and the im2col columns: of them
-    only the product is timed, the columns are made beforehand, which favours them; scipy's keeps to one
-    thread. Our kernels, sparse and dense, take their schedules from `database`, as in `sparsegen.compile`.
-    `on_progress(text, done, total)` is told of every step. What the process had compiled
-    with `torch.compile` before, it compiles anew after a comparison of networks.
+    threads (None: every core) and checked against torch in float64. With `csr`, each layer also meets two
+    sparse rivals, scipy's and torch's product of a CSR matrix and the im2col columns: of them only the
+    product is timed, the columns are made beforehand, which favours them; scipy's keeps to one thread. Our
+    kernels, sparse and dense, take their schedules from `database`, and Winograd's filtering where
+    `winograd` allows, as in `sparsegen.compile`. `peers` are engines that the whole network meets too, each
+    in an environment and a process of its own, with the model as ONNX: names of folders in `peers_folder`
+    (None: a checkout's `bench/peers`), or `all`. One that is not installed, or that fails, is told as
+    absent. `on_progress(text, done, total)` is told of every step. What the process had compiled with
+    `torch.compile` before, it compiles anew after a comparison of networks.
 
     Raises SparsegenError for bad input; warns where `threads` exceeds the cores.
     """
@@ -75,5 +84,8 @@ def compare(
         target=target,
         input_shape=input_shape,
         database=database,
+        winograd=winograd,
+        peers=tuple(peers),
+        peers_folder=peers_folder,
     )
     return run(model, example_inputs, settings=settings, on_progress=on_progress)

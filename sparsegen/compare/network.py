@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from torch import Tensor, nn
 
 from sparsegen.compare.accuracy import accuracy, argmax_agreement
 from sparsegen.compare.bench import Bench
+from sparsegen.compare.engines import started
 from sparsegen.compare.peers import network_peers, network_reference
 from sparsegen.compare.report import OURS, NetworkComparison
 from sparsegen.graph import LayerGraph
 from sparsegen.progress import Steps
 
 NETWORK_STEPS = 4
-"""Steps that `compare_network` reports."""
+"""Steps that `compare_network` reports, beside one an engine."""
 
 
 def compare_network(
@@ -22,10 +26,12 @@ def compare_network(
     *,
     bench: Bench,
     steps: Steps,
+    engines: Mapping[str, Path],
 ) -> tuple[float, NetworkComparison]:
     """Compile and time a whole network; return the sparse compile time in seconds, and the result.
 
     `model` is what `graph` was exported from, with its pruned weights: torch multiplies by the zeros.
+    `engines` are the folders of rivals in processes of their own.
     """
     steps.begin("compiling the network")
     sparse, dense = bench.compile(graph, dense=False), bench.compile(graph, dense=True)
@@ -33,13 +39,19 @@ def compare_network(
     rivals, absent = network_peers(model, inputs)
     steps.begin("checking the network against float64")
     result, reference = sparse(*inputs), network_reference(model, inputs)
-    steps.begin("timing the network")
-    race = bench.race(lambda: sparse(*inputs), {**rivals, OURS: lambda: dense(*inputs)})
+    with started(engines, model, inputs, reference, threads=bench.threads, steps=steps) as (others, missing):
+        steps.begin("timing the network")
+        race = bench.race(
+            lambda: sparse(*inputs),
+            {**rivals, OURS: lambda: dense(*inputs)},
+            engines={name: engine.seconds for name, engine in others.items()},
+        )
     return sparse.compile_seconds, NetworkComparison(
         race=race,
-        absent=absent,
+        absent=absent | missing,
         accuracy=accuracy(result, reference),
         argmax_agreement=argmax_agreement(result, reference),
         peak_bytes=sparse.peak_bytes,
         live_bytes=sparse.live_bytes,
+        engines={name: engine.version for name, engine in others.items()},
     )

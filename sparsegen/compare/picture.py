@@ -13,7 +13,7 @@ from sparsegen.compare.report import OURS, Comparison, Race, Timing
 from sparsegen.wording import milliseconds, short_names, sparsity_phrase, threads_phrase
 
 # Okabe and Ito's palette, told apart by every kind of colour vision and by lightness in print.
-_TORCH, _DENSE, _SPARSE = "#999999", "#56B4E9", "#D55E00"
+_TORCH, _ENGINE, _DENSE, _SPARSE = "#999999", "#009E73", "#56B4E9", "#D55E00"
 _BAR = 0.27
 _NARROWEST = 6.0
 """Width in inches that the title and the legend need."""
@@ -33,16 +33,17 @@ def draw(comparison: Comparison) -> Figure:
     CSR products are left out: their bars would dwarf all others.
     """
     network = comparison.end_to_end
-    widths = [max(3.5, 0.55 * len(comparison.layers) + 0.6)]
+    widths = [max(3.5, 0.55 * len(comparison.layers) + 0.6)] if comparison.layers else []
     if network is not None:
-        widths.append(0.5 * len(network.race.dense) + 0.9)
+        widths.append(0.5 * (len(network.race.dense) + len(network.race.engines)) + 0.9)
     figure = Figure(figsize=(max(_NARROWEST, sum(widths) + 0.8), 4.2), layout="constrained")
     axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
-    _draw_layers(axes[0], comparison)
+    if comparison.layers:
+        _draw_layers(axes[0], comparison)
+        series = axes[0].get_legend_handles_labels()
+        figure.legend(*series, loc="outside lower center", ncols=len(series[0]), fontsize=8, frameon=False)
     if network is not None:
-        _draw_network(axes[1], network.race)
-    series = axes[0].get_legend_handles_labels()
-    figure.legend(*series, loc="outside lower center", ncols=len(series[0]), fontsize=8, frameon=False)
+        _draw_network(axes[-1], network.race)
     machine = comparison.machine
     figure.suptitle(
         f"{comparison.model}, {sparsity_phrase(comparison.structure, comparison.sparsity)}, "
@@ -82,14 +83,17 @@ def _draw_layers(axes: Axes, comparison: Comparison) -> None:
 
 def _draw_network(axes: Axes, race: Race) -> None:
     """One bar an engine."""
-    engines = {**race.dense, "sparse": race.sparse}
-    colours = [{OURS: _DENSE, "sparse": _SPARSE}.get(name, _TORCH) for name in engines]
+    engines = {**race.dense, **race.engines, "sparse": race.sparse}
+    known = {OURS: _DENSE, "sparse": _SPARSE, **dict.fromkeys(race.engines, _ENGINE)}
+    colours = [known.get(name, _TORCH) for name in engines]
     for position, (timing, colour) in enumerate(zip(engines.values(), colours, strict=True)):
         _bars(axes, [position], [timing], width=0.7, colour=colour)
         _annotate(axes, position, timing.p90_ms, milliseconds(timing.median_ms), bold=False)
     labels = [{OURS: "sparsegen, dense", "sparse": "sparsegen, sparse"}.get(name, name) for name in engines]
     axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
-    axes.set_title(f"Whole network\n{race.speedup:.2f}x over the best dense", fontsize=9)
+    rival, kind = (race.best_rival, "rival") if race.engines else (race.best_dense, "dense")
+    axes.set_title(f"Whole network\n{race.over(rival):.2f}x over the best {kind}", fontsize=9)
+    axes.set_ylabel("time (ms)")
     _finish(axes)
 
 

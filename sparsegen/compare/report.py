@@ -1,4 +1,4 @@
-"""What a comparison found, as frozen records, and its JSON (schema 2)."""
+"""What a comparison found, as frozen records, and its JSON (schema 3)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import geometric_mean
 from typing import Any
 
-SCHEMA = 2
+SCHEMA = 3
 
 TOLERANCE = 1e-4
 """Largest error, relative to the largest reference value, that passes as correct."""
@@ -31,12 +31,14 @@ class Timing:
 class Race:
     """Our sparse code against its rivals, timed in turn.
 
-    `dense` is by rival; so is `csr`, products of CSR matrices, which is empty where none took part.
+    `dense` is by rival; so are `csr`, products of CSR matrices, and `engines`, which may make what they
+    can of the zeros: these are empty where none took part.
     """
 
     sparse: Timing
     dense: dict[str, Timing]
     csr: dict[str, Timing] = field(default_factory=dict)
+    engines: dict[str, Timing] = field(default_factory=dict)
 
     @property
     def best_dense(self) -> str:
@@ -49,13 +51,23 @@ class Race:
         return min((name for name in self.dense if name != OURS), key=lambda name: self.dense[name].median_ms)
 
     @property
+    def best_rival(self) -> str:
+        """Name of the fastest of torch's rivals and the engines: of all that is not ours."""
+        others = {name: timing for name, timing in self._whole.items() if name != OURS}
+        return min(others, key=lambda name: others[name].median_ms)
+
+    @property
     def speedup(self) -> float:
         """Time of the best dense rival over ours."""
         return self.over(self.best_dense)
 
     def over(self, rival: str) -> float:
-        """Time of one dense rival over ours."""
-        return self.dense[rival].median_ms / self.sparse.median_ms
+        """Time of one dense rival or engine over ours."""
+        return self._whole[rival].median_ms / self.sparse.median_ms
+
+    @property
+    def _whole(self) -> dict[str, Timing]:
+        return {**self.dense, **self.engines}
 
     @property
     def speedup_over_csr(self) -> float | None:
@@ -65,7 +77,7 @@ class Race:
 
     def spread(self) -> dict[str, list[float]]:
         """The 10th and 90th percentile of every rival and of `sparse`, in milliseconds."""
-        timings = {"sparse": self.sparse, **self.dense, **self.csr}
+        timings = {"sparse": self.sparse, **self.dense, **self.csr, **self.engines}
         return {name: [timing.p10_ms, timing.p90_ms] for name, timing in timings.items()}
 
 
@@ -133,8 +145,9 @@ class LayerComparison:
 class NetworkComparison:
     """The whole network. `absent` tells, by name, why a rival could not take part.
 
-    `argmax_agreement` is the share of the outputs' rows whose largest element is torch's;
-    `peak_bytes` is the planned activation memory, `live_bytes` the largest live set within it.
+    `engines` are the versions of the engines that did, by name; `argmax_agreement` is the share of the
+    outputs' rows whose largest element is torch's; `peak_bytes` is the planned activation memory,
+    `live_bytes` the largest live set within it.
     """
 
     race: Race
@@ -143,13 +156,19 @@ class NetworkComparison:
     argmax_agreement: float
     peak_bytes: int
     live_bytes: int
+    engines: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON's `end_to_end`; an absent rival's time is null."""
+        """The JSON's `end_to_end`; an absent rival's time is null, what concerns engines without any too."""
         race = _race_as_dict(self.race)
         race["dense_ms"] |= dict.fromkeys(self.absent)
+        engines_ms = {name: timing.median_ms for name, timing in self.race.engines.items()}
         return {
             **race,
+            "engines_ms": engines_ms or None,
+            "engines_version": self.engines or None,
+            "best_rival": self.race.best_rival,
+            "speedup_over_rival": self.race.over(self.race.best_rival),
             "best_torch": self.race.best_torch,
             "speedup_over_torch": self.race.over(self.race.best_torch),
             "absent": self.absent,
@@ -186,10 +205,10 @@ class Machine:
 class Comparison:
     """A pruned model against its rivals: every layer, then the whole network.
 
-    `structure` is the canonical text of the pruned structure, `sparsity` the share of weights asked
-    for; the layers have their own densities. `samples` is the number of times behind every median;
-    `compile_seconds` what the sparse network took to compile. It and `end_to_end` are None where only
-    layers were timed.
+    `structure` is the canonical text of the pruned structure, `sparsity` the share of weights asked for;
+    the layers, where any were timed, have their own densities. `samples` is the number of times behind
+    every median; `compile_seconds` what the sparse network took to compile. It and `end_to_end` are None
+    where only layers were timed.
     """
 
     machine: Machine
@@ -204,23 +223,24 @@ class Comparison:
     end_to_end: NetworkComparison | None
 
     @property
-    def geomean_speedup(self) -> float:
-        """Geometric mean of the layers' speed-ups over their best dense rivals."""
-        return geometric_mean(layer.race.speedup for layer in self.layers)
+    def geomean_speedup(self) -> float | None:
+        """Geometric mean of the layers' speed-ups over their best dense rivals; None without layers."""
+        return geometric_mean(layer.race.speedup for layer in self.layers) if self.layers else None
 
     @property
-    def min_speedup(self) -> float:
-        """The least of the layers' speed-ups over their best dense rivals."""
-        return min(layer.race.speedup for layer in self.layers)
+    def min_speedup(self) -> float | None:
+        """The least of the layers' speed-ups over their best dense rivals; None without layers."""
+        return min((layer.race.speedup for layer in self.layers), default=None)
 
     @property
     def geomean_speedup_over_csr(self) -> float | None:
         """Geometric mean of the layers' speed-ups over the best CSR product; None where none took part."""
         speedups = [layer.race.speedup_over_csr for layer in self.layers]
-        return geometric_mean(each for each in speedups if each is not None) if all(speedups) else None
+        taken = [each for each in speedups if each is not None]
+        return geometric_mean(taken) if taken else None
 
     def as_dict(self) -> dict[str, Any]:
-        """The comparison as JSON's own types, schema 2."""
+        """The comparison as JSON's own types, schema 3."""
         return {
             "schema": SCHEMA,
             "machine": asdict(self.machine),
@@ -241,7 +261,7 @@ class Comparison:
         }
 
     def to_json(self) -> str:
-        """The comparison as JSON text, schema 2; times in milliseconds, spreads as [p10, p90]."""
+        """The comparison as JSON text, schema 3; times in milliseconds, spreads as [p10, p90]."""
         return json.dumps(self.as_dict(), indent=2) + "\n"
 
 

@@ -6,12 +6,14 @@ import fnmatch
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from sparsegen.compare.bench import Bench
+from sparsegen.compare.engines import PEERS, find_engines
 from sparsegen.compare.layer import LAYER_STEPS, compare_layer
 from sparsegen.compare.machine import describe_machine
 from sparsegen.compare.network import NETWORK_STEPS, compare_network
@@ -34,19 +36,28 @@ class Settings:
     structure: str
     batch: int
     threads: int | None
-    layers: str
+    layers: str | None
     network: bool
     csr: bool
     samples: int
     target: str
     input_shape: tuple[int, ...] | None
     database: DatabaseLike
+    winograd: bool
+    peers: tuple[str, ...]
+    peers_folder: Path | None
 
     def check(self) -> None:
         """Raise SparsegenError for what no model and no machine could make sense of."""
         for option, value in (("batch", self.batch), ("threads", self.threads), ("samples", self.samples)):
             if value is not None and value < 1:
                 raise SparsegenError(f"{option} is {value}: give at least 1")
+        if not self.network and self.layers is None:
+            raise SparsegenError("neither layers nor the network are to be timed: leave out one of the two")
+        if self.peers and not self.network:
+            raise SparsegenError(
+                "peers run whole networks: leave out --no-network (network=False), or the peers"
+            )
 
 
 def run(
@@ -61,7 +72,8 @@ def run(
     structure = parse_structure(settings.structure, sparsity=settings.sparsity)
     target, database = parse_target(settings.target), as_database(settings.database)
     threads = settings.threads or target.cores
-    steps = Steps(on_progress, total=PREPARING_STEPS + settings.network * NETWORK_STEPS)
+    engines = find_engines(settings.peers, settings.peers_folder or PEERS) if settings.peers else {}
+    steps = Steps(on_progress, total=PREPARING_STEPS + settings.network * (NETWORK_STEPS + len(engines)))
     with torch.no_grad(), _torch_threads(threads):
         prepared = prepare(
             model,
@@ -72,17 +84,19 @@ def run(
             steps=steps,
         )
         graph = prepared.graph
-        chosen = _choose(graph, prepared.pruned, settings.layers)
+        chosen = [] if settings.layers is None else _choose(graph, prepared.pruned, settings.layers)
         steps.expect(len(chosen) * LAYER_STEPS)
         machine = describe_machine(target, threads)
-        bench = Bench(settings.target, threads, settings.samples, machine.fma_peak_gflops, database)
+        bench = Bench(
+            settings.target, threads, settings.samples, machine.fma_peak_gflops, database, settings.winograd
+        )
         layers = tuple(
             compare_layer(layer, graph, bench=bench, steps=steps, csr=settings.csr) for layer in chosen
         )
         compile_seconds, end_to_end = None, None
         if settings.network:
             compile_seconds, end_to_end = compare_network(
-                _eager(prepared.model), graph, prepared.inputs, bench=bench, steps=steps
+                _eager(prepared.model), graph, prepared.inputs, bench=bench, steps=steps, engines=engines
             )
     return Comparison(
         machine=machine,

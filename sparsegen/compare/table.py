@@ -64,7 +64,8 @@ _COLUMNS = (
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print the tables to `console`, at the width that it has."""
-    console.print(_layers_table(comparison, console.width))
+    if comparison.layers:
+        console.print(_layers_table(comparison, console.width))
     if comparison.end_to_end is not None:
         console.print(_network_table(comparison.end_to_end.race))
         for name, reason in comparison.end_to_end.absent.items():
@@ -77,23 +78,34 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 def summary_line(comparison: Comparison) -> str:
     """The result, and all that its numbers need to be understood, in one line."""
-    machine, network, csr = comparison.machine, comparison.end_to_end, comparison.geomean_speedup_over_csr
+    machine, network = comparison.machine, comparison.end_to_end
+    results = [*_layers_phrase(comparison)]
+    if network is not None:
+        results.append(f"network {_over_dense(network.race)}")
     return (
         f"{comparison.model}, {sparsity_phrase(comparison.structure, comparison.sparsity)}, "
         f"batch {comparison.batch}, {threads_phrase(comparison.threads)} of {machine.cpu} "
-        f"({machine.target}, {machine.isa}), medians of {comparison.samples}: "
-        f"layers {comparison.geomean_speedup:.2f}x over the best dense in geometric mean, "
-        f"{comparison.min_speedup:.2f}x at least"
-        + ("" if csr is None else f", {csr:.2f}x over the best CSR product in geometric mean")
-        + ("" if network is None else f"; network {_over_dense(network.race)}")
+        f"({machine.target}, {machine.isa}), medians of {comparison.samples}: " + "; ".join(results)
     )
+
+
+def _layers_phrase(comparison: Comparison) -> Iterator[str]:
+    if comparison.layers:
+        csr = comparison.geomean_speedup_over_csr
+        yield (
+            f"layers {comparison.geomean_speedup:.2f}x over the best dense in geometric mean, "
+            f"{comparison.min_speedup:.2f}x at least"
+            + ("" if csr is None else f", {csr:.2f}x over the best CSR product in geometric mean")
+        )
 
 
 def details_line(comparison: Comparison) -> str:
     """What holds beside the speed: of the network, where it was timed, the schedules, and the machine."""
     network, peak = comparison.end_to_end, f"FMA peak {comparison.machine.fma_peak_gflops:.0f} GF/s"
     sources = Counter(layer.schedule_source for layer in comparison.layers)
-    peak = f"schedules of layers: {', '.join(f'{n} {source}' for source, n in sources.most_common())}; {peak}"
+    if sources:
+        told = ", ".join(f"{n} {source}" for source, n in sources.most_common())
+        peak = f"schedules of layers: {told}; {peak}"
     if network is None:
         return peak
     return (
@@ -122,13 +134,13 @@ def _layers_table(comparison: Comparison, width: int) -> Table:
 
 
 def _network_table(race: Race) -> Table:
-    """Every engine on the whole network, the fastest dense ones marked."""
+    """Every engine on the whole network, the fastest ones marked."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("whole network")
     for title in ("ms", "p10-p90", "speed-up of sparse"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("")
-    for name, timing in race.dense.items():
+    for name, timing in {**race.dense, **race.engines}.items():
         label = f"{name} dense" if name == OURS else name
         table.add_row(label, *_times(timing), _speedup(race.over(name)), _mark(race, name))
     table.add_row(f"{OURS} sparse", *_times(race.sparse), "", "", style="bold")
@@ -141,6 +153,8 @@ def _times(timing: Timing) -> tuple[str, str]:
 
 
 def _mark(race: Race, name: str) -> str:
+    if race.engines and name == race.best_rival:
+        return "best rival"
     if name == race.best_dense:
         return "best dense"
     return "best of torch" if name == race.best_torch else ""
@@ -149,7 +163,10 @@ def _mark(race: Race, name: str) -> str:
 def _over_dense(race: Race) -> str:
     torch_too = f", {race.over(race.best_torch):.2f}x over the best of torch ({race.best_torch})"
     best = f"{race.speedup:.2f}x over the best dense ({race.best_dense})"
-    return best if race.best_dense == race.best_torch else best + torch_too
+    told = best if race.best_dense == race.best_torch else best + torch_too
+    if not race.engines:
+        return told
+    return f"{told}, {race.over(race.best_rival):.2f}x over the best rival ({race.best_rival})"
 
 
 def _best_csr(race: Race) -> str:

@@ -13,6 +13,9 @@ from sparsegen.compare.report import Timing
 
 Call = Callable[[], object]
 
+Stopwatch = Callable[[], float]
+"""Runs a rival once and tells the seconds that it took; it warms up on its own."""
+
 WARMUP = 3
 """Untimed rounds: caches fill, torch picks its kernels, thread teams start, the clock rises."""
 
@@ -20,6 +23,7 @@ WARMUP = 3
 def time_in_turn(
     calls: Mapping[str, Call],
     *,
+    elsewhere: Mapping[str, Stopwatch] | None = None,
     samples: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
@@ -31,19 +35,32 @@ def time_in_turn(
     the caches best would always be the same, and seem a few percent faster. The garbage collector
     is off and nothing is allocated here between two readings of the clock.
     `clock` gives seconds.
+
+    Rivals `elsewhere` run in processes of their own and take their own times, each after a run that
+    is not timed; where there are any, so do all: whose turn comes finds its threads asleep.
     """
-    functions = tuple(calls.values())
-    seconds = np.zeros((len(functions), samples))
+    elsewhere = elsewhere or {}
+    watches = [_watch(call, clock, warm=bool(elsewhere)) for call in calls.values()] + [*elsewhere.values()]
+    seconds = np.zeros((len(watches), samples))
     for _ in range(WARMUP):
-        for function in functions:
-            function()
+        for watch in watches:
+            watch()
     with _without_garbage_collection():
-        for sample, order in enumerate(_orders(len(functions), samples)):
+        for sample, order in enumerate(_orders(len(watches), samples)):
             for row in order:
-                began = clock()
-                functions[row]()
-                seconds[row, sample] = clock() - began
-    return {name: _summary(row * 1e3) for name, row in zip(calls, seconds, strict=True)}
+                seconds[row, sample] = watches[row]()
+    return {name: _summary(row * 1e3) for name, row in zip((*calls, *elsewhere), seconds, strict=True)}
+
+
+def _watch(call: Call, clock: Callable[[], float], *, warm: bool) -> Stopwatch:
+    def watch() -> float:
+        if warm:
+            call()
+        began = clock()
+        call()
+        return clock() - began
+
+    return watch
 
 
 def _orders(calls: int, rounds: int) -> list[list[int]]:

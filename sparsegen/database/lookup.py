@@ -27,6 +27,7 @@ _OTHER_PANELS = 2.0  # farther than any that is near
 _OTHER_KIND = 0.5  # as much as weights 1.6 times as dense
 _OTHER_SIZES = 0.2  # as much as weights 1.2 times as dense
 _FARTHEST = 0.7  # twice as dense: the best panels are others then
+_NO_MATTER = 1e-9  # farther than the very workload
 _LEAST_DENSITY = 0.01  # a workload's density has two digits
 
 _SHIPPED = "sparsegen.schedules"
@@ -67,8 +68,8 @@ class Database:
     whatever the model: it was exported to be used elsewhere, as those that come with the package.
 
     For a workload `find` takes the best schedule measured for it, whichever source has it; else that of
-    the nearest workload: of the same operator, shapes and lanes, and with a `distance` of at most 0.7;
-    else none.
+    the nearest workload: of the same operator, shapes and lanes, and with a `distance` of at most 0.7,
+    at any distance where the kernel multiplies zeros too; else none.
     """
 
     sources: tuple[Source, ...] = ()
@@ -118,7 +119,7 @@ class Database:
     def find(self, workload: Workload, setting: Setting, space: Space) -> Found | None:
         """The schedule for a workload, of those that are legal in the space of its kernel."""
         candidates = [
-            (distance(workload, tuned.workload), self.sources.index(source), tuned)
+            (_apart(workload, tuned.workload, space), self.sources.index(source), tuned)
             for source, tuned in self._by_geometry.get(workload.geometry, ())
             if tuned.kernel == space.kernel and source.holds_for(tuned.setting, setting)
         ]
@@ -136,6 +137,11 @@ class Database:
             for tuned in source.schedules:
                 found[tuned.workload.geometry].append((source, tuned))
         return dict(found)
+
+
+def _apart(wanted: Workload, tuned: Workload, space: Space) -> float:
+    """The distance of two workloads' sparsity, where that matters to the kernel."""
+    return distance(wanted, tuned) if space.zeros_matter or wanted == tuned else _NO_MATTER
 
 
 def distance(one: Workload, other: Workload) -> float:

@@ -22,6 +22,7 @@ def inspect(
     threads: int | None = None,
     target: str = "native",
     input_shape: tuple[int, ...] | None = None,
+    winograd: bool = True,
 ) -> Inspection:
     """Tell what `compile` would make of every layer with weights, and what that should gain over dense.
 
@@ -29,7 +30,7 @@ def inspect(
     tensors on the CPU, of which only the shapes matter; the first dimension of the first is the batch),
     or else a name: one of pytorchcv's, `package.module:factory`, or the path of a `.pt2` file, with
     `batch` and, where the model does not tell it, `input_shape` (one image, such as (3, 224, 224)). The
-    model stays as it is. `threads` (None: every core) and `target` are as in `compile`.
+    model stays as it is. `threads` (None: every core), `target` and `winograd` are as in `compile`.
 
     For every convolution and linear layer it tells the structure of the zeros, the format and schedule
     that `compile` would choose, and why, the packed weights' size, and the speed-up over sparsegen's
@@ -41,4 +42,12 @@ def inspect(
     # torch and TVM take seconds to import.
     from sparsegen.inspection.run import run
 
-    return run(model, example_inputs, batch=batch, threads=threads, target=target, input_shape=input_shape)
+    return run(
+        model,
+        example_inputs,
+        batch=batch,
+        threads=threads,
+        target=target,
+        input_shape=input_shape,
+        winograd=winograd,
+    )

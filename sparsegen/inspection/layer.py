@@ -10,12 +10,14 @@ import numpy as np
 from sparsegen.compiler import Plan
 from sparsegen.formats.detect import detect
 from sparsegen.graph import Layer, Linear
-from sparsegen.inspection.reasons import GROUPED, linear_reason, reason
-from sparsegen.inspection.report import LayerInspection
-from sparsegen.kernels.conv import panel_problem
+from sparsegen.inspection.reasons import GROUPED, linear_reason, reason, winograd_reason
+from sparsegen.inspection.report import FLOAT_BYTES, WINOGRAD, LayerInspection
+from sparsegen.kernels.conv import panel_problem, winograd_choice
 from sparsegen.kernels.linear import choose_tiles, pack_features
 from sparsegen.kernels.panels import Choice, PanelProblem, arranged, choose, pack_weights
 from sparsegen.kernels.taps import TapConv2d
+from sparsegen.kernels.winograd.choice import WinogradChoice
+from sparsegen.kernels.winograd.transforms import TRANSFORMS
 
 
 def has_weights(layer: Layer) -> bool:
@@ -29,10 +31,15 @@ def inspect_layer(layer: Layer, plan: Plan) -> LayerInspection:
     if problem is None:
         return _without_choice(layer, plan)
     choice = choose(problem, context.target, threads=context.threads, dense=context.dense)
+    shape, kept = _weights(layer)
+    tiles, estimates = winograd_choice(layer, context), dict(choice.estimates)
+    if tiles is not None:
+        estimates[WINOGRAD] = tiles.cycles
+        if tiles.cycles < choice.cycles:
+            return _of_winograd(layer, choice, tiles, estimates)
     knobs = choice.schedule
     statistics = pack_weights(arranged(problem, knobs), knobs).statistics()
     unpermuted = _rows_per_vector_unpermuted(problem, choice)
-    shape, kept = _weights(layer)
     return LayerInspection(
         name=layer.name,
         weight_shape=shape,
@@ -44,8 +51,30 @@ def inspect_layer(layer: Layer, plan: Plan) -> LayerInspection:
         packed_bytes=statistics.bytes,
         positions=_positions(layer),
         cycles=choice.cycles,
-        estimates=choice.estimates,
+        estimates=estimates,
         why=reason(choice, statistics, density=kept / math.prod(shape), unpermuted=unpermuted),
+    )
+
+
+def _of_winograd(
+    layer: Layer, choice: Choice, tiles: WinogradChoice, estimates: dict[str, float]
+) -> LayerInspection:
+    """A layer whose weights are multiplied dense, but fewer times."""
+    (shape, kept), knobs = _weights(layer), tiles.schedule
+    rows = -(-shape[0] // knobs.rows) * knobs.rows
+    return LayerInspection(
+        name=layer.name,
+        weight_shape=shape,
+        kept=kept,
+        structure=choice.structure.text,
+        format=WINOGRAD,
+        schedule=knobs.as_dict(),
+        statistics=None,
+        packed_bytes=FLOAT_BYTES * rows * shape[1] * TRANSFORMS[knobs.outputs].inputs ** 2,
+        positions=_positions(layer),
+        cycles=tiles.cycles,
+        estimates=estimates,
+        why=winograd_reason(density=kept / math.prod(shape)),
     )
 
 

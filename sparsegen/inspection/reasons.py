@@ -47,6 +47,11 @@ def reason(choice: Choice, statistics: Statistics, *, density: float, unpermuted
     return f"vectors serve {served}"
 
 
+def winograd_reason(*, density: float) -> str:
+    """Why a convolution is left to Winograd's minimal filtering."""
+    return "no zeros" if density > FULL else "Winograd's filtering saves more than the zeros"
+
+
 def linear_reason(plan: Plan) -> str:
     """Why a linear layer was left to the dense kernel."""
     batch_alone = replace(plan.graph, layers=[])

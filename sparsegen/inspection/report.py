@@ -21,8 +21,8 @@ PAYS = 1.05
 FULL = 0.99
 """Density above which a layer's zeros are chance: weights that were never pruned have a few."""
 
-DENSE = "dense_panels"
-"""The format that the speed-ups are over."""
+DENSE, WINOGRAD = "dense_panels", "winograd"
+"""What the speed-ups are over: the faster of the two, where a layer may be of the second kind."""
 
 FLOAT_BYTES = 4
 
@@ -33,8 +33,9 @@ class LayerInspection:
 
     `weight_shape` is [K, C / groups, kh, kw] or [out, in]; `kept` counts the weights that are not zero;
     `structure` is that of the zeros. `format` is the chosen one, "masked_panels", "dense_panels" or
-    "column_combined", or else the kernel that serves the layer, "grouped" or "linear", without a
-    choice: then there are no `schedule`, no `statistics`, no `cycles` and no `estimates`.
+    "column_combined"; "winograd" where minimal filtering is faster, which has no `statistics`; or else the
+    kernel that serves the layer, "grouped" or "linear", without a choice: then there are no `schedule`,
+    no `statistics`, no `cycles` and no `estimates`.
 
     `packed_bytes` are those of all arrays that stand for the weights. `positions` are the places that
     every weight is multiplied at: output pixels or rows, of the whole batch. `cycles`, on each thread,
@@ -82,8 +83,10 @@ class LayerInspection:
 
     @property
     def expected_speedup(self) -> float | None:
-        """Estimated cycles of the best dense schedule over the chosen one's; None without an estimate."""
-        return None if self.cycles is None else self.estimates[DENSE] / self.cycles
+        """Estimated cycles of the best dense kernel over the chosen one's; None without an estimate."""
+        if self.cycles is None:
+            return None
+        return min(self.estimates[name] for name in (DENSE, WINOGRAD) if name in self.estimates) / self.cycles
 
     @property
     def pays(self) -> bool:

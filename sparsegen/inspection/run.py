@@ -22,6 +22,7 @@ def run(
     threads: int | None,
     target: str,
     input_shape: tuple[int, ...] | None,
+    winograd: bool,
 ) -> Inspection:
     """Run an inspection; see `sparsegen.inspect`."""
     cpu = parse_target(target)
@@ -30,7 +31,7 @@ def run(
     with torch.no_grad():
         network, inputs = resolve_model(model, example_inputs, batch=batch, input_shape=input_shape)
         graph = from_torch(network, inputs)
-    plan = plan_graph(graph, threads=threads, target=cpu)
+    plan = plan_graph(graph, threads=threads, target=cpu, winograd=winograd)
     layers = [inspect_layer(layer, plan) for layer in plan.graph.layers if has_weights(layer)]
     if not layers:
         raise SparsegenError(

@@ -9,11 +9,14 @@ from sparsegen.kernels.grouped import grouped_conv
 from sparsegen.kernels.grouped_schedule import grouped_space
 from sparsegen.kernels.linear import plain_linear
 from sparsegen.kernels.linear_schedule import linear_space
-from sparsegen.kernels.panels import PanelProblem, PanelSchedule, choose, panels
+from sparsegen.kernels.panels import Choice, PanelProblem, PanelSchedule, choose, panels
 from sparsegen.kernels.panels.space import panel_space
 from sparsegen.kernels.registry import Context, kernel_for, space_for
 from sparsegen.kernels.space import Space
 from sparsegen.kernels.taps import TapConv2d
+from sparsegen.kernels.winograd import WinogradProblem, WinogradSchedule, winograd
+from sparsegen.kernels.winograd.choice import WinogradChoice, winograd_space
+from sparsegen.kernels.winograd.choice import choose as choose_winograd
 from sparsegen.lowering.kernel import Kernel
 
 
@@ -21,14 +24,30 @@ from sparsegen.lowering.kernel import Kernel
 def convolution(layer: Layer, context: Context) -> Kernel:
     """The kernel of a convolution with any stride, padding, dilation and groups."""
     problem = panel_problem(layer, context)
-    return grouped_conv(layer, context) if problem is None else _panels(layer, problem, context)
+    if problem is None:
+        return grouped_conv(layer, context)
+    knobs = context.schedules.get(layer.name)
+    if not isinstance(knobs, PanelSchedule | WinogradSchedule):
+        panel, tiles = _choose(problem, context), winograd_choice(layer, context)
+        knobs = panel.schedule if tiles is None or panel.cycles <= tiles.cycles else tiles.schedule
+    epilogue, source = context.epilogue(layer), layer.inputs[0]
+    if isinstance(knobs, PanelSchedule):
+        return panels(problem, knobs, source=source, epilogue=epilogue)
+    of_tiles = _winograd_problem(layer, context)
+    assert of_tiles is not None
+    return winograd(of_tiles, knobs, source=source, epilogue=epilogue)
 
 
 @kernel_for(Linear)
 def linear(layer: Layer, context: Context) -> Kernel:
     """The kernel of a linear layer: panels with batch lanes, rows of weights without."""
     problem = panel_problem(layer, context)
-    return plain_linear(layer, context) if problem is None else _panels(layer, problem, context)
+    if problem is None:
+        return plain_linear(layer, context)
+    knobs = context.schedules.get(layer.name)
+    if not isinstance(knobs, PanelSchedule):
+        knobs = _choose(problem, context).schedule
+    return panels(problem, knobs, source=layer.inputs[0], epilogue=context.epilogue(layer))
 
 
 @space_for(TapConv2d)
@@ -36,9 +55,12 @@ def linear(layer: Layer, context: Context) -> Kernel:
 def weighted_space(layer: Layer, context: Context) -> Space:
     """The schedules of the kernel of a convolution or linear layer."""
     problem = panel_problem(layer, context)
-    if problem is not None:
-        return panel_space(problem, context.target, threads=context.threads, dense=context.dense)
-    return (linear_space if isinstance(layer.core, Linear) else grouped_space)(layer, context)
+    if problem is None:
+        return (linear_space if isinstance(layer.core, Linear) else grouped_space)(layer, context)
+    tiles, found = _winograd_problem(layer, context), winograd_choice(layer, context)
+    if tiles is not None and found is not None and found.cycles < _choose(problem, context).cycles:
+        return winograd_space(tiles, context.target, threads=context.threads)
+    return panel_space(problem, context.target, threads=context.threads, dense=context.dense)
 
 
 def panel_problem(layer: Layer, context: Context) -> PanelProblem | None:
@@ -50,6 +72,22 @@ def panel_problem(layer: Layer, context: Context) -> PanelProblem | None:
             return _linear_problem(layer, context)
         case _:
             return None
+
+
+def winograd_choice(layer: Layer, context: Context) -> WinogradChoice | None:
+    """What Winograd's kernel would cost a layer; None for a layer that it does not serve, or may not."""
+    tiles = _winograd_problem(layer, context)
+    return None if tiles is None else choose_winograd(tiles, context.target, threads=context.threads)
+
+
+def _winograd_problem(layer: Layer, context: Context) -> WinogradProblem | None:
+    if not context.winograd or not isinstance(layer.core, TapConv2d):
+        return None
+    return WinogradProblem.of(layer.core, context.layout(layer.inputs[0]), context.layout(layer.name))
+
+
+def _choose(problem: PanelProblem, context: Context) -> Choice:
+    return choose(problem, context.target, threads=context.threads, dense=context.dense)
 
 
 def _conv_problem(layer: Layer, context: Context) -> PanelProblem:
@@ -88,10 +126,3 @@ def _linear_problem(layer: Layer, context: Context) -> PanelProblem:
         out=out,
         channels_last=True,
     )
-
-
-def _panels(layer: Layer, problem: PanelProblem, context: Context) -> Kernel:
-    knobs = context.schedules.get(layer.name)
-    if not isinstance(knobs, PanelSchedule):
-        knobs = choose(problem, context.target, threads=context.threads, dense=context.dense).schedule
-    return panels(problem, knobs, source=layer.inputs[0], epilogue=context.epilogue(layer))

@@ -18,7 +18,8 @@ from sparsegen.target import Target
 class Context:
     """What a kernel may know of the model around its layer.
 
-    `operands` are all values and constants of the graph. `dense` asks for every weight, zeros too.
+    `operands` are all values and constants of the graph. `dense` asks for every weight, zeros too;
+    `winograd` allows kernels whose rounding is another than that of sums of products.
     `schedules`, by layer, are taken instead of a choice.
     """
 
@@ -26,6 +27,7 @@ class Context:
     target: Target
     threads: int
     dense: bool = False
+    winograd: bool = True
     schedules: Mapping[str, KernelSchedule] = field(default_factory=dict)
 
     def layout(self, name: str) -> Layout:

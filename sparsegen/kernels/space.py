@@ -25,10 +25,11 @@ class KernelSchedule(Protocol):
 class Space:
     """All schedules of one kernel for one layer.
 
-    `knobs` are the values that each knob may take, neighbours next to each other. `default` is the
-    schedule chosen without tuning. `make` builds a schedule from knobs by name; `legal` tells whether
-    it fits the layer and the registers, and is not another schedule's equal; `features` are numbers that
-    a schedule implies for this layer, by name, for a cost model.
+    `knobs` are the values that each knob may take, neighbours next to each other. `default` is the schedule
+    chosen without tuning. `make` builds a schedule from knobs by name; `legal` tells whether it fits the
+    layer and the registers, and is not another schedule's equal; `features` are numbers that a schedule
+    implies for this layer, by name, for a cost model. `zeros_matter` tells whether the kernel skips them,
+    so that what is best depends on where they are.
     """
 
     kernel: str
@@ -37,6 +38,7 @@ class Space:
     make: Callable[..., KernelSchedule]
     legal: Callable[[Any], bool]
     features: Callable[[Any], dict[str, float]]
+    zeros_matter: bool = False
 
     def read(self, point: Mapping[str, Value]) -> KernelSchedule:
         """The schedule of a point written down elsewhere; knobs that it lacks have the record's default.

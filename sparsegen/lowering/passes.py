@@ -99,46 +99,51 @@ def tighten_masked_loops() -> Any:
 
 def _promote(function: Any, _mod: Any, _context: Any) -> Any:
     buffers: list[Any] = []
+    slots: list[dict[int, Any]] = []  # of each buffer: the register of every element
 
     def collect(node: Any) -> None:
         if node.buffer.name.startswith(REGISTERS):
             buffers.append(node.buffer)
+            slots.append({})
+
+    def register(buffer: Any, index: Any) -> Any | None:
+        """The buffer of one vector, or number, that stands for what a register buffer has at an index."""
+        which = next((i for i, each in enumerate(buffers) if buffer.same_as(each)), None)
+        if which is None:
+            return None
+        vector = isinstance(index, tirx.Ramp)
+        first, lanes = (int(index.base), int(index.lanes)) if vector else (int(index), 1)
+        kind = f"{buffer.dtype}x{lanes}" if vector else str(buffer.dtype)
+        if first not in slots[which]:
+            slots[which][first] = tirx.decl_buffer(
+                (1,), kind, f"{buffer.name}_{first // lanes}", scope="global"
+            )
+        return slots[which][first]
+
+    def load(node: Any) -> Any:
+        new = register(node.source, node.indices[0])
+        return node if new is None else tirx.BufferLoad(new, [0])
+
+    def store(node: Any) -> Any:
+        new = register(node.buffer, node.indices[0])
+        return node if new is None else tirx.BufferStore(new, node.value, [0])
+
+    def allocate(node: Any) -> Any:
+        which = next((i for i, each in enumerate(buffers) if node.buffer.same_as(each)), None)
+        if which is None:
+            return node
+        allocations = [tirx.AllocBuffer(each) for each in slots[which].values()]
+        return tirx.SeqStmt(allocations) if len(allocations) != 1 else allocations[0]
 
     tvm_ffi.structural_walk(function.body, (tirx.AllocBuffer, collect))
     if not buffers:
         return function
-    parts = [
-        [
-            tirx.decl_buffer((1,), old.dtype, f"{old.name}_{i}", scope="global")
-            for i in range(int(old.shape[0]))
-        ]
-        for old in buffers
-    ]
-
-    def parts_of(buffer: Any) -> list[Any] | None:
-        return next((new for old, new in zip(buffers, parts, strict=True) if buffer.same_as(old)), None)
-
-    def load(node: Any) -> Any:
-        new = parts_of(node.source)
-        return node if new is None else tirx.BufferLoad(new[int(node.indices[0])], [0])
-
-    def store(node: Any) -> Any:
-        new = parts_of(node.buffer)
-        return node if new is None else tirx.BufferStore(new[int(node.indices[0])], node.value, [0])
-
-    def allocate(node: Any) -> Any:
-        new = parts_of(node.buffer)
-        if new is None:
-            return node
-        allocations = [tirx.AllocBuffer(part) for part in new]
-        return tirx.SeqStmt(allocations) if len(new) > 1 else allocations[0]
-
-    callbacks = [(tvm.ir.TensorLoad, load), (tirx.BufferStore, store), (tirx.AllocBuffer, allocate)]
-    return function.with_body(tvm_ffi.structural_map(function.body, callbacks))
+    body = tvm_ffi.structural_map(function.body, [(tvm.ir.TensorLoad, load), (tirx.BufferStore, store)])
+    return function.with_body(tvm_ffi.structural_map(body, (tirx.AllocBuffer, allocate)))
 
 
 def accumulators_to_registers() -> Any:
-    """Pass: a buffer named `registers...`, indexed by constants alone, becomes one buffer an element.
+    """Pass: a buffer named `registers...`, indexed by constants alone, becomes one buffer a vector of it.
 
     TVM gives "local" buffers, and any of 1,024 bytes or more, to its workspace allocator, and LLVM
     cannot promote those. Buffers of one vector go to the stack, and from there to registers.

@@ -45,10 +45,11 @@ def _vectorised() -> Any:
         x.UnrollLoop(),
         x.StmtSimplify(),
         x.VectorizeLoop(True),
+        x.StmtSimplify(),
+        accumulators_to_registers(),  # before buffers share memory
         x.StorageRewrite(),
         x.StmtSimplify(),
         t.RewriteUnsafeSelect(),
-        accumulators_to_registers(),
         shared_values_to_registers(),
         x.CommonSubexprElim(),
         x.VerifyMemory(),

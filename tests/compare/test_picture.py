@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.image import imread
 
 from sparsegen.compare.picture import draw, save_picture
-from sparsegen.compare.report import Comparison
+from sparsegen.compare.report import Comparison, Timing
 
 
 def test_every_time_has_a_bar_of_its_height(comparison: Comparison) -> None:
@@ -43,3 +43,14 @@ def test_the_file_is_a_png_whatever_its_suffix(comparison: Comparison, tmp_path:
     save_picture(comparison, path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert imread(path, format="png").std() > 0
+
+
+def test_the_network_alone_fills_the_picture_with_every_engine(comparison: Comparison) -> None:
+    found = comparison.end_to_end
+    assert found is not None
+    race = dataclasses.replace(found.race, engines={"engine": Timing(5.0, 4.0, 6.0)})
+    alone = dataclasses.replace(comparison, layers=(), end_to_end=dataclasses.replace(found, race=race))
+    (network,) = draw(alone).axes
+    assert [bar.get_height() for bar in network.patches] == [
+        *(timing.median_ms for timing in race.dense.values()), 5.0, race.sparse.median_ms
+    ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The records of a comparison and their JSON, schema 2."""
+"""The records of a comparison and their JSON, schema 3."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from sparsegen.compare.report import Accuracy, Comparison, Race, Timing
+from sparsegen.compare.report import OURS, Accuracy, Comparison, Race, Timing
 
 TOP = {
     "schema", "machine", "model", "batch", "threads", "sparsity", "structure", "samples", "compile_seconds",
@@ -21,9 +21,9 @@ LAYER = {
 NETWORK = {"sparse_ms", "dense_ms", "speedup", "max_abs_error", "argmax_agreement"}
 
 
-def test_json_has_the_keys_of_schema_2(comparison: Comparison) -> None:
+def test_json_has_the_keys_of_schema_3(comparison: Comparison) -> None:
     found = json.loads(comparison.to_json())
-    assert found["schema"] == 2
+    assert found["schema"] == 3
     assert set(found) == TOP
     assert len(found["layers"]) == len(comparison.layers)
     for layer in found["layers"]:
@@ -87,3 +87,24 @@ def test_an_absent_rival_is_null_with_its_reason(comparison: Comparison) -> None
 @pytest.mark.parametrize(("error", "passes"), [(0.0, True), (1e-4, True), (1.1e-4, False), (math.nan, False)])
 def test_accuracy_passes_within_the_tolerance(error: float, passes: bool) -> None:
     assert Accuracy(max_abs_error=error, relative_error=error).passes is passes
+
+
+def test_the_best_rival_is_the_fastest_of_all_that_is_not_ours(comparison: Comparison) -> None:
+    found = comparison.end_to_end
+    assert found is not None
+    fast, slow = Timing(0.5, 0.4, 0.6), Timing(9e9, 9e9, 9e9)
+    raced = dataclasses.replace(found.race, dense={**found.race.dense, OURS: fast}, engines={"other": slow})
+    assert raced.best_rival == found.race.best_torch
+    raced = dataclasses.replace(raced, engines={"other": slow, "faster": fast})
+    assert raced.best_rival == "faster"
+    assert raced.over("faster") == pytest.approx(0.5 / raced.sparse.median_ms)
+    told = dataclasses.replace(found, race=raced, engines={"other": "1", "faster": "2.1"}).as_dict()
+    assert told["engines_ms"] == {"other": 9e9, "faster": 0.5}
+    assert told["engines_version"] == {"other": "1", "faster": "2.1"}
+    assert (told["best_rival"], told["speedup_over_rival"]) == ("faster", raced.over("faster"))
+    assert told["spread_ms"]["faster"] == [0.4, 0.6]
+
+
+def test_a_comparison_without_layers_has_no_mean(comparison: Comparison) -> None:
+    summary = dataclasses.replace(comparison, layers=()).as_dict()["summary"]
+    assert summary == dict.fromkeys(summary)

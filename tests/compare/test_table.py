@@ -8,7 +8,7 @@ import io
 import pytest
 from rich.console import Console
 
-from sparsegen.compare.report import Accuracy, Comparison
+from sparsegen.compare.report import Accuracy, Comparison, Timing
 from sparsegen.compare.table import print_comparison, summary_line
 
 
@@ -105,3 +105,21 @@ def test_the_summary_says_where_and_how(comparison: Comparison) -> None:
         assert expected in line
     assert f"{comparison.geomean_speedup:.2f}x over the best dense in geometric mean" in line
     assert "1.49x over the best of torch (torch-compile)" in line
+
+
+def test_other_engines_are_among_the_rivals(comparison: Comparison) -> None:
+    found = comparison.end_to_end
+    assert found is not None
+    race = dataclasses.replace(found.race, engines={"fastest": Timing(0.5, 0.4, 0.6)})
+    with_engines = dataclasses.replace(comparison, end_to_end=dataclasses.replace(found, race=race))
+    marked = [line for line in printed(with_engines, 120).splitlines() if "best rival" in line]
+    assert marked[0].split()[:2] == ["fastest", "0.500"]
+    assert f"{0.5 / race.sparse.median_ms:.2f}x over the best rival (fastest)" in summary_line(with_engines)
+
+
+def test_the_network_alone_has_no_word_on_layers(comparison: Comparison) -> None:
+    alone = dataclasses.replace(comparison, layers=())
+    text = printed(alone, 120)
+    assert "layer" not in text
+    assert "whole network" in text
+    assert "network" in summary_line(alone)

@@ -77,3 +77,18 @@ def test_the_garbage_collector_rests_while_the_clock_runs() -> None:
     time_in_turn({"a": lambda: seen.append(gc.isenabled())}, samples=3)
     assert seen[WARMUP:] == [False] * 3
     assert gc.isenabled()
+
+
+def test_rivals_elsewhere_take_turns_and_their_own_times() -> None:
+    clock = Clock()
+    ours = clock.worker("ours", [0.002])
+
+    def elsewhere() -> float:
+        clock.log.append("elsewhere")
+        return 0.005
+
+    timings = time_in_turn({"ours": ours}, elsewhere={"engine": elsewhere}, samples=4, clock=clock)
+    assert {name: t.median_ms for name, t in timings.items()} == pytest.approx({"ours": 2.0, "engine": 5.0})
+    assert clock.log.count("elsewhere") == WARMUP + 4
+    # What is timed here comes after a call that is not, as elsewhere.
+    assert clock.log.count("ours") == 2 * (WARMUP + 4)

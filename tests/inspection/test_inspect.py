@@ -19,7 +19,7 @@ from tests.inspection.networks import CHANNELS, images, no_weights, sparse_only,
 
 @pytest.fixture(scope="module")
 def inspection() -> Inspection:
-    return sparsegen.inspect(structures(), (images(),), threads=1)
+    return sparsegen.inspect(structures(), (images(),), threads=1, winograd=False)
 
 
 def by_name(inspection: Inspection) -> dict[str, LayerInspection]:
@@ -65,11 +65,23 @@ def test_work_and_bytes_are_counted(inspection: Inspection) -> None:
     assert (classifier.positions, classifier.weights) == (16, 10 * CHANNELS)
 
 
-@pytest.mark.parametrize("batch", [16, 1])
-def test_compiling_does_what_was_told(batch: int) -> None:
+def test_where_minimal_filtering_saves_more_than_the_zeros() -> None:
+    layers = by_name(sparsegen.inspect(structures(), (images(),), threads=1))
+    dense, sparse = layers["nine_tenths"], layers["all_zero"]
+    assert (dense.format, dense.why) == ("winograd", "Winograd's filtering saves more than the zeros")
+    assert (dense.statistics, dense.expected_speedup, dense.pays) == (None, 1.0, False)
+    assert sparse.format == "masked_panels"
+    assert sparse.cycles is not None
+    dense_cycles = min(sparse.estimates["dense_panels"], sparse.estimates["winograd"])
+    assert sparse.expected_speedup == dense_cycles / sparse.cycles
+
+
+@pytest.mark.parametrize(("batch", "winograd"), [(16, True), (16, False), (1, True)])
+def test_compiling_does_what_was_told(batch: int, winograd: bool) -> None:
     model, x = structures(), images(batch)
-    told = by_name(sparsegen.inspect(model, (x,), threads=1))
-    reports = {report.name: report for report in sparsegen.compile(model, (x,), threads=1).layers}
+    told = by_name(sparsegen.inspect(model, (x,), threads=1, winograd=winograd))
+    compiled = sparsegen.compile(model, (x,), threads=1, winograd=winograd)
+    reports = {report.name: report for report in compiled.layers}
     for name, layer in told.items():
         report = reports[name]
         assert layer.weight_shape == report.weight_shape
@@ -77,6 +89,8 @@ def test_compiling_does_what_was_told(batch: int) -> None:
         assert layer.packed_bytes == report.weight_bytes
         if report.kernel == "panels":
             assert (layer.format, dict(layer.schedule)) == (report.format, report.schedule)
+        elif report.kernel == "winograd":
+            assert (layer.format, dict(layer.schedule)) == ("winograd", report.schedule)
         else:
             assert (layer.format, report.kernel) in {("grouped", "grouped_conv"), ("linear", "linear")}
             assert layer.expected_speedup is None

@@ -46,7 +46,7 @@ def panel_space(problem: PanelProblem, target: Target, *, threads: int, dense: b
         "pack_input": (False, True),
     }
     implied = _Implied(problem, target, structure, threads, dense)
-    return Space("panels", knobs, default, PanelSchedule, implied.legal, implied.features)
+    return Space("panels", knobs, default, PanelSchedule, implied.legal, implied.features, zeros_matter=True)
 
 
 @dataclass(eq=False)

@@ -1,0 +1,160 @@
+"""The schedules of Winograd's kernel: which may be, what they cost, the default."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sparsegen.kernels.features import implied
+from sparsegen.kernels.space import Space
+from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
+from sparsegen.kernels.winograd.transforms import TRANSFORMS
+from sparsegen.lowering.layout import LINE
+from sparsegen.target import Target
+
+_ROWS = (1, 2, 3, 4, 6, 8, 10, 12, 16)
+_MOST_BYTES = 16 << 20  # of a task's tiles and products
+_LEAST_SUMS = 4  # fewer wait for each other
+
+# In cycles, fitted to measured times of ResNet-18's layers on Zen 5.
+_LATENCY = 4.0  # of a multiply-add
+_VISIT = 5.0  # of a position and panel, beside its multiply-adds
+_SUM = 3.2  # of a vector of sums, stored
+_INPUT, _OUTPUT = 3.5, 3.2  # of a vector of a tile's input, and of its products, transformed
+_FAR, _FARTHEST = 0.4, 3.0  # more of these for every L2 cache that a task's tiles take, up to so many
+_L2_LOAD, _HELD = (
+    1.3,
+    0.55,
+)  # more of a load where a position's tiles exceed an L1 cache, less what stays there
+_STREAM, _SLOW_STREAM = 5.5, 2.0  # bytes of weights a cycle, from beyond the L2 cache; slower where they
+_LARGE = 16 << 20  # exceed the cache behind it
+
+
+@dataclass(frozen=True)
+class WinogradChoice:
+    """The schedule with the least estimated cycles on each thread."""
+
+    schedule: WinogradSchedule
+    cycles: float
+
+
+def choose(problem: WinogradProblem, target: Target, *, threads: int) -> WinogradChoice | None:
+    """The schedule without tuning; None for a layer too small for any."""
+    estimated = (
+        WinogradChoice(knobs, cycles(problem, target, knobs, threads=threads))
+        for knobs in _candidates(problem, target)
+    )
+    return min(estimated, key=lambda choice: choice.cycles, default=None)
+
+
+def winograd_space(problem: WinogradProblem, target: Target, *, threads: int) -> Space:
+    """The schedules that tuning tries."""
+    chosen = choose(problem, target, threads=threads)
+    assert chosen is not None
+    default = chosen.schedule
+    tiles = [problem.tiles(outputs) for outputs in TRANSFORMS]
+    out_channels, _ = problem.channels
+    rows = sorted({*(r for r in _ROWS if r <= out_channels), default.rows})
+    knobs = {
+        "outputs": tuple(TRANSFORMS),
+        "rows": tuple(rows),
+        "tiles_h": tuple(sorted({d for down, _ in tiles for d in _divisors(down)})),
+        "tiles_w": tuple(sorted({d for _, across in tiles for d in _divisors(across)})),
+        "chunk": tuple(sorted({d for r in rows for d in _divisors(-(-out_channels // r))})),
+    }
+
+    def legal(knobs: WinogradSchedule) -> bool:
+        return problem.panels(knobs) % knobs.chunk == 0 and _fits(problem, target, knobs)
+
+    def features(knobs: WinogradSchedule) -> dict[str, float]:
+        return _features(problem, target, knobs, threads)
+
+    return Space("winograd", knobs, default, WinogradSchedule, legal, features)
+
+
+def cycles(problem: WinogradProblem, target: Target, knobs: WinogradSchedule, *, threads: int) -> float:
+    """Estimated cycles of a kernel on each of `threads`."""
+    (_, channels), rows, tiles = problem.channels, knobs.rows, knobs.tiles_h * knobs.tiles_w
+    far = 1 + _FAR * min(_FARTHEST, task_bytes(problem, knobs) / target.l2_bytes)
+    visit = channels * _column(problem, target, knobs) + _VISIT + rows * tiles * _SUM * far
+    transformed = tiles * (channels * _INPUT + knobs.chunk * rows * _OUTPUT) * far
+    rounds = -(-_tasks(problem, knobs) // threads)
+    return float(rounds * problem.transform(knobs).inputs ** 2 * (knobs.chunk * visit + transformed))
+
+
+def _column(problem: WinogradProblem, target: Target, knobs: WinogradSchedule) -> float:
+    """Cycles of an input channel's multiply-adds: their number, latency, loads, or the way of the weights."""
+    (out_channels, channels), tiles = problem.channels, knobs.tiles_h * knobs.tiles_w
+    all_weights = 4 * out_channels * channels * problem.transform(knobs).inputs ** 2
+    stream = 0.0
+    if task_bytes(problem, knobs) + all_weights > target.l2_bytes:
+        stream = 4 * knobs.rows / (_STREAM if all_weights <= _LARGE else _SLOW_STREAM)
+    past = min(1.0, max(0.0, 4 * LINE * tiles * channels / target.l1_bytes - _HELD))
+    compute = max(knobs.rows * tiles / target.fmas, (knobs.rows + tiles) / target.loads, _LATENCY, stream)
+    return compute + _L2_LOAD * tiles * past
+
+
+def task_bytes(problem: WinogradProblem, knobs: WinogradSchedule) -> int:
+    """Bytes of a task's transformed tiles and of their products."""
+    vectors = problem.channels[1] + knobs.chunk * knobs.rows
+    tiles = knobs.tiles_h * knobs.tiles_w
+    return 4 * LINE * problem.transform(knobs).inputs ** 2 * tiles * vectors
+
+
+def _tasks(problem: WinogradProblem, knobs: WinogradSchedule) -> int:
+    down, across = problem.groups(knobs)
+    return problem.out.groups * down * across * -(-problem.panels(knobs) // knobs.chunk)
+
+
+def _candidates(problem: WinogradProblem, target: Target) -> Iterator[WinogradSchedule]:
+    """Legal schedules, in the order of their knobs."""
+    for outputs in TRANSFORMS:
+        down, across = problem.tiles(outputs)
+        for rows, tiles_h, tiles_w in itertools.product(_ROWS, _divisors(down), _divisors(across)):
+            panels = -(-problem.channels[0] // rows)
+            for chunk in _divisors(panels):
+                knobs = WinogradSchedule(outputs, rows, tiles_h, tiles_w, chunk)
+                if _fits(problem, target, knobs):
+                    yield knobs
+
+
+def _fits(problem: WinogradProblem, target: Target, knobs: WinogradSchedule) -> bool:
+    """Whether tiles come in whole groups, sums fit the registers, and a task some memory."""
+    (down, across), tiles = problem.tiles(knobs.outputs), knobs.tiles_h * knobs.tiles_w
+    return (
+        down % knobs.tiles_h == 0
+        and across % knobs.tiles_w == 0
+        and knobs.rows <= problem.channels[0]
+        and _LEAST_SUMS <= knobs.rows * tiles <= target.registers - min(knobs.rows, tiles) - 1
+        and task_bytes(problem, knobs) <= _MOST_BYTES
+    )
+
+
+def _divisors(number: int) -> list[int]:
+    return [each for each in range(1, number + 1) if number % each == 0]
+
+
+def _features(
+    problem: WinogradProblem, target: Target, knobs: WinogradSchedule, threads: int
+) -> dict[str, float]:
+    transform, (out_channels, channels) = problem.transform(knobs), problem.channels
+    tiles, (down, across) = knobs.tiles_h * knobs.tiles_w, problem.tiles(knobs.outputs)
+    _, _, height, width = problem.out.shape
+    positions = transform.inputs**2
+    return {
+        "estimate": cycles(problem, target, knobs, threads=threads),
+        **implied(
+            target,
+            threads=threads,
+            tasks=_tasks(problem, knobs),
+            registers=knobs.rows * tiles + min(knobs.rows, tiles) + 1,
+            computed=down * across * knobs.outputs**2 * problem.panels(knobs) * knobs.rows,
+            stored=height * width * out_channels,
+            multiplies=problem.out.groups * down * across * positions * channels * out_channels,
+            loads=(knobs.rows + tiles) / (knobs.rows * tiles),
+            working_set=task_bytes(problem, knobs),
+        ),
+        "outputs": float(knobs.outputs),
+        "position_l1": 4 * LINE * tiles * channels / target.l1_bytes,
+    }

@@ -1,0 +1,78 @@
+"""Which lines of the input Winograd's kernel fetches ahead: the next tiles', between its multiplications.
+
+A tile's input comes from memory channel by channel, in runs too short for the hardware's prefetchers to
+notice, and is read once: nothing else would be waited for as long.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+
+from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
+
+Expr = Any
+_MOST = 64  # lines that one visit fetches: more would keep the multiply-adds waiting
+
+
+@dataclass(frozen=True)
+class Prefetch:
+    """Fetches ahead for the next of `tiles` (groups, down, across), `steps` floats apart.
+
+    A task is a group of tiles and one of `chunks` of `visits` pairs of a position and a panel, `chunk` a
+    position. The group reads `lines` (channels, rows, vectors of a row), `strides` floats apart, from
+    `first`.
+    """
+
+    tiles: tuple[int, int, int]
+    steps: tuple[int, int]
+    chunks: int
+    chunk: int
+    visits: int
+    lines: tuple[int, int, int]
+    strides: tuple[int, int, int]
+    first: int
+
+    @property
+    def share(self) -> int:
+        """Lines that one visit fetches."""
+        channels, rows, vectors = self.lines
+        return -(-channels * rows * vectors // (self.visits * self.chunks))
+
+    def __call__(self, task: Expr, position: Expr, panel: Expr) -> list[tuple[Expr, Expr, Expr | None]]:
+        """(group, address, condition) of the lines to fetch at a visit."""
+        _, down, across = self.tiles
+        tile, chunk = tirx.floordiv(task, self.chunks) + 1, tirx.floormod(task, self.chunks)
+        group, y, x = tile // (down * across), tile // across % down, tile % across
+        start = self.first + y * self.steps[0] + x * self.steps[1]
+        visit = (chunk * self.visits + position * self.chunk + panel) * self.share
+        _, rows, vectors = self.lines
+        fetched = []
+        for line in (visit + i for i in range(self.share)):
+            at = (line // (rows * vectors), line // vectors % rows, line % vectors)
+            address = start + sum(index * stride for index, stride in zip(at, self.strides, strict=True))
+            fetched.append((group, address, at[0] < self.lines[0]))
+        return fetched
+
+
+def plan_prefetch(problem: WinogradProblem, knobs: WinogradSchedule) -> Prefetch | None:
+    """What a kernel fetches ahead; None where nothing is next, or too much is."""
+    source, groups = problem.source, problem.groups(knobs)
+    if problem.out.groups * groups[0] * groups[1] == 1:
+        return None
+    transform, panels = problem.transform(knobs), problem.panels(knobs)
+    margin = transform.inputs - transform.outputs
+    height, width = knobs.tiles_h * knobs.outputs, knobs.tiles_w * knobs.outputs
+    prefetch = Prefetch(
+        tiles=(problem.out.groups, *groups),
+        steps=(height * source.row, width * source.step),
+        chunks=panels // knobs.chunk,
+        chunk=knobs.chunk,
+        visits=transform.inputs**2 * knobs.chunk,
+        lines=(problem.channels[1], height + margin, width + margin),
+        strides=(source.plane, source.row, source.step),
+        first=int(problem.conv.taps.offsets(source)[0]),
+    )
+    return prefetch if prefetch.share <= _MOST else None

@@ -1,0 +1,62 @@
+"""How Winograd's kernel runs: groups of tiles in parallel, a panel's sums in registers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import s_tir
+
+from sparsegen.kernels.winograd.problem import WinogradSchedule
+from sparsegen.lowering.layout import LINE
+from sparsegen.lowering.prefetch import PREFETCH
+
+_PAGE = 1024  # floats between addresses that share a set of an L1 cache
+
+
+def schedule(function: Any, knobs: WinogradSchedule) -> Any:
+    """The scheduled module of `expression`'s function.
+
+    A task transforms its tiles' input, multiplies by the weights of its panels, one of the n x n
+    positions after the other, so that a position's input stays in the caches for all panels, and
+    transforms the products back.
+    """
+    sch = s_tir.Schedule(function)
+    names = ("registers_columns", "tiles", "registers", "products", "registers_rows", "out")
+    columns, tiles, sums, products, rows, out = map(sch.get_sblock, names)
+    g, gy, gx, panel, r, ty, tx, *inner = sch.get_loops(out)
+    chunk, panel = sch.split(panel, [None, knobs.chunk])
+    sch.reorder(g, gy, gx, chunk, panel, r, ty, tx, *inner)
+    task = sch.fuse(g, gy, gx, chunk)
+    sch.parallel(task)
+    _straight(sch, inner)
+    sch.compute_at(rows, tx, preserve_unit_loops=True)
+    _straight(sch, sch.get_loops(rows)[-3:])
+    sch.compute_at(products, task, preserve_unit_loops=True)
+    i, j, of_panel, *inner = sch.get_loops(products)[-7:]
+    sch.annotate(task, PREFETCH, "task")
+    sch.annotate(sch.fuse(i, j), PREFETCH, "block")
+    sch.annotate(of_panel, PREFETCH, "visit")
+    _straight(sch, inner)
+    sch.compute_at(sums, of_panel, preserve_unit_loops=True)
+    r, ty, tx, lane, c = sch.get_loops(sums)[-5:]
+    sch.reorder(c, ty, tx, r, lane)
+    _straight(sch, (ty, tx, r, lane))
+    sch.decompose_reduction(sums, c)
+    sch.compute_at(tiles, task, preserve_unit_loops=True)
+    i, j, c, ty, tx, lane = sch.get_loops(tiles)[-6:]
+    sch.reorder(c, ty, tx, i, j, lane)
+    _straight(sch, (i, j, lane))
+    for block in (tiles, products):
+        # Positions lie far apart: a whole number of pages, and they would share few sets of the caches.
+        sch.storage_align(block, 0, axis=4, factor=_PAGE, offset=LINE)
+    sch.compute_at(columns, tx, preserve_unit_loops=True)
+    _straight(sch, sch.get_loops(columns)[-3:])
+    return sch.mod
+
+
+def _straight(sch: Any, loops: Any) -> None:
+    """Unroll all loops but the last, the lanes, which become a vector."""
+    *outer, lane = loops
+    for loop in outer:
+        sch.unroll(loop)
+    sch.vectorize(lane)

@@ -1,0 +1,158 @@
+"""Winograd's kernel: its matrices, its results under any schedule, and where it is chosen."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparsegen.compiler import compile_graph, plan_graph
+from sparsegen.graph import LayerGraph, Shape, Step
+from sparsegen.kernels.registry import space_of
+from sparsegen.kernels.space import Space
+from sparsegen.kernels.winograd import WinogradSchedule
+from sparsegen.kernels.winograd.transforms import TRANSFORMS, combine
+from sparsegen.target import parse_target
+from tests.kernels.contract import WEIGHTS, check, conv_graph, weights
+
+SAME = (1, 1, 1, 1)
+
+
+def space(graph: LayerGraph, *, target: str = "native", threads: int = 1, dense: bool = True) -> Space:
+    """The schedules of the graph's only layer."""
+    plan = plan_graph(graph, threads=threads, target=parse_target(target), dense=dense)
+    (layer,) = plan.graph.layers
+    found = space_of(layer, plan.context)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("outputs", TRANSFORMS)
+def test_the_matrices_compute_a_convolution(outputs: int) -> None:
+    transform, rng = TRANSFORMS[outputs], np.random.default_rng(0)
+    tile, kernel = rng.standard_normal((transform.inputs,) * 2), rng.standard_normal((3, 3))
+    of_input, of_weight, of_output = (
+        np.array(matrix) for matrix in (transform.input, transform.weight, transform.output)
+    )
+    product = (of_weight @ kernel @ of_weight.T) * (of_input @ tile @ of_input.T)
+    expected = F.conv2d(torch.from_numpy(tile)[None, None], torch.from_numpy(kernel)[None, None])[0, 0]
+    assert np.allclose(of_output @ product @ of_output.T, expected)
+
+
+@given(st.lists(st.sampled_from([0, 1, -1, 2, -4, 5]), min_size=1, max_size=6).filter(any), st.randoms())
+def test_terms_of_one_magnitude_are_combined(coefficients: list[float], random: object) -> None:
+    values = [float(2**i) for i in range(len(coefficients))]
+    assert float(combine(coefficients, values)) == sum(
+        c * value for c, value in zip(coefficients, values, strict=True)
+    )
+
+
+# Tiles and panels that divide nothing, several tasks.
+SCHEDULES = {
+    "2 x 2": WinogradSchedule(outputs=2, rows=4, tiles_h=1, tiles_w=2, chunk=2),
+    "4 x 4": WinogradSchedule(outputs=4, rows=3, tiles_h=2, tiles_w=1, chunk=1),
+    "one task an image": WinogradSchedule(outputs=4, rows=2, tiles_h=2, tiles_w=2, chunk=7),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_any_weights(kind: str, name: str) -> None:
+    graph = conv_graph(weights((13, 12, 3, 3), kind), (16, 12, 6, 7), padding=SAME)
+    check(graph, threads=2, schedules={"layer": SCHEDULES[name]})
+
+
+@pytest.mark.parametrize("target", ["native", "haswell"])
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize(
+    ("source", "padding"),
+    [
+        ((16, 5, 8, 8), SAME),
+        ((15, 3, 6, 8), SAME),
+        ((32, 4, 10, 10), (0, 0, 0, 0)),
+        ((16, 4, 7, 6), (2, 1, 0, 3)),
+    ],
+    ids=["whole tiles", "a part of the lanes", "without padding", "uneven padding"],
+)
+def test_any_image(name: str, source: Shape, padding: tuple[int, int, int, int], target: str) -> None:
+    graph = conv_graph(
+        weights((14, source[1], 3, 3), "dense"), source, padding=padding, epilogue=(Step("relu"),)
+    )
+    check(graph, threads=2, target=target, schedules={"layer": SCHEDULES[name]})
+
+
+def test_what_lies_past_the_image_does_not_matter() -> None:
+    """Tiles stand over the image's end, where the next channel lies: one of huge values and no weights."""
+    weight = weights((4, 4, 3, 3), "dense")
+    weight[:, 1:] = 0
+    graph = conv_graph(weight, (16, 4, 6, 6), padding=SAME)
+    model = compile_graph(graph, threads=1, schedules={"layer": SCHEDULES["one task an image"]})
+    x = torch.randn(16, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    results = []
+    for others in (0.0, 1e30):
+        x[:, 1:] = others
+        results.append(model(x).clone())
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize(("threads", "target"), [(1, "native"), (2, "native"), (2, "haswell")])
+def test_schedules_of_the_space_are_right(threads: int, target: str) -> None:
+    graph = conv_graph(weights((16, 16, 3, 3), "dense"), (16, 16, 14, 14), padding=SAME)
+    found = space(graph, threads=threads, target=target)
+    assert found.kernel == "winograd"
+    assert found.legal(found.default)
+    schedules = list(found.schedules())
+    assert found.default in schedules
+    for schedule in {schedules[0], schedules[-1], schedules[len(schedules) // 2], found.default}:
+        assert all(math.isfinite(value) for value in found.features(schedule).values())
+        check(graph, threads=threads, target=target, schedules={"layer": schedule})
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_points_are_read_back(data: st.DataObject) -> None:
+    found = space(conv_graph(weights((16, 8, 3, 3), "dense"), (16, 8, 8, 8), padding=SAME))
+    schedule = data.draw(st.sampled_from(list(found.schedules())))
+    assert found.read(schedule.as_dict()) == schedule
+
+
+def test_more_zeros_make_panels_the_choice() -> None:
+    kernels = []
+    for density in (1.0, 0.9, 0.5, 0.2, 0.05):
+        rng = np.random.default_rng(0)
+        weight = weights((64, 64, 3, 3), "dense") * (rng.random((64, 64, 3, 3)) < density)
+        found = space(conv_graph(weight, (16, 64, 28, 28), padding=SAME), dense=False)
+        kernels.append(found.kernel)
+    assert (kernels[0], kernels[-1]) == ("winograd", "panels")
+    assert sum(before != after for before, after in pairwise(kernels)) == 1
+
+
+@pytest.mark.parametrize(
+    ("batch", "options"),
+    [(1, {}), (16, {"stride": (2, 2)}), (16, {"dilation": (2, 2)}), (16, {"groups": 2})],
+    ids=["pixel lanes", "stride", "dilation", "groups"],
+)
+def test_other_convolutions_are_left_to_their_kernels(batch: int, options: dict[str, object]) -> None:
+    channels = 16 // 2 if "groups" in options else 16
+    graph = conv_graph(
+        weights((16, channels, 3, 3), "dense"),
+        (batch, 16, 12, 12),
+        padding=SAME,
+        **options,  # type: ignore[arg-type]
+    )
+    assert space(graph).kernel != "winograd"
+
+
+def test_it_can_be_switched_off() -> None:
+    graph = conv_graph(weights((64, 64, 3, 3), "dense"), (16, 64, 28, 28), padding=SAME)
+    allowed, forbidden = (
+        compile_graph(graph, threads=1, database=None, winograd=winograd).layers[0].kernel
+        for winograd in (True, False)
+    )
+    assert (allowed, forbidden) == ("winograd", "panels")
