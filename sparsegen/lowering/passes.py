@@ -10,6 +10,7 @@ import tvm_ffi
 from tvm import tirx
 
 MASKED = "sparsegen.masked"  # annotates a loop predicated on `loop_var < bound`: see `tighten_masked_loops`
+_APART = "local"  # a scope of memory that no other buffers have
 REGISTERS = "registers"  # buffers whose name begins so are accumulators to keep in registers
 
 Expr = Any
@@ -116,7 +117,7 @@ def _promote(function: Any, _mod: Any, _context: Any) -> Any:
         kind = f"{buffer.dtype}x{lanes}" if vector else str(buffer.dtype)
         if first not in slots[which]:
             slots[which][first] = tirx.decl_buffer(
-                (1,), kind, f"{buffer.name}_{first // lanes}", scope="global"
+                (1,), kind, f"{buffer.name}_{first // lanes}", scope=_APART
             )
         return slots[which][first]
 
@@ -145,7 +146,42 @@ def _promote(function: Any, _mod: Any, _context: Any) -> Any:
 def accumulators_to_registers() -> Any:
     """Pass: a buffer named `registers...`, indexed by constants alone, becomes one buffer a vector of it.
 
-    TVM gives "local" buffers, and any of 1,024 bytes or more, to its workspace allocator, and LLVM
-    cannot promote those. Buffers of one vector go to the stack, and from there to registers.
+    TVM gives any buffer of 1,024 bytes or more to its workspace allocator, and LLVM cannot promote those.
+    Buffers of one vector go to the stack, and from there to registers: once `registers_to_stack` has run,
+    until which they share no memory with other buffers.
     """
     return tirx.transform.prim_func_pass(_promote, opt_level=0)
+
+
+def _to_stack(function: Any, _mod: Any, _context: Any) -> Any:
+    moved: list[tuple[Any, Any]] = []
+
+    def collect(node: Any) -> None:
+        old = node.buffer
+        if old.name.startswith(REGISTERS) and old.scope() == _APART:
+            moved.append((old.data, tirx.decl_buffer(old.shape, old.dtype, old.name, scope="global")))
+
+    def on_stack(buffer: Any) -> Any | None:
+        """The buffer's new place; several may have one, having been merged."""
+        return next((new for data, new in moved if buffer.data.same_as(data)), None)
+
+    def load(node: Any) -> Any:
+        new = on_stack(node.source)
+        return node if new is None else tirx.BufferLoad(new, node.indices)
+
+    def store(node: Any) -> Any:
+        new = on_stack(node.buffer)
+        return node if new is None else tirx.BufferStore(new, node.value, node.indices)
+
+    def allocate(node: Any) -> Any:
+        new = on_stack(node.buffer)
+        return node if new is None else tirx.AllocBuffer(new)
+
+    tvm_ffi.structural_walk(function.body, (tirx.AllocBuffer, collect))
+    callbacks = [(tvm.ir.TensorLoad, load), (tirx.BufferStore, store), (tirx.AllocBuffer, allocate)]
+    return function.with_body(tvm_ffi.structural_map(function.body, callbacks)) if moved else function
+
+
+def registers_to_stack() -> Any:
+    """Pass: what `accumulators_to_registers` made goes to the stack, where TVM puts no "local" buffers."""
+    return tirx.transform.prim_func_pass(_to_stack, opt_level=0)

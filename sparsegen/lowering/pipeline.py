@@ -7,7 +7,13 @@ from typing import Any
 import tvm
 from tvm import s_tir, tirx
 
-from sparsegen.lowering.passes import Store, accumulators_to_registers, bind_output, tighten_masked_loops
+from sparsegen.lowering.passes import (
+    Store,
+    accumulators_to_registers,
+    bind_output,
+    registers_to_stack,
+    tighten_masked_loops,
+)
 from sparsegen.lowering.prefetch import Lines, prefetch_input
 from sparsegen.lowering.shared_values import shared_values_to_registers
 from sparsegen.target import Target
@@ -46,10 +52,11 @@ def _vectorised() -> Any:
         x.StmtSimplify(),
         x.VectorizeLoop(True),
         x.StmtSimplify(),
-        accumulators_to_registers(),  # before buffers share memory
+        accumulators_to_registers(),
         x.StorageRewrite(),
         x.StmtSimplify(),
         t.RewriteUnsafeSelect(),
+        registers_to_stack(),
         shared_values_to_registers(),
         x.CommonSubexprElim(),
         x.VerifyMemory(),

@@ -16,7 +16,7 @@ class Panels:
         return asdict(self)
 
 
-def space(*, most: int = 8, kernel: str = "panels") -> Space:
+def space(*, most: int = 8, kernel: str = "panels", zeros_matter: bool = True) -> Space:
     """Panels of at most `most` rows are legal."""
     return Space(
         kernel=kernel,
@@ -25,4 +25,5 @@ def space(*, most: int = 8, kernel: str = "panels") -> Space:
         make=Panels,
         legal=lambda schedule: schedule.rows <= most,
         features=lambda schedule: {},
+        zeros_matter=zeros_matter,
     )

@@ -149,6 +149,17 @@ def test_the_nearest_takes_over_where_there_is_no_best() -> None:
     assert found.find(combined, HERE, space()) is None
 
 
+def test_any_sparsity_is_near_where_zeros_are_multiplied() -> None:
+    found = database(tuned(1, density=1.0, structure="dense"), tuned(2))
+    assert found.find(CONV, HERE, space(zeros_matter=False)) == Found(Panels(rows=2), "log", "tuned")
+    other = replace(CONV, density=0.02, structure="column-combined, groups of 9")
+    assert found.find(other, HERE, space()) is None
+    nearest = found.find(other, HERE, space(zeros_matter=False))
+    assert nearest is not None
+    assert nearest.how == "nearest"
+    assert rows(database(tuned(3, density=0.9)).find(other, HERE, space(zeros_matter=False))) == 3
+
+
 def test_what_is_not_legal_gives_way_to_the_next() -> None:
     found = database(tuned(9), tuned(6, density=0.49), tuned(5, density=0.45))
     assert found.find(CONV, HERE, space(most=9)) == Found(Panels(rows=9), "log", "tuned")

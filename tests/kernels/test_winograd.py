@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsegen.compiler import compile_graph, plan_graph
-from sparsegen.graph import LayerGraph, Shape, Step
+from sparsegen.graph import Conv2d, Layer, LayerGraph, Shape, Step
+from sparsegen.kernels.panels import PanelSchedule
 from sparsegen.kernels.registry import space_of
 from sparsegen.kernels.space import Space
 from sparsegen.kernels.winograd import WinogradSchedule
@@ -27,7 +28,7 @@ SAME = (1, 1, 1, 1)
 def space(graph: LayerGraph, *, target: str = "native", threads: int = 1, dense: bool = True) -> Space:
     """The schedules of the graph's only layer."""
     plan = plan_graph(graph, threads=threads, target=parse_target(target), dense=dense)
-    (layer,) = plan.graph.layers
+    layer = next(layer for layer in plan.graph.layers if layer.name == "layer")
     found = space_of(layer, plan.context)
     assert found is not None
     return found
@@ -87,6 +88,43 @@ def test_any_image(name: str, source: Shape, padding: tuple[int, int, int, int],
     check(graph, threads=2, target=target, schedules={"layer": SCHEDULES[name]})
 
 
+# With pixel lanes: a vector holds 16, 8, 4 or 2 tiles of a row, and rows of tiles below each other.
+OF_PIXELS = {
+    "2 x 2": WinogradSchedule(outputs=2, rows=4, tiles_h=1, tiles_w=1, chunk=2),
+    "4 x 4": WinogradSchedule(outputs=4, rows=3, tiles_h=1, tiles_w=1, chunk=1),
+}
+
+
+@pytest.mark.parametrize("target", ["native", "haswell"])
+@pytest.mark.parametrize("name", OF_PIXELS)
+@pytest.mark.parametrize("size", [(5, 5), (8, 7), (13, 14), (9, 30), (6, 61), (5, 66)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_any_image_of_pixel_lanes(name: str, size: tuple[int, int], batch: int, target: str) -> None:
+    graph = conv_graph(
+        weights((14, 5, 3, 3), "dense"), (batch, 5, *size), padding=SAME, epilogue=(Step("relu"),)
+    )
+    check(graph, threads=2, target=target, schedules={"layer": OF_PIXELS[name]})
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_a_residual_and_the_next_layer_find_what_they_expect(batch: int) -> None:
+    """The second layer reads the halo that the first has to leave zero, and adds the first's input."""
+    shape = (batch, 8, 14, 13)
+    first, second = (Conv2d(weights((8, 8, 3, 3), "dense"), None, padding=SAME) for _ in range(2))
+    graph = LayerGraph(
+        {"x": shape},
+        [
+            Layer("first", first, ("x",), shape, (Step("sigmoid"),)),
+            Layer("second", second, ("first",), shape, (Step("add", "x"), Step("relu"))),
+        ],
+        ("second",),
+    )
+    knobs = WinogradSchedule(outputs=4, rows=4, tiles_h=1, tiles_w=1, chunk=1)
+    check(graph, threads=2, schedules={"first": knobs, "second": knobs})
+    direct = PanelSchedule(rows=2, tile_h=1, tile_w=1, block=8, chunk=1)
+    check(graph, threads=1, schedules={"first": knobs, "second": direct})
+
+
 def test_what_lies_past_the_image_does_not_matter() -> None:
     """Tiles stand over the image's end, where the next channel lies: one of huge values and no weights."""
     weight = weights((4, 4, 3, 3), "dense")
@@ -101,9 +139,10 @@ def test_what_lies_past_the_image_does_not_matter() -> None:
     assert torch.equal(*results)
 
 
+@pytest.mark.parametrize("batch", [1, 16])
 @pytest.mark.parametrize(("threads", "target"), [(1, "native"), (2, "native"), (2, "haswell")])
-def test_schedules_of_the_space_are_right(threads: int, target: str) -> None:
-    graph = conv_graph(weights((16, 16, 3, 3), "dense"), (16, 16, 14, 14), padding=SAME)
+def test_schedules_of_the_space_are_right(threads: int, target: str, batch: int) -> None:
+    graph = conv_graph(weights((32, 32, 3, 3), "dense"), (batch, 32, 14, 14), padding=SAME)
     found = space(graph, threads=threads, target=target)
     assert found.kernel == "winograd"
     assert found.legal(found.default)
@@ -135,17 +174,19 @@ def test_more_zeros_make_panels_the_choice() -> None:
 
 @pytest.mark.parametrize(
     ("batch", "options"),
-    [(1, {}), (16, {"stride": (2, 2)}), (16, {"dilation": (2, 2)}), (16, {"groups": 2})],
-    ids=["pixel lanes", "stride", "dilation", "groups"],
+    [
+        (1, {"stride": (2, 2)}),
+        (16, {"stride": (2, 2)}),
+        (16, {"dilation": (2, 2)}),
+        (16, {"groups": 2}),
+        (1, {"padding": (0, 0, 0, 0)}),
+    ],
+    ids=["stride, pixel lanes", "stride", "dilation", "groups", "no padding, pixel lanes"],
 )
 def test_other_convolutions_are_left_to_their_kernels(batch: int, options: dict[str, object]) -> None:
     channels = 16 // 2 if "groups" in options else 16
-    graph = conv_graph(
-        weights((16, channels, 3, 3), "dense"),
-        (batch, 16, 12, 12),
-        padding=SAME,
-        **options,  # type: ignore[arg-type]
-    )
+    weight, shaped = weights((16, channels, 3, 3), "dense"), {"padding": SAME, **options}
+    graph = conv_graph(weight, (batch, 16, 12, 12), **shaped)  # type: ignore[arg-type]
     assert space(graph).kernel != "winograd"
 
 

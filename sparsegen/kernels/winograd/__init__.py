@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering for dense 3x3 convolutions with batch lanes.
+"""Winograd's minimal filtering for dense 3x3 convolutions.
 
 Best for: dense weights, or few zeros: of 9 multiplications 4 (2 x 2 outputs) or 2.25 (4 x 4) remain, but no
 zeros. Results differ from a direct convolution's by some 1e-6 or 1e-5 of their largest.
@@ -24,7 +24,12 @@ def winograd(problem: WinogradProblem, knobs: WinogradSchedule, *, source: str, 
     weight = problem.conv.weight
     return Kernel(
         kind="winograd",
-        module=schedule(function, knobs),
+        module=schedule(
+            function,
+            knobs,
+            batch_lanes=problem.out.batch_lanes,
+            across=problem.lane_tiles(knobs.outputs)[1],
+        ),
         store=problem.store(knobs),
         arguments=(source, *map(as_argument, arguments), *epilogue.arguments),
         density=float(np.count_nonzero(weight)) / weight.size,

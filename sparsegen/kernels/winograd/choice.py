@@ -22,6 +22,7 @@ _LATENCY = 4.0  # of a multiply-add
 _VISIT = 5.0  # of a position and panel, beside its multiply-adds
 _SUM = 3.2  # of a vector of sums, stored
 _INPUT, _OUTPUT = 3.5, 3.2  # of a vector of a tile's input, and of its products, transformed
+_GATHER, _MERGE = 12.0, 6.0  # more of these with pixel lanes, where vectors are taken apart and put together
 _FAR, _FARTHEST = 0.4, 3.0  # more of these for every L2 cache that a task's tiles take, up to so many
 _L2_LOAD, _HELD = (
     1.3,
@@ -78,7 +79,10 @@ def cycles(problem: WinogradProblem, target: Target, knobs: WinogradSchedule, *,
     (_, channels), rows, tiles = problem.channels, knobs.rows, knobs.tiles_h * knobs.tiles_w
     far = 1 + _FAR * min(_FARTHEST, task_bytes(problem, knobs) / target.l2_bytes)
     visit = channels * _column(problem, target, knobs) + _VISIT + rows * tiles * _SUM * far
-    transformed = tiles * (channels * _INPUT + knobs.chunk * rows * _OUTPUT) * far
+    read, written = _INPUT * far, _OUTPUT * far
+    if not problem.out.batch_lanes:
+        read, written = read + _GATHER, written + _MERGE
+    transformed = tiles * (channels * read + knobs.chunk * rows * written)
     rounds = -(-_tasks(problem, knobs) // threads)
     return float(rounds * problem.transform(knobs).inputs ** 2 * (knobs.chunk * visit + transformed))
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import te, tirx
+from tvm import te
 
 from sparsegen.kernels.epilogue import Epilogue
+from sparsegen.kernels.operands import zero_outside
+from sparsegen.kernels.winograd.edges import in_rows, merged, of_images, of_pixels
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.transforms import combine, select
 
 Expr = Any
-Pixel = tuple[Expr, Expr]
 
 
 def expression(
@@ -25,7 +25,7 @@ def expression(
     Parameters: x, weight, bias (where there is one), the epilogue's operands, out. Stages: a tile of the
     input transformed along its columns, `registers_columns`, and its rows, `tiles`; sums over the input
     channels, `registers`, kept in `products`; a tile of the output along its columns, `registers_rows`, and
-    its rows, `out`.
+    its rows, `out`. With pixel lanes there are two more before the first, and before the last: see `edges`.
     """
     transform, (out_channels, channels) = problem.transform(knobs), problem.channels
     n, m, rows, lanes = transform.inputs, transform.outputs, knobs.rows, problem.out.lanes
@@ -36,10 +36,11 @@ def expression(
     weight = te.placeholder((n, n, panels, channels, rows), name="weight")
     bias = te.placeholder((panels * rows,), name="bias")
 
+    read = (of_images if problem.out.batch_lanes else of_pixels)(x, problem, knobs)
+
     def columns(*point: Expr) -> Expr:
         g, gy, gx, c, ty, tx, i, j, lane = point
-        y, at_x = (gy * knobs.tiles_h + ty) * m, (gx * knobs.tiles_w + tx) * m + j
-        values = [_input(x, problem, knobs, g, c, (y + k, at_x), lane) for k in range(n)]
+        values = [read(g, gy, gx, c, ty, tx, k, j, lane) for k in range(n)]
         return select(i, [combine(row, values) for row in transform.input])
 
     by_columns = te.compute((*group, channels, *tiles, n, n, lanes), columns, name="registers_columns")
@@ -68,15 +69,23 @@ def expression(
     by_rows = te.compute((*group, panels, rows, *tiles, m, n, lanes), of_rows, name="registers_rows")
     store = problem.store(knobs)
 
-    def finish(*point: Expr) -> Expr:
-        g, gy, gx, panel, r, ty, tx, i, j, lane = point
-        values = [by_rows[g, gy, gx, panel, r, ty, tx, i, k, lane] for k in range(n)]
-        value = select(j, [combine(row, values) for row in transform.output])
-        if problem.conv.bias is not None:
-            value = value + bias[panel * rows + r]
-        return epilogue.apply(value, g, store.coordinates(point), lane)
+    def result(*point: Expr) -> Expr:
+        *tile, i, j, lane = point
+        values = [by_rows[(*tile, i, k, lane)] for k in range(n)]
+        return select(j, [combine(row, values) for row in transform.output])
 
-    out = te.compute((*group, panels, rows, *tiles, m, m, lanes), finish, name="out")
+    if not problem.out.batch_lanes:
+        result = merged(result, (*group, panels, rows, *tiles), problem, knobs)
+
+    def finish(*point: Expr) -> Expr:
+        value, coordinates = result(*point), store.coordinates(point)
+        if problem.conv.bias is not None:
+            value = value + bias[coordinates[0]]
+        lane = point[-1] if problem.out.batch_lanes else 0
+        return zero_outside(problem.out, coordinates, epilogue.apply(value, point[0], coordinates, lane))
+
+    inner = (m, m, lanes) if problem.out.batch_lanes else (m, *in_rows(problem, knobs))
+    out = te.compute((*group, panels, rows, *tiles, *inner), finish, name="out")
     arrays = [pack_weights(problem, knobs)]
     placeholders = [weight]
     if problem.conv.bias is not None:
@@ -92,23 +101,3 @@ def pack_weights(problem: WinogradProblem, knobs: WinogradSchedule) -> NDArray[n
     panels = problem.panels(knobs)
     padded = np.pad(weights, ((0, 0), (0, 0), (0, panels * knobs.rows - out_channels), (0, 0)))
     return np.ascontiguousarray(padded.reshape(n, n, panels, knobs.rows, channels).swapaxes(3, 4))
-
-
-def _input(
-    x: Expr, problem: WinogradProblem, knobs: WinogradSchedule, g: Expr, c: Expr, pixel: Pixel, lane: Expr
-) -> Expr:
-    """The input that the first tap of an output pixel (y, x) reads; zero past what the image's taps read.
-
-    What lies there belongs to others. In exact arithmetic it would cancel.
-    """
-    source, transform = problem.source, problem.transform(knobs)
-    first = int(problem.conv.taps.offsets(source)[0])
-    value = x[g, first + c * source.plane + pixel[0] * source.row + pixel[1] * source.step + lane]
-    inside = [
-        at < extent + transform.inputs - transform.outputs
-        for at, extent in zip(pixel, problem.out.shape[2:], strict=True)
-        if extent % transform.outputs
-    ]
-    if not inside:
-        return value
-    return tirx.if_then_else(functools.reduce(tirx.And, inside), value, tirx.const(0.0, "float32"))

@@ -58,9 +58,9 @@ class Prefetch:
 
 
 def plan_prefetch(problem: WinogradProblem, knobs: WinogradSchedule) -> Prefetch | None:
-    """What a kernel fetches ahead; None where nothing is next, or too much is."""
+    """What a kernel fetches ahead; None where nothing is next, or too much is, or lanes hold pixels."""
     source, groups = problem.source, problem.groups(knobs)
-    if problem.out.groups * groups[0] * groups[1] == 1:
+    if not problem.out.batch_lanes or problem.out.groups * groups[0] * groups[1] == 1:
         return None
     transform, panels = problem.transform(knobs), problem.panels(knobs)
     margin = transform.inputs - transform.outputs

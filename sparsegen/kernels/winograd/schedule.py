@@ -13,8 +13,8 @@ from sparsegen.lowering.prefetch import PREFETCH
 _PAGE = 1024  # floats between addresses that share a set of an L1 cache
 
 
-def schedule(function: Any, knobs: WinogradSchedule) -> Any:
-    """The scheduled module of `expression`'s function.
+def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool, across: int) -> Any:
+    """The scheduled module of `expression`'s function; `across` are the tiles of a row in a vector.
 
     A task transforms its tiles' input, multiplies by the weights of its panels, one of the n x n
     positions after the other, so that a position's input stays in the caches for all panels, and
@@ -28,7 +28,10 @@ def schedule(function: Any, knobs: WinogradSchedule) -> Any:
     sch.reorder(g, gy, gx, chunk, panel, r, ty, tx, *inner)
     task = sch.fuse(g, gy, gx, chunk)
     sch.parallel(task)
-    _straight(sch, inner)
+    if batch_lanes:
+        _straight(sch, inner)
+    else:
+        _rows_of_pixels(sch, tx, knobs.outputs)
     sch.compute_at(rows, tx, preserve_unit_loops=True)
     _straight(sch, sch.get_loops(rows)[-3:])
     sch.compute_at(products, task, preserve_unit_loops=True)
@@ -51,7 +54,33 @@ def schedule(function: Any, knobs: WinogradSchedule) -> Any:
         sch.storage_align(block, 0, axis=4, factor=_PAGE, offset=LINE)
     sch.compute_at(columns, tx, preserve_unit_loops=True)
     _straight(sch, sch.get_loops(columns)[-3:])
+    if not batch_lanes:
+        _gather(sch, tx, across)
     return sch.mod
+
+
+def _rows_of_pixels(sch: Any, tile: Any, outputs: int) -> None:
+    """A tile's result as rows, at each iteration of the loop `tile`; rows are stored pixel by pixel.
+
+    Loops over pixels are left to LLVM: where every m-th is read or written, it shuffles vectors.
+    """
+    merged, vectors = sch.get_sblock("merged"), sch.get_sblock("vectors")
+    sch.compute_at(merged, tile, preserve_unit_loops=True)
+    *_, x = sch.get_loops(merged)
+    _, j = sch.split(x, [None, outputs])
+    sch.unroll(j)
+    sch.compute_at(vectors, tile, preserve_unit_loops=True)
+    _straight(sch, sch.get_loops(vectors)[-3:])
+
+
+def _gather(sch: Any, tile: Any, across: int) -> None:
+    """A vector of tiles' pixels, at each iteration of the loop `tile`: a row of tiles after the other."""
+    gathered = sch.get_sblock("gathered")
+    sch.compute_at(gathered, tile, preserve_unit_loops=True)
+    k, j, lane = sch.get_loops(gathered)[-3:]
+    down, along = sch.split(lane, [None, across])
+    sch.reorder(k, down, along, j)
+    sch.unroll(j)
 
 
 def _straight(sch: Any, loops: Any) -> None:

@@ -1,0 +1,86 @@
+"""Where tiles meet the layout: vectors of tiles read from an image, and put together to rows again."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from tvm import te, tirx
+
+from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
+
+Expr = Any
+Read = Callable[..., Expr]
+"""(group, tile group's y and x, channel, tiles' y and x, pixel's y and x in a tile, lane) to an input."""
+
+
+def of_images(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
+    """With batch lanes a vector is one of the layout's; zero past what the image's taps read.
+
+    What lies there belongs to others. In exact arithmetic it would cancel.
+    """
+    source, transform = problem.source, problem.transform(knobs)
+    first, m = int(problem.conv.taps.offsets(source)[0]), transform.outputs
+
+    def read(g: Expr, gy: Expr, gx: Expr, c: Expr, ty: Expr, tx: Expr, k: Expr, j: Expr, lane: Expr) -> Expr:
+        y, at_x = (gy * knobs.tiles_h + ty) * m + k, (gx * knobs.tiles_w + tx) * m + j
+        value = x[g, first + c * source.plane + y * source.row + at_x * source.step + lane]
+        inside = [
+            at < extent + transform.inputs - m
+            for at, extent in zip((y, at_x), problem.out.shape[2:], strict=True)
+            if extent % m
+        ]
+        if not inside:
+            return value
+        return tirx.if_then_else(functools.reduce(tirx.And, inside), value, tirx.const(0.0, "float32"))
+
+    return read
+
+
+def of_pixels(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
+    """With pixel lanes, from the stage `gathered`: [..., channel, tiles, y, x, lanes], a tile's pixels apart.
+
+    Rows of the padding are zero. Where tiles stand over a row's end they read on into the next one, or into
+    the row of zeros past the image: in exact arithmetic that would cancel.
+    """
+    source, transform = problem.source, problem.transform(knobs)
+    first, m, height = int(problem.conv.taps.offsets(source)[0]), transform.outputs, problem.out.shape[2]
+    down, across = problem.lane_tiles(m)
+
+    def pixel(*point: Expr) -> Expr:
+        g, gy, gx, c, ty, tx, k, j, lane = point
+        y = (((gy * knobs.tiles_h + ty) * down) + lane // across) * m + k
+        at_x = (((gx * knobs.tiles_w + tx) * across) + lane % across) * m + j
+        value = x[g, first + c * source.plane + y * source.row + at_x]
+        inside = tirx.And(y >= 1, y <= height)
+        return tirx.if_then_else(inside, value, tirx.const(0.0, "float32"))
+
+    n, tiles = transform.inputs, (knobs.tiles_h, knobs.tiles_w)
+    space = (problem.out.groups, *problem.groups(knobs), problem.channels[1], *tiles, n, n, problem.out.lanes)
+    gathered = te.compute(space, pixel, name="gathered")
+    return lambda *point: gathered[point]
+
+
+def in_rows(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[int, int]:
+    """Tiles down, and pixels of a row, of a vector of tiles."""
+    down, across = problem.lane_tiles(knobs.outputs)
+    return down, across * knobs.outputs
+
+
+def merged(
+    result: Callable[..., Expr], space: tuple[int, ...], problem: WinogradProblem, knobs: WinogradSchedule
+) -> Callable[..., Expr]:
+    """With pixel lanes, `result` of the tiles in `space` as rows of pixels: (..., y, tile down, x).
+
+    Stages: `vectors`, which holds a vector of tiles as computed, and `merged`, its rows.
+    """
+    m, (_, across) = knobs.outputs, problem.lane_tiles(knobs.outputs)
+    vectors = te.compute((*space, m, m, problem.out.lanes), result, name="vectors")
+
+    def row(*point: Expr) -> Expr:
+        *tile, y, tile_down, x = point
+        return vectors[(*tile, y, x % m, tile_down * across + x // m)]
+
+    rows = te.compute((*space, m, *in_rows(problem, knobs)), row, name="merged")
+    return lambda *point: rows[point]
