@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,9 @@ from sparsegen.graph import Conv2d, Layer, LayerGraph, Shape, Step
 from sparsegen.kernels.panels import PanelSchedule
 from sparsegen.kernels.registry import space_of
 from sparsegen.kernels.space import Space
-from sparsegen.kernels.winograd import WinogradSchedule
+from sparsegen.kernels.taps import TapConv2d
+from sparsegen.kernels.winograd import WinogradProblem, WinogradSchedule
+from sparsegen.kernels.winograd.choice import winograd_space
 from sparsegen.kernels.winograd.transforms import TRANSFORMS, combine
 from sparsegen.target import parse_target
 from tests.kernels.contract import WEIGHTS, check, conv_graph, weights
@@ -97,13 +100,27 @@ OF_PIXELS = {
 
 @pytest.mark.parametrize("target", ["native", "haswell"])
 @pytest.mark.parametrize("name", OF_PIXELS)
-@pytest.mark.parametrize("size", [(5, 5), (8, 7), (13, 14), (9, 30), (6, 61), (5, 66)])
+@pytest.mark.parametrize("size", [(4, 7), (9, 30), (6, 61), (5, 66)])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_any_image_of_pixel_lanes(name: str, size: tuple[int, int], batch: int, target: str) -> None:
     graph = conv_graph(
         weights((14, 5, 3, 3), "dense"), (batch, 5, *size), padding=SAME, epilogue=(Step("relu"),)
     )
     check(graph, threads=2, target=target, schedules={"layer": OF_PIXELS[name]})
+
+
+@pytest.mark.parametrize("size", [(14, 14), (13, 14), (7, 7), (17, 13)])
+def test_rows_shorter_than_a_vector(size: tuple[int, int]) -> None:
+    graph = conv_graph(weights((6, 5, 3, 3), "dense"), (3, 5, *size), padding=SAME, epilogue=(Step("relu"),))
+    plan = plan_graph(graph, threads=2, target=parse_target("native"))
+    core, context = plan.graph.layers[0].core, plan.context
+    assert isinstance(core, TapConv2d)
+    problem = WinogradProblem.of(core, context.layout("x"), context.layout("layer"))
+    assert problem is not None
+    schedules = list(winograd_space(problem, context.target, threads=2).schedules())
+    assert {schedule.as_dict()["outputs"] for schedule in schedules} == set(TRANSFORMS)
+    for schedule in random.Random(0).sample(schedules, min(5, len(schedules))):
+        check(graph, threads=2, schedules={"layer": schedule})
 
 
 @pytest.mark.parametrize("batch", [1, 16])

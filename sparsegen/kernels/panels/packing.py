@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tvm
 from numpy.typing import NDArray
-from tvm import te, tirx
+from tvm import te
 
+from sparsegen.kernels.loops import read_whole
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
 
 Expr = Any
@@ -118,14 +118,9 @@ def packed_input(x: Expr, problem: PanelProblem, knobs: PanelSchedule, slab: Sla
 
 def schedule_slab(sch: Any, slab: Slab, part: Any, loop: Any) -> None:
     """Copy the slab, which the block `part` reads, a vector at a time when an iteration of `loop` begins."""
-    block, reader = sch.get_sblock("slab"), sch.get(part)
+    block = sch.get_sblock("slab")
     # Where a column lies in the slab is read from memory, so TVM does not know that it is within.
-    (index,) = (i for i, region in enumerate(reader.reads) if region.source.name == "slab")
-    *tile, _ = reader.reads[index].region
-    begins_and_ends = [at for each in tile for at in (each.min, each.min + 1)]
-    region = tirx.IndexMap([each.var for each in reader.iter_vars], [*begins_and_ends, 0, slab.floats], None)
-    # Its method takes only blocks with as many variables as the buffer has dimensions.
-    tvm.get_global_func("s_tir.schedule.ScheduleAnnotateBufferAccess")(sch, part, index, 0, region)
+    read_whole(sch, part, "slab", slab.floats)
     sch.compute_at(block, loop, preserve_unit_loops=True)
     *_, i = sch.get_loops(block)
     *_, channel, vector, lane = sch.split(i, [slab.channels, len(slab.starts), slab.lanes])

@@ -62,25 +62,20 @@ def of_pixels(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Rea
     return lambda *point: gathered[point]
 
 
-def in_rows(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[int, int]:
-    """Tiles down, and pixels of a row, of a vector of tiles."""
-    down, across = problem.lane_tiles(knobs.outputs)
-    return down, across * knobs.outputs
-
-
 def merged(
     result: Callable[..., Expr], space: tuple[int, ...], problem: WinogradProblem, knobs: WinogradSchedule
 ) -> Callable[..., Expr]:
-    """With pixel lanes, `result` of the tiles in `space` as rows of pixels: (..., y, tile down, x).
+    """With pixel lanes, `result` of the tiles in `space` at the points of the store.
 
-    Stages: `vectors`, which holds a vector of tiles as computed, and `merged`, its rows.
+    Stages: `vectors`, which holds a vector of tiles as computed, and `merged`, its rows: [..., y, tile
+    down, x].
     """
-    m, (_, across) = knobs.outputs, problem.lane_tiles(knobs.outputs)
+    m, (down, across), store = knobs.outputs, problem.lane_tiles(knobs.outputs), problem.store(knobs)
     vectors = te.compute((*space, m, m, problem.out.lanes), result, name="vectors")
 
-    def row(*point: Expr) -> Expr:
+    def pixel(*point: Expr) -> Expr:
         *tile, y, tile_down, x = point
         return vectors[(*tile, y, x % m, tile_down * across + x // m)]
 
-    rows = te.compute((*space, m, *in_rows(problem, knobs)), row, name="merged")
-    return lambda *point: rows[point]
+    rows = te.compute((*space, m, down, max(across * m, problem.out.lanes)), pixel, name="merged")
+    return lambda *point: rows[(*point[:-2], store.along(point))]

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import te
+from tvm import te, tirx
 
 from sparsegen.kernels.epilogue import Epilogue
-from sparsegen.kernels.operands import zero_outside
-from sparsegen.kernels.winograd.edges import in_rows, merged, of_images, of_pixels
+from sparsegen.kernels.winograd.edges import merged, of_images, of_pixels
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.transforms import combine, select
 
@@ -82,10 +81,11 @@ def expression(
         if problem.conv.bias is not None:
             value = value + bias[coordinates[0]]
         lane = point[-1] if problem.out.batch_lanes else 0
-        return zero_outside(problem.out, coordinates, epilogue.apply(value, point[0], coordinates, lane))
+        value = epilogue.apply(value, point[0], coordinates, lane)
+        holds = problem.out.holds(coordinates)
+        return value if holds is None else tirx.Select(holds, value, tirx.const(0.0, "float32"))
 
-    inner = (m, m, lanes) if problem.out.batch_lanes else (m, *in_rows(problem, knobs))
-    out = te.compute((*group, panels, rows, *tiles, *inner), finish, name="out")
+    out = te.compute((*group, panels, rows, *tiles, *store.inner), finish, name="out")
     arrays = [pack_weights(problem, knobs)]
     placeholders = [weight]
     if problem.conv.bias is not None:

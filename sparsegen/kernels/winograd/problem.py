@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from tvm import tirx
+from tvm import te, tirx
 
 from sparsegen.kernels.space import Point
 from sparsegen.kernels.taps import TapConv2d
@@ -109,11 +109,10 @@ class WinogradProblem:
 
 @dataclass(frozen=True)
 class WinogradStore:
-    """Stores points (group, tile group's y and x, panel, row, tiles' y and x, ...) into a layout.
+    """Stores points (group, tile group's y and x, panel, row, tiles' y and x, y, ...) into a layout.
 
-    The rest is (y, x, lane) of a tile with batch lanes, and (y, tile down, x) of a vector of tiles, x along
-    all of its row, with pixel lanes: `down` and `across` are the tiles of a vector. Comparable: part of a
-    kernel's identity.
+    The rest is (x, lane) of a tile with batch lanes; with pixel lanes, (tile down, vector, lane) of the
+    rows that a vector of tiles, `down` by `across`, makes up. Comparable: part of a kernel's identity.
     """
 
     layout: Layout
@@ -126,26 +125,47 @@ class WinogradStore:
         """(groups, size)."""
         return self.layout.groups, self.layout.size
 
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """Extents of a point's last coordinates, from y on."""
+        m, lanes = self.knobs.outputs, self.layout.lanes
+        if self.layout.batch_lanes:
+            return m, m, lanes
+        return m, self.down, -(-min(self.across * m, self.layout.row) // lanes), lanes
+
     def coordinates(self, point: tuple[Expr, ...]) -> tuple[Expr, Expr, Expr]:
         """Channel, y and x of a point, which may lie past the image or the last channel."""
-        _, group_y, group_x, panel, row, tile_y, tile_x, y, *inner = point
-        knobs = self.knobs
-        of_y, x = (0, inner[0]) if self.layout.batch_lanes else inner
-        at_y = (group_y * knobs.tiles_h + tile_y) * self.down + of_y
-        at_x = (group_x * knobs.tiles_w + tile_x) * self.across
-        return panel * knobs.rows + row, at_y * knobs.outputs + y, at_x * knobs.outputs + x
+        _, group_y, _, panel, row, tile_y, _, y, *rest = point
+        of_y = 0 if self.layout.batch_lanes else rest[0]
+        at_y = (group_y * self.knobs.tiles_h + tile_y) * self.down + of_y
+        x = rest[0] if self.layout.batch_lanes else self.along(point)
+        return panel * self.knobs.rows + row, at_y * self.knobs.outputs + y, self.begin(point) + x
+
+    def begin(self, point: tuple[Expr, ...]) -> Expr:
+        """The x of a point's tile, or of its vector of tiles."""
+        return (point[2] * self.knobs.tiles_w + point[6]) * self.across * self.knobs.outputs
+
+    def along(self, point: tuple[Expr, ...]) -> Expr:
+        """With pixel lanes, how far along the rows of its vector of tiles a point lies.
+
+        A row's last vector ends with the row, halo included, and computes some of the one before again.
+        Where a row is shorter than a vector, what is past its end is overwritten by the next row.
+        """
+        lanes, whole = self.layout.lanes, self.across * self.knobs.outputs
+        vector, lane = point[-2:]
+        left = te.min(self.layout.row - self.begin(point), whole) if self.layout.row % whole else whole
+        return te.max(te.min(vector * lanes, left - lanes), 0) + lane
 
     def __call__(
         self, point: tuple[Expr, ...], parameters: Parameters
     ) -> tuple[tuple[Expr, ...], Expr | None]:
         """(group, address), and the condition under which the point exists."""
-        coordinates, knobs = self.coordinates(point), self.knobs
-        _, channels, height, width = self.layout.shape
-        extents = (channels, height, width if self.layout.batch_lanes else self.layout.row)
-        steps = (knobs.rows, knobs.outputs * self.down, knobs.outputs * self.across)
+        coordinates, knobs, batch_lanes = self.coordinates(point), self.knobs, self.layout.batch_lanes
+        extents = self.layout.shape[1:]
+        steps = (knobs.rows, knobs.outputs * self.down, knobs.outputs if batch_lanes else 1)
         condition = None
         for at, extent, step in zip(coordinates, extents, steps, strict=True):
             if extent % step:
                 condition = at < extent if condition is None else tirx.And(condition, at < extent)
-        lane = point[-1] if self.layout.batch_lanes else 0
+        lane = point[-1] if batch_lanes else 0
         return (point[0], self.layout.address(coordinates, lane)), condition

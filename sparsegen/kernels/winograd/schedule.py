@@ -6,6 +6,7 @@ from typing import Any
 
 from tvm import s_tir
 
+from sparsegen.kernels.loops import read_whole
 from sparsegen.kernels.winograd.problem import WinogradSchedule
 from sparsegen.lowering.layout import LINE
 from sparsegen.lowering.prefetch import PREFETCH
@@ -31,6 +32,9 @@ def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool, acros
     if batch_lanes:
         _straight(sch, inner)
     else:
+        y, tile_down, _, lane = inner
+        sch.reorder(tile_down, y)
+        sch.vectorize(lane)
         _rows_of_pixels(sch, tx, knobs.outputs)
     sch.compute_at(rows, tx, preserve_unit_loops=True)
     _straight(sch, sch.get_loops(rows)[-3:])
@@ -60,11 +64,13 @@ def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool, acros
 
 
 def _rows_of_pixels(sch: Any, tile: Any, outputs: int) -> None:
-    """A tile's result as rows, at each iteration of the loop `tile`; rows are stored pixel by pixel.
+    """A vector of tiles' result as rows, at each iteration of the loop `tile`.
 
-    Loops over pixels are left to LLVM: where every m-th is read or written, it shuffles vectors.
+    The loop over pixels is left to LLVM, which shuffles vectors where every m-th is written.
     """
-    merged, vectors = sch.get_sblock("merged"), sch.get_sblock("vectors")
+    merged, vectors, out = map(sch.get_sblock, ("merged", "vectors", "out"))
+    *_, x = sch.get_loops(merged)
+    read_whole(sch, out, "merged", int(sch.get(x).extent))
     sch.compute_at(merged, tile, preserve_unit_loops=True)
     *_, x = sch.get_loops(merged)
     _, j = sch.split(x, [None, outputs])
