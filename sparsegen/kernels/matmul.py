@@ -34,7 +34,7 @@ def matmul(layer: Layer, context: Context) -> Kernel:
     a, height = left.placeholder(), out.shape[-2]
     b = a if layer.inputs[0] == layer.inputs[1] else right.placeholder()
     k = te.reduce_axis((0, left.shape[-2 if core.transpose_a else -1]), name="k")
-    second, packed = _second(right, b, tiles, transposed=core.transpose_b)
+    second = _Second(right, b, tiles, transposed=core.transpose_b, l1_bytes=context.target.l1_bytes)
 
     def term(*point: Any) -> Any:
         row = tiles.row(point)
@@ -42,7 +42,8 @@ def matmul(layer: Layer, context: Context) -> Kernel:
             row = te.min(row, height - 1)
         first = (k, row) if core.transpose_a else (row, k)
         group, *coordinates = (*point[:-5], *first)
-        return te.sum(read(left, a, group, tuple(coordinates), tiles.lane(point)) * second(point, k), axis=k)
+        element = read(left, a, group, tuple(coordinates), tiles.lane(point))
+        return te.sum(element * second.read(point, k), axis=k)
 
     sums = te.compute(tiles.space, term, name="registers" if tiles.whole_vectors else "sums")
 
@@ -58,45 +59,60 @@ def matmul(layer: Layer, context: Context) -> Kernel:
     arguments = dict.fromkeys(layer.inputs)
     return Kernel(
         kind="matmul",
-        module=schedule_product(function, tiles, packed=packed, work=prod(tiles.space) * int(k.dom.extent)),
+        module=schedule_product(
+            function,
+            tiles,
+            packing=("rows" if second.whole else "elements") if second.packed else None,
+            work=prod(tiles.space) * int(k.dom.extent),
+        ),
         store=tiles,
         arguments=(*(context.operands[name].argument() for name in arguments), *epilogue.arguments),
     )
 
 
-def _second(right: Operand, b: Any, tiles: ProductTiles, *, transposed: bool) -> tuple[Any, bool]:
-    """Reader of the second matrix, of (point, k), and whether it reads a stage that packs that.
+class _Second:
+    """The second matrix as the products read it: in place, or the columns of a tile packed side by side.
 
-    Packed are the columns of a tile, where neighbours of a row are not neighbours in memory.
+    It is packed where neighbours of a row are not neighbours in memory; and where a tile takes a part of
+    rows that together are larger than the L1 cache: such parts crowd in few of its sets. `whole` tells
+    whether vectors of its rows may be read at once, as there is room behind a row's end.
     """
-    width, last = right.shape[-2 if transposed else -1], tiles.row_vectors - 1
 
-    def element(matrices: Point, k: Expr, column: Expr, lane: Expr) -> Expr:
-        group, *coordinates = (*matrices, *((column, k) if transposed else (k, column)))
-        return read(right, b, group, tuple(coordinates), lane)
+    def __init__(
+        self, operand: Operand, tensor: Any, tiles: ProductTiles, *, transposed: bool, l1: int
+    ) -> None:
+        self._operand, self._tensor, self._tiles, self._transposed = operand, tensor, tiles, transposed
+        depth, self._width = operand.shape[-2:][:: -1 if transposed else 1]
+        batch_lanes, row = tiles.layout.batch_lanes, tiles.row_vectors * tiles.layout.lanes
+        # Whether a vector of a row may be read at once: there is room behind the row.
+        self.whole = not transposed and (
+            isinstance(operand, Constant) or stored_features(operand.layout) >= row
+        )
+        crowded = tiles.vectors < tiles.row_vectors and 4 * depth * row > l1
+        self.packed = not batch_lanes and (not self.whole or crowded)
+        if self.packed:
+            *matrices, columns, _, _, vectors, lanes = tiles.space
+            space = (*matrices, columns, depth, vectors, lanes)
+            self._stage = te.compute(space, self._copied, name="packed")
 
-    def direct(point: Point, k: Expr) -> Expr:
-        vector = tiles.vector(point)
+    def read(self, point: Point, k: Expr) -> Expr:
+        """The element of row `k` in the column of a point."""
+        if self.packed:
+            return self._stage[(*point[:-4], k, *point[-2:])]
+        return self._element(point[:-5], k, self._tiles.vector(point), point[-1])
+
+    def _copied(self, *point: Any) -> Expr:
+        *matrices, column_tile, k, vector, lane = point
+        return self._element(tuple(matrices), k, column_tile * self._tiles.vectors + vector, lane)
+
+    def _element(self, matrices: Point, k: Expr, vector: Expr, lane: Expr) -> Expr:
+        """The element of a row's vector; past the last vector, or column, that one again."""
+        tiles = self._tiles
         if tiles.row_vectors % tiles.vectors:
-            vector = te.min(vector, last)
-        return element(point[:-5], k, tiles.column(vector, point[-1]), tiles.lane(point))
-
-    if tiles.layout.batch_lanes or (not transposed and _has_whole_rows(right, tiles)):
-        return direct, False
-    depth = right.shape[-1 if transposed else -2]
-
-    def copied(*point: Any) -> Any:
-        *matrices, column_tile, inner, vector, lane = point
-        column = tiles.column(column_tile * tiles.vectors + vector, lane)
-        return element(tuple(matrices), inner, te.min(column, width - 1), 0)
-
-    *matrices, columns, _, _, vectors, lanes = tiles.space
-    stage = te.compute((*matrices, columns, depth, vectors, lanes), copied, name="packed")
-    return lambda point, k: stage[(*point[:-4], k, *point[-2:])], True
-
-
-def _has_whole_rows(right: Operand, tiles: ProductTiles) -> bool:
-    """Whether the vectors of a result's row may be read of the operand's rows: there is room behind them."""
-    if isinstance(right, Constant):
-        return True
-    return stored_features(right.layout) >= tiles.row_vectors * tiles.layout.lanes
+            vector = te.min(vector, tiles.row_vectors - 1)
+        column = tiles.column(vector, lane)
+        if not (self.whole or tiles.layout.batch_lanes):
+            column = te.min(column, self._width - 1)
+        group, *coordinates = (*matrices, *((column, k) if self._transposed else (k, column)))
+        image = lane if tiles.layout.batch_lanes else 0
+        return read(self._operand, self._tensor, group, tuple(coordinates), image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tvm import s_tir, tirx
 
@@ -117,21 +117,26 @@ def _row_vectors(layout: Layout) -> int:
     return layout.shape[-1] if layout.batch_lanes else -(-stored_features(layout) // layout.lanes)
 
 
-def schedule_product(function: Any, tiles: ProductTiles, *, packed: bool, work: int) -> Any:
+def schedule_product(
+    function: Any, tiles: ProductTiles, *, packing: Literal["rows", "elements"] | None, work: int
+) -> Any:
     """The scheduled module: tiles in parallel, those of the same columns one after the other.
 
-    A tile's sums stay in registers. Where the second matrix is packed, the tiles of the same columns
-    are one task, which begins with that. `work` is in multiply-adds.
+    A tile's sums stay in registers. Where the second matrix is packed, by vectors of its rows or element
+    by element, the tiles of the same columns are one task, which begins with that. `work` is in
+    multiply-adds.
     """
     vectorised = tiles.whole_vectors
     sch = s_tir.Schedule(function)
     out, sums = sch.get_sblock("out"), sch.get_sblock("registers" if vectorised else "sums")
     *tasks, row_tile, row, vector, lane = sch.get_loops(out)
-    tasks = tasks if packed else [*tasks, row_tile]
-    (task,) = parallel(sch, tasks, work=work)
-    sch.compute_at(sums, row_tile if packed else task, preserve_unit_loops=True)
-    if packed:
-        sch.compute_at(sch.get_sblock("packed"), task, preserve_unit_loops=True)
+    (task,) = parallel(sch, tasks if packing else [*tasks, row_tile], work=work)
+    sch.compute_at(sums, row_tile if packing else task, preserve_unit_loops=True)
+    if packing:
+        packed = sch.get_sblock("packed")
+        sch.compute_at(packed, task, preserve_unit_loops=True)
+        if packing == "rows":
+            sch.vectorize(sch.get_loops(packed)[-1])
     *own, own_lane, k = sch.get_loops(sums)[-4:]
     sch.reorder(k, *own, own_lane)
     for *unrolled, last in ((*own, own_lane), (row, vector, lane)) if vectorised else ((*own, own_lane),):
