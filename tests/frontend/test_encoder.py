@@ -25,4 +25,6 @@ def randomised(model: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("shape", [(1, 9, 32), (3, 16, 32)])
 def test_encoder(attention: str, shape: tuple[int, int, int]) -> None:
     model = randomised(models.Encoder(layers=2, attention=attention, **SIZES))
-    check(model, images(*shape), tolerance=1e-5)
+    from tests.frontend.checking import describe
+
+    print(describe(check(model, images(*shape), tolerance=1e-5)))
