@@ -79,16 +79,14 @@ class _Second:
     """
 
     def __init__(
-        self, operand: Operand, tensor: Any, tiles: ProductTiles, *, transposed: bool, l1: int
+        self, operand: Operand, tensor: Any, tiles: ProductTiles, *, transposed: bool, l1_bytes: int
     ) -> None:
         self._operand, self._tensor, self._tiles, self._transposed = operand, tensor, tiles, transposed
         depth, self._width = operand.shape[-2:][:: -1 if transposed else 1]
         batch_lanes, row = tiles.layout.batch_lanes, tiles.row_vectors * tiles.layout.lanes
-        # Whether a vector of a row may be read at once: there is room behind the row.
-        self.whole = not transposed and (
-            isinstance(operand, Constant) or stored_features(operand.layout) >= row
-        )
-        crowded = tiles.vectors < tiles.row_vectors and 4 * depth * row > l1
+        has_room = isinstance(operand, Constant) or stored_features(operand.layout) >= row
+        self.whole = not transposed and has_room
+        crowded = tiles.vectors < tiles.row_vectors and 4 * depth * row > l1_bytes
         self.packed = not batch_lanes and (not self.whole or crowded)
         if self.packed:
             *matrices, columns, _, _, vectors, lanes = tiles.space
