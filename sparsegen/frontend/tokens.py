@@ -138,11 +138,16 @@ class _Rewriting:
         self, name: str, core: Core, shape: Shape, *inputs: str, epilogue: tuple[Step, ...] = ()
     ) -> str:
         """Append a layer, unless it changes nothing; returns its value's name."""
-        if isinstance(core, Reshape) and self.new_shapes[inputs[0]] == shape and not epilogue:
+        if not epilogue and self._changes_nothing(core, shape, inputs[0]):
             return inputs[0]
         self.layers.append(Layer(name, core, inputs, shape, epilogue))
         self.new_shapes[name] = shape
         return name
+
+    def _changes_nothing(self, core: Core, shape: Shape, source: str) -> bool:
+        if isinstance(core, Permute):
+            return core.dims == tuple(range(len(shape)))
+        return isinstance(core, Reshape) and self.new_shapes[source] == shape
 
     def _formed(self, layer: Layer) -> _Form | None:
         """The form of a layer's value, its layers added; None for a layer without one."""
