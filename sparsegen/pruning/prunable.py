@@ -57,7 +57,7 @@ def prunable_layers(
     linear layers. Depthwise convolutions (a few weights a channel) always stay dense. `skip` holds the
     names, or shell patterns of names, of further layers to leave dense; by default the first convolution,
     which reads the image, and the last layer, which is the classifier. (Not so in a model of linear layers
-    alone that ends with a block like others: there another layer has the last one's shape.)
+    alone whose result is as wide as what the first one reads: that is an encoder, all of blocks.)
 
     Raises SparsegenError where nothing is left to prune, for a pattern that matches no layer, and for a
     layer whose weights are not finite.
@@ -81,8 +81,8 @@ def prunable_layers(
 def _first_and_classifier(layers: Sequence[WeightLayer]) -> set[str]:
     """Names of the layers that stay dense unless the caller says otherwise."""
     convolutions = [layer for layer in layers if layer.convolution]
-    *others, last = [layer.parameter.shape for layer in layers] or [None]
-    classifier = layers[-1:] if convolutions or last not in others else []
+    is_encoder = not convolutions and layers and layers[-1].parameter.shape[0] == layers[0].parameter.shape[1]
+    classifier = () if is_encoder else layers[-1:]
     return {layer.name for layer in (*convolutions[:1], *classifier)}
 
 
