@@ -94,7 +94,7 @@ ARRANGEMENT: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
     "view of the same shape": (lambda x: x.view(2, 4, 9, 8) + 1, ["Identity add"]),
     "flatten": (lambda x: x.flatten(2), ["Reshape"]),
     "unflatten": (lambda x: x.unflatten(1, (2, 2)), ["Reshape"]),
-    "squeeze": (lambda x: x.unsqueeze(1).squeeze(1) + 1, ["Reshape", "Identity add"]),
+    "squeeze": (lambda x: x.unsqueeze(1).squeeze(1) + 1, ["Identity add"]),
     "squeeze all": (lambda x: x[:, :1].squeeze(), ["Slice", "Reshape"]),
     "squeeze several": (lambda x: x[:1, :1].squeeze((0, 1)), ["Slice", "Slice", "Reshape"]),
     "reshape twice": (lambda x: x.flatten(1).unsqueeze(1), ["Reshape"]),
