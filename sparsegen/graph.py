@@ -111,6 +111,29 @@ class Softmax:
 
 
 @dataclass(frozen=True)
+class LayerNorm:
+    """Each sample less its mean, over the square root of its variance plus `eps`, both over `dims`.
+
+    Dimensions are non-negative. Torch's weight and bias are steps of the layer's epilogue.
+    """
+
+    dims: tuple[int, ...]
+    eps: float
+
+
+@dataclass(frozen=True)
+class MatMul:
+    """Matrix products of two inputs, [..., M, K] by [..., K, N]: as torch.matmul, from two dimensions up.
+
+    The last two dimensions of an input whose transpose flag is set are the other way round. Dimensions
+    before them are broadcast.
+    """
+
+    transpose_a: bool = False
+    transpose_b: bool = False
+
+
+@dataclass(frozen=True)
 class Concat:
     """The inputs, one after the other along a dimension (non-negative)."""
 
@@ -158,6 +181,8 @@ Core = (
     | AdaptivePool2d
     | Mean
     | Softmax
+    | LayerNorm
+    | MatMul
     | Concat
     | Reshape
     | Permute

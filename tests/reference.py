@@ -15,7 +15,9 @@ from sparsegen.graph import (
     Identity,
     Layer,
     LayerGraph,
+    LayerNorm,
     Linear,
+    MatMul,
     Mean,
     Pad,
     Permute,
@@ -101,6 +103,12 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
             return value.mean(dims, keepdim=keepdim)
         case Softmax(dim):
             return value.softmax(dim)
+        case LayerNorm(dims, eps):
+            variance, mean = torch.var_mean(value, dims, correction=0, keepdim=True)
+            return (value - mean) / (variance + eps).sqrt()
+        case MatMul(transpose_a, transpose_b):
+            left, right = inputs
+            return torch.matmul(left.mT if transpose_a else left, right.mT if transpose_b else right)
         case Concat(dim):
             return torch.cat(inputs, dim)
         case Reshape():

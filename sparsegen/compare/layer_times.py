@@ -91,8 +91,10 @@ def _time(
     x = torch.randn(graph.shapes()[layer.inputs[0]], generator=torch.Generator().manual_seed(_SEED))
     calls = {}
     for (n, m), keep in keeps.items():
+        # A linear layer over tokens is a 1x1 convolution by now.
+        kept = keep.numpy().reshape(layer.core.weight.shape)
         # Batch norm, folded into the weights since, scales whole rows: the largest are the same.
-        pruned = replace(layer, core=replace(layer.core, weight=layer.core.weight * keep.numpy()))
+        pruned = replace(layer, core=replace(layer.core, weight=layer.core.weight * kept))
         compiled = compile_graph(alone(pruned, tuple(x.shape)), threads=threads, target=target)
         compiled(x)  # fills the buffers that the timed calls read
         calls[f"{n}:{m}"] = kernels(compiled)

@@ -14,13 +14,15 @@ from sparsegen.graph import (
     Identity,
     Layer,
     LayerGraph,
+    LayerNorm,
     Linear,
+    MatMul,
     Mean,
     Pool2d,
     Step,
 )
 
-ACCEPTS_EPILOGUE = (Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Mean)
+ACCEPTS_EPILOGUE = (Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Mean, LayerNorm, MatMul)
 
 
 def fuse_epilogues(graph: LayerGraph) -> LayerGraph:

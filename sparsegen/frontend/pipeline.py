@@ -1,4 +1,4 @@
-"""The frontend, on one page: export, translate, simplify, fuse, fold."""
+"""The frontend, on one page: export, translate, simplify, fuse, fold, turn tokens into pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from sparsegen.frontend.activations import recognise_activations
 from sparsegen.frontend.fold import fold_scales
 from sparsegen.frontend.fuse import fuse_epilogues
 from sparsegen.frontend.program import export_program
-from sparsegen.frontend.simplify import merge_padding, merge_reshapes, remove_unread
+from sparsegen.frontend.simplify import merge_padding, merge_reshapes, merge_transposes, remove_unread
+from sparsegen.frontend.tokens import tokens_to_pixels
 from sparsegen.frontend.translation import translate
 from sparsegen.graph import LayerGraph
 
@@ -28,8 +29,9 @@ def from_torch(
         UnsupportedOperatorError: an operator outside the supported set; names it and its module.
     """
     graph = translate(export_program(model, example_inputs))
-    graph = remove_unread(merge_padding(remove_unread(merge_reshapes(remove_unread(graph)))))
+    graph = merge_transposes(merge_reshapes(remove_unread(graph)))
+    graph = remove_unread(merge_padding(remove_unread(graph)))
     graph = fuse_epilogues(graph)
     # An activation put back reads its input once, so that it can be fused in turn.
     graph = fuse_epilogues(recognise_activations(graph))
-    return remove_unread(fold_scales(graph))
+    return tokens_to_pixels(remove_unread(fold_scales(graph)))

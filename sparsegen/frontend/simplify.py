@@ -1,4 +1,7 @@
-"""Passes that take layers away: dead ones, chains of reshapes, padding that a convolution can do itself."""
+"""Passes that take layers away: dead ones, and those whose work the layer after them can do itself.
+
+Such are reshapes before reshapes, transpositions before matrix products, padding before convolutions.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TypeGuard
 
-from sparsegen.graph import Conv2d, Core, Layer, LayerGraph, Pad, Reshape
+from sparsegen.graph import Conv2d, Core, Layer, LayerGraph, MatMul, Pad, Permute, Reshape
 
 
 def remove_unread(graph: LayerGraph) -> LayerGraph:
@@ -29,6 +32,37 @@ def merge_reshapes(graph: LayerGraph) -> LayerGraph:
             layer = replace(layer, inputs=source.inputs)
         merged[layer.name] = layer
     return replace(graph, layers=list(merged.values()))
+
+
+def merge_transposes(graph: LayerGraph) -> LayerGraph:
+    """Let matrix products read what a transposition of their matrices reads, and permutations likewise.
+
+    What was read before may then be unread.
+    """
+    merged: dict[str, Layer] = {}
+    for layer in graph.layers:
+        if isinstance(layer.core, MatMul):
+            layer = _with_plain_matrices(layer, merged)
+        elif isinstance(layer.core, Permute):
+            source = merged.get(layer.inputs[0])
+            if source and isinstance(source.core, Permute):
+                dims = tuple(source.core.dims[dim] for dim in layer.core.dims)
+                layer = replace(layer, core=Permute(dims), inputs=source.inputs)
+        merged[layer.name] = layer
+    return replace(graph, layers=list(merged.values()))
+
+
+def _with_plain_matrices(product: Layer, layers: dict[str, Layer]) -> Layer:
+    """The product, reading its inputs before a permutation of their last two dimensions alone."""
+    assert isinstance(product.core, MatMul)
+    flags, inputs = [product.core.transpose_a, product.core.transpose_b], list(product.inputs)
+    for i, name in enumerate(product.inputs):
+        source = layers.get(name)
+        if source and isinstance(source.core, Permute) and len(source.shape) > 1:
+            *before, second, last = range(len(source.shape))
+            if source.core.dims == (*before, last, second):
+                flags[i], inputs[i] = not flags[i], source.inputs[0]
+    return replace(product, core=MatMul(*flags), inputs=tuple(inputs))
 
 
 def merge_padding(graph: LayerGraph) -> LayerGraph:

@@ -1,6 +1,15 @@
 """Kernels: per operator, the expression (what) beside its schedule (how)."""
 
-from sparsegen.kernels import conv, move, phases, pointwise, pool, reduce  # noqa: F401  (they register)
+from sparsegen.kernels import (  # noqa: F401  (they register)
+    conv,
+    matmul,
+    move,
+    normalise,
+    phases,
+    pointwise,
+    pool,
+    reduce,
+)
 from sparsegen.kernels.convert import enter, leave
 from sparsegen.kernels.registry import Context, build_kernel
 from sparsegen.lowering.kernel import Kernel

@@ -11,7 +11,9 @@ from sparsegen.graph import (
     Conv2d,
     Layer,
     LayerGraph,
+    LayerNorm,
     Linear,
+    MatMul,
     Mean,
     Pad,
     Permute,
@@ -26,20 +28,30 @@ from sparsegen.kernels.taps import TapConv2d, direct_taps, phase_taps
 from sparsegen.lowering.layout import Halo, plan_layout
 from sparsegen.target import Target
 
-_FILLED = 0.75  # share of the lanes that a batch has to fill for batch lanes to pay
+_FILLED = 0.75  # share of the lanes that a batch, or a row, has to fill for lanes along it to pay
 
 
 def use_batch_lanes(graph: LayerGraph, target: Target) -> bool:
-    """Whether lanes hold images: the batch fills them, and no operator looks across the batch."""
+    """Whether lanes hold images: the batch fills them, and no operator looks across the batch.
+
+    Products of values whose rows fill the lanes keep images apart too: there a lane's image would take
+    as much of the caches as all lanes together take otherwise, and both operands would be loads.
+    """
     shapes = graph.shapes()
     batches = {shape[:1] for shape in graph.inputs.values()}
     if len(batches) != 1 or () in batches:
         return False
     (batch,) = next(iter(batches))
-    groups = -(-batch // target.lanes)
-    return batch / (groups * target.lanes) >= _FILLED and all(
-        _keeps_batch(layer, graph, shapes, batch) for layer in graph.layers
-    )
+    if not _fills(batch, target.lanes) or any(
+        isinstance(layer.core, MatMul) and _fills(layer.shape[-1], target.lanes) for layer in graph.layers
+    ):
+        return False
+    return all(_keeps_batch(layer, graph, shapes, batch) for layer in graph.layers)
+
+
+def _fills(extent: int, lanes: int) -> bool:
+    """Whether vectors over so many elements have few empty lanes."""
+    return extent / (-(-extent // lanes) * lanes) >= _FILLED
 
 
 def _keeps_batch(layer: Layer, graph: LayerGraph, shapes: dict[str, Shape], batch: int) -> bool:
@@ -55,7 +67,7 @@ def _keeps_batch(layer: Layer, graph: LayerGraph, shapes: dict[str, Shape], batc
         elif shape[:1] != (batch,) or (name not in layer.inputs and len(shape) != rank):
             return False
     match layer.core:
-        case Mean(dims=dims):
+        case Mean(dims=dims) | LayerNorm(dims=dims):
             return 0 not in dims
         case Softmax(dim=dim) | Concat(dim=dim) | Slice(dim=dim):
             return dim != 0
@@ -67,6 +79,8 @@ def _keeps_batch(layer: Layer, graph: LayerGraph, shapes: dict[str, Shape], batc
             return rank <= 4
         case Reshape():
             return len(shapes[layer.inputs[0]]) > 0
+        case MatMul() if rank < 3:  # the batch is a dimension of the matrices
+            return False
         case _:
             return all(len(shapes[name]) == rank for name in layer.inputs if name not in graph.constants)
 
@@ -109,6 +123,10 @@ def plan_operands(graph: LayerGraph, *, lanes: int, batch_lanes: bool) -> dict[s
             across = taps.stride[1] if batch_lanes else lanes
             past = Halo(rows_past=TILE_LIMIT * taps.stride[0], pixels_past=TILE_LIMIT * across)
             halo = taps.halo(shapes[layer.inputs[0]], layer.shape).union(past)
+            by_size[size] = by_size.get(size, Halo()).union(halo)
+        elif isinstance(layer.core, MatMul) and len(layer.shape) == 4 and not batch_lanes:
+            # Rows of whole vectors: a product stores no others, and reads them of its second matrix.
+            size, halo = layer.shape[2:], Halo(right=-layer.shape[3] % lanes)
             by_size[size] = by_size.get(size, Halo()).union(halo)
     halos = {name: by_size[shape[2:]] for name, shape in shapes.items() if shape[2:] in by_size}
     if not batch_lanes:

@@ -37,7 +37,8 @@ def magnitude(
     The round(sparsity * n) weights of the smallest magnitude of the n go; of equal ones those with the
     lower index first. `skip` holds the names, or shell patterns of names, of the layers that stay dense;
     None stands for the first convolution and the last layer, which is the classifier. `linear` prunes
-    linear layers too. Depthwise convolutions always stay dense. A weight that is zero already stays so.
+    linear layers too; a model without convolutions has them pruned anyway. Depthwise convolutions always
+    stay dense. A weight that is zero already stays so.
 
     A module's masks are those of `torch.nn.utils.prune`, so that any training loop fine-tunes with them
     held; `finalize` makes them permanent. In an exported program the weights themselves become zero.

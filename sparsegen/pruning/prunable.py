@@ -53,19 +53,19 @@ def prunable_layers(
 ) -> list[WeightLayer]:
     """Return the layers of `model` that pruning may thin out, in the model's order.
 
-    These are its 2-D convolutions and, where `linear` asks for them, its linear layers. Depthwise
-    convolutions (a few weights a channel) always stay dense. `skip` holds the names, or shell
-    patterns of names, of further layers to leave dense; by default the first convolution, which reads
-    the image, and the last layer, which is the classifier.
+    These are its 2-D convolutions and, where `linear` asks for them or there are no convolutions, its
+    linear layers. Depthwise convolutions (a few weights a channel) always stay dense. `skip` holds the
+    names, or shell patterns of names, of further layers to leave dense; by default the first convolution,
+    which reads the image, and the last layer, which is the classifier. (Not so in a model of linear layers
+    alone whose result is as wide as what the first one reads: that is an encoder, all of blocks.)
 
     Raises SparsegenError where nothing is left to prune, for a pattern that matches no layer, and for a
     layer whose weights are not finite.
     """
     layers = weight_layers(model)
     convolutions = [layer for layer in layers if layer.convolution]
-    dense = (
-        {layer.name for layer in (*convolutions[:1], *layers[-1:])} if skip is None else _named(layers, skip)
-    )
+    linear = linear or (bool(layers) and not convolutions)
+    dense = _first_and_classifier(layers) if skip is None else _named(layers, skip)
     candidates = layers if linear else convolutions
     prunable = [layer for layer in candidates if layer.name not in dense and not layer.depthwise]
     if not prunable:
@@ -76,6 +76,14 @@ def prunable_layers(
                 f"layer '{layer.name}' has NaN or infinite weights: repair them, or list the layer in skip"
             )
     return prunable
+
+
+def _first_and_classifier(layers: Sequence[WeightLayer]) -> set[str]:
+    """Names of the layers that stay dense unless the caller says otherwise."""
+    convolutions = [layer for layer in layers if layer.convolution]
+    is_encoder = not convolutions and layers and layers[-1].parameter.shape[0] == layers[0].parameter.shape[1]
+    classifier = () if is_encoder else layers[-1:]
+    return {layer.name for layer in (*convolutions[:1], *classifier)}
 
 
 def _named(layers: Sequence[WeightLayer], patterns: Sequence[str]) -> set[str]:

@@ -111,3 +111,11 @@ def test_what_cannot_be_measured(
 ) -> None:
     with pytest.raises(SparsegenError, match=message):
         measure_ratios(model, inputs, **{"ratios": RATIOS, "skip": SKIP, **options})  # type: ignore[arg-type]
+
+
+def test_linear_layers_over_tokens_are_timed_as_what_they_become() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 8)).eval()
+    times = measure_ratios(model, (torch.randn(1, 16, 8),), RATIOS, threads=1, samples=2, skip=())
+    assert set(times) == {"0", "2"}
+    assert all(set(by_ratio) == set(RATIOS) for by_ratio in times.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import prod
 
 import pytest
 import torch
@@ -93,7 +94,7 @@ ARRANGEMENT: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
     "view of the same shape": (lambda x: x.view(2, 4, 9, 8) + 1, ["Identity add"]),
     "flatten": (lambda x: x.flatten(2), ["Reshape"]),
     "unflatten": (lambda x: x.unflatten(1, (2, 2)), ["Reshape"]),
-    "squeeze": (lambda x: x.unsqueeze(1).squeeze(1) + 1, ["Reshape", "Identity add"]),
+    "squeeze": (lambda x: x.unsqueeze(1).squeeze(1) + 1, ["Identity add"]),
     "squeeze all": (lambda x: x[:, :1].squeeze(), ["Slice", "Reshape"]),
     "squeeze several": (lambda x: x[:1, :1].squeeze((0, 1)), ["Slice", "Slice", "Reshape"]),
     "reshape twice": (lambda x: x.flatten(1).unsqueeze(1), ["Reshape"]),
@@ -126,6 +127,11 @@ ARRANGEMENT: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
 }
 
 
+def ramp(x: Tensor, *shape: int) -> Tensor:
+    """A constant of the input's type."""
+    return torch.linspace(-1, 1, prod(shape), dtype=x.dtype).view(shape)
+
+
 REDUCTION: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
     "max pool": (lambda x: F.max_pool2d(x, 3, 2, 1), ["Pool2d"]),
     "max pool of negatives": (lambda x: F.max_pool2d(-x.exp(), 3, 2, 1), ["Identity exp neg", "Pool2d"]),
@@ -145,6 +151,51 @@ REDUCTION: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
     "mean of all": (lambda x: x.mean(), ["Mean"]),
     "mean then relu": (lambda x: x.mean(1).relu(), ["Mean relu"]),
     "softmax": (lambda x: x.softmax(-3).relu(), ["Softmax", "Identity relu"]),
+    "layer norm": (lambda x: F.layer_norm(x, (8,)), ["LayerNorm"]),
+    "layer norm of images": (
+        lambda x: F.layer_norm(x, (9, 8), ramp(x, 9, 8), ramp(x, 9, 8), 0.5),
+        ["LayerNorm mul add"],
+    ),
+    "layer norm without bias": (
+        lambda x: F.layer_norm(x, (8,), ramp(x, 8)).relu(),
+        ["LayerNorm mul relu"],
+    ),
+    "native layer norm": (
+        lambda x: torch.native_layer_norm(x, (8,), ramp(x, 8), ramp(x, 8), 1e-5)[0],
+        ["LayerNorm mul add"],
+    ),
+}
+
+PRODUCTS: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
+    "matmul": (lambda x: x @ x.relu().transpose(2, 3), ["Identity relu", "MatMul"]),
+    "transposed first": (lambda x: x.mT @ x, ["MatMul"]),
+    "transposed twice": (lambda x: x @ x.mT.mT.mT, ["MatMul"]),
+    "matmul by vector": (
+        lambda x: x @ x[0, 0, 0],
+        [*["Slice", "Reshape"] * 3, "MatMul", "Reshape"],
+    ),
+    "vector by matmul": (lambda x: ramp(x, 9) @ x, ["MatMul", "Reshape"]),
+    "matmul of other ranks": (lambda x: x @ x[0, 0].t(), [*["Slice", "Reshape"] * 2, "MatMul"]),
+    "constant by value": (lambda x: ramp(x, 3, 9) @ x, ["MatMul"]),
+    "value by several constants": (lambda x: x @ ramp(x, 4, 8, 3), ["MatMul"]),
+    "bmm": (lambda x: torch.bmm(x[0], x[1].mT), ["Slice", "Reshape", "Slice", "Reshape", "MatMul"]),
+    "mm": (lambda x: x[0, 0].mm(x[0, 0].t()), [*["Slice", "Reshape"] * 4, "MatMul"]),
+    "addmm": (
+        lambda x: torch.addmm(ramp(x, 9), x[0, 0], x[0, 0].t(), beta=2, alpha=3),
+        [*["Slice", "Reshape"] * 4, "MatMul mul add"],
+    ),
+    "baddbmm": (
+        lambda x: torch.baddbmm(ramp(x, 1, 9, 9), x[0], x[0].mT, beta=0.5, alpha=2),
+        [*["Slice", "Reshape"] * 2, "MatMul mul add"],
+    ),
+    "attention": (
+        lambda x: F.scaled_dot_product_attention(x, x.relu(), x.exp()),
+        ["Identity relu", "Identity exp", "MatMul mul", "Softmax", "MatMul"],
+    ),
+    "scaled attention": (
+        lambda x: F.scaled_dot_product_attention(x[:, :, :5], x, x, scale=0.25),
+        ["Slice", "MatMul mul", "Softmax", "MatMul"],
+    ),
 }
 
 
@@ -161,7 +212,8 @@ class Cases(nn.Module):
 
 
 FUNCTIONS = BROADCASTING | {
-    name: function for name, (function, _) in (UNARY | ARITHMETIC | ARRANGEMENT | REDUCTION).items()
+    name: function
+    for name, (function, _) in (UNARY | ARITHMETIC | ARRANGEMENT | REDUCTION | PRODUCTS).items()
 }
 
 
@@ -192,9 +244,9 @@ def test_broadcasting(name: str, compiled: LayerGraph) -> None:
     check_case(name, compiled)
 
 
-@pytest.mark.parametrize("name", ARRANGEMENT | REDUCTION)
-def test_arrangement_and_reduction(name: str, compiled: LayerGraph) -> None:
-    _, layers = (ARRANGEMENT | REDUCTION)[name]
+@pytest.mark.parametrize("name", ARRANGEMENT | REDUCTION | PRODUCTS)
+def test_arrangement_reduction_and_products(name: str, compiled: LayerGraph) -> None:
+    _, layers = (ARRANGEMENT | REDUCTION | PRODUCTS)[name]
     assert check_case(name, compiled) == layers
 
 

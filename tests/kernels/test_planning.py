@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sparsegen.frontend import from_torch, load_model
-from sparsegen.graph import Identity, Layer, LayerGraph, Mean, Permute, Reshape, Step
+from sparsegen.graph import Identity, Layer, LayerGraph, LayerNorm, MatMul, Mean, Permute, Reshape, Step
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.panels import TILE_LIMIT
 from sparsegen.kernels.planning import place_taps, plan_operands, use_batch_lanes
@@ -51,6 +51,38 @@ def test_batch_lanes_need_a_batch_that_fills_them(batch: int, expected: bool) ->
 )
 def test_operators_across_the_batch_keep_images_apart(graph: LayerGraph) -> None:
     assert not use_batch_lanes(graph, HASWELL)
+
+
+def product(*shape: int) -> LayerGraph:
+    """A value of square matrices, multiplied by itself."""
+    return LayerGraph({"x": shape}, [Layer("a", MatMul(), ("x", "x"), shape)], ("a",))
+
+
+@pytest.mark.parametrize(
+    ("graph", "expected"),
+    [
+        (product(8, 5, 5), True),
+        (product(8, 3, 5, 5), True),
+        (product(8, 3, 8, 8), False),  # rows fill the lanes as well
+        (product(8, 3, 15, 15), False),
+        (product(8, 8), False),  # the batch would be summed over
+        (single(LayerNorm((1, 2), 1e-5), (8, 3, 4), (8, 3, 4)), True),
+        (single(LayerNorm((0, 1), 1e-5), (8, 3, 4), (8, 3, 4)), False),
+    ],
+)
+def test_batch_lanes_of_products_and_layer_norms(graph: LayerGraph, expected: bool) -> None:
+    assert use_batch_lanes(graph, HASWELL) is expected
+
+
+def test_products_have_rows_of_whole_vectors() -> None:
+    layers = [
+        Layer("scores", MatMul(transpose_b=True), ("x", "x"), (2, 3, 13, 13)),
+        Layer("result", MatMul(), ("scores", "x"), (2, 3, 13, 20)),
+    ]
+    graph = LayerGraph({"x": (2, 3, 13, 20)}, layers, ("result",))
+    operands = plan_operands(graph, lanes=8, batch_lanes=False)
+    rows = {name: value.layout.row for name, value in operands.items() if isinstance(value, Value)}
+    assert rows == {"x": 24, "scores": 16, "result": 24}
 
 
 def test_strides_become_phases_with_pixel_lanes_alone() -> None:

@@ -1,4 +1,4 @@
-"""Mean and softmax against the float64 evaluator."""
+"""Mean, softmax and layer norm against the float64 evaluator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sparsegen.graph import Mean, Softmax
+from sparsegen.graph import LayerNorm, Mean, Softmax
 from tests.kernels.harness import Setting, assert_matches, one_layer, run_layer
 from tests.kernels.strategies import FEW, any_setting, extents, with_epilogue
 
@@ -33,6 +33,28 @@ def test_softmax_over_any_dimension(setting, inner, data):
     assume(allowed)
     core = Softmax(data.draw(st.sampled_from(allowed)))
     assert_matches(data.draw(with_epilogue(core, source, source)), setting)
+
+
+@FEW
+@given(any_setting(), INNER, st.data())
+def test_layer_norm_over_any_dimensions(setting, inner, data):
+    source = (setting.batch, *inner)
+    allowed = range(1 if setting.batch_lanes else 0, len(source))
+    assume(allowed)
+    dims = tuple(sorted(data.draw(st.sets(st.sampled_from(allowed), min_size=1))))
+    core = LayerNorm(dims, eps=data.draw(st.sampled_from([1e-5, 0.5])))
+    # Of few elements, a variance may be as small as eps, which magnifies the rounding of the mean.
+    assert_matches(data.draw(with_epilogue(core, source, source)), setting, tolerance=1e-4)
+
+
+@pytest.mark.parametrize("dims", [(1,), (2,), (1, 2)])
+@pytest.mark.parametrize("batch_lanes", [True, False])
+def test_layer_norm_of_a_mean_far_from_zero(dims, batch_lanes):
+    x = 100 + torch.randn((16, 48, 64), generator=torch.Generator().manual_seed(0))
+    graph = one_layer(LayerNorm(dims, 1e-12), {"x": x.shape}, tuple(x.shape))
+    variance, mean = torch.var_mean(x.double(), dims, correction=0, keepdim=True)
+    result = run_layer(graph, (x,), Setting(16, batch_lanes))
+    torch.testing.assert_close(result.double(), (x - mean) / variance.sqrt(), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("dim", [1, 2])

@@ -85,8 +85,16 @@ def test_first_convolution_classifier_and_depthwise_stay_dense() -> None:
 
 def test_linear_layers_are_pruned_where_asked_for() -> None:
     assert names(magnitude(network(), sparsity=0.5, linear=True)) == ("wide", "narrow", "hidden")
-    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
     assert names(magnitude(model, sparsity=0.5, linear=True)) == ("0",)
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_model_of_linear_layers_alone_is_pruned(linear: bool) -> None:
+    perceptron = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    assert names(magnitude(perceptron, sparsity=0.5, linear=linear)) == ("0",)
+    block = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))
+    assert names(magnitude(block, sparsity=0.5, linear=linear)) == ("0", "2")
 
 
 def test_a_convolution_that_classifies_stays_dense() -> None:
@@ -170,11 +178,16 @@ def test_sparsity_0_holds_the_zeros_there_are() -> None:
 
 @pytest.mark.parametrize("linear", [False, True])
 @pytest.mark.parametrize(
-    "model", [nn.Linear(3, 3), nn.Sequential(nn.Conv2d(3, 3, 1), nn.Linear(1, 1)), nn.ReLU()], ids=str
+    "model", [nn.Sequential(nn.Conv2d(3, 3, 1), nn.Linear(1, 1)), nn.Conv2d(3, 3, 1), nn.ReLU()], ids=str
 )
 def test_nothing_to_prune(model: nn.Module, linear: bool) -> None:
     with pytest.raises(SparsegenError, match=f"no {'layer' if linear else 'convolution'} to prune"):
         magnitude(model, sparsity=0.5, linear=linear)
+
+
+def test_a_classifier_alone_is_not_pruned() -> None:
+    with pytest.raises(SparsegenError, match="no layer to prune: it has 0 2-D convolutions and 1 linear"):
+        magnitude(nn.Linear(4, 3), sparsity=0.5)
 
 
 def test_weights_that_are_not_finite() -> None:

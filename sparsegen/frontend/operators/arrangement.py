@@ -36,10 +36,13 @@ def pass_on(site: CallSite, value: Value, *options: object) -> Value:
     "aten.view.default",
 )
 def reshape(site: CallSite, value: Value, *options: object) -> Value:
-    return _reshape(site, value, site.shape)
+    return reshape_to(site, value, site.shape)
 
 
-def _reshape(site: CallSite, value: Value, shape: Shape) -> Value:
+def reshape_to(site: CallSite, value: Value, shape: Shape) -> Value:
+    """`value` with another shape, its elements in the same order: itself where it has that shape."""
+    if not isinstance(value, str):
+        return value.reshape(shape)
     return value if site.shape_of(value) == shape else site.layer(Reshape(), value, shape=shape)
 
 
@@ -65,7 +68,7 @@ def _permute(site: CallSite, value: Value, dims: tuple[int, ...]) -> Value:
     shape = tuple(source[dim] for dim in dims)
     moved = [dim for dim in dims if source[dim] != 1]
     if moved == sorted(moved):  # dimensions of one element move freely: the order in memory is the same
-        return _reshape(site, value, shape)
+        return reshape_to(site, value, shape)
     return site.layer(Permute(dims), value, shape=shape)
 
 
@@ -82,7 +85,7 @@ def slice_dimension(
 def select(site: CallSite, value: Value, dim: int, index: int) -> Value:
     source = site.shape_of(value)
     dim %= len(source)
-    return _reshape(site, _slice(site, value, dim, index % source[dim], 1), site.shape)
+    return reshape_to(site, _slice(site, value, dim, index % source[dim], 1), site.shape)
 
 
 @operator("aten.split.Tensor")
@@ -122,15 +125,15 @@ def concatenate(site: CallSite, values: list[Value], dim: int) -> Value:
 def stack(site: CallSite, values: list[Value], dim: int) -> Value:
     dim %= len(site.shape)
     part = (*site.shape[:dim], 1, *site.shape[dim + 1 :])
-    return concatenate(site, [_reshape(site, value, part) for value in values], dim)
+    return concatenate(site, [reshape_to(site, value, part) for value in values], dim)
 
 
 @operator("aten.channel_shuffle.default")
 def channel_shuffle(site: CallSite, value: Value, groups: int) -> Value:
     batch, channels, *image = site.shape
-    grouped = _reshape(site, value, (batch, groups, channels // groups, *image))
+    grouped = reshape_to(site, value, (batch, groups, channels // groups, *image))
     dims = (0, 2, 1, *range(3, 3 + len(image)))
-    return _reshape(site, _permute(site, grouped, dims), site.shape)
+    return reshape_to(site, _permute(site, grouped, dims), site.shape)
 
 
 @operator("aten.pad.default")

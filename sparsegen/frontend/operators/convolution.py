@@ -1,14 +1,12 @@
-"""Layers with weights: convolution, linear, and the batch norms that are folded into them later."""
+"""Convolutions, and the batch norms that are folded into them later."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from sparsegen.frontend.builder import CallSite, Value, to_array
 from sparsegen.frontend.operators.registry import operator
-from sparsegen.graph import Conv2d, Identity, Linear, Step
+from sparsegen.graph import Conv2d, Identity, Step
 
 
 def pair(sizes: Sequence[int]) -> tuple[int, int]:
@@ -91,39 +89,6 @@ def _convolve(
         groups,
     )
     return site.layer(core, value)
-
-
-@operator("aten.linear.default")
-def linear(site: CallSite, value: Value, weight: Value, bias: Value | None) -> str:
-    core = Linear(
-        to_array(_matrix(site, weight, "weight")),
-        None if bias is None else to_array(site.known(bias, "bias")),
-    )
-    return site.layer(core, value)
-
-
-@operator("aten.mm.default", "aten.matmul.default")
-def matmul(site: CallSite, value: Value, matrix: Value) -> str:
-    return linear(site, value, _matrix(site, matrix, "second matrix").t(), None)
-
-
-@operator("aten.addmm.default")
-def addmm(
-    site: CallSite, addend: Value, value: Value, matrix: Value, addend_scale: float, product_scale: float
-) -> str:
-    weight = _matrix(site, matrix, "second matrix").t() * product_scale
-    bias = (site.known(addend, "addend") * addend_scale).expand(site.shape)
-    if bias.stride(0) == 0 or site.shape[0] == 1:
-        return linear(site, value, weight, bias[0])
-    product = linear(site, value, weight, None)
-    return site.pointwise(product, Step("add", operand=site.read(bias)))
-
-
-def _matrix(site: CallSite, value: Value, role: str) -> torch.Tensor:
-    tensor = site.known(value, role)
-    if tensor.dim() != 2:
-        site.refuse(f"its {role} has shape {tuple(tensor.shape)}; two dimensions are supported")
-    return tensor
 
 
 @operator("aten._native_batch_norm_legit_no_training.default")

@@ -121,7 +121,7 @@ def expand(site: CallSite, value: Value, size: list[int], implicit: bool) -> Val
     return value if site.broadcasts else broadcast(site, value, site.shape)
 
 
-def _scaled(site: CallSite, value: Value | Scalar, alpha: Scalar) -> Value | Scalar:
+def scaled(site: CallSite, value: Value | Scalar, alpha: Scalar) -> Value | Scalar:
     """`alpha * value`, the second side of an addition or subtraction."""
     if alpha == 1:
         return value
@@ -132,17 +132,17 @@ def _scaled(site: CallSite, value: Value | Scalar, alpha: Scalar) -> Value | Sca
 
 @operator("aten.add.Scalar", "aten.add.Tensor")
 def add(site: CallSite, left: Value, right: Value | Scalar, alpha: Scalar) -> str:
-    return binary(site, "add", left, _scaled(site, right, alpha))
+    return binary(site, "add", left, scaled(site, right, alpha))
 
 
 @operator("aten.sub.Scalar", "aten.sub.Tensor")
 def subtract(site: CallSite, left: Value, right: Value | Scalar, alpha: Scalar) -> str:
-    return binary(site, "sub", left, _scaled(site, right, alpha))
+    return binary(site, "sub", left, scaled(site, right, alpha))
 
 
 @operator("aten.rsub.Scalar", "aten.rsub.Tensor")
 def subtract_reversed(site: CallSite, left: Value, right: Value | Scalar, alpha: Scalar) -> str:
-    return binary(site, "sub", right, _scaled(site, left, alpha))
+    return binary(site, "sub", right, scaled(site, left, alpha))
 
 
 @operator("aten.mul.Scalar", "aten.mul.Tensor")

@@ -1,4 +1,4 @@
-"""Operators over whole dimensions: mean and softmax."""
+"""Operators over whole dimensions: mean, softmax and layer norm."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 from sparsegen.frontend.builder import CallSite, Value
 from sparsegen.frontend.operators.registry import operator
-from sparsegen.graph import Mean, Softmax
+from sparsegen.graph import LayerNorm, Mean, Softmax, Step
 
 
 @operator("aten.mean.dim")
@@ -26,3 +26,31 @@ def mean_of_all(site: CallSite, value: Value, dtype: torch.dtype | None) -> str:
 @operator("aten.softmax.int", "aten._softmax.default")
 def softmax(site: CallSite, value: Value, dim: int, dtype: torch.dtype | bool | None) -> str:
     return site.layer(Softmax(dim % len(site.shape)), value)
+
+
+@operator("aten.layer_norm.default")
+def layer_norm(
+    site: CallSite,
+    value: Value,
+    sizes: list[int],
+    weight: Value | None,
+    bias: Value | None,
+    epsilon: float,
+    *options: object,
+) -> str:
+    """A normalisation, and a multiplication and an addition by element of what is normalised."""
+    rank = len(site.shape)
+    steps = [
+        Step(op, operand=site.read(operand, role))
+        for op, operand, role in (("mul", weight, "weight"), ("add", bias, "bias"))
+        if operand is not None
+    ]
+    core = LayerNorm(tuple(range(rank - len(sizes), rank)), epsilon)
+    return site.layer(core, value, epilogue=tuple(steps))
+
+
+@operator("aten.native_layer_norm.default")
+def native_layer_norm(
+    site: CallSite, value: Value, sizes: list[int], weight: Value | None, bias: Value | None, epsilon: float
+) -> tuple[str, None, None]:
+    return layer_norm(site, value, sizes, weight, bias, epsilon), None, None

@@ -1,0 +1,114 @@
+"""Softmax over one dimension, and layer norm over any."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tvm import te, tirx
+
+from sparsegen.graph import Layer, LayerNorm, Softmax
+from sparsegen.kernels.mathematics import constant, exp, larger
+from sparsegen.kernels.reductions import (
+    Expr,
+    Point,
+    Reader,
+    Stages,
+    extents_of,
+    lies_along,
+    reader_of,
+    reduced,
+    reduction_kernel,
+    stage,
+    sum_over,
+    vectors,
+)
+from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.kernel import Kernel
+
+_largest = te.comm_reducer(larger, lambda dtype: tirx.const(-math.inf, dtype), name="largest")
+
+
+@kernel_for(Softmax)
+def softmax(layer: Layer, context: Context) -> Kernel:
+    """Kernel of the softmax over `dim`, which with batch lanes is never the batch."""
+    core, source = layer.core, context.layout(layer.inputs[0])
+    assert isinstance(core, Softmax)
+    extents, last = extents_of(source), len(extents_of(source)) - 1
+    read, x = reader_of(layer, context)
+    if lies_along(source, (core.dim,)):
+        value, stages = _softmax_along(read, extents, source.lanes)
+        return reduction_kernel(layer, context, x, value, stages, (last,))
+    value, stages = _softmax_across(read, extents, core.dim, batch_lanes=source.batch_lanes)
+    inner, tiled = tuple(dict.fromkeys((core.dim, last))), not source.batch_lanes and core.dim != last
+    return reduction_kernel(layer, context, x, value, stages, inner, tiled=tiled)
+
+
+def _softmax_across(
+    read: Reader, extents: Sequence[int], dim: int, *, batch_lanes: bool
+) -> tuple[Reader, Stages]:
+    """Softmax over a dimension that vectors lie across."""
+
+    def others(point: Point) -> Point:
+        return (*point[:dim], *point[dim + 1 :])
+
+    top = reduced(_largest, read, extents, (dim,), "top")
+    powers = stage(extents, lambda point: exp(read(point) - top(others(point))), "powers")
+    total = reduced(te.sum, powers, extents, (dim,), "total")
+    stages = [(name, batch_lanes) for name in ("top", "powers", "total")]
+    return lambda point: powers(point) / total(others(point)), stages
+
+
+def _softmax_along(read: Reader, extents: Sequence[int], lanes: int) -> tuple[Reader, Stages]:
+    """Softmax over the last dimension, in vectors: the padding's powers are zero."""
+    vector, padding = vectors(read, extents, lanes, -math.inf, "rows")
+    outer, count = extents[:-1], -(-extents[-1] // lanes)
+    cut = (*outer, count, lanes)
+    tops = reduced(_largest, vector, cut, (len(outer),), "tops")
+    top = reduced(_largest, tops, (*outer, lanes), (len(outer),), "top")
+    powers = stage(cut, lambda point: exp(vector(point) - top(point[:-2])), "powers")
+    totals = reduced(te.sum, powers, cut, (len(outer),), "totals")
+    total = reduced(te.sum, totals, (*outer, lanes), (len(outer),), "total")
+
+    def value(point: Point) -> Expr:
+        *before, at = point
+        return powers((*before, at // lanes, at % lanes)) / total(tuple(before))
+
+    names = ("tops", "top", "powers", "totals", "total")
+    return value, [*padding, *((name, name not in ("top", "total")) for name in names)]
+
+
+@kernel_for(LayerNorm)
+def layer_norm(layer: Layer, context: Context) -> Kernel:
+    """Kernel of the normalisation over `dims`, which with batch lanes never include the batch."""
+    core, source = layer.core, context.layout(layer.inputs[0])
+    assert isinstance(core, LayerNorm)
+    extents, last = extents_of(source), len(extents_of(source)) - 1
+    read, x = reader_of(layer, context)
+    share = constant(1.0 / math.prod(extents[dim] for dim in core.dims))
+
+    def others(point: Point) -> Point:
+        return tuple(i for dim, i in enumerate(point) if dim not in core.dims)
+
+    sums, summed = sum_over(read, source, core.dims, "sums")
+    mean = stage(others(extents), lambda point: sums(point) * share, "mean")
+
+    def deviation(point: Point) -> Expr:
+        return read(point) - mean(others(point))
+
+    squares, squared = sum_over(
+        lambda point: deviation(point) * deviation(point), source, core.dims, "squares"
+    )
+    one, eps = constant(1.0), constant(core.eps)
+    scale = stage(others(extents), lambda point: one / tirx.sqrt(squares(point) * share + eps), "scale")
+    stages = [*summed, ("mean", source.batch_lanes), *squared, ("scale", source.batch_lanes)]
+    along = lies_along(source, core.dims)
+    return reduction_kernel(
+        layer,
+        context,
+        x,
+        lambda point: deviation(point) * scale(others(point)),
+        stages,
+        tuple(dict.fromkeys((*core.dims, last))),
+        tiled=not (along or source.batch_lanes or last in core.dims),
+    )
