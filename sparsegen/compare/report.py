@@ -101,7 +101,8 @@ class LayerComparison:
     `weight_shape` is [K, C / groups, kh, kw], `input_shape` [N, C, H, W]; `density` is the share of
     weights that are not zero. `gflops` counts the multiply-adds with those weights only, two
     operations each, in 1e9 a second; `peak_fraction` is its share of the measured FMA peak.
-    `schedule_source` is as of `LayerReport`; `csr_accuracy` is by CSR rival.
+    `schedule_source` is as of `LayerReport`; `csr_accuracy` is by CSR rival. Our dense kernel is no rival of
+    a layer whose `kernel` is "winograd", where it is the same.
     """
 
     name: str

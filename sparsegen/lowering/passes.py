@@ -159,11 +159,10 @@ def _to_stack(function: Any, _mod: Any, _context: Any) -> Any:
     def collect(node: Any) -> None:
         old = node.buffer
         if old.name.startswith(REGISTERS) and old.scope() == _APART:
-            moved.append((old.data, tirx.decl_buffer(old.shape, old.dtype, old.name, scope="global")))
+            moved.append((old, tirx.decl_buffer(old.shape, old.dtype, old.name, scope="global")))
 
     def on_stack(buffer: Any) -> Any | None:
-        """The buffer's new place; several may have one, having been merged."""
-        return next((new for data, new in moved if buffer.data.same_as(data)), None)
+        return next((new for old, new in moved if buffer.same_as(old)), None)
 
     def load(node: Any) -> Any:
         new = on_stack(node.source)

@@ -1,0 +1,36 @@
+"""Accumulators are in registers: nothing of them is in memory that a call allocates."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sparsegen.compiler import plan_graph
+from sparsegen.kernels import build_kernel
+from sparsegen.kernels.panels import PanelSchedule
+from sparsegen.kernels.space import KernelSchedule
+from sparsegen.kernels.winograd import WinogradSchedule
+from sparsegen.lowering.pipeline import generate, lower
+from sparsegen.target import parse_target
+from tests.kernels.contract import conv_graph, weights
+
+ONE_BLOCK = PanelSchedule(rows=3, tile_h=1, tile_w=4, block=16, chunk=2)
+BLOCKS = PanelSchedule(rows=3, tile_h=1, tile_w=4, block=8, chunk=2)
+TILES = WinogradSchedule(outputs=4, rows=4, tiles_h=1, tiles_w=1, chunk=2)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "batch", "allocated"),
+    [(ONE_BLOCK, 16, 0), (ONE_BLOCK, 1, 0), (BLOCKS, 16, 1), (TILES, 16, 2)],
+    ids=["panels", "panels, pixel lanes", "sums of blocks", "tiles and products"],
+)
+def test_only_what_is_too_large_for_registers_is_allocated(
+    knobs: KernelSchedule, batch: int, allocated: int
+) -> None:
+    graph = conv_graph(weights((12, 16, 3, 3)), (batch, 16, 8, 8), padding=(1, 1, 1, 1))
+    plan = plan_graph(graph, threads=1, target=parse_target(), schedules={"layer": knobs})
+    kernel = build_kernel(plan.graph.layers[0], plan.context)
+    module = generate(lower(kernel.module, kernel.store, kernel.store.shape), parse_target())
+    code = module.inspect_source("ll")
+    assert len(re.findall(r"load ptr, ptr @__TVMBackendAllocWorkspace", code)) == allocated
