@@ -35,7 +35,7 @@ def inspect_layer(layer: Layer, plan: Plan) -> LayerInspection:
     tiles, estimates = winograd_choice(layer, context), dict(choice.estimates)
     if tiles is not None:
         estimates[WINOGRAD] = tiles.cycles
-        if tiles.cycles < choice.cycles:
+        if tiles.beats(choice.cycles):
             return _of_winograd(layer, choice, tiles, estimates)
     knobs = choice.schedule
     statistics = pack_weights(arranged(problem, knobs), knobs).statistics()

@@ -29,7 +29,7 @@ def convolution(layer: Layer, context: Context) -> Kernel:
     knobs = context.schedules.get(layer.name)
     if not isinstance(knobs, PanelSchedule | WinogradSchedule):
         panel, tiles = _choose(problem, context), winograd_choice(layer, context)
-        knobs = panel.schedule if tiles is None or panel.cycles <= tiles.cycles else tiles.schedule
+        knobs = tiles.schedule if tiles is not None and tiles.beats(panel.cycles) else panel.schedule
     epilogue, source = context.epilogue(layer), layer.inputs[0]
     if isinstance(knobs, PanelSchedule):
         return panels(problem, knobs, source=source, epilogue=epilogue)
@@ -57,10 +57,10 @@ def weighted_space(layer: Layer, context: Context) -> Space:
     problem = panel_problem(layer, context)
     if problem is None:
         return (linear_space if isinstance(layer.core, Linear) else grouped_space)(layer, context)
-    tiles, found = _winograd_problem(layer, context), winograd_choice(layer, context)
-    if tiles is not None and found is not None and found.cycles < _choose(problem, context).cycles:
+    panel, tiles = _choose(problem, context), winograd_choice(layer, context)
+    if tiles is not None and tiles.beats(panel.cycles):
         return winograd_space(tiles, context.target, threads=context.threads)
-    return panel_space(problem, context.target, threads=context.threads, dense=context.dense)
+    return panel_space(problem, context.target, threads=context.threads, dense=context.dense, choice=panel)
 
 
 def panel_problem(layer: Layer, context: Context) -> PanelProblem | None:

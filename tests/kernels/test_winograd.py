@@ -20,7 +20,7 @@ from sparsegen.kernels.registry import space_of
 from sparsegen.kernels.space import Space
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd import WinogradProblem, WinogradSchedule
-from sparsegen.kernels.winograd.choice import winograd_space
+from sparsegen.kernels.winograd.choice import choose, winograd_space
 from sparsegen.kernels.winograd.transforms import TRANSFORMS, combine
 from sparsegen.target import parse_target
 from tests.kernels.contract import WEIGHTS, check, conv_graph, weights
@@ -117,7 +117,9 @@ def test_rows_that_vectors_do_not_cut_evenly(size: tuple[int, int]) -> None:
     assert isinstance(core, TapConv2d)
     problem = WinogradProblem.of(core, context.layout("x"), context.layout("layer"))
     assert problem is not None
-    schedules = list(winograd_space(problem, context.target, threads=2).schedules())
+    choice = choose(problem, context.target, threads=2)
+    assert choice is not None
+    schedules = list(winograd_space(choice, context.target, threads=2).schedules())
     assert schedules
     for schedule in random.Random(0).sample(schedules, min(5, len(schedules))):
         check(graph, threads=2, schedules={"layer": schedule})

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 
 from sparsegen.formats.detect import Structure
-from sparsegen.kernels.panels.choice import choose
+from sparsegen.kernels.panels.choice import Choice, choose
 from sparsegen.kernels.panels.cost import Works, cycles, input_lines
 from sparsegen.kernels.panels.legality import TILE_LIMIT, block_fits, blocks, formats, most_rows, tile_fits
 from sparsegen.kernels.panels.packing import packable, slab_bytes
@@ -23,9 +23,14 @@ _SHARES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)  # parts that the panels may be
 _MOST_CODE = 512  # multiply-adds in a loop's bodies over all masks: more take long to compile
 
 
-def panel_space(problem: PanelProblem, target: Target, *, threads: int, dense: bool) -> Space:
-    """The schedules of a panel kernel; `dense` allows dense panels only."""
-    chosen = choose(problem, target, threads=threads, dense=dense)
+def panel_space(
+    problem: PanelProblem, target: Target, *, threads: int, dense: bool, choice: Choice | None = None
+) -> Space:
+    """The schedules of a panel kernel; `dense` allows dense panels only.
+
+    `choice` is the one without tuning, where it was made already: it takes longer than all else here.
+    """
+    chosen = choice or choose(problem, target, threads=threads, dense=dense)
     default, structure = chosen.schedule, chosen.structure
     height, width = problem.pixels
     most, out = most_rows(problem, target), len(problem.matrix)

@@ -32,28 +32,31 @@ _STREAM, _SLOW_STREAM = 5.5, 2.0  # bytes of weights a cycle, from beyond the L2
 _LARGE = 16 << 20  # exceed the cache behind it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WinogradChoice:
-    """The schedule with the least estimated cycles on each thread."""
+    """The schedule of a problem with the least estimated cycles on each thread."""
 
+    problem: WinogradProblem
     schedule: WinogradSchedule
     cycles: float
+
+    def beats(self, cycles: float) -> bool:
+        """Whether it is estimated to be faster than another kernel of so many cycles."""
+        return self.cycles < cycles
 
 
 def choose(problem: WinogradProblem, target: Target, *, threads: int) -> WinogradChoice | None:
     """The schedule without tuning; None for a layer too small for any."""
     estimated = (
-        WinogradChoice(knobs, cycles(problem, target, knobs, threads=threads))
+        WinogradChoice(problem, knobs, cycles(problem, target, knobs, threads=threads))
         for knobs in _candidates(problem, target)
     )
     return min(estimated, key=lambda choice: choice.cycles, default=None)
 
 
-def winograd_space(problem: WinogradProblem, target: Target, *, threads: int) -> Space:
-    """The schedules that tuning tries."""
-    chosen = choose(problem, target, threads=threads)
-    assert chosen is not None
-    default = chosen.schedule
+def winograd_space(choice: WinogradChoice, target: Target, *, threads: int) -> Space:
+    """The schedules that tuning tries for a problem, the choice without it being the default."""
+    problem, default = choice.problem, choice.schedule
     tiles = [problem.tiles(outputs) for outputs in TRANSFORMS]
     out_channels, _ = problem.channels
     rows = sorted({*(r for r in _ROWS if r <= out_channels), default.rows})
