@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +100,11 @@ def unravel(position: Expr, shape: tuple[int, ...]) -> tuple[Expr, ...]:
         index.append(position % extent)
         position = position // extent
     return (position, *reversed(index)) if shape else ()
+
+
+def all_of(tests: Sequence[Expr]) -> Expr | None:
+    """Whether all tests hold; None where there are none."""
+    return functools.reduce(tirx.And, tests) if tests else None
 
 
 def pick(constants: Sequence[int], index: Expr) -> Expr:

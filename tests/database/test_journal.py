@@ -330,6 +330,7 @@ def test_children_do_not_hold_the_lock(path: Path) -> None:
     try:
         with Journal.open(path) as journal:
             journal.append(trial(4, 1.0))
+        assert len(read_journal(path).trials) == 1
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tvm import tirx
 
 from sparsegen.kernels.epilogue import Epilogue
+from sparsegen.kernels.operands import all_of
 from sparsegen.lowering.kernel import Parameters
 from sparsegen.lowering.layout import LINE, Layout
 
@@ -106,17 +107,17 @@ class PanelStore:
         """(group, address), and the condition under which the point exists."""
         group, panel, row, y, x, lane = point
         position = panel * self.rows + row
-        condition = None
-        for index, extent, padded in zip((position, y, x), self.extents, self.padded, strict=True):
-            if padded > extent:
-                exists = index < extent
-                condition = exists if condition is None else tirx.And(condition, exists)
+        exists = [
+            index < extent
+            for index, extent, padded in zip((position, y, x), self.extents, self.padded, strict=True)
+            if padded > extent
+        ]
         channel = parameters[CHANNELS][position] if CHANNELS in parameters else position
         if self.layout.batch_lanes:
             address = self.layout.address(self.coordinates(channel, y, x, lane), lane)
         else:
             address = self.layout.base + channel * self.layout.plane + x * self.layout.lanes + lane
-        return (group, address), condition
+        return (group, address), all_of(exists)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 from tvm import te, tirx
 
+from sparsegen.kernels.operands import all_of
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 
 Expr = Any
@@ -26,14 +26,14 @@ def of_images(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Rea
     def read(g: Expr, gy: Expr, gx: Expr, c: Expr, ty: Expr, tx: Expr, k: Expr, j: Expr, lane: Expr) -> Expr:
         y, at_x = (gy * knobs.tiles_h + ty) * m + k, (gx * knobs.tiles_w + tx) * m + j
         value = x[g, first + c * source.plane + y * source.row + at_x * source.step + lane]
-        inside = [
-            at < extent + transform.inputs - m
-            for at, extent in zip((y, at_x), problem.out.shape[2:], strict=True)
-            if extent % m
-        ]
-        if not inside:
-            return value
-        return tirx.if_then_else(functools.reduce(tirx.And, inside), value, tirx.const(0.0, "float32"))
+        inside = all_of(
+            [
+                at < extent + transform.inputs - m
+                for at, extent in zip((y, at_x), problem.out.shape[2:], strict=True)
+                if extent % m
+            ]
+        )
+        return value if inside is None else tirx.if_then_else(inside, value, tirx.const(0.0, "float32"))
 
     return read
 

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from tvm import te, tirx
+from tvm import te
 
+from sparsegen.kernels.operands import all_of
 from sparsegen.kernels.space import Point
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.transforms import TRANSFORMS, Transform
@@ -163,9 +164,8 @@ class WinogradStore:
         coordinates, knobs, batch_lanes = self.coordinates(point), self.knobs, self.layout.batch_lanes
         extents = self.layout.shape[1:]
         steps = (knobs.rows, knobs.outputs * self.down, knobs.outputs if batch_lanes else 1)
-        condition = None
-        for at, extent, step in zip(coordinates, extents, steps, strict=True):
-            if extent % step:
-                condition = at < extent if condition is None else tirx.And(condition, at < extent)
+        exists = [
+            at < extent for at, extent, step in zip(coordinates, extents, steps, strict=True) if extent % step
+        ]
         lane = point[-1] if batch_lanes else 0
-        return (point[0], self.layout.address(coordinates, lane)), condition
+        return (point[0], self.layout.address(coordinates, lane)), all_of(exists)
