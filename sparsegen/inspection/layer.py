@@ -11,13 +11,12 @@ from sparsegen.compiler import Plan
 from sparsegen.formats.detect import detect
 from sparsegen.graph import Layer, Linear
 from sparsegen.inspection.reasons import GROUPED, linear_reason, reason, winograd_reason
-from sparsegen.inspection.report import FLOAT_BYTES, WINOGRAD, LayerInspection
+from sparsegen.inspection.report import WINOGRAD, LayerInspection
 from sparsegen.kernels.conv import panel_problem, winograd_choice
 from sparsegen.kernels.linear import choose_tiles, pack_features
 from sparsegen.kernels.panels import Choice, PanelProblem, arranged, choose, pack_weights
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.choice import WinogradChoice
-from sparsegen.kernels.winograd.transforms import TRANSFORMS
 
 
 def has_weights(layer: Layer) -> bool:
@@ -61,7 +60,6 @@ def _of_winograd(
 ) -> LayerInspection:
     """A layer whose weights are multiplied dense, but fewer times."""
     (shape, kept), knobs = _weights(layer), tiles.schedule
-    rows = -(-shape[0] // knobs.rows) * knobs.rows
     return LayerInspection(
         name=layer.name,
         weight_shape=shape,
@@ -70,7 +68,7 @@ def _of_winograd(
         format=WINOGRAD,
         schedule=knobs.as_dict(),
         statistics=None,
-        packed_bytes=FLOAT_BYTES * rows * shape[1] * TRANSFORMS[knobs.outputs].inputs ** 2,
+        packed_bytes=tiles.problem.weight_bytes(knobs),
         positions=_positions(layer),
         cycles=tiles.cycles,
         estimates=estimates,

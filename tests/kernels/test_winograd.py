@@ -21,7 +21,7 @@ from sparsegen.kernels.space import Space
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd import WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.choice import choose, winograd_space
-from sparsegen.kernels.winograd.transforms import TRANSFORMS, combine
+from sparsegen.kernels.winograd.transforms import MOST_TAPS, OUTPUTS, Matrix, combine, operations, transform
 from sparsegen.target import parse_target
 from tests.kernels.contract import WEIGHTS, check, conv_graph, weights
 
@@ -37,16 +37,38 @@ def space(graph: LayerGraph, *, target: str = "native", threads: int = 1, dense:
     return found
 
 
-@pytest.mark.parametrize("outputs", TRANSFORMS)
-def test_the_matrices_compute_a_convolution(outputs: int) -> None:
-    transform, rng = TRANSFORMS[outputs], np.random.default_rng(0)
-    tile, kernel = rng.standard_normal((transform.inputs,) * 2), rng.standard_normal((3, 3))
+@pytest.mark.parametrize("taps", range(2, MOST_TAPS + 1))
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_the_matrices_compute_a_convolution(outputs: int, taps: int) -> None:
+    matrices, rng = transform(outputs, taps), np.random.default_rng(0)
+    tile, kernel = rng.standard_normal((matrices.inputs,) * 2), rng.standard_normal((taps, taps))
     of_input, of_weight, of_output = (
-        np.array(matrix) for matrix in (transform.input, transform.weight, transform.output)
+        np.array(matrix) for matrix in (matrices.input, matrices.weight, matrices.output)
     )
     product = (of_weight @ kernel @ of_weight.T) * (of_input @ tile @ of_input.T)
     expected = F.conv2d(torch.from_numpy(tile)[None, None], torch.from_numpy(kernel)[None, None])[0, 0]
     assert np.allclose(of_output @ product @ of_output.T, expected)
+
+
+def test_the_matrices_of_published_filters() -> None:
+    """As Lavin and Gray give them for F(4, 3)."""
+    matrices = transform(4, 3)
+    assert matrices.input[:2] == ((4, 0, -5, 0, 1, 0), (0, -4, -4, 1, 1, 0))
+    assert np.allclose(matrices.weight[:2], ((1 / 4, 0, 0), (-1 / 6, -1 / 6, -1 / 6)))
+    assert matrices.output[3] == (0, 1, -1, 8, -8, 1)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        (((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0)), 3),
+        (((0, -2, -1, 2, 1, 0), (0, 2, -1, -2, 1, 0)), 4),
+        (((1, 0), (0, 1)), 0),
+    ],
+    ids=["sums", "two that recur, one negated", "copies"],
+)
+def test_sums_that_recur_count_once(matrix: Matrix, expected: int) -> None:
+    assert operations(matrix) == expected
 
 
 @given(st.lists(st.sampled_from([0, 1, -1, 2, -4, 5]), min_size=1, max_size=6).filter(any), st.randoms())
@@ -89,6 +111,27 @@ def test_any_image(name: str, source: Shape, padding: tuple[int, int, int, int],
         weights((14, source[1], 3, 3), "dense"), source, padding=padding, epilogue=(Step("relu"),)
     )
     check(graph, threads=2, target=target, schedules={"layer": SCHEDULES[name]})
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize(
+    ("kernel", "stride", "size", "padding"),
+    [
+        (7, 2, (32, 30), (3, 3, 3, 3)),
+        (7, 2, (13, 16), (3, 2, 3, 2)),
+        (3, 2, (16, 13), SAME),
+        (5, 1, (7, 8), (2, 2, 2, 2)),
+        (2, 1, (8, 8), (0, 0, 0, 0)),
+        (5, 3, (14, 20), (2, 2, 2, 2)),
+    ],
+    ids=["7x7 by 2", "7x7 by 2, uneven", "3x3 by 2", "5x5", "2x2", "5x5 by 3"],
+)
+def test_any_kernel_and_stride(
+    name: str, kernel: int, stride: int, size: tuple[int, int], padding: tuple[int, int, int, int]
+) -> None:
+    weight = weights((13, 3, kernel, kernel), "dense")
+    graph = conv_graph(weight, (16, 3, *size), stride=(stride, stride), padding=padding)
+    check(graph, threads=2, schedules={"layer": SCHEDULES[name]})
 
 
 # With pixel lanes: a vector holds 16, 8, 4 or 2 tiles of a row, and rows of tiles below each other.
@@ -195,7 +238,8 @@ def test_more_zeros_make_panels_the_choice() -> None:
     ("batch", "options"),
     [
         (1, {"stride": (2, 2)}),
-        (16, {"stride": (2, 2)}),
+        (16, {"stride": (2, 1)}),
+        (16, {"stride": (3, 3)}),
         (16, {"dilation": (2, 2)}),
         (16, {"groups": 2}),
         (1, {"padding": (0, 0, 0, 0)}),
@@ -203,7 +247,8 @@ def test_more_zeros_make_panels_the_choice() -> None:
     ],
     ids=[
         "stride, pixel lanes",
-        "stride",
+        "stride of one axis",
+        "stride as long as the kernel",
         "dilation",
         "groups",
         "no padding, pixel lanes",

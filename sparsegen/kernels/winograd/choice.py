@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sparsegen.kernels.features import implied
 from sparsegen.kernels.space import Space
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
-from sparsegen.kernels.winograd.transforms import TRANSFORMS
+from sparsegen.kernels.winograd.transforms import OUTPUTS, operations
 from sparsegen.lowering.layout import LINE
 from sparsegen.target import Target
 
@@ -20,15 +20,15 @@ _LEAST_SUMS = 4  # fewer wait for each other
 # In cycles, fitted to measured times of ResNet-18's layers on Zen 5.
 _LATENCY = 4.0  # of a multiply-add
 _VISIT = 5.0  # of a position and panel, beside its multiply-adds
-_SUM = 3.2  # of a vector of sums, stored
-_INPUT, _OUTPUT = 3.5, 3.2  # of a vector of a tile's input, and of its products, transformed
-_GATHER, _MERGE = 12.0, 6.0  # more of these with pixel lanes, where vectors are taken apart and put together
-_FAR, _FARTHEST = 0.4, 3.0  # more of these for every L2 cache that a task's tiles take, up to so many
+_INPUT, _OUTPUT = 1.15, 1.7  # of an operation on a vector that transforms input, and products, with its moves
+_GATHER, _MERGE = 12.0, 6.0  # more a vector with pixel lanes, where vectors are taken apart and put together
+_FAR, _FARTHEST = 0.35, 3.0  # more of these for every L2 cache that a task's tiles take, up to so many
 _L2_LOAD, _HELD = (
-    1.3,
+    1.2,
     0.55,
 )  # more of a load where a position's tiles exceed an L1 cache, less what stays there
-_STREAM, _SLOW_STREAM = 5.5, 2.0  # bytes of weights a cycle, from beyond the L2 cache; slower where they
+_L2_WEIGHT = 0.38  # more of a weight
+_STREAM, _SLOW_STREAM = 6.5, 2.0  # bytes of weights a cycle, from beyond the L2 cache; slower where they
 _LARGE = 16 << 20  # exceed the cache behind it
 
 
@@ -57,11 +57,11 @@ def choose(problem: WinogradProblem, target: Target, *, threads: int) -> Winogra
 def winograd_space(choice: WinogradChoice, target: Target, *, threads: int) -> Space:
     """The schedules that tuning tries for a problem, the choice without it being the default."""
     problem, default = choice.problem, choice.schedule
-    tiles = [problem.tiles(outputs) for outputs in TRANSFORMS]
+    tiles = [problem.tiles(outputs) for outputs in OUTPUTS]
     out_channels, _ = problem.channels
     rows = sorted({*(r for r in _ROWS if r <= out_channels), default.rows})
     knobs = {
-        "outputs": tuple(TRANSFORMS),
+        "outputs": OUTPUTS,
         "rows": tuple(rows),
         "tiles_h": tuple(sorted({d for down, _ in tiles for d in _divisors(down)})),
         "tiles_w": tuple(sorted({d for _, across in tiles for d in _divisors(across)})),
@@ -80,26 +80,29 @@ def winograd_space(choice: WinogradChoice, target: Target, *, threads: int) -> S
 def cycles(problem: WinogradProblem, target: Target, knobs: WinogradSchedule, *, threads: int) -> float:
     """Estimated cycles of a kernel on each of `threads`."""
     (_, channels), rows, tiles = problem.channels, knobs.rows, knobs.tiles_h * knobs.tiles_w
-    far = 1 + _FAR * min(_FARTHEST, task_bytes(problem, knobs) / target.l2_bytes)
-    visit = channels * _column(problem, target, knobs) + _VISIT + rows * tiles * _SUM * far
-    read, written = _INPUT * far, _OUTPUT * far
+    transform = problem.transform(knobs)
+    inputs, far = transform.inputs, 1 + _FAR * min(_FARTHEST, task_bytes(problem, knobs) / target.l2_bytes)
+    # Columns, then rows, of a tile's n x n vectors; n columns, then m rows, of its products.
+    read = _INPUT * far * 2 * operations(transform.input) / inputs
+    written = _OUTPUT * far * (inputs + knobs.outputs) * operations(transform.output) / inputs**2
     if not problem.out.batch_lanes:
         read, written = read + _GATHER, written + _MERGE
+    visit = channels * _column(problem, target, knobs) + _VISIT
     transformed = tiles * (channels * read + knobs.chunk * rows * written)
     rounds = -(-_tasks(problem, knobs) // threads)
-    return float(rounds * problem.transform(knobs).inputs ** 2 * (knobs.chunk * visit + transformed))
+    return float(rounds * inputs**2 * (knobs.chunk * visit + transformed))
 
 
 def _column(problem: WinogradProblem, target: Target, knobs: WinogradSchedule) -> float:
     """Cycles of an input channel's multiply-adds: their number, latency, loads, or the way of the weights."""
-    (out_channels, channels), tiles = problem.channels, knobs.tiles_h * knobs.tiles_w
-    all_weights = 4 * out_channels * channels * problem.transform(knobs).inputs ** 2
+    channels, rows, tiles = problem.channels[1], knobs.rows, knobs.tiles_h * knobs.tiles_w
+    all_weights = problem.weight_bytes(knobs)
     stream = 0.0
     if task_bytes(problem, knobs) + all_weights > target.l2_bytes:
-        stream = 4 * knobs.rows / (_STREAM if all_weights <= _LARGE else _SLOW_STREAM)
+        stream = 4 * rows / (_STREAM if all_weights <= _LARGE else _SLOW_STREAM)
     past = min(1.0, max(0.0, 4 * LINE * tiles * channels / target.l1_bytes - _HELD))
-    compute = max(knobs.rows * tiles / target.fmas, (knobs.rows + tiles) / target.loads, _LATENCY, stream)
-    return compute + _L2_LOAD * tiles * past
+    compute = max(rows * tiles / target.fmas, (rows + tiles) / target.loads, _LATENCY, stream)
+    return compute + _L2_LOAD * tiles * past + _L2_WEIGHT * rows
 
 
 def task_bytes(problem: WinogradProblem, knobs: WinogradSchedule) -> int:
@@ -116,7 +119,7 @@ def _tasks(problem: WinogradProblem, knobs: WinogradSchedule) -> int:
 
 def _candidates(problem: WinogradProblem, target: Target) -> Iterator[WinogradSchedule]:
     """Legal schedules, in the order of their knobs."""
-    for outputs in TRANSFORMS:
+    for outputs in OUTPUTS:
         down, across = problem.tiles(outputs)
         for rows, tiles_h, tiles_w in itertools.product(_ROWS, _divisors(down), _divisors(across)):
             panels = -(-problem.channels[0] // rows)

@@ -20,17 +20,19 @@ def of_images(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Rea
 
     What lies there belongs to others. In exact arithmetic it would cancel.
     """
-    source, transform = problem.source, problem.transform(knobs)
-    first, m = int(problem.conv.taps.offsets(source)[0]), transform.outputs
+    source, stride, m = problem.source, problem.stride, knobs.outputs
+    first, kernel = int(problem.conv.taps.offsets(source)[0]), problem.conv.weight.shape[2]
 
     def read(g: Expr, gy: Expr, gx: Expr, c: Expr, ty: Expr, tx: Expr, k: Expr, j: Expr, lane: Expr) -> Expr:
-        y, at_x = (gy * knobs.tiles_h + ty) * m + k, (gx * knobs.tiles_w + tx) * m + j
-        value = x[g, first + c * source.plane + y * source.row + at_x * source.step + lane]
+        channel, phase_y, phase_x = c // stride**2, c // stride % stride, c % stride
+        y = ((gy * knobs.tiles_h + ty) * m + k) * stride + phase_y
+        at_x = ((gx * knobs.tiles_w + tx) * m + j) * stride + phase_x
+        value = x[g, first + channel * source.plane + y * source.row + at_x * source.step + lane]
         inside = all_of(
             [
-                at < extent + transform.inputs - m
+                at < (extent - 1) * stride + kernel
                 for at, extent in zip((y, at_x), problem.out.shape[2:], strict=True)
-                if extent % m
+                if extent % m or kernel % stride
             ]
         )
         return value if inside is None else tirx.if_then_else(inside, value, tirx.const(0.0, "float32"))

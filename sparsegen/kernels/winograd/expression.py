@@ -122,7 +122,7 @@ def _group(knobs: WinogradSchedule) -> tuple[int, int]:
 
 def pack_weights(problem: WinogradProblem, knobs: WinogradSchedule) -> NDArray[np.float32]:
     """The transformed weights [n, n, panels, C, rows]: one stream of memory a panel."""
-    weights = problem.transform(knobs).weights(problem.conv.weight)
+    weights = problem.transform(knobs).weights(problem.filters)
     n, _, out_channels, channels = weights.shape
     panels = problem.panels(knobs)
     padded = np.pad(weights, ((0, 0), (0, 0), (0, panels * knobs.rows - out_channels), (0, 0)))

@@ -62,16 +62,16 @@ def plan_prefetch(problem: WinogradProblem, knobs: WinogradSchedule) -> Prefetch
     source, groups = problem.source, problem.groups(knobs)
     if not problem.out.batch_lanes or problem.out.groups * groups[0] * groups[1] == 1:
         return None
-    transform, panels = problem.transform(knobs), problem.panels(knobs)
-    margin = transform.inputs - transform.outputs
-    height, width = knobs.tiles_h * knobs.outputs, knobs.tiles_w * knobs.outputs
+    inputs, panels, weight = problem.transform(knobs).inputs, problem.panels(knobs), problem.conv.weight
+    margin, steps = weight.shape[2] - problem.stride, knobs.outputs * problem.stride
+    height, width = knobs.tiles_h * steps, knobs.tiles_w * steps
     prefetch = Prefetch(
         tiles=(problem.out.groups, *groups),
         steps=(height * source.row, width * source.step),
         chunks=panels // knobs.chunk,
         chunk=knobs.chunk,
-        visits=transform.inputs**2 * knobs.chunk,
-        lines=(problem.channels[1], height + margin, width + margin),
+        visits=inputs**2 * knobs.chunk,
+        lines=(weight.shape[1], height + margin, width + margin),
         strides=(source.plane, source.row, source.step),
         first=int(problem.conv.taps.offsets(source)[0]),
     )

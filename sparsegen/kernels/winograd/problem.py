@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from tvm import te
 
+from sparsegen.graph import Array
 from sparsegen.kernels.operands import all_of
 from sparsegen.kernels.space import Point
 from sparsegen.kernels.taps import TapConv2d
-from sparsegen.kernels.winograd.transforms import TRANSFORMS, Transform
+from sparsegen.kernels.winograd.transforms import MOST_TAPS, Transform, transform
 from sparsegen.lowering.kernel import Parameters
 from sparsegen.lowering.layout import Layout
 
@@ -40,7 +41,11 @@ class WinogradSchedule:
 
 @dataclass(frozen=True, eq=False)
 class WinogradProblem:
-    """A 3x3 convolution with stride, dilation and groups of 1, and how its input and output lie.
+    """A square convolution without dilation and groups, and how its input and output lie.
+
+    One with a stride is one without on its input's phases, pixels (stride * i + phase), of which each is a
+    channel of its own, and with a filter of every stride-th tap: a 7x7 one with stride 2 has 4 x 4 taps on 4
+    phases of each channel.
 
     A vector holds the same pixel of a tile of several images (batch lanes) or of several tiles of one.
     """
@@ -53,24 +58,44 @@ class WinogradProblem:
     def of(conv: TapConv2d, source: Layout, out: Layout) -> WinogradProblem | None:
         """The problem of a convolution; None for one that has another form.
 
-        With pixel lanes the padding has to be 1, which leaves a row of zeros past the image.
+        With pixel lanes it has to be 3x3 without stride, with a padding of 1, which leaves a row of zeros
+        past the image.
         """
-        taps = conv.taps
+        taps, (*_, kernel, width) = conv.taps, conv.weight.shape
+        stride, tap = taps.stride[0], np.arange(kernel**2)
+        padded = taps.dy[0] == taps.dx[0] == -1 and source.shape[2:] == out.shape[2:]
         fits = (
             conv.groups == 1
-            and conv.weight.shape[2:] == (3, 3)
-            and taps.stride == (1, 1)
+            and kernel == width
+            and taps.stride == (stride, stride)
+            and stride < kernel <= stride * MOST_TAPS
             and taps.group_channels == conv.weight.shape[1]
-            and np.array_equal(taps.dy[:9] - taps.dy[0], np.arange(9) // 3)
-            and np.array_equal(taps.dx[:9] - taps.dx[0], np.arange(9) % 3)
-            and (out.batch_lanes or (taps.dy[0] == taps.dx[0] == -1 and source.shape[2:] == out.shape[2:]))
+            and np.array_equal(taps.dy[: len(tap)] - taps.dy[0], tap // kernel)
+            and np.array_equal(taps.dx[: len(tap)] - taps.dx[0], tap % kernel)
+            and (out.batch_lanes or ((kernel, stride) == (3, 1) and padded))
         )
         return WinogradProblem(conv, source, out) if fits else None
 
     @property
+    def stride(self) -> int:
+        """Of the convolution, along both axes."""
+        return self.conv.taps.stride[0]
+
+    @property
     def channels(self) -> tuple[int, int]:
-        """Output and input channels."""
-        return self.conv.weight.shape[0], self.conv.weight.shape[1]
+        """Output channels, and phases of input channels."""
+        return self.conv.weight.shape[0], self.conv.weight.shape[1] * self.stride**2
+
+    @property
+    def filters(self) -> Array:
+        """The weights of every phase [K, C * stride * stride, taps, taps]: zero where one has fewer taps."""
+        weight, stride = self.conv.weight, self.stride
+        out_channels, channels, kernel, _ = weight.shape
+        taps = -(-kernel // stride)
+        past = (0, taps * stride - kernel)
+        padded = np.pad(weight, ((0, 0), (0, 0), past, past))
+        by_phase = padded.reshape(out_channels, channels, taps, stride, taps, stride)
+        return by_phase.transpose(0, 1, 3, 5, 2, 4).reshape(out_channels, -1, taps, taps)
 
     def lane_tiles(self, outputs: int) -> tuple[int, int]:
         """Tiles of an image in a vector, down and across: one of each of its images with batch lanes."""
@@ -101,7 +126,11 @@ class WinogradProblem:
 
     def transform(self, knobs: WinogradSchedule) -> Transform:
         """The matrices of a schedule's tiles."""
-        return TRANSFORMS[knobs.outputs]
+        return transform(knobs.outputs, -(-self.conv.weight.shape[2] // self.stride))
+
+    def weight_bytes(self, knobs: WinogradSchedule) -> int:
+        """Bytes of the transformed weights."""
+        return 4 * self.panels(knobs) * knobs.rows * self.channels[1] * self.transform(knobs).inputs ** 2
 
     def store(self, knobs: WinogradSchedule) -> WinogradStore:
         """How the kernel of a schedule stores its output."""

@@ -1,14 +1,18 @@
-"""Winograd's minimal filtering: the matrices of F(m x m, 3 x 3), and weights transformed by them.
+"""Winograd's minimal filtering: the matrices of F(m x m, r x r), and weights transformed by them.
 
-An m x m tile of a 3x3 convolution's output is A'[(G g G') * (B' d B)]A of the n x n input tile d, n = m + 2:
-n * n multiplications a channel instead of 9 * m * m. Source: A. Lavin and S. Gray, Fast Algorithms for
-Convolutional Neural Networks, 2015.
+An m x m tile of an r x r convolution's output is A'[(G g G') * (B' d B)]A of the n x n input tile d,
+n = m + r - 1: n * n multiplications a channel instead of r * r * m * m. Sources: A. Lavin and S. Gray, Fast
+Algorithms for Convolutional Neural Networks, 2015; the matrices by Toom's and Cook's interpolation, as in
+R. Blahut, Fast Algorithms for Signal Processing, 2010.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,10 +24,16 @@ from sparsegen.graph import Array
 Expr = Any
 Matrix = tuple[tuple[float, ...], ...]
 
+OUTPUTS = (2, 4)
+"""Outputs of a tile along an axis."""
+_POINTS = (*map(Fraction, (0, 1, -1, 2, -2)), Fraction(1, 2), Fraction(-1, 2))
+"""Where polynomials are evaluated: infinity is the last one. Small numbers and their inverses round least."""
+MOST_TAPS = len(_POINTS) + 2 - max(OUTPUTS)
+
 
 @dataclass(frozen=True)
 class Transform:
-    """One F(m, 3): `input` is B' [n, n], `weight` G [n, 3], `output` A' [m, n]."""
+    """One F(m, r): `input` is B' [n, n], `weight` G [n, r], `output` A' [m, n]."""
 
     input: Matrix
     weight: Matrix
@@ -40,42 +50,47 @@ class Transform:
         return len(self.input)
 
     def weights(self, weight: Array) -> NDArray[np.float32]:
-        """Filters [K, C, 3, 3] as [n, n, K, C], computed in float64."""
+        """Filters [K, C, r, r] as [n, n, K, C], computed in float64."""
         matrix = np.array(self.weight)
         transformed: NDArray[np.float64] = np.einsum("ia,jb,kcab->ijkc", matrix, matrix, np.float64(weight))
         return transformed.astype(np.float32)
 
 
-TRANSFORMS = {
-    transform.outputs: transform
-    for transform in (
-        Transform(
-            input=((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
-            weight=((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1)),
-            output=((1, 1, 1, 0), (0, 1, -1, -1)),
-        ),
-        Transform(
-            input=(
-                (4, 0, -5, 0, 1, 0),
-                (0, -4, -4, 1, 1, 0),
-                (0, 4, -4, -1, 1, 0),
-                (0, -2, -1, 2, 1, 0),
-                (0, 2, -1, -2, 1, 0),
-                (0, 4, 0, -5, 0, 1),
-            ),
-            weight=(
-                (1 / 4, 0, 0),
-                (-1 / 6, -1 / 6, -1 / 6),
-                (-1 / 6, 1 / 6, -1 / 6),
-                (1 / 24, 1 / 12, 1 / 6),
-                (1 / 24, -1 / 12, 1 / 6),
-                (0, 0, 1),
-            ),
-            output=((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1)),
-        ),
+@cache
+def transform(outputs: int, taps: int) -> Transform:
+    """F(outputs, taps), for up to `MOST_TAPS` taps.
+
+    A filter's transpose multiplies polynomials: evaluated at n - 1 points and infinity, multiplied there, and
+    interpolated by Lagrange's polynomials, the input's rows.
+    """
+    points = _POINTS[: outputs + taps - 2]
+    others = [[q for q in points if q != p] for p in points]
+    input_rows = [*map(_polynomial, others), _polynomial(points)]
+    weight_rows = [
+        [p**i / prod(p - q for q in rest) for i in range(taps)]
+        for p, rest in zip(points, others, strict=True)
+    ]
+    output_rows = [[*(p**i for p in points), Fraction(i == outputs - 1)] for i in range(outputs)]
+    last = [Fraction(i == taps - 1) for i in range(taps)]
+    inputs = len(points) + 1
+    return Transform(
+        input=_matrix([[*row, *[Fraction(0)] * (inputs - len(row))] for row in input_rows]),
+        weight=_matrix([*weight_rows, last]),
+        output=_matrix(output_rows),
     )
-}
-"""By the outputs of a tile along an axis."""
+
+
+def _polynomial(roots: Sequence[Fraction]) -> list[Fraction]:
+    """Coefficients, the constant first, of the product of x - root."""
+    coefficients = [Fraction(1)]
+    for root in roots:
+        shifted, scaled = [Fraction(0), *coefficients], [*(c * root for c in coefficients), Fraction(0)]
+        coefficients = [a - b for a, b in zip(shifted, scaled, strict=True)]
+    return coefficients
+
+
+def _matrix(rows: Sequence[Sequence[Fraction]]) -> Matrix:
+    return tuple(tuple(map(float, row)) for row in rows)
 
 
 def combine(coefficients: Sequence[float], values: Sequence[Expr]) -> Expr:
@@ -84,11 +99,11 @@ def combine(coefficients: Sequence[float], values: Sequence[Expr]) -> Expr:
     These sums of terms recur in other rows of a matrix, but for their sign: the compiler finds them.
     """
     result: Expr = None
-    for magnitude in dict.fromkeys(abs(c) for c in coefficients if c):
-        terms = [(c > 0, value) for c, value in zip(coefficients, values, strict=True) if abs(c) == magnitude]
-        positive, total = terms[0]
-        for sign, value in terms[1:]:
-            total = total + value if sign == positive else total - value
+    for magnitude, terms in _by_magnitude(coefficients):
+        (first, positive), *rest = terms
+        total = values[first]
+        for i, sign in rest:
+            total = total + values[i] if sign == positive else total - values[i]
         if magnitude != 1:
             total = total * tirx.const(magnitude, "float32")
         if result is None:
@@ -96,6 +111,27 @@ def combine(coefficients: Sequence[float], values: Sequence[Expr]) -> Expr:
         else:
             result = result + total if positive else result - total
     return result
+
+
+@cache
+def operations(matrix: Matrix) -> int:
+    """Additions and multiply-adds of a matrix times a vector: the sums of `combine`, each of them once."""
+    count, sums = 0, set()
+    for row in matrix:
+        groups = _by_magnitude(row)
+        count += len(groups) - 1
+        for _, terms in groups:
+            count += len(terms) - 1 if len(terms) > 1 and terms not in sums else 0
+            sums |= {terms, tuple((i, not positive) for i, positive in terms)}
+    return count
+
+
+def _by_magnitude(coefficients: Sequence[float]) -> list[tuple[float, tuple[tuple[int, bool], ...]]]:
+    """Each magnitude, with the positions and the signs of its coefficients."""
+    return [
+        (magnitude, tuple((i, c > 0) for i, c in enumerate(coefficients) if abs(c) == magnitude))
+        for magnitude in dict.fromkeys(abs(c) for c in coefficients if c)
+    ]
 
 
 def select(index: Expr, values: Sequence[Expr]) -> Expr:
