@@ -17,11 +17,20 @@ from tvm import te, tirx
 from sparsegen.graph import AdaptivePool2d, Layer, Pool2d
 from sparsegen.kernels.mathematics import constant, larger
 from sparsegen.kernels.operands import zero_outside
-from sparsegen.kernels.pool_schedule import Axes, PoolSchedule, default_pool, pool_space, schedule_pool
+from sparsegen.kernels.pool_prefetch import RowsAhead
+from sparsegen.kernels.pool_schedule import (
+    Axes,
+    PoolSchedule,
+    default_pool,
+    fetches_ahead,
+    pool_space,
+    schedule_pool,
+)
 from sparsegen.kernels.registry import Context, kernel_for, space_for
 from sparsegen.kernels.space import Space
 from sparsegen.kernels.windows import Windows
 from sparsegen.lowering.kernel import Kernel, LayoutStore
+from sparsegen.lowering.layout import Layout
 
 Expr = Any
 
@@ -105,8 +114,19 @@ def _kernel(layer: Layer, context: Context, axes: Axes, divisors: NDArray[np.int
         module=schedule_pool(function, knobs, batch_lanes=out.batch_lanes),
         store=LayoutStore(out),
         arguments=(source.argument(), *scales, *epilogue.arguments),
+        prefetch=_rows_ahead(source.layout, axes, knobs, context),
         schedule=knobs.as_dict(),
     )
+
+
+def _rows_ahead(source: Layout, axes: Axes, knobs: PoolSchedule, context: Context) -> RowsAhead | None:
+    """What to fetch ahead; None where the caches hold the input, or windows do not follow each other."""
+    vertical, horizontal = axes
+    follows = vertical.even and vertical.dilation == 1 and vertical.stride <= vertical.size
+    large = 4 * source.groups * source.size > context.target.l2_bytes
+    if not (follows and large and fetches_ahead(knobs, batch_lanes=source.batch_lanes)):
+        return None
+    return RowsAhead(source, vertical, horizontal, knobs.parallel_rows)
 
 
 def _down(x: Any, source: Any, axes: Axes, *, maximum: bool) -> Any:

@@ -16,6 +16,7 @@ from sparsegen.kernels.registry import Context
 from sparsegen.kernels.space import Point, Space, Value
 from sparsegen.kernels.windows import Windows
 from sparsegen.lowering.layout import Layout
+from sparsegen.lowering.prefetch import PREFETCH
 
 Axes = tuple[Windows, Windows]
 """The windows down the rows, and those along a row."""
@@ -154,7 +155,17 @@ def schedule_pool(function: Any, knobs: PoolSchedule, *, batch_lanes: bool) -> A
     position = _schedule_taps(sch, down, unrolled=knobs.unroll_down, batch_lanes=batch_lanes)
     if knobs.nested == 2 and knobs.unroll_across:
         sch.unroll(position)
+    if fetches_ahead(knobs, batch_lanes=batch_lanes):
+        sch.annotate(task, PREFETCH, "task")
+        if not knobs.parallel_rows:
+            sch.annotate(row, PREFETCH, "block")
+        sch.annotate(position, PREFETCH, "visit")
     return sch.mod
+
+
+def fetches_ahead(knobs: PoolSchedule, *, batch_lanes: bool) -> bool:
+    """Whether the code visits every position of a row of windows once, and could fetch the next row's."""
+    return batch_lanes and knobs.unroll_down and knobs.nested < 2
 
 
 def _schedule_taps(sch: Any, block: Any, *, unrolled: bool, batch_lanes: bool) -> Any:

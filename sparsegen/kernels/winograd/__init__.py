@@ -1,8 +1,8 @@
 """Winograd's minimal filtering for dense convolutions of more than one tap.
 
 Best for: dense weights, or few zeros: of a 3x3 filter's 9 multiplications 4 (tiles of 2 x 2 outputs) or 2.25
-(4 x 4) remain, of the 49 of a 7x7 one with stride 2 there remain 12.25, but no zeros. Results differ from a direct
-convolution's by some 1e-6 or 1e-5 of their largest.
+(4 x 4) remain, of the 49 of a 7x7 one with stride 2 there remain 12.25, but no zeros. Results differ from a
+direct convolution's by some 1e-6 or 1e-5 of their largest.
 """
 
 from __future__ import annotations
