@@ -1,11 +1,12 @@
 """Whole networks against every engine: models x sparsity x batch x threads, one table and one picture.
 
     python -m bench.race [--folder FOLDER] [--models resnet18 ...] [--sparsities 0 0.5 0.8 0.9]
-        [--batches 16 1] [--threads 1 2] [--samples 9] [--markdown FILE] [--png FILE]
+        [--batches 16 1] [--threads 1 2] [--target haswell] [--samples 9] [--markdown FILE] [--png FILE]
 
 Each race is one `sparsegen compare MODEL --no-layers --peers all`, whose JSON is kept in FOLDER: the same
 command goes on where it stood, and one file deleted is one race run again. The ratio is the time of the
-best rival, be it torch or another engine, over ours.
+best rival, be it torch or another engine, over ours. For AVX2 (`--target haswell`) the rivals are held to
+AVX2 as well where they let themselves: oneDNN in torch and OpenVINO, ATen, DeepSparse; ONNX Runtime does not.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,6 +34,9 @@ MODELS = ("resnet18", "resnet50", "vgg16", "mobilenet_w1", "densenet121", "bench
 SHAPES = {"bench.models:bert": "128x768"}
 """Inputs of models that do not tell theirs, without the batch."""
 
+HELD = {"haswell": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "NM_ARCH": "avx2"}}
+"""Environments that keep rivals from instructions that our target lacks."""
+
 ENGINES = ("deepsparse", "openvino", "onnxruntime")
 
 
@@ -43,12 +48,14 @@ class Cell:
     sparsity: float
     batch: int
     threads: int
+    target: str
 
     @property
     def name(self) -> str:
         """Of its file, without suffix."""
         model = self.model.replace(":", ".")
-        return f"{model}-{self.sparsity:.0%}-batch{self.batch}-threads{self.threads}".replace("%", "")
+        name = f"{model}-{self.sparsity:.0%}-batch{self.batch}-threads{self.threads}".replace("%", "")
+        return name if self.target == "native" else f"{name}-{self.target}"
 
     def run(self, folder: Path, samples: int) -> dict[str, Any]:
         """The comparison's JSON, from the folder if it is there."""
@@ -57,9 +64,10 @@ class Cell:
             command = [sys.executable, "-m", "sparsegen", "compare", self.model, "--no-layers"]
             command += ["--peers", "all", "--sparsity", str(self.sparsity), "--batch", str(self.batch)]
             command += ["--threads", str(self.threads), "--samples", str(samples), "--json", str(path)]
+            command += ["--target", self.target]
             if self.model in SHAPES:
                 command += ["--input-shape", SHAPES[self.model]]
-            subprocess.run(command, check=True)
+            subprocess.run(command, check=True, env={**os.environ, **HELD.get(self.target, {})})
         found: dict[str, Any] = json.loads(path.read_text())
         return found
 
@@ -69,7 +77,7 @@ def cells(arguments: argparse.Namespace) -> Iterator[Cell]:
     for model, batch, threads, sparsity in itertools.product(
         arguments.models, arguments.batches, arguments.threads, arguments.sparsities
     ):
-        yield Cell(model, sparsity, BATCHES.get(model, {}).get(batch, batch), threads)
+        yield Cell(model, sparsity, BATCHES.get(model, {}).get(batch, batch), threads, arguments.target)
 
 
 @dataclass(frozen=True)
@@ -167,6 +175,7 @@ def main() -> None:
     parser.add_argument("--sparsities", nargs="+", type=float, default=[0, 0.5, 0.8, 0.9])
     parser.add_argument("--batches", nargs="+", type=int, default=[16, 1])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--target", default="native", choices=["native", *HELD])
     parser.add_argument("--samples", type=int, default=9)
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--png", type=Path, default=Path("race.png"))
