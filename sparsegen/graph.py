@@ -9,8 +9,8 @@ are arrays of the graph.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -210,6 +210,16 @@ class Layer:
         """Names of the values and constants that the layer reads, the core's inputs first."""
         yield from self.inputs
         yield from (step.operand for step in self.epilogue if isinstance(step.operand, str))
+
+    def renamed(self, names: Mapping[str, str]) -> Layer:
+        """The layer, reading the values that have a new name in `names` by that."""
+        epilogue = tuple(
+            replace(step, operand=names.get(step.operand, step.operand))
+            if isinstance(step.operand, str)
+            else step
+            for step in self.epilogue
+        )
+        return replace(self, inputs=tuple(names.get(name, name) for name in self.inputs), epilogue=epilogue)
 
 
 @dataclass(eq=False)

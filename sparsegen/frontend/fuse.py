@@ -50,7 +50,7 @@ class _Fusion:
         self.renamed: dict[str, str] = {}
 
     def add(self, layer: Layer) -> None:
-        layer = self._with_new_names(layer)
+        layer = layer.renamed(self.renamed)
         candidates = [pair for pair in _fusions(layer) if self._takes(pair[0], layer)]
         if not candidates:
             self.layers[layer.name] = layer
@@ -72,16 +72,6 @@ class _Fusion:
             and found.shape == layer.shape
             and self.readers[producer] == 1
         )
-
-    def _with_new_names(self, layer: Layer) -> Layer:
-        inputs = tuple(self.renamed.get(name, name) for name in layer.inputs)
-        epilogue = tuple(
-            replace(step, operand=self.renamed.get(step.operand, step.operand))
-            if isinstance(step.operand, str)
-            else step
-            for step in layer.epilogue
-        )
-        return replace(layer, inputs=inputs, epilogue=epilogue)
 
 
 def _fusions(layer: Layer) -> Iterator[tuple[str, tuple[Step, ...]]]:

@@ -1,4 +1,4 @@
-"""The frontend, on one page: export, translate, simplify, fuse, fold, turn tokens into pixels."""
+"""The frontend, on one page: export, translate, simplify, fuse, fold, reorder, turn tokens into pixels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sparsegen.frontend.activations import recognise_activations
 from sparsegen.frontend.fold import fold_scales
 from sparsegen.frontend.fuse import fuse_epilogues
 from sparsegen.frontend.program import export_program
+from sparsegen.frontend.reorder import pool_before_pointwise
 from sparsegen.frontend.simplify import merge_padding, merge_reshapes, merge_transposes, remove_unread
 from sparsegen.frontend.tokens import tokens_to_pixels
 from sparsegen.frontend.translation import translate
@@ -34,4 +35,5 @@ def from_torch(
     graph = fuse_epilogues(graph)
     # An activation put back reads its input once, so that it can be fused in turn.
     graph = fuse_epilogues(recognise_activations(graph))
-    return tokens_to_pixels(remove_unread(fold_scales(graph)))
+    graph = pool_before_pointwise(remove_unread(fold_scales(graph)))
+    return tokens_to_pixels(graph)
