@@ -33,7 +33,7 @@ from sparsegen.progress import Steps
 PEERS = Path(__file__).parents[2] / "bench" / "peers"
 """The folder of peers in a checkout."""
 
-_OPSET = 13
+_OPSET = 14
 _LIMIT_S = 900.0  # an engine may compile for minutes
 
 
@@ -74,12 +74,14 @@ def started(
     absent: dict[str, str] = {}
     with ExitStack() as stack, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = _exchange_files(model, inputs, folder) if engines else None
+        try:
+            files = _exchange_files(model, inputs, folder) if engines else []
+        except EngineError as failure:
+            absent, engines = dict.fromkeys(engines, str(failure)), {}
         for engine, place in engines.items():
             steps.begin(f"starting {engine}")
-            assert files is not None
             try:
-                found = stack.enter_context(Engine(place, *files, threads=threads))
+                found = stack.enter_context(Engine(place, files, threads=threads))
                 _check(found, reference, folder / "outputs.npz")
             except EngineError as failure:
                 absent[engine] = str(failure)
@@ -88,19 +90,23 @@ def started(
         yield running, absent
 
 
-def _exchange_files(model: nn.Module, inputs: tuple[Tensor, ...], folder: Path) -> tuple[Path, list[Path]]:
-    """The model as ONNX and its inputs as `.npy` files."""
+def _exchange_files(model: nn.Module, inputs: tuple[Tensor, ...], folder: Path) -> list[Path]:
+    """The model as ONNX, and its inputs as `.npy` files; raise EngineError for one that ONNX cannot say."""
     if importlib.util.find_spec("onnx") is None:
         raise SparsegenError("other engines take models as ONNX, for which onnx is missing: pip install onnx")
     path = folder / "model.onnx"
     with warnings.catch_warnings():  # of the exporter, about itself
         warnings.simplefilter("ignore")
         # The exporter that traces: what it writes is what the oldest of the engines reads.
-        torch.onnx.export(model, inputs, str(path), opset_version=_OPSET, dynamo=False)
+        try:
+            torch.onnx.export(model, inputs, str(path), opset_version=_OPSET, dynamo=False)
+        except torch.onnx.OnnxExporterError as failure:
+            reason = str(failure).splitlines()[0]
+            raise EngineError(f"the model cannot be exported to ONNX: {reason}") from failure
     files = [folder / f"input{number}.npy" for number in range(len(inputs))]
     for file, tensor in zip(files, inputs, strict=True):
         np.save(file, tensor.numpy())
-    return path, files
+    return [path, *files]
 
 
 def _check(engine: Engine, reference: Any, file: Path) -> None:
@@ -115,8 +121,12 @@ class Engine:
     Stopped, so that its threads, which may wait for more work in busy loops, take no core from others.
     """
 
-    def __init__(self, folder: Path, model: Path, inputs: Sequence[Path], *, threads: int) -> None:
-        """Start the engine and load a model; raise EngineError where it cannot."""
+    def __init__(self, folder: Path, files: Sequence[Path], *, threads: int) -> None:
+        """Start the engine and load a model, the first file, for inputs, the others.
+
+        Raises EngineError where it cannot.
+        """
+        model, *inputs = files
         python = folder / ".venv" / "bin" / "python"
         if not python.exists():
             failed = folder / ".failed"

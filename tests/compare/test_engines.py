@@ -104,6 +104,17 @@ def test_an_engine_that_fails_is_absent(peers: Peers, model: nn.Module, source: 
     assert absent["broken"].startswith(reason)
 
 
+def test_no_engine_takes_a_model_that_onnx_cannot_say(peers: Peers) -> None:
+    class Bessel(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.special.bessel_j0(x)
+
+    times, absent = outcome({"steady": peers.add("steady", STEADY)}, Bessel().eval())
+    assert times == {}
+    assert absent["steady"].startswith("the model cannot be exported to ONNX: ")
+    assert "bessel_j0" in absent["steady"]
+
+
 def test_an_engine_that_is_not_installed_is_absent(peers: Peers, model: nn.Module) -> None:
     missing, failed = peers.add("missing", STEADY), peers.add("failed", STEADY)
     shutil.rmtree(missing / ".venv")
