@@ -28,7 +28,7 @@ def grouped_conv(layer: Layer, context: Context) -> Kernel:
     problem = GroupedProblem.of(layer, context)
     knobs = context.schedules.get(layer.name)
     if not isinstance(knobs, GroupedSchedule):
-        knobs = default_grouped(problem)
+        knobs = default_grouped(problem, context.target, threads=context.threads)
     conv, out, channels, columns = problem.conv, problem.out, problem.channels, problem.columns
     source = context.value(layer.inputs[0])
     height, width = problem.padded_pixels(knobs)

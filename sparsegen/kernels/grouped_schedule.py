@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,8 +17,14 @@ from sparsegen.kernels.registry import Context
 from sparsegen.kernels.space import Point, Space
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.layout import Layout
+from sparsegen.target import Target
 
-_TILE = 8  # accumulators: enough to hide the latency of a multiply-add, few enough for 16 registers
+_LATENCY = 4.0  # cycles of a multiply-add
+_LOAD, _SPLIT_LOAD = 1.1, 1.3  # of a vector, over what the load ports promise; and where it crosses lines
+_OVERHEAD = 8.0  # cycles that a tile takes beside its multiply-adds
+_CONDITION = 6.0  # cycles of a vector that is stored under a condition
+_DEFAULT_ROWS = 4  # of the default, at most: more rows load more weights for a vector of the input
+_TASKS = 4  # parallel tasks a thread, so that a task more or less does not matter
 _MOST_CODE = 1024  # multiply-adds of straight-line code: more take long to compile, and to decode
 _WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 _HEIGHTS = (1, 2, 3, 4, 6, 8)
@@ -80,16 +87,42 @@ class GroupedProblem:
         return -(-height // schedule.tile_h) * schedule.tile_h, -(-width // schedule.tile_w) * schedule.tile_w
 
 
-def default_grouped(problem: GroupedProblem) -> GroupedSchedule:
-    """The schedule without tuning: as much of a row as hides a multiply-add's latency."""
-    return GroupedSchedule(tile_w=min(_TILE, problem.out.pixel_vectors[1]))
+def default_grouped(problem: GroupedProblem, target: Target, *, threads: int) -> GroupedSchedule:
+    """The schedule without tuning: the least estimated cycles among tiles of one row.
+
+    These read and write memory row after row, which the hardware's prefetchers follow. Taller ones
+    load less, and still take up to 1.5 times as long where images come from memory. Taps are unrolled
+    for one row alone: several share what they load already, and have taps enough for a loop.
+    """
+    choices = itertools.product(_ROWS, _WIDTHS, (False, True))
+    candidates = [
+        schedule
+        for rows, tile_w, unrolled in choices
+        if problem.per_group % rows == 0 and rows <= (1 if unrolled else _DEFAULT_ROWS)
+        if tile_w <= min(problem.out.pixel_vectors[1], TILE_LIMIT)
+        if _fits(problem, target, schedule := GroupedSchedule(tile_w, rows=rows, unrolled=unrolled))
+    ]
+    best = min(candidates, key=lambda schedule: _cycles(problem, target, schedule))
+    few = problem.out.groups * (problem.channels // best.rows) < threads * _TASKS
+    return replace(best, parallel_rows=few or problem.out.pixel_vectors[0] == 1)
+
+
+def _cycles(problem: GroupedProblem, target: Target, schedule: GroupedSchedule) -> tuple[float, float]:
+    """Estimated cycles of an output channel's row of tiles; between equals, what it loads."""
+    vectors = _accumulators(schedule)
+    loads = _loads(problem, schedule) * _LOAD * (1.0 if problem.out.batch_lanes else _SPLIT_LOAD)
+    sums = max(problem.columns * max(vectors / target.fmas, _LATENCY), loads / target.loads)
+    (_, width), (_, padded) = problem.out.pixel_vectors, problem.padded_pixels(schedule)
+    tile = sums + _OVERHEAD + (_CONDITION * vectors if padded > width else 0.0)
+    tiles = padded / schedule.tile_w / schedule.rows
+    return tiles * tile, tiles * loads
 
 
 def grouped_space(layer: Layer, context: Context) -> Space:
     """The schedules of a convolution with groups."""
     problem = GroupedProblem.of(layer, context)
     height, width = problem.out.pixel_vectors
-    default = default_grouped(problem)
+    default = default_grouped(problem, context.target, threads=context.threads)
     knobs = {
         "tile_w": tuple(w for w in _WIDTHS if w <= min(width, TILE_LIMIT)),
         "tile_h": tuple(h for h in _HEIGHTS if h <= min(height, TILE_LIMIT)),
@@ -101,8 +134,7 @@ def grouped_space(layer: Layer, context: Context) -> Space:
     def legal(schedule: GroupedSchedule) -> bool:
         return (
             all(value in knobs[knob] for knob, value in schedule.as_dict().items())
-            and _registers(schedule) <= context.target.registers
-            and (not schedule.unrolled or problem.columns * _accumulators(schedule) <= _MOST_CODE)
+            and _fits(problem, context.target, schedule)
             # One row of tiles is one task either way.
             and (schedule.parallel_rows or schedule.tile_h < height)
         )
@@ -111,13 +143,22 @@ def grouped_space(layer: Layer, context: Context) -> Space:
     return Space("grouped_conv", knobs, default, partial(replace, default), legal, features)
 
 
+def _fits(problem: GroupedProblem, target: Target, schedule: GroupedSchedule) -> bool:
+    """Whether a tile's sums fit the registers, and its code the limit."""
+    return _registers(problem, schedule) <= target.registers and (
+        not schedule.unrolled or problem.columns * _accumulators(schedule) <= _MOST_CODE
+    )
+
+
 def _accumulators(schedule: GroupedSchedule) -> int:
     return schedule.rows * schedule.tile_h * schedule.tile_w
 
 
-def _registers(schedule: GroupedSchedule) -> int:
-    """The accumulators, a weight of every row, and a vector of the input."""
-    return _accumulators(schedule) + schedule.rows + 1
+def _registers(problem: GroupedProblem, schedule: GroupedSchedule) -> int:
+    """The accumulators, a weight of every row, and the input: all that rows, or unrolled taps, share."""
+    shared = schedule.rows > 1 or (schedule.unrolled and problem.out.batch_lanes)
+    inputs = schedule.tile_h * schedule.tile_w if shared else 1
+    return _accumulators(schedule) + schedule.rows + inputs
 
 
 def _features(problem: GroupedProblem, context: Context, schedule: GroupedSchedule) -> dict[str, float]:
@@ -137,7 +178,7 @@ def _features(problem: GroupedProblem, context: Context, schedule: GroupedSchedu
             context.target,
             threads=context.threads,
             tasks=tasks,
-            registers=_registers(schedule),
+            registers=_registers(problem, schedule),
             computed=padded_height * padded_width,
             stored=height * width,
             multiplies=vectors * problem.columns,

@@ -22,14 +22,17 @@ from sparsegen.lowering.layout import LINE
 from sparsegen.target import Target
 
 # In cycles, fitted to the measured times of 2,700 kernels: ResNet-18's layers at 12, 20, 50 and 100 %
-# density, unstructured, by vectors and column-combined, at batch 1 and 16, on Zen 5.
+# density, unstructured, by vectors and column-combined, at batch 1 and 16, on Zen 5; and to 210 of
+# MobileNet's pointwise layers.
 _LATENCY = 4.0  # of a multiply-add
 _COLUMN = 0.34  # of the loop over a mask's columns
 _LOAD = 1.1  # of a vector, over what the target's load ports promise
 _SPLIT_LOAD = 1.3  # times as much where two of three taps are not aligned, and touch two lines
 _L2_LOAD, _STALL = 0.63, 0.11  # more of a load, and of a wait, for every L1 cache that a block's input takes,
 _HELD, _MOST_PAST = 0.55, 1.6  # less the share that stays there, and no more than this many
-_SPILL = 0.24  # share of the time of a column that all rows keep, where a register is missing
+_ONCE = 1.5  # times as many where a visit reads every line once, as of 1x1 filters: it is gone by the next
+_SPILL = 0.24  # share of the time of a column that all rows keep, where a register is missing, and of
+_MOVED = 0.06  # every column's, for the sums that move between masks
 _VISIT = 9.4
 _MASK = 5.6  # of every mask in use, each visit, for a branch that is often mispredicted; up to
 _MISS = 15.5  # where the multiply-adds under way are too few to hide that
@@ -154,6 +157,7 @@ def _column_times(
     of_channel, share = lines
     slab = 4 * LINE * of_channel * min(knobs.block, problem.channels) / share
     past = min(_MOST_PAST, max(0.0, slab / target.l1_bytes - _HELD))
+    past *= _ONCE if problem.columns_per_channel == 1 else 1.0
     load = _LOAD * (1.0 if problem.out.batch_lanes else _SPLIT_LOAD) * (1 + _L2_LOAD * past)
     loads = work.loads * (pixels * load + 0.5)
     stalls = _COLUMN + _STALL * work.loads * pixels * past
@@ -164,5 +168,6 @@ def _column_times(
     # A column's weights stay in registers where several pixels read them; combined rows take turns.
     weights = 1 if pixels == 1 or work.loads > 1 else rows
     if rows * pixels + weights + 1 > target.registers:
+        times = [(1 + _MOVED) * time for time in times]
         times[-1] *= 1 + _SPILL
     return times
