@@ -197,10 +197,7 @@ def _image_layout(shape: tuple[int, ...], lanes: int, batch_lanes: bool, groups:
     step = lanes if batch_lanes else 1
     row = (width + max(halo.left, halo.right)) * step
     band = max(halo.top, halo.bottom)
-    plane = (height + band) * row
-    if not batch_lanes:
-        vectors = -(-((height - 1) * row + width) // lanes)
-        plane = max(plane, vectors * lanes)
+    plane = -(-(height + band) * row // lanes) * lanes
     plane = _spread(plane, row) if channels > 1 and (height, width) != (1, 1) else plane
     base = halo.top * row + halo.left * step
     if not batch_lanes:

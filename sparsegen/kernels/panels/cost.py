@@ -26,7 +26,7 @@ from sparsegen.target import Target
 _LATENCY = 4.0  # of a multiply-add
 _COLUMN = 0.34  # of the loop over a mask's columns
 _LOAD = 1.1  # of a vector, over what the target's load ports promise
-_SPLIT_LOAD = 1.3  # times as much where two of three taps are not aligned, and touch two lines
+_SPLIT = 0.3  # more of a load that is not aligned, and touches two lines
 _L2_LOAD, _STALL = 0.63, 0.11  # more of a load, and of a wait, for every L1 cache that a block's input takes,
 _HELD, _MOST_PAST = 0.55, 1.6  # less the share that stays there, and no more than this many
 _SPILL = 0.24  # share of the time of a column that all rows keep, where a register is missing
@@ -154,7 +154,8 @@ def _column_times(
     of_channel, share = lines
     slab = 4 * LINE * of_channel * min(knobs.block, problem.channels) / share
     past = min(_MOST_PAST, max(0.0, slab / target.l1_bytes - _HELD))
-    load = _LOAD * (1.0 if problem.out.batch_lanes else _SPLIT_LOAD) * (1 + _L2_LOAD * past)
+    split = np.count_nonzero(problem.offsets % problem.out.lanes) / len(problem.offsets)
+    load = _LOAD * (1 + _SPLIT * split) * (1 + _L2_LOAD * past)
     loads = work.loads * (pixels * load + 0.5)
     stalls = _COLUMN + _STALL * work.loads * pixels * past
     times = [
