@@ -26,7 +26,7 @@ from sparsegen.target import Target
 _LATENCY = 4.0  # of a multiply-add
 _COLUMN = 0.34  # of the loop over a mask's columns
 _LOAD = 1.1  # of a vector, over what the target's load ports promise
-_SPLIT = 0.3  # more of a load that is not aligned, and touches two lines
+_SPLIT = 0.8  # more of a load that is not aligned, and touches two lines
 _L2_LOAD, _STALL = 0.63, 0.11  # more of a load, and of a wait, for every L1 cache that a block's input takes,
 _HELD, _MOST_PAST = 0.55, 1.6  # less the share that stays there, and no more than this many
 _SPILL = 0.24  # share of the time of a column that all rows keep, where a register is missing
