@@ -6,7 +6,8 @@ Two forms, one for a whole model:
   whatever the stride or the padding.
 - *Pixel lanes*: the lanes hold neighbouring pixels of one image. A channel's plane is one run of
   pixels, row after row, that vectors cut without regard to rows; positions between the rows are
-  computed and stored as zero.
+  computed and stored as zero. Planes begin at whole vectors, so that a pointwise kernel's loads are
+  aligned.
 
 An image's rows are separated by one halo, which serves as the right padding of a row and the left
 padding of the next; in the same way one band of rows separates channels. Halos are always zero.
