@@ -13,6 +13,7 @@ from tvm import tirx
 
 from sparsegen.kernels.windows import Windows
 from sparsegen.lowering.layout import Layout
+from sparsegen.lowering.prefetch import Line
 
 Expr = Any
 
@@ -29,8 +30,8 @@ class RowsAhead:
     horizontal: Windows
     parallel_rows: bool
 
-    def __call__(self, task: Expr, row: Expr, position: Expr) -> list[tuple[Expr, Expr, Expr | None]]:
-        """(group, address, condition) of the lines to fetch at a position of the padded row."""
+    def __call__(self, task: Expr, row: Expr, position: Expr) -> list[Line]:
+        """The lines of the input to fetch at a position of the padded row."""
         if self.parallel_rows:
             row, task = tirx.floormod(task, self.vertical.outputs), tirx.floordiv(task, self.vertical.outputs)
         channels = self.source.shape[1]
@@ -38,6 +39,6 @@ class RowsAhead:
         end = self.vertical.tap(row + 1, self.vertical.size) - self.vertical.before
         column = position - self.horizontal.before
         return [
-            (group, self.source.address((channel, end - k, column), 0), None)
+            (0, group, self.source.address((channel, end - k, column), 0), None)
             for k in range(1, self.vertical.stride + 1)
         ]

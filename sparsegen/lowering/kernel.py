@@ -51,7 +51,7 @@ class Kernel:
 
     `module` holds the scheduled function, whose last parameter is the output. `arguments` are the
     parameters before it, in order: the name of a value, or an array of weights. `prefetch`, where
-    there is one, tells which lines of the first to fetch ahead: see `lowering.prefetch`.
+    there is one, tells which lines to fetch ahead: see `lowering.prefetch`.
     """
 
     kind: str

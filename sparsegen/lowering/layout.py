@@ -6,7 +6,8 @@ Two forms, one for a whole model:
   whatever the stride or the padding.
 - *Pixel lanes*: the lanes hold neighbouring pixels of one image. A channel's plane is one run of
   pixels, row after row, that vectors cut without regard to rows; positions between the rows are
-  computed and stored as zero.
+  computed and stored as zero. Planes begin at whole vectors, so that a pointwise kernel's loads are
+  aligned.
 
 An image's rows are separated by one halo, which serves as the right padding of a row and the left
 padding of the next; in the same way one band of rows separates channels. Halos are always zero.
@@ -197,10 +198,7 @@ def _image_layout(shape: tuple[int, ...], lanes: int, batch_lanes: bool, groups:
     step = lanes if batch_lanes else 1
     row = (width + max(halo.left, halo.right)) * step
     band = max(halo.top, halo.bottom)
-    plane = (height + band) * row
-    if not batch_lanes:
-        vectors = -(-((height - 1) * row + width) // lanes)
-        plane = max(plane, vectors * lanes)
+    plane = -(-(height + band) * row // lanes) * lanes
     plane = _spread(plane, row) if channels > 1 and (height, width) != (1, 1) else plane
     base = halo.top * row + halo.left * step
     if not batch_lanes:

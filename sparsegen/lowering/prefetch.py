@@ -1,4 +1,4 @@
-"""Our pass that fetches input ahead."""
+"""Our pass that fetches ahead what a kernel reads."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from tvm import tirx
 PREFETCH = "sparsegen.prefetch"  # annotates three nested loops, by role: "task", "block", "visit"
 
 Expr = Any
-Lines = Callable[[Expr, Expr, Expr], list[tuple[Expr, Expr, Expr | None]]]
+Line = tuple[int, Expr, Expr, Expr | None]
+"""Parameter of the function, group, address, and the condition under which the line is fetched."""
+
+Lines = Callable[[Expr, Expr, Expr], list[Line]]
 
 _KEEP = 3  # llvm.prefetch's locality: into all levels of cache
 _READ, _DATA = 0, 1
 
 
 def prefetch_input(lines: Lines | None) -> Any:
-    """Pass: every iteration of the loop annotated "visit" first fetches lines of the first parameter.
+    """Pass: every iteration of the loop annotated "visit" first fetches lines.
 
-    `lines` gives (group, address, condition) of those lines for the variables of the loops annotated
-    "task", "block" and "visit", 0 where a loop is not there; None inserts nothing.
+    `lines` gives them for the variables of the loops annotated "task", "block" and "visit", 0 where a
+    loop is not there; None inserts nothing.
     """
 
     def insert(function: Any, _mod: Any, _context: Any) -> Any:
@@ -38,7 +41,7 @@ def prefetch_input(lines: Lines | None) -> Any:
             body = loop.body
             if lines is not None and loop.annotations[PREFETCH] == "visit":
                 at = lines(variables.get("task", 0), variables.get("block", 0), loop.loop_var)
-                body = tirx.SeqStmt([*(_fetch(function.params[0], *line) for line in at), body])
+                body = tirx.SeqStmt([*(_fetch(function.params[number], *line) for number, *line in at), body])
             return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, rest)
 
         tvm_ffi.structural_walk(function.body, (tirx.For, find))

@@ -1,4 +1,4 @@
-"""Prefetch where neighbouring tasks share panels: each task fetches all that the next one reads."""
+"""What is fetched ahead: the next tile's input, by its chunk's visits; a panel's residual, by its own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from sparsegen.graph import Step
+from sparsegen.kernels.epilogue import Epilogue
+from sparsegen.kernels.operands import Value
 from sparsegen.kernels.panels import PanelSchedule
-from sparsegen.kernels.panels.prefetch import plan_prefetch
+from sparsegen.kernels.panels.prefetch import plan_operands, plan_prefetch
 from tests.kernels.test_choose import WIDE, problem
 
 KNOBS = PanelSchedule(rows=2, tile_h=1, tile_w=2, block=2, chunk=2, parallel="panels")
@@ -27,7 +30,7 @@ def test_a_task_fetches_the_next_tile_of_its_chunk(batch: int, stride: int) -> N
                 [
                     (int(group), int(address))
                     for visit in range(2)
-                    for group, address, exists in by_panels(chunk * tiles + tile, block, visit)
+                    for _, group, address, exists in by_panels(chunk * tiles + tile, block, visit)
                     if exists is None or bool(exists)
                 ]
                 for chunk in range(2)
@@ -35,7 +38,7 @@ def test_a_task_fetches_the_next_tile_of_its_chunk(batch: int, stride: int) -> N
             expected = [
                 (int(group), int(address))
                 for visit in range(2)
-                for group, address, _ in by_tiles((tile + 1) % tiles - 1, block, visit)
+                for _, group, address, _ in by_tiles((tile + 1) % tiles - 1, block, visit)
             ]
             assert first == second == expected
 
@@ -45,3 +48,32 @@ def test_a_task_with_too_few_visits_for_a_tile_fetches_nothing() -> None:
     knobs = replace(KNOBS, block=32, chunk=1)
     assert plan_prefetch(case, 32, knobs) is None
     assert plan_prefetch(case, 32, replace(knobs, parallel="tiles")) is not None
+
+
+@pytest.mark.parametrize("parallel", ["tiles", "panels"])
+def test_visits_together_fetch_the_residual(parallel: str) -> None:
+    case = problem(WIDE, batch=32, channels=4, out=8, size=6, kernel=1)
+    epilogue = Epilogue([Step("add", operand="residual")], {"residual": Value("residual", case.out)})
+    knobs = replace(KNOBS, tile_h=2, tile_w=3, block=4, parallel=parallel)
+    fetched = plan_operands(case, 4, knobs, epilogue)
+    assert fetched is not None
+    lines = [
+        (number, int(group), int(address))
+        for task in range(2 * case.tiles(knobs))
+        for panel in range(2)
+        for number, group, address, _ in fetched(task, 0, panel)
+    ]
+    residual = [
+        (-2, group, int(case.out.address((channel, y, x))))
+        for group in range(2)
+        for channel in range(8)
+        for y in range(6)
+        for x in range(6)
+    ]
+    assert sorted(lines) == residual
+
+
+def test_no_residual_is_fetched_where_the_epilogue_follows_all_blocks() -> None:
+    case = problem(WIDE, batch=16, channels=4, out=8, size=6, kernel=1)
+    epilogue = Epilogue([Step("add", operand="residual")], {"residual": Value("residual", case.out)})
+    assert plan_operands(case, 4, KNOBS, epilogue) is None

@@ -71,6 +71,11 @@ def test_neighbours_outside_the_image_are_halo(layout: Layout, halo: Halo) -> No
             assert place not in elements
 
 
+@given(layout=images)
+def test_every_channel_begins_at_a_whole_vector(layout: Layout) -> None:
+    assert layout.base % layout.lanes == layout.plane % layout.lanes == 0
+
+
 @pytest.mark.parametrize("size", [7, 8, 14, 16, 28, 32, 56])
 def test_channels_do_not_meet_in_a_few_sets_of_the_cache(size: int) -> None:
     layout = plan_layout((16, 64, size, size), lanes=16, batch_lanes=True, halo=Halo(1, 1, 1, 1))

@@ -27,7 +27,7 @@ from sparsegen.target import Target
 _LATENCY = 4.0  # of a multiply-add
 _COLUMN = 0.34  # of the loop over a mask's columns
 _LOAD = 1.1  # of a vector, over what the target's load ports promise
-_SPLIT_LOAD = 1.3  # times as much where two of three taps are not aligned, and touch two lines
+_SPLIT = 0.8  # more of a load that is not aligned, and touches two lines
 _L2_LOAD, _STALL = 0.63, 0.11  # more of a load, and of a wait, for every L1 cache that a block's input takes,
 _HELD, _MOST_PAST = 0.55, 1.6  # less the share that stays there, and no more than this many
 _ONCE = 1.5  # times as many where a visit reads every line once, as of 1x1 filters: it is gone by the next
@@ -158,7 +158,8 @@ def _column_times(
     slab = 4 * LINE * of_channel * min(knobs.block, problem.channels) / share
     past = min(_MOST_PAST, max(0.0, slab / target.l1_bytes - _HELD))
     past *= _ONCE if problem.columns_per_channel == 1 else 1.0
-    load = _LOAD * (1.0 if problem.out.batch_lanes else _SPLIT_LOAD) * (1 + _L2_LOAD * past)
+    split = np.count_nonzero(problem.offsets % problem.out.lanes) / len(problem.offsets)
+    load = _LOAD * (1 + _SPLIT * split) * (1 + _L2_LOAD * past)
     loads = work.loads * (pixels * load + 0.5)
     stalls = _COLUMN + _STALL * work.loads * pixels * past
     times = [

@@ -1,8 +1,13 @@
-"""Which lines of the input a panel kernel fetches ahead: the next tile's, panel by panel.
+"""Which lines a panel kernel fetches ahead: of the next tile's input, and of the epilogue's operands.
 
 A tile's input comes from memory the first time that it is read, in runs too short for the
 hardware's prefetchers to notice. While a tile is computed, every visit of a panel fetches a few
 channels of the next tile, so that they lie in the cache when it begins.
+
+What the epilogue adds to a panel's sums, such as a residual, comes from memory too, once, and would
+be waited for: a panel's mispredicted branches keep the next one's loads from starting early. A visit
+fetches it before its multiply-adds; where there are several column blocks the epilogue follows all visits,
+and reads on undisturbed.
 """
 
 from __future__ import annotations
@@ -12,7 +17,11 @@ from typing import Any
 
 from tvm import tirx
 
+from sparsegen.kernels.epilogue import Epilogue
+from sparsegen.kernels.operands import Value
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
+from sparsegen.lowering.layout import Layout
+from sparsegen.lowering.prefetch import Line
 
 Expr = Any
 _MOST = 128  # lines that one visit fetches: more would keep the multiply-adds waiting
@@ -42,8 +51,8 @@ class Prefetch:
         """Visits that share the fetching for a tile."""
         return self.chunk if self.by_panels else self.chunks * self.chunk
 
-    def __call__(self, task: Expr, block: Expr, panel: Expr) -> list[tuple[Expr, Expr, Expr | None]]:
-        """(group, address, condition) of the lines to fetch at a visit of the task's `panel`."""
+    def __call__(self, task: Expr, block: Expr, panel: Expr) -> list[Line]:
+        """The lines to fetch at a visit of the task's `panel`."""
         groups, height, width = self.tiles
         if self.by_panels:
             tile, visit = tirx.floormod(task + 1, groups * height * width), panel
@@ -54,12 +63,12 @@ class Prefetch:
         y, x = tirx.floormod(tirx.floordiv(tile, width), height), tirx.floormod(tile, width)
         start = y * self.steps[0] + x * self.steps[1]
         share = -(-self.channels // self.visits)
-        fetched = []
+        fetched: list[Line] = []
         for i in range(share):
             channel = visit * share + i
             exists = channel < self.channels if share * self.visits > self.channels else None
             at = start + (block * self.channels + channel) * self.plane
-            fetched += [(group, at + line, exists) for line in self.lines]
+            fetched += [(0, group, at + line, exists) for line in self.lines]
         return fetched
 
 
@@ -79,3 +88,79 @@ def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> P
         plane=problem.plane,
     )
     return prefetch if len(prefetch.lines) * -(-channels // prefetch.visits) <= _MOST else None
+
+
+@dataclass(frozen=True)
+class OperandPrefetch:
+    """Fetches what the epilogue reads of operands that lie as the output does, `layout`.
+
+    `parameters` are the operands' numbers among the kernel's, from the end. A task is one of `tiles` and
+    one of `chunks` of `chunk` panels of `rows`.
+    """
+
+    layout: Layout
+    parameters: tuple[int, ...]
+    tiles: tuple[int, int, int]
+    tile: tuple[int, int]
+    rows: int
+    chunks: int
+    chunk: int
+    by_panels: bool
+
+    def __call__(self, task: Expr, _: Expr, panel: Expr) -> list[Line]:
+        """The lines to fetch at a visit of the task's `panel`; some may lie past the last pixel."""
+        groups, height, width = self.tiles
+        tiles = groups * height * width
+        by_tiles = (tirx.floordiv(task, self.chunks), tirx.floormod(task, self.chunks))
+        tile, chunk = (task % tiles, task // tiles) if self.by_panels else by_tiles
+        group, y, x = tile // (height * width), tile // width % height, tile % width
+        down, right = self.layout.pixel_steps((1, 1))
+        channel = (chunk * self.chunk + panel) * self.rows
+        first = self.layout.base + channel * self.layout.plane
+        at = first + y * self.tile[0] * down + x * self.tile[1] * right
+        return [
+            (number, group, at + row * self.layout.plane + dy * down + dx * right, None)
+            for number in self.parameters
+            for row in range(self.rows)
+            for dy in range(self.tile[0])
+            for dx in range(self.tile[1])
+        ]
+
+
+def plan_operands(
+    problem: PanelProblem, panels: int, knobs: PanelSchedule, epilogue: Epilogue
+) -> OperandPrefetch | None:
+    """What a kernel of `panels` panels fetches of its epilogue's operands; None where that does not help.
+
+    Rows in another order have their operands anywhere.
+    """
+    count = len(epilogue.operands)
+    parameters = tuple(
+        number - count - 1  # the output is the last parameter
+        for number, operand in enumerate(epilogue.operands.values())
+        if isinstance(operand, Value) and operand.layout == problem.out
+    )
+    far = problem.out.batch_lanes and not problem.channels_last  # else the operands are small, and near
+    if not (parameters and far and knobs.block >= problem.channels and problem.channel_of is None):
+        return None
+    return OperandPrefetch(
+        layout=problem.out,
+        parameters=parameters,
+        tiles=problem.tile_grid(knobs),
+        tile=(knobs.tile_h, knobs.tile_w),
+        rows=knobs.rows,
+        chunks=panels // knobs.chunk,
+        chunk=knobs.chunk,
+        by_panels=knobs.parallel == "panels",
+    )
+
+
+@dataclass(frozen=True)
+class Both:
+    """Fetches what each of `parts` does."""
+
+    parts: tuple[Prefetch | OperandPrefetch, ...]
+
+    def __call__(self, task: Expr, block: Expr, panel: Expr) -> list[Line]:
+        """The lines to fetch at a visit."""
+        return [line for part in self.parts for line in part(task, block, panel)]

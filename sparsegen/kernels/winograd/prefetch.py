@@ -12,6 +12,7 @@ from typing import Any
 from tvm import tirx
 
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
+from sparsegen.lowering.prefetch import Line
 
 Expr = Any
 _MOST = 64  # lines that one visit fetches: more would keep the multiply-adds waiting
@@ -41,19 +42,19 @@ class Prefetch:
         channels, rows, vectors = self.lines
         return -(-channels * rows * vectors // (self.visits * self.chunks))
 
-    def __call__(self, task: Expr, position: Expr, panel: Expr) -> list[tuple[Expr, Expr, Expr | None]]:
-        """(group, address, condition) of the lines to fetch at a visit."""
+    def __call__(self, task: Expr, position: Expr, panel: Expr) -> list[Line]:
+        """The lines of the input to fetch at a visit."""
         _, down, across = self.tiles
         tile, chunk = tirx.floordiv(task, self.chunks) + 1, tirx.floormod(task, self.chunks)
         group, y, x = tile // (down * across), tile // across % down, tile % across
         start = self.first + y * self.steps[0] + x * self.steps[1]
         visit = (chunk * self.visits + position * self.chunk + panel) * self.share
         _, rows, vectors = self.lines
-        fetched = []
+        fetched: list[Line] = []
         for line in (visit + i for i in range(self.share)):
             at = (line // (rows * vectors), line // vectors % rows, line % vectors)
             address = start + sum(index * stride for index, stride in zip(at, self.strides, strict=True))
-            fetched.append((group, address, at[0] < self.lines[0]))
+            fetched.append((0, group, address, at[0] < self.lines[0]))
         return fetched
 
 
