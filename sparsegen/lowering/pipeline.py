@@ -7,6 +7,7 @@ from typing import Any
 import tvm
 from tvm import s_tir, tirx
 
+from sparsegen.lowering.ahead import read_ahead
 from sparsegen.lowering.passes import (
     Store,
     accumulators_to_registers,
@@ -16,6 +17,7 @@ from sparsegen.lowering.passes import (
 )
 from sparsegen.lowering.prefetch import Lines, prefetch_input
 from sparsegen.lowering.shared_values import shared_values_to_registers
+from sparsegen.lowering.sums import finish_in_visits
 from sparsegen.target import Target
 
 
@@ -35,9 +37,11 @@ def lower(module: Any, store: Store, output: tuple[int, ...], prefetch: Lines | 
         t.StmtSimplify(),
         t.LowerOpaqueBlock(),
         bind_output(store, output),
+        finish_in_visits(),
         prefetch_input(prefetch),
         x.FlattenBuffer(),
         x.NarrowDataType(32),
+        read_ahead(),
         tighten_masked_loops(),
         x.StmtSimplify(),
     ]

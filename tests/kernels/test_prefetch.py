@@ -43,6 +43,26 @@ def test_a_task_fetches_the_next_tile_of_its_chunk(batch: int, stride: int) -> N
             assert first == second == expected
 
 
+@pytest.mark.parametrize("chunk", [1, 3, 8, 50])
+@pytest.mark.parametrize(("batch", "stride"), [(16, 1), (16, 2), (1, 1)])
+def test_the_visits_of_a_tile_fetch_its_lines_once(batch: int, stride: int, chunk: int) -> None:
+    case = problem(WIDE, batch=batch, channels=4, out=8, size=12, kernel=3, stride=stride)
+    knobs = replace(KNOBS, tile_h=min(2, case.pixels[0]), block=4, chunk=chunk, parallel="tiles")
+    plan = plan_prefetch(case, chunk, knobs)
+    assert plan is not None
+    fetched = [
+        int(address)
+        for visit in range(chunk)
+        for _, address, exists in plan(-1, 0, visit)  # the first tile comes after the one before it
+        if exists is None or bool(exists)
+    ]
+    assert sorted(fetched) == sorted(
+        channel * case.plane + int(line) for channel in range(4) for line in case.lines(knobs)
+    )
+    if chunk == 50:
+        assert plan.share == 1
+
+
 def test_a_task_with_too_few_visits_for_a_tile_fetches_nothing() -> None:
     case = problem(WIDE, batch=16, channels=32, out=64, size=12, kernel=3)
     knobs = replace(KNOBS, block=32, chunk=1)

@@ -37,9 +37,9 @@ _VISIT = 9.4
 _MASK = 5.6  # of every mask in use, each visit, for a branch that is often mispredicted; up to
 _MISS = 15.5  # where the multiply-adds under way are too few to hide that
 _HIDDEN = 0.17  # of a cycle of multiply-adds' time
-_SUM = 2.9  # of a vector of sums, read and written each visit
+_SUM = 2.9  # of a vector of sums, read and written each visit but one: the first writes, the last reads
 _LINE = 1.18  # of a line of the input that a tile fetches
-_STORE = 9.0  # of a vector of the output, on its way to memory; and more in permuted rows, where
+_STORE = 6.0  # of a vector of the output, on its way to memory; and more in permuted rows, where
 _SCATTERED, _FAR = 25.0, 4  # the output is so many times as large as an L2 cache
 
 _SETS = 64  # of an L1 cache: a page of lines, which every x86 core keeps to
@@ -136,7 +136,7 @@ def cycles(
     panels, blocks = -(-problem.matrix.shape[0] // rows), -(-problem.channels // knobs.block)
     times = _column_times(problem, target, knobs, work, lines)
     columns = sum(count * time for count, time in zip(work.columns, times, strict=True))
-    sums = rows * pixels * (_SUM if blocks > 1 else 1.0)
+    sums = rows * pixels * (_SUM * (blocks - 1) + 1.0) / blocks
     segment = columns / (panels * blocks * work.masks)
     branches = 2.0 if work.constant else work.masks * max(_MASK, _MISS - _HIDDEN * segment)
     visits = panels * blocks * (_VISIT + sums + branches)

@@ -13,6 +13,7 @@ from sparsegen.formats.masked_panels import MaskedPanels
 from sparsegen.kernels.operands import pick
 from sparsegen.kernels.panels.expression import Weights
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
+from sparsegen.lowering.ahead import AHEAD, DEPTH
 from sparsegen.lowering.passes import MASKED
 
 Expr = Any
@@ -37,8 +38,9 @@ def masked_weights(
         kept = tirx.if_then_else(((mask >> r) & 1) == 1, value * read(offsets[begin + j]), 0.0)
         return tirx.if_then_else(j < segments[b, panel, m + 1] - begin, kept, 0.0)
 
+    addresses = np.pad(offsets_of[packed.columns], (0, DEPTH))
     return Weights(
-        arrays=(packed.values, offsets_of[packed.columns], packed.segments, packed.value_segments),
+        arrays=(packed.values, addresses, packed.segments, packed.value_segments),
         placeholders=(values, offsets, segments, value_segments),
         axes=(m, j),
         term=term,
@@ -63,4 +65,5 @@ def schedule_masked(sch: Any, part: Any, knobs: PanelSchedule) -> None:
         sch.unroll(loop)
     sch.vectorize(lane)
     sch.annotate(j, MASKED, knobs.unroll)
+    sch.annotate(j, AHEAD, "offsets")
     sch.decompose_reduction(part, m)

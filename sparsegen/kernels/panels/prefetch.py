@@ -6,8 +6,8 @@ channels of the next tile, so that they lie in the cache when it begins.
 
 What the epilogue adds to a panel's sums, such as a residual, comes from memory too, once, and would
 be waited for: a panel's mispredicted branches keep the next one's loads from starting early. A visit
-fetches it before its multiply-adds; where there are several column blocks the epilogue follows all visits,
-and reads on undisturbed.
+fetches it before its multiply-adds. Where there are several column blocks it is not fetched: that pushed the
+input out of the caches.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tvm import tirx
 
 from sparsegen.kernels.epilogue import Epilogue
@@ -32,9 +34,9 @@ class Prefetch:
     """Fetches ahead for the next of `tiles` (groups, rows, columns), whose starts are `steps` apart.
 
     A task is a tile and one of `chunks` of `chunk` panels. With `by_panels` the next tile is the next
-    task's, for which the visits of one task fetch; otherwise all tasks of a tile share that. In a
-    column block of `channels` input channels, `plane` floats apart, the lines that a tile reads of
-    the first lie at `lines` for an image's first tile.
+    task's, for which the visits of one task fetch; otherwise all tasks of a tile share that. A column
+    block has `channels` input channels, `plane` floats apart. What a tile reads of one are `pieces`,
+    `piece` floats apart, of the same lines: the first piece's lie at `lines` for an image's first tile.
     """
 
     lines: tuple[int, ...]
@@ -45,11 +47,18 @@ class Prefetch:
     by_panels: bool
     channels: int
     plane: int
+    pieces: int
+    piece: int
 
     @property
     def visits(self) -> int:
         """Visits that share the fetching for a tile."""
         return self.chunk if self.by_panels else self.chunks * self.chunk
+
+    @property
+    def share(self) -> int:
+        """Pieces that a visit fetches."""
+        return -(-self.channels * self.pieces // self.visits)
 
     def __call__(self, task: Expr, block: Expr, panel: Expr) -> list[Line]:
         """The lines to fetch at a visit of the task's `panel`."""
@@ -62,12 +71,13 @@ class Prefetch:
         group = tirx.floordiv(tile, height * width)
         y, x = tirx.floormod(tirx.floordiv(tile, width), height), tirx.floormod(tile, width)
         start = y * self.steps[0] + x * self.steps[1]
-        share = -(-self.channels // self.visits)
+        most, share = self.channels * self.pieces, self.share
         fetched: list[Line] = []
         for i in range(share):
-            channel = visit * share + i
-            exists = channel < self.channels if share * self.visits > self.channels else None
-            at = start + (block * self.channels + channel) * self.plane
+            unit = visit * share + i
+            exists = unit < most if share * self.visits > most else None
+            channel, piece = tirx.floordiv(unit, self.pieces), tirx.floormod(unit, self.pieces)
+            at = start + (block * self.channels + channel) * self.plane + piece * self.piece
             fetched += [(0, group, at + line, exists) for line in self.lines]
         return fetched
 
@@ -77,8 +87,10 @@ def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> P
     if problem.tiles(knobs) == 1:
         return None
     channels = min(knobs.block, problem.channels)
+    lines = problem.lines(knobs)
+    pieces = _pieces(lines)
     prefetch = Prefetch(
-        lines=tuple(int(line) for line in problem.lines(knobs)),
+        lines=tuple(int(line) for line in lines[: len(lines) // pieces]),
         tiles=problem.tile_grid(knobs),
         steps=problem.tile_steps(knobs),
         chunks=panels // knobs.chunk,
@@ -86,8 +98,20 @@ def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> P
         by_panels=knobs.parallel == "panels",
         channels=channels,
         plane=problem.plane,
+        pieces=pieces,
+        piece=int(lines[len(lines) // pieces] - lines[0]) if pieces > 1 else 0,
     )
-    return prefetch if len(prefetch.lines) * -(-channels // prefetch.visits) <= _MOST else None
+    return prefetch if len(prefetch.lines) * prefetch.share <= _MOST else None
+
+
+def _pieces(lines: NDArray[np.int64]) -> int:
+    """The most pieces, equally far apart, of the same lines that lines can be cut in."""
+
+    def regular(pieces: int) -> bool:
+        cut = lines.reshape(pieces, -1)
+        return bool((np.diff(cut, axis=0) == cut[-1] - cut[-2]).all()) if pieces > 1 else True
+
+    return max(n for n in range(1, len(lines) + 1) if len(lines) % n == 0 and regular(n))
 
 
 @dataclass(frozen=True)

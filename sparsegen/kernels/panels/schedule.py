@@ -11,6 +11,7 @@ from sparsegen.kernels.panels.masked import schedule_masked
 from sparsegen.kernels.panels.packing import Slab, schedule_slab
 from sparsegen.kernels.panels.problem import PanelSchedule
 from sparsegen.lowering.prefetch import PREFETCH
+from sparsegen.lowering.sums import SUMS
 
 
 def schedule(function: Any, knobs: PanelSchedule, slab: Slab | None) -> Any:
@@ -27,12 +28,13 @@ def schedule(function: Any, knobs: PanelSchedule, slab: Slab | None) -> Any:
     sch.parallel(task)
     sch.annotate(task, PREFETCH, "task")
     sch.vectorize(lane)
+    for loop in (r, oh_in, ow_in):
+        sch.unroll(loop)
     part, block = sch.get_sblock("registers"), task
     if _has_sums(sch):
+        sch.annotate(panel, SUMS, "finish")
         block = _schedule_sums(sch, part, task)
     else:
-        for loop in (r, oh_in, ow_in):
-            sch.unroll(loop)
         sch.annotate(panel, PREFETCH, "visit")
         sch.compute_at(part, panel, preserve_unit_loops=True)
     if knobs.format == "column_combined":
@@ -64,6 +66,7 @@ def _schedule_sums(sch: Any, part: Any, task: Any) -> Any:
     sch.vectorize(lane)
     sch.compute_at(part, panel, preserve_unit_loops=True)
     sch.decompose_reduction(sums, b)
-    sch.annotate(b, PREFETCH, "block")
-    sch.annotate(panel, PREFETCH, "visit")
+    for loop, role, of_sums in ((b, "block", "blocks"), (panel, "visit", "visit")):
+        sch.annotate(loop, PREFETCH, role)
+        sch.annotate(loop, SUMS, of_sums)
     return b
