@@ -6,8 +6,7 @@ channels of the next tile, so that they lie in the cache when it begins.
 
 What the epilogue adds to a panel's sums, such as a residual, comes from memory too, once, and would
 be waited for: a panel's mispredicted branches keep the next one's loads from starting early. A visit
-fetches it before its multiply-adds. Where there are several column blocks it is not fetched: that pushed the
-input out of the caches.
+fetches it before its multiply-adds: that of the last column block, where there are several.
 """
 
 from __future__ import annotations
@@ -119,7 +118,7 @@ class OperandPrefetch:
     """Fetches what the epilogue reads of operands that lie as the output does, `layout`.
 
     `parameters` are the operands' numbers among the kernel's, from the end. A task is one of `tiles` and
-    one of `chunks` of `chunk` panels of `rows`.
+    one of `chunks` of `chunk` panels of `rows`; it visits them once a column block, of `blocks`.
     """
 
     layout: Layout
@@ -129,9 +128,10 @@ class OperandPrefetch:
     rows: int
     chunks: int
     chunk: int
+    blocks: int
     by_panels: bool
 
-    def __call__(self, task: Expr, _: Expr, panel: Expr) -> list[Line]:
+    def __call__(self, task: Expr, block: Expr, panel: Expr) -> list[Line]:
         """The lines to fetch at a visit of the task's `panel`; some may lie past the last pixel."""
         groups, height, width = self.tiles
         tiles = groups * height * width
@@ -142,8 +142,9 @@ class OperandPrefetch:
         channel = (chunk * self.chunk + panel) * self.rows
         first = self.layout.base + channel * self.layout.plane
         at = first + y * self.tile[0] * down + x * self.tile[1] * right
+        last = block == self.blocks - 1 if self.blocks > 1 else None
         return [
-            (number, group, at + row * self.layout.plane + dy * down + dx * right, None)
+            (number, group, at + row * self.layout.plane + dy * down + dx * right, last)
             for number in self.parameters
             for row in range(self.rows)
             for dy in range(self.tile[0])
@@ -165,7 +166,7 @@ def plan_operands(
         if isinstance(operand, Value) and operand.layout == problem.out
     )
     far = problem.out.batch_lanes and not problem.channels_last  # else the operands are small, and near
-    if not (parameters and far and knobs.block >= problem.channels and problem.channel_of is None):
+    if not (parameters and far and problem.channel_of is None):
         return None
     return OperandPrefetch(
         layout=problem.out,
@@ -175,6 +176,7 @@ def plan_operands(
         rows=knobs.rows,
         chunks=panels // knobs.chunk,
         chunk=knobs.chunk,
+        blocks=-(-problem.channels // knobs.block),
         by_panels=knobs.parallel == "panels",
     )
 
