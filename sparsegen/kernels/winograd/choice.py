@@ -19,16 +19,16 @@ _LEAST_SUMS = 4  # fewer wait for each other
 
 # In cycles, fitted to measured times of ResNet-18's layers on Zen 5.
 _LATENCY = 4.0  # of a multiply-add
-_VISIT = 5.0  # of a position and panel, beside its multiply-adds
-_INPUT, _OUTPUT = 1.15, 1.7  # of an operation on a vector that transforms input, and products, with its moves
-_GATHER, _MERGE = 12.0, 6.0  # more a vector with pixel lanes, where vectors are taken apart and put together
-_FAR, _FARTHEST = 0.35, 3.0  # more of these for every L2 cache that a task's tiles take, up to so many
+_INPUT, _OUTPUT = 1.05, 0.7  # of an operation on a vector that transforms input, and products, with its moves
+_STORE = 14.0  # of a vector of the output, on its way to memory
+_GATHER, _MERGE = 12.0, 3.5  # more a vector with pixel lanes, where vectors are taken apart and put together
+_FAR, _FARTHEST = 0.4, 3.0  # more of these for every L2 cache that a task's tiles take, up to so many
 _L2_LOAD, _HELD = (
     1.2,
     0.55,
 )  # more of a load where a position's tiles exceed an L1 cache, less what stays there
-_L2_WEIGHT = 0.38  # more of a weight
-_STREAM, _SLOW_STREAM = 6.5, 2.0  # bytes of weights a cycle, from beyond the L2 cache; slower where they
+_L2_WEIGHT = 0.35  # more of a weight
+_STREAM, _SLOW_STREAM = 9.0, 2.4  # bytes of weights a cycle, from beyond the L2 cache; slower where they
 _LARGE = 16 << 20  # exceed the cache behind it
 
 
@@ -87,10 +87,11 @@ def cycles(problem: WinogradProblem, target: Target, knobs: WinogradSchedule, *,
     written = _OUTPUT * far * (inputs + knobs.outputs) * operations(transform.output) / inputs**2
     if not problem.out.batch_lanes:
         read, written = read + _GATHER, written + _MERGE
-    visit = channels * _column(problem, target, knobs) + _VISIT
+    visit = channels * _column(problem, target, knobs)
+    store = _STORE * tiles * knobs.chunk * rows * knobs.outputs**2
     transformed = tiles * (channels * read + knobs.chunk * rows * written)
     rounds = -(-_tasks(problem, knobs) // threads)
-    return float(rounds * inputs**2 * (knobs.chunk * visit + transformed))
+    return float(rounds * (inputs**2 * (knobs.chunk * visit + transformed) + store))
 
 
 def _column(problem: WinogradProblem, target: Target, knobs: WinogradSchedule) -> float:
