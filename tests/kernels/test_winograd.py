@@ -204,7 +204,7 @@ def test_what_lies_past_the_image_does_not_matter() -> None:
 @pytest.mark.parametrize("batch", [1, 16])
 @pytest.mark.parametrize(("threads", "target"), [(1, "native"), (2, "native"), (2, "haswell")])
 def test_schedules_of_the_space_are_right(threads: int, target: str, batch: int) -> None:
-    graph = conv_graph(weights((32, 32, 3, 3), "dense"), (batch, 32, 14, 14), padding=SAME)
+    graph = conv_graph(weights((64, 64, 3, 3), "dense"), (batch, 64, 28, 28), padding=SAME)
     found = space(graph, threads=threads, target=target)
     assert found.kernel == "winograd"
     assert found.legal(found.default)
