@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sparsegen.graph import AdaptivePool2d, Pool2d
+from sparsegen.kernels.pool_prefetch import RowsAhead
+from sparsegen.kernels.windows import Windows
+from sparsegen.lowering.layout import plan_layout
 from tests.kernels.harness import Setting, assert_matches, one_layer, run_layer
 from tests.kernels.strategies import FEW, any_setting, extents, with_epilogue
 from tests.reference import evaluate
@@ -74,3 +79,27 @@ def test_max_of_minus_infinity_is_minus_infinity():
     graph = one_layer(Pool2d("max", (2, 2), (2, 2)), {"x": (1, 1, 4, 4)}, (1, 1, 2, 2))
     x = torch.full((1, 1, 4, 4), -torch.inf)
     assert torch.all(run_layer(graph, (x,), Setting(1, batch_lanes=False)) == -torch.inf)
+
+
+@pytest.mark.parametrize("parallel_rows", [False, True])
+@pytest.mark.parametrize(("size", "stride", "before"), [(3, 2, 1), (2, 2, 0), (3, 1, 1)])
+def test_the_next_windows_rows_are_fetched_once(
+    size: int, stride: int, before: int, parallel_rows: bool
+) -> None:
+    """While a row of windows is computed: what the next one reads that this one does not."""
+    source = plan_layout((32, 2, 9, 6), lanes=16, batch_lanes=True)
+    vertical = Windows(9, (9 + 2 * before - size) // stride + 1, size, stride, before)
+    horizontal = Windows(6, (6 + 2 * before - size) // stride + 1, size, stride, before)
+    ahead = RowsAhead(source, vertical, horizontal, parallel_rows)
+    for group, channel, row in itertools.product(range(2), range(2), range(vertical.outputs - 1)):
+        task = group * 2 + channel
+        at = (task * vertical.outputs + row, 0) if parallel_rows else (task, row)
+        fetched = [
+            (number, int(of), int(address), exists)
+            for position in range(horizontal.span)
+            for number, of, address, exists in ahead(*at, position)
+        ]
+        rows = [{int(vertical.tap(row + i, k)) - before for k in range(size)} for i in range(2)]
+        new = itertools.product(sorted(rows[1] - rows[0]), range(horizontal.span))
+        expected = [(0, group, source.address((channel, y, x - before), 0), None) for y, x in new]
+        assert sorted(fetched) == sorted(expected)
