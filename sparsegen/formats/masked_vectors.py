@@ -69,4 +69,4 @@ def packed_bytes(matrix: Array, *, vectors: int) -> int:
     """`pack(matrix, vectors=vectors).nbytes`, without packing."""
     out, inner = matrix.shape
     tiles = -(-out // (vectors * LANES))
-    return 4 * (int(np.count_nonzero(matrix)) + LANES) + tiles * inner * (2 * vectors + 4)
+    return 4 * (int(np.count_nonzero(matrix)) + LANES) + int(tiles * inner) * (2 * vectors + 4)

@@ -60,12 +60,11 @@ def plain_linear(layer: Layer, context: Context) -> Kernel:
     weights = _masked(packed, tiles) if isinstance(packed, MaskedVectors) else _dense(packed, tiles)
     epilogue = context.epilogue(layer)
     source = context.value(layer.inputs[0])
+    function = _expression(source, tiles, weights, core.weight.shape[1], epilogue)
     density = float(np.count_nonzero(core.weight)) / core.weight.size
     return Kernel(
         kind="linear",
-        module=schedule_linear(
-            _expression(source, tiles, weights, core.weight.shape[1], epilogue), vectorised=tiles.whole_vectors
-        ),
+        module=schedule_linear(function, vectorised=tiles.whole_vectors),
         store=tiles,
         arguments=(source.argument(), *weights.arrays, bias, *epilogue.arguments),
         format=knobs.format,

@@ -21,10 +21,10 @@ from sparsegen.target import Target
 
 Expr = Any
 
-DENSE = "dense"
+DENSE_FORMAT = "dense"
 _WIDEST_MASKED = 4  # vectors of a tile of masked vectors: more gain nothing
 _EXPANDING = 2  # registers of vectors that are loaded and expanded
-_AHEAD = 512  # floats between the weights in use and those fetched ahead
+_AHEAD = 2048  # floats between the weights in use and those fetched ahead
 _TALLEST = 6  # rows of a tile: more leave too few registers for vectors of features
 _WIDEST = 8  # vectors of a tile: enough independent sums to hide a multiply-add's latency
 
@@ -40,7 +40,7 @@ class LinearSchedule:
 
     rows: int
     vectors: int
-    format: str = DENSE
+    format: str = DENSE_FORMAT
 
     def as_dict(self) -> Point:
         """Knob by name."""
@@ -120,16 +120,18 @@ class FeatureTiles:
 
 @dataclass(frozen=True)
 class WeightsAhead:
-    """Fetches the masked vectors that follow, `lines` of them at a column: the hardware's prefetchers
-    start anew at every page.
+    """Fetches masked vectors some columns ahead, at every column `lines` lines of them.
+
+    Measured: 1.67 times as fast as dense, not 1.25, at 4096x4096 and half zeros, one row and one thread;
+    2 KiB ahead, 1.4 times.
     """
 
     lines: int
 
     @staticmethod
     def of(tiles: FeatureTiles, density: float) -> WeightsAhead:
-        """As many lines as a column's weights take on average."""
-        return WeightsAhead(ceil(density * tiles.tile_vectors * tiles.layout.lanes / LINE))
+        """As many lines as a column's weights take on average, and no fewer than one."""
+        return WeightsAhead(max(1, ceil(density * tiles.tile_vectors * tiles.layout.lanes / LINE)))
 
     def __call__(self, task: Expr, _: Expr, column: Expr) -> list[Line]:
         """The lines to fetch at a column of a tile. Parameters: x, values, masks, starts."""
@@ -185,12 +187,14 @@ def _registers(schedule: LinearSchedule) -> int:
     Of masked ones an input of every row, and the vectors that are being expanded.
     """
     sums = schedule.rows * schedule.vectors
-    if schedule.format == DENSE:
+    if schedule.format == DENSE_FORMAT:
         return sums + schedule.vectors + 1
     return sums + schedule.rows + _EXPANDING
 
 
-def linear_features(layout: Layout, inner: int, context: Context, schedule: LinearSchedule) -> dict[str, float]:
+def linear_features(
+    layout: Layout, inner: int, context: Context, schedule: LinearSchedule
+) -> dict[str, float]:
     """What a schedule implies for a layer of `inner` input features, by name."""
     tiles = FeatureTiles.of(layout, schedule)
     feature_tiles, row_tiles, rows, vectors, lanes = tiles.space
@@ -209,7 +213,7 @@ def linear_features(layout: Layout, inner: int, context: Context, schedule: Line
             working_set=4 * (weights + inputs),
         ),
         "streamed_l2": 4 * inputs * row_tiles / context.target.l2_bytes,
-        "masked": float(schedule.format != DENSE),
+        "masked": float(schedule.format != DENSE_FORMAT),
     }
 
 
@@ -218,7 +222,7 @@ def linear_fits(layout: Layout, target: Target, schedule: LinearSchedule) -> boo
     rows, vectors = prod(layout.shape[:-1]), -(-stored_features(layout) // layout.lanes)
     if schedule.rows > rows or schedule.vectors > vectors:
         return False
-    if schedule.format == DENSE:
+    if schedule.format == DENSE_FORMAT:
         return _registers(schedule) <= target.registers
     return masked_fits(layout, target, schedule)
 

@@ -10,7 +10,7 @@ from sparsegen.formats import masked_vectors
 from sparsegen.graph import Layer, Linear
 from sparsegen.kernels.linear_choice import choose_linear
 from sparsegen.kernels.linear_schedule import (
-    DENSE,
+    DENSE_FORMAT,
     LinearSchedule,
     linear_features,
     linear_fits,
@@ -33,7 +33,7 @@ def linear_space(layer: Layer, context: Context) -> Space:
     knobs = {
         "rows": tuple(height for height in _ROWS if height <= rows),
         "vectors": tuple(width for width in _VECTORS if width <= vectors),
-        "format": (DENSE, masked_vectors.NAME) if masked else (DENSE,),
+        "format": (DENSE_FORMAT, masked_vectors.NAME) if masked else (DENSE_FORMAT,),
     }
 
     def legal(schedule: LinearSchedule) -> bool:
