@@ -30,8 +30,9 @@ def linear_space(layer: Layer, context: Context) -> Space:
     choice = choose_linear(core.weight, layout, context)
     masked = masked_vectors.NAME in choice.estimates
     rows, vectors = prod(layout.shape[:-1]), -(-stored_features(layout) // layout.lanes)
+    heights = {height for height in _ROWS if height <= rows} | ({rows} if masked else set())
     knobs = {
-        "rows": tuple(height for height in _ROWS if height <= rows),
+        "rows": tuple(sorted(heights)),
         "vectors": tuple(width for width in _VECTORS if width <= vectors),
         "format": (DENSE_FORMAT, masked_vectors.NAME) if masked else (DENSE_FORMAT,),
     }
