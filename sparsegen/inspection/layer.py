@@ -10,10 +10,12 @@ import numpy as np
 from sparsegen.compiler import Plan
 from sparsegen.formats.detect import detect
 from sparsegen.graph import Layer, Linear
-from sparsegen.inspection.reasons import GROUPED, linear_reason, reason, winograd_reason
-from sparsegen.inspection.report import WINOGRAD, LayerInspection
+from sparsegen.inspection.reasons import GROUPED, MASKED_VECTORS, linear_reason, reason, winograd_reason
+from sparsegen.inspection.report import DENSE, WINOGRAD, LayerInspection
 from sparsegen.kernels.conv import panel_problem, winograd_choice
-from sparsegen.kernels.linear import choose_tiles, pack_features
+from sparsegen.kernels.linear import pack_linear
+from sparsegen.kernels.linear_choice import choose_linear
+from sparsegen.kernels.linear_schedule import DENSE_FORMAT, FeatureTiles
 from sparsegen.kernels.panels import Choice, PanelProblem, arranged, choose, pack_weights
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.choice import WinogradChoice
@@ -27,8 +29,10 @@ def has_weights(layer: Layer) -> bool:
 def inspect_layer(layer: Layer, plan: Plan) -> LayerInspection:
     """Inspect a layer with weights of the plan's graph."""
     context, problem = plan.context, panel_problem(layer, plan.context)
+    if isinstance(layer.core, Linear) and problem is None:
+        return _of_rows(layer, layer.core, plan)
     if problem is None:
-        return _without_choice(layer, plan)
+        return _grouped(layer)
     choice = choose(problem, context.target, threads=context.threads, dense=context.dense)
     shape, kept = _weights(layer)
     tiles, estimates = winograd_choice(layer, context), dict(choice.estimates)
@@ -76,31 +80,46 @@ def _of_winograd(
     )
 
 
-def _without_choice(layer: Layer, plan: Plan) -> LayerInspection:
-    """A layer that panel kernels do not serve, but a dense one of its own."""
-    shape, kept = _weights(layer)
-    core = layer.core
-    if isinstance(core, Linear):
-        name, why, matrix, columns_per_channel = "linear", linear_reason(plan), core.weight, 1
-        tiles = choose_tiles(plan.context.layout(layer.name), plan.context.target, plan.context.threads)
-        packed = pack_features(core.weight, tiles)
-    else:
-        assert isinstance(core, TapConv2d)
-        name, why, matrix, columns_per_channel = "grouped", GROUPED, core.matrix, math.prod(shape[2:])
-        packed = core.weight
+def _of_rows(layer: Layer, core: Linear, plan: Plan) -> LayerInspection:
+    """A linear layer without batch lanes: its zeros are left out where it waits for its weights."""
+    (shape, kept), context = _weights(layer), plan.context
+    layout = context.layout(layer.name)
+    choice = choose_linear(core.weight, layout, context)
+    knobs, masked = choice.schedule, choice.schedule.format != DENSE_FORMAT
+    estimates = {DENSE if name == DENSE_FORMAT else name: cost for name, cost in choice.estimates.items()}
     return LayerInspection(
         name=layer.name,
         weight_shape=shape,
         kept=kept,
-        structure=detect(matrix, columns_per_channel=columns_per_channel).text,
-        format=name,
+        structure=detect(core.weight, columns_per_channel=1).text,
+        format=knobs.format if masked else "linear",
+        schedule=knobs.as_dict() if masked else {},
+        statistics=None,
+        packed_bytes=pack_linear(core.weight, FeatureTiles.of(layout, knobs)).nbytes,
+        positions=_positions(layer),
+        cycles=choice.cycles if masked else None,
+        estimates=estimates if masked else {},
+        why=MASKED_VECTORS if masked else linear_reason(plan, choice, density=kept / math.prod(shape)),
+    )
+
+
+def _grouped(layer: Layer) -> LayerInspection:
+    """A grouped convolution, which panel kernels do not serve, but a dense one of its own."""
+    (shape, kept), core = _weights(layer), layer.core
+    assert isinstance(core, TapConv2d)
+    return LayerInspection(
+        name=layer.name,
+        weight_shape=shape,
+        kept=kept,
+        structure=detect(core.matrix, columns_per_channel=math.prod(shape[2:])).text,
+        format="grouped",
         schedule={},
         statistics=None,
-        packed_bytes=packed.nbytes,
+        packed_bytes=core.weight.nbytes,
         positions=_positions(layer),
         cycles=None,
         estimates={},
-        why=why,
+        why=GROUPED,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from sparsegen.compiler import Plan
 from sparsegen.formats.registry import Statistics
 from sparsegen.inspection.report import DENSE, FULL, PAYS
+from sparsegen.kernels.linear_choice import LinearChoice
 from sparsegen.kernels.panels import Choice
 from sparsegen.kernels.planning import use_batch_lanes
 
@@ -20,6 +21,7 @@ _CLOSE = 0.85
 _NAMES = {"masked_panels": "masked panels", "column_combined": "column-combined"}
 
 GROUPED = "grouped convolutions run dense"
+MASKED_VECTORS = "waits for its weights: no zero is read"
 
 
 def reason(choice: Choice, statistics: Statistics, *, density: float, unpermuted: float | None) -> str:
@@ -52,8 +54,13 @@ def winograd_reason(*, density: float) -> str:
     return "no zeros" if density > FULL else "Winograd's filtering saves more than the zeros"
 
 
-def linear_reason(plan: Plan) -> str:
+def linear_reason(plan: Plan, choice: LinearChoice, *, density: float) -> str:
     """Why a linear layer was left to the dense kernel."""
+    if len(choice.estimates) > 1:
+        if density > FULL:
+            return "no zeros" if density == 1 else "hardly any zeros"
+        cause = "too dense" if density > _TOO_DENSE else "too small"
+        return f"{cause}: the zeros gain little"
     batch_alone = replace(plan.graph, layers=[])
     if use_batch_lanes(batch_alone, plan.context.target):
         return "linear layers run dense where images of a batch meet"

@@ -18,7 +18,12 @@ from sparsegen.wording import dimensions, short_names, threads_phrase
 _WIDE, _WIDER, _WIDEST = 110, 150, 200
 """Terminal columns from which the table shows sizes, reasons, and everything."""
 
-_FORMATS = {"masked_panels": "masked", "dense_panels": "dense", "column_combined": "combined"}
+_FORMATS = {
+    "masked_panels": "masked",
+    "masked_vectors": "masked",
+    "dense_panels": "dense",
+    "column_combined": "combined",
+}
 """Short names of formats, for narrow terminals."""
 
 
@@ -138,7 +143,9 @@ def _layers_table(inspection: Inspection, width: int) -> Table:
 
 
 def _rows(layer: LayerInspection) -> str:
-    """Rows of a panel; `p` marks permuted ones."""
+    """Rows of a panel, of those that have panels; `p` marks permuted ones."""
+    if layer.statistics is None:
+        return ""
     return f"{layer.schedule.get('rows', '')}{'p' if layer.schedule.get('permuted') else ''}"
 
 

@@ -8,7 +8,7 @@ from sparsegen.graph import Layer, Linear
 from sparsegen.kernels.grouped import grouped_conv
 from sparsegen.kernels.grouped_schedule import grouped_space
 from sparsegen.kernels.linear import plain_linear
-from sparsegen.kernels.linear_schedule import linear_space
+from sparsegen.kernels.linear_space import linear_space
 from sparsegen.kernels.panels import Choice, PanelProblem, PanelSchedule, choose, panels
 from sparsegen.kernels.panels.space import panel_space
 from sparsegen.kernels.registry import Context, kernel_for, space_for

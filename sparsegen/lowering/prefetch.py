@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tvm_ffi
@@ -11,8 +11,11 @@ from tvm import tirx
 PREFETCH = "sparsegen.prefetch"  # annotates three nested loops, by role: "task", "block", "visit"
 
 Expr = Any
-Line = tuple[int, Expr, Expr, Expr | None]
-"""Parameter of the function, group, address, and the condition under which the line is fetched."""
+Line = tuple[int, Expr, Expr | Callable[[Sequence[Any]], Expr], Expr | None]
+"""Parameter of the function, group, address, and the condition under which the line is fetched.
+
+An address that other parameters tell is a function of all of them.
+"""
 
 Lines = Callable[[Expr, Expr, Expr], list[Line]]
 
@@ -41,7 +44,7 @@ def prefetch_input(lines: Lines | None) -> Any:
             body = loop.body
             if lines is not None and loop.annotations[PREFETCH] == "visit":
                 at = lines(variables.get("task", 0), variables.get("block", 0), loop.loop_var)
-                body = tirx.SeqStmt([*(_fetch(function.params[number], *line) for number, *line in at), body])
+                body = tirx.SeqStmt([*(_fetch(function.params, *line) for line in at), body])
             return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, rest)
 
         tvm_ffi.structural_walk(function.body, (tirx.For, find))
@@ -50,7 +53,8 @@ def prefetch_input(lines: Lines | None) -> Any:
     return tirx.transform.prim_func_pass(insert, opt_level=0)
 
 
-def _fetch(source: Any, group: Expr, address: Expr, condition: Expr | None) -> Any:
-    line = tirx.address_of(tirx.BufferLoad(source, [group, address]))
+def _fetch(parameters: Sequence[Any], number: int, group: Expr, address: Any, condition: Expr | None) -> Any:
+    at = address(parameters) if callable(address) else address
+    line = tirx.address_of(tirx.BufferLoad(parameters[number], [group, at]))
     fetch = tirx.Evaluate(tirx.call_intrin("void", "tirx.prefetch", line, _READ, _KEEP, _DATA))
     return fetch if condition is None else tirx.IfThenElse(condition, fetch, None)

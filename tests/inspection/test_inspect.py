@@ -14,6 +14,7 @@ import sparsegen
 from sparsegen import compiler
 from sparsegen.errors import SparsegenError
 from sparsegen.inspection import Inspection, LayerInspection
+from sparsegen.target import parse_target
 from tests.inspection.networks import CHANNELS, images, no_weights, sparse_only, structures
 
 
@@ -116,8 +117,36 @@ def test_why_linear_layers_run_dense(shape: tuple[int, int], why: str) -> None:
             result: torch.Tensor = self.linear(x).mean(0)
             return result
 
-    (layer,) = sparsegen.inspect(Meeting().eval(), (torch.zeros(shape),)).layers
+    (layer,) = sparsegen.inspect(Meeting().eval(), (torch.zeros(shape),), target="haswell").layers
     assert (layer.format, layer.why) == ("linear", why)
+
+
+@pytest.mark.skipif(parse_target("native").isa != "AVX-512", reason="needs AVX-512")
+@pytest.mark.parametrize(
+    ("features", "density", "format", "why"),
+    [
+        (1200, 0.1, "masked_vectors", "waits for its weights: no zero is read"),
+        (1200, 0.98, "linear", "too dense: the zeros gain little"),
+        (1200, 1.0, "linear", "no zeros"),
+        (40, 1.0, "linear", "no zeros"),
+    ],
+)
+def test_linear_layers_of_few_rows(features: int, density: float, format: str, why: str) -> None:
+    linear = nn.Linear(features, features).eval()
+    kept = torch.rand(linear.weight.shape, generator=torch.Generator().manual_seed(0)) < density
+    linear.weight.data[~kept] = 0
+    x = torch.zeros(3, features)
+    (told,) = sparsegen.inspect(linear, (x,), threads=2).layers
+    *_, report = sparsegen.compile(linear, (x,), threads=2).layers
+    assert (told.format, told.why, told.pays) == (format, why, format == "masked_vectors")
+    assert (report.format, report.weight_bytes) == (
+        "dense" if format == "linear" else format,
+        told.packed_bytes,
+    )
+    assert told.density == report.density
+    if told.pays:
+        assert dict(told.schedule) == report.schedule
+        assert told.expected_speedup == told.estimates["dense_panels"] / told.estimates[format]
 
 
 def test_no_kernel_is_built_and_the_model_stays(monkeypatch: pytest.MonkeyPatch) -> None:

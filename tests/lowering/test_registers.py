@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from sparsegen.compiler import plan_graph
+from sparsegen.graph import Linear
 from sparsegen.kernels import build_kernel
+from sparsegen.kernels.linear_schedule import masked_linear
 from sparsegen.kernels.panels import PanelSchedule
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.winograd import WinogradSchedule
 from sparsegen.lowering.pipeline import generate, lower
 from sparsegen.target import parse_target
-from tests.kernels.contract import conv_graph, weights
+from tests.kernels.contract import conv_graph, single, weights
 
 ONE_BLOCK = PanelSchedule(rows=3, tile_h=1, tile_w=4, block=16, chunk=2)
 BLOCKS = PanelSchedule(rows=3, tile_h=1, tile_w=4, block=8, chunk=2)
@@ -34,3 +37,21 @@ def test_only_what_is_too_large_for_registers_is_allocated(
     module = generate(lower(kernel.module, kernel.store, kernel.store.shape), parse_target())
     code = module.inspect_source("ll")
     assert len(re.findall(r"load ptr, ptr @__TVMBackendAllocWorkspace", code)) == allocated
+
+
+@pytest.mark.parametrize("rows", [1, 4, 8])
+def test_a_vector_is_expanded_in_place(rows: int) -> None:
+    """The instruction waits for the register that it writes, if that is not the one that it reads."""
+    target = parse_target("znver5", elsewhere=True)
+    graph = single(Linear(weights((200, 64)), None), (rows, 64), (rows, 200))
+    plan = plan_graph(graph, threads=1, target=target)
+    (layer,) = plan.graph.layers
+    knobs = masked_linear(plan.context.layout(layer.name), target, threads=1)
+    kernel = build_kernel(layer, replace(plan.context, schedules={layer.name: knobs}))
+    lowered = lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch)
+    code = generate(lowered, target).inspect_source("asm")
+    expanded = re.findall(r"vexpandps\s+(%zmm\d+), (%zmm\d+) \{%k\d\}(.*)", code)
+    assert len(expanded) >= knobs.vectors
+    assert all(read == written and not zeroed.strip() for read, written, zeroed in expanded)
+    assert "prefetch" in code
+    assert not re.search(r"vmovu?ps\s+%zmm\d+, \d*\(%rsp\)", code)  # nothing is spilled
