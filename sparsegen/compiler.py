@@ -53,7 +53,7 @@ def compile(
     the best one for its workload, else that of the nearest, else the default; `layers` of the
     result tells which, as `schedule_source`.
 
-    3x3 convolutions whose zeros save less than Winograd's minimal filtering does are computed by that, where
+    Convolutions whose zeros save less than Winograd's minimal filtering does are computed by that, where
     `winograd` allows: results are then within some 1e-5 of their largest, not 1e-6.
 
     Raises SparsegenError for a model, input, target or database that cannot be compiled or read, and

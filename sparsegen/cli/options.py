@@ -31,7 +31,7 @@ Winograd = Annotated[
     bool,
     typer.Option(
         "--winograd/--no-winograd",
-        help="Compute 3x3 layers by Winograd's filtering where that is faster: less exact.",
+        help="Compute convolutions by Winograd's filtering where that is faster: less exact.",
     ),
 ]
 JsonFile = Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="FILE")]

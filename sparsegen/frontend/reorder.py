@@ -33,6 +33,7 @@ def pool_before_pointwise(graph: LayerGraph) -> LayerGraph:
             pooled = (layer.shape[0], channels, *layer.shape[2:])
             layers[layer.name] = replace(layer, inputs=before.inputs, shape=pooled, epilogue=())
             renamed[layer.name] = before.name
+            readers[before.name] = readers[layer.name]
             del layers[before.name]
             layer = replace(before, inputs=(layer.name,), shape=layer.shape, epilogue=layer.epilogue)
         layers[layer.name] = layer

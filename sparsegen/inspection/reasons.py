@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from sparsegen.compiler import Plan
+from sparsegen.formats.masked_vectors import LANES
 from sparsegen.formats.registry import Statistics
 from sparsegen.inspection.report import DENSE, FULL, PAYS
 from sparsegen.kernels.linear_choice import LinearChoice
@@ -30,11 +31,8 @@ def reason(choice: Choice, statistics: Statistics, *, density: float, unpermuted
     `statistics` are the packed weights', `unpermuted` the rows that a loaded vector would serve
     without the chosen permutation. Reasons why sparse does not pay hold no numbers: layers share them.
     """
-    if density > FULL:
-        return "no zeros" if density == 1 else "hardly any zeros"
-    if choice.estimates[DENSE] / choice.cycles < PAYS:
-        cause = "too dense" if density > _TOO_DENSE else "too small"
-        return f"{cause}: the zeros gain little"
+    if density > FULL or choice.estimates[DENSE] / choice.cycles < PAYS:
+        return _little_gained(density)
     if density == 0:
         return "all zero: nothing is left to multiply"
     served = f"{statistics.rows_per_vector:.2f} rows"
@@ -49,6 +47,14 @@ def reason(choice: Choice, statistics: Statistics, *, density: float, unpermuted
     return f"vectors serve {served}"
 
 
+def _little_gained(density: float) -> str:
+    """Why zeros gain little at a density."""
+    if density > FULL:
+        return "no zeros" if density == 1 else "hardly any zeros"
+    cause = "too dense" if density > _TOO_DENSE else "too small"
+    return f"{cause}: the zeros gain little"
+
+
 def winograd_reason(*, density: float) -> str:
     """Why a convolution is left to Winograd's minimal filtering."""
     return "no zeros" if density > FULL else "Winograd's filtering saves more than the zeros"
@@ -57,11 +63,10 @@ def winograd_reason(*, density: float) -> str:
 def linear_reason(plan: Plan, choice: LinearChoice, *, density: float) -> str:
     """Why a linear layer was left to the dense kernel."""
     if len(choice.estimates) > 1:
-        if density > FULL:
-            return "no zeros" if density == 1 else "hardly any zeros"
-        cause = "too dense" if density > _TOO_DENSE else "too small"
-        return f"{cause}: the zeros gain little"
+        return _little_gained(density)
     batch_alone = replace(plan.graph, layers=[])
     if use_batch_lanes(batch_alone, plan.context.target):
         return "linear layers run dense where images of a batch meet"
-    return "linear layers run dense at this batch"
+    if plan.context.target.lanes != LANES:
+        return "skipping zeros at this batch takes AVX-512"
+    return "too many rows to skip zeros, or no whole vectors of features"

@@ -20,7 +20,7 @@ _WIDE, _WIDER, _WIDEST = 110, 150, 200
 
 _FORMATS = {
     "masked_panels": "masked",
-    "masked_vectors": "masked",
+    "masked_vectors": "vectors",
     "dense_panels": "dense",
     "column_combined": "combined",
 }

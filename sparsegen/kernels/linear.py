@@ -21,7 +21,13 @@ from sparsegen.formats.masked_vectors import MaskedVectors
 from sparsegen.graph import Array, Layer, Linear
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.linear_choice import choose_linear
-from sparsegen.kernels.linear_schedule import FeatureTiles, LinearSchedule, WeightsAhead, schedule_linear
+from sparsegen.kernels.linear_schedule import (
+    FeatureTiles,
+    LinearSchedule,
+    WeightsAhead,
+    masked_fits,
+    schedule_linear,
+)
 from sparsegen.kernels.operands import Value, at_index, unravel, zero_outside
 from sparsegen.kernels.registry import Context
 from sparsegen.lowering.kernel import Kernel
@@ -54,6 +60,7 @@ def plain_linear(layer: Layer, context: Context) -> Kernel:
     layout, knobs = context.layout(layer.name), context.schedules.get(layer.name)
     if not isinstance(knobs, LinearSchedule):
         knobs = choose_linear(core.weight, layout, context).schedule
+    assert knobs.format != masked_vectors.NAME or masked_fits(layout, context.target, knobs)
     tiles = FeatureTiles.of(layout, knobs)
     bias = np.zeros(len(core.weight), np.float32) if core.bias is None else core.bias
     packed, bias = pack_linear(core.weight, tiles), pack_features(bias[:, None], tiles)

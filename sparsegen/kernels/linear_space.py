@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from math import prod
 
@@ -43,4 +42,4 @@ def linear_space(layer: Layer, context: Context) -> Space:
 
     features = partial(linear_features, layout, core.weight.shape[1], context)
     default = choice.schedule
-    return Space("linear", knobs, default, partial(replace, default), legal, features, zeros_matter=masked)
+    return Space("linear", knobs, default, LinearSchedule, legal, features, zeros_matter=masked)

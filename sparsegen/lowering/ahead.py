@@ -44,6 +44,7 @@ def _ahead(loop: Any) -> Any:
 
     tvm_ffi.structural_walk(loop.body, (tvm.ir.TensorLoad, find))
     source, index = reads[0].source, reads[0].indices[0]
+    assert all(tvm_ffi.structural_equal(each.indices[0], index) for each in reads)
     held = [
         tirx.decl_buffer((1,), source.dtype, f"{REGISTERS}_ahead_{i}", scope="local")
         for i in range(DEPTH + 1)

@@ -8,11 +8,12 @@ from typing import Any
 import tvm_ffi
 from tvm import tirx
 
-PREFETCH = "sparsegen.prefetch"  # annotates three nested loops, by role: "task", "block", "visit"
+PREFETCH = "sparsegen.prefetch"  # annotates up to three nested loops, by role: "task", "block", "visit"
 
 Expr = Any
 Line = tuple[int, Expr, Expr | Callable[[Sequence[Any]], Expr], Expr | None]
-"""Parameter of the function, group, address, and the condition under which the line is fetched.
+"""Number of the function's parameter, from the end where it is negative; group, address, and the condition
+under which the line is fetched.
 
 An address that other parameters tell is a function of all of them.
 """

@@ -71,3 +71,22 @@ def test_a_result_that_others_read_stays() -> None:
 
     cores = [type(each.core) for each in check(Function(both, images(6, 4, 1, 1)), images(2, 4, 9, 8)).layers]
     assert cores == [Conv2d, Pool2d]
+
+
+def test_a_pooled_result_that_others_read_is_not_pooled_again() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(4, 6, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            once = nn.functional.avg_pool2d(self.convolution(x), 2)
+            return once, nn.functional.avg_pool2d(once, 2)
+
+    cores = [type(layer.core) for layer in check(Model().eval(), images(2, 4, 9, 8)).layers]
+    assert cores == [Pool2d, Conv2d, Pool2d]
+
+
+def test_pooling_twice_comes_first_twice() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 6, 1), nn.AvgPool2d(2), nn.AvgPool2d(2))
+    assert order(model) == [Pool2d, Pool2d, Conv2d]

@@ -63,3 +63,12 @@ def test_every_format_that_may_be_has_an_estimate(options: dict[str, Any], maske
 
 def test_layers_that_stay_in_the_caches_run_dense() -> None:
     assert choice("half", features=64, rows=4).schedule.format == "dense"
+
+
+def test_a_point_from_before_there_were_formats_is_dense() -> None:
+    graph = single(Linear(weights((1600, 1600), "half"), None), (1, 1600), (1, 1600))
+    plan = plan_graph(graph, threads=1, target=parse_target("znver5", elsewhere=True))
+    space = space_of(plan.graph.layers[0], plan.context)
+    assert space is not None
+    assert space.default.as_dict()["format"] == NAME
+    assert space.read({"rows": 1, "vectors": 8}).as_dict()["format"] == "dense"

@@ -64,10 +64,9 @@ def panels(problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue
         weights = masked_weights(problem, packed, knobs, offsets)
     store = problem.store(knobs)
     function, arguments = expression(problem, weights, knobs, slab, epilogue, store)
-    fetched = (
-        plan_operands(problem, packed.panels, knobs, epilogue),
-        plan_prefetch(problem, packed.panels, knobs) if knobs.prefetch else None,
-    )
+    operands = plan_operands(problem, packed.panels, knobs, epilogue)
+    ahead = plan_prefetch(problem, packed.panels, knobs) if knobs.prefetch else None
+    parts = tuple(each for each in (operands, ahead) if each is not None)
     return Kernel(
         kind="panels",
         module=schedule(function, knobs, slab),
@@ -76,6 +75,6 @@ def panels(problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue
         format=knobs.format,
         density=float(np.count_nonzero(problem.matrix)) / problem.matrix.size,
         weight_bytes=packed.statistics().bytes,
-        prefetch=Both(tuple(each for each in fetched if each is not None)),
+        prefetch=Both(parts) if parts else None,
         schedule=knobs.as_dict(),
     )

@@ -17,7 +17,7 @@ _ROWS = (1, 2, 3, 4, 6, 8, 10, 12, 16)
 _MOST_BYTES = 16 << 20  # of a task's tiles and products
 _LEAST_SUMS = 4  # fewer wait for each other
 
-# In cycles, fitted to measured times of ResNet-18's layers on Zen 5.
+# In cycles, fitted to measured times of ResNet-18's layers and MobileNet's stem on Zen 5.
 _LATENCY = 4.0  # of a multiply-add
 _INPUT, _OUTPUT = 1.05, 0.7  # of an operation on a vector that transforms input, and products, with its moves
 _STORE = 14.0  # of a vector of the output, on its way to memory

@@ -26,8 +26,8 @@ Matrix = tuple[tuple[float, ...], ...]
 
 OUTPUTS = (2, 4)
 """Outputs of a tile along an axis."""
-_POINTS = (*map(Fraction, (0, 1, -1, 2, -2)), Fraction(1, 2), Fraction(-1, 2))
-"""Where polynomials are evaluated: infinity is the last one. Small numbers and their inverses round least."""
+_POINTS = (*map(Fraction, (0, 1, -1, 2, -2)), Fraction(1, 2))
+"""Where polynomials are evaluated: infinity is the last one. More points would round more."""
 MOST_TAPS = len(_POINTS) + 2 - max(OUTPUTS)
 
 
