@@ -101,7 +101,7 @@ def _exchange_files(model: nn.Module, inputs: tuple[Tensor, ...], folder: Path) 
         try:
             torch.onnx.export(model, inputs, str(path), opset_version=_OPSET, dynamo=False)
         except torch.onnx.OnnxExporterError as failure:
-            reason = str(failure).splitlines()[0]
+            reason, *_ = str(failure).splitlines() or [type(failure).__name__]
             raise EngineError(f"the model cannot be exported to ONNX: {reason}") from failure
     files = [folder / f"input{number}.npy" for number in range(len(inputs))]
     for file, tensor in zip(files, inputs, strict=True):

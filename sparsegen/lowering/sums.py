@@ -56,6 +56,7 @@ def _visit(visit: Any, blocks: Any, finish: Any) -> Any:
     added: list[Any] = []
     tvm_ffi.structural_walk(update, (tirx.BufferStore, added.append))
     registers = added[0].value.b
+    assert registers.source.name.startswith(REGISTERS)
     # Read from a variable, the sums' address is no expression that TVM would share between the three
     # ways, element by element, in more registers than there are.
     at = tirx.decl_buffer((1,), str(visit.loop_var.ty), f"{REGISTERS}_visit", scope="local")
