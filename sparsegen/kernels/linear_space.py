@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from math import prod
 
@@ -42,4 +43,6 @@ def linear_space(layer: Layer, context: Context) -> Space:
 
     features = partial(linear_features, layout, core.weight.shape[1], context)
     default = choice.schedule
-    return Space("linear", knobs, default, LinearSchedule, legal, features, zeros_matter=masked)
+    # Points that name no format were written down when there was only one.
+    make = partial(replace, default, format=DENSE_FORMAT)
+    return Space("linear", knobs, default, make, legal, features, zeros_matter=masked)
