@@ -98,7 +98,8 @@ class Step:
 def allocate_arena(size: int) -> torch.Tensor:
     """`size` bytes of zeros, on large pages where the system grants them."""
     rounded = max(1, -(-size // _HUGE_PAGE)) * _HUGE_PAGE
-    memory = mmap.mmap(-1, rounded + _HUGE_PAGE)
+    # Private, for shared memory (mmap's default) gets no large pages.
+    memory = mmap.mmap(-1, rounded + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.madvise(mmap.MADV_HUGEPAGE)
     arena = torch.frombuffer(memory, dtype=torch.uint8)
     start = -arena.data_ptr() % _HUGE_PAGE

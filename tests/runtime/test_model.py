@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import nn
 
 import sparsegen
 from sparsegen.errors import SparsegenError
+from sparsegen.runtime.model import allocate_arena
 
 
 class Branches(nn.Module):
@@ -99,6 +101,18 @@ def test_calls_do_not_grow_the_process(compiled: sparsegen.CompiledModel) -> Non
         compiled(*given)
     one_result = 4 * (16 * 8 * 10 * 11 + 16 * 12 * 5 * 6)
     assert resident_bytes() - before < 20 * one_result
+
+
+def test_activations_may_lie_on_large_pages() -> None:
+    arena = allocate_arena(3 << 20)
+    for mapping in re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text())[1:]:
+        begin, end = (int(edge, 16) for edge in mapping.split(maxsplit=1)[0].split("-"))
+        if begin <= arena.data_ptr() < end:
+            flags = re.findall(r"VmFlags: (.*)", mapping)[0].split()
+            assert "hg" in flags  # advised
+            assert "sh" not in flags  # private: shared memory gets none
+            return
+    raise AssertionError("the arena is in no mapping")
 
 
 def test_layers_tell_what_became_of_the_model(compiled: sparsegen.CompiledModel) -> None:
