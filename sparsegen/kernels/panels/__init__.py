@@ -16,7 +16,7 @@ from sparsegen.kernels.panels.expression import expression
 from sparsegen.kernels.panels.legality import TILE_LIMIT
 from sparsegen.kernels.panels.masked import masked_weights
 from sparsegen.kernels.panels.packing import packable, plan_slab, slab_bytes
-from sparsegen.kernels.panels.prefetch import Both, plan_operands, plan_prefetch
+from sparsegen.kernels.panels.prefetch import Together, plan_operand_prefetch, plan_prefetch
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
 from sparsegen.kernels.panels.schedule import schedule
 from sparsegen.lowering.kernel import Kernel, as_argument
@@ -64,7 +64,7 @@ def panels(problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue
         weights = masked_weights(problem, packed, knobs, offsets)
     store = problem.store(knobs)
     function, arguments = expression(problem, weights, knobs, slab, epilogue, store)
-    operands = plan_operands(problem, packed.panels, knobs, epilogue)
+    operands = plan_operand_prefetch(problem, packed.panels, knobs, epilogue)
     ahead = plan_prefetch(problem, packed.panels, knobs) if knobs.prefetch else None
     parts = tuple(each for each in (operands, ahead) if each is not None)
     return Kernel(
@@ -75,6 +75,6 @@ def panels(problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue
         format=knobs.format,
         density=float(np.count_nonzero(problem.matrix)) / problem.matrix.size,
         weight_bytes=packed.statistics().bytes,
-        prefetch=Both(parts) if parts else None,
+        prefetch=Together(parts) if parts else None,
         schedule=knobs.as_dict(),
     )
