@@ -73,7 +73,7 @@ class FeatureTiles:
     @property
     def rows(self) -> int:
         """Rows of the output."""
-        return prod(self.layout.shape[:-1])
+        return extents(self.layout)[0]
 
     @property
     def stored(self) -> int:
@@ -150,9 +150,14 @@ def stored_features(layout: Layout) -> int:
     return -(-features // layout.lanes) * layout.lanes if len(layout.shape) > 1 else features
 
 
+def extents(layout: Layout) -> tuple[int, int]:
+    """Rows of a linear layer's output, and the vectors that each is stored in."""
+    return prod(layout.shape[:-1]), -(-stored_features(layout) // layout.lanes)
+
+
 def default_linear(layout: Layout, target: Target, threads: int) -> LinearSchedule:
     """Without tuning: tiles that fill the registers, waste few rows, and leave every thread some."""
-    rows = prod(layout.shape[:-1])
+    rows, _ = extents(layout)
     heights = range(_TALLEST, 3, -1) if rows >= _TALLEST else [rows]
     tile_rows = min(heights, key=lambda height: -(-rows // height) * height)
     # Of the registers, one vector of each tile column holds weights, and one broadcasts an input.
@@ -162,7 +167,7 @@ def default_linear(layout: Layout, target: Target, threads: int) -> LinearSchedu
 
 def masked_linear(layout: Layout, target: Target, threads: int) -> LinearSchedule:
     """Masked vectors without tuning: all rows in a tile; whether that may be, `masked_fits` tells."""
-    rows = prod(layout.shape[:-1])
+    rows, _ = extents(layout)
     fitting = max(1, min(_WIDEST_MASKED, (target.registers - rows - _EXPANDING) // rows))
     return _evenly(layout, LinearSchedule(rows, fitting, masked_vectors.NAME), threads)
 
@@ -170,12 +175,12 @@ def masked_linear(layout: Layout, target: Target, threads: int) -> LinearSchedul
 def masked_fits(layout: Layout, target: Target, schedule: LinearSchedule) -> bool:
     """Whether a schedule of masked vectors may be: whole vectors of AVX-512, read once, sums in registers."""
     whole = target.lanes == masked_vectors.LANES and FeatureTiles.of(layout, schedule).whole_vectors
-    return whole and schedule.rows == prod(layout.shape[:-1]) and _registers(schedule) <= target.registers
+    return whole and schedule.rows == extents(layout)[0] and _registers(schedule) <= target.registers
 
 
 def _evenly(layout: Layout, most: LinearSchedule, threads: int) -> LinearSchedule:
     """The schedule with tiles of equal size, no larger than `most`'s, and some for every thread."""
-    rows, vectors = prod(layout.shape[:-1]), -(-stored_features(layout) // layout.lanes)
+    rows, vectors = extents(layout)
     tasks = -(-threads * most.rows // rows)
     tiles = max(-(-vectors // most.vectors), min(tasks, vectors))
     return replace(most, vectors=-(-vectors // tiles))
@@ -219,7 +224,7 @@ def linear_features(
 
 def linear_fits(layout: Layout, target: Target, schedule: LinearSchedule) -> bool:
     """Whether a schedule's tiles fit the output and the registers."""
-    rows, vectors = prod(layout.shape[:-1]), -(-stored_features(layout) // layout.lanes)
+    rows, vectors = extents(layout)
     if schedule.rows > rows or schedule.vectors > vectors:
         return False
     if schedule.format == DENSE_FORMAT:
