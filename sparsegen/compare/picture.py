@@ -60,10 +60,10 @@ def _draw_layers(axes: Axes, comparison: Comparison) -> None:
     positions = range(len(races))
     labels = (("best of torch, dense", _TORCH), ("sparsegen, dense", _DENSE), ("sparsegen, sparse", _SPARSE))
     # Where our dense kernel is what the layer is compiled to, it has that one's time.
-    shown = [
-        (race.dense[race.best_torch], race.dense.get(OURS, race.sparse), race.sparse) for race in races
-    ]
-    for place, ((label, colour), timings) in enumerate(zip(labels, zip(*shown), strict=True), start=-1):
+    shown = [(race.dense[race.best_torch], race.dense.get(OURS, race.sparse), race.sparse) for race in races]
+    for place, ((label, colour), timings) in enumerate(
+        zip(labels, zip(*shown, strict=True), strict=True), start=-1
+    ):
         _bars(
             axes, [each + place * _BAR for each in positions], timings, width=_BAR, colour=colour, label=label
         )

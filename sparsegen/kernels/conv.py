@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from sparsegen.graph import Layer, Linear
@@ -10,6 +12,7 @@ from sparsegen.kernels.grouped_schedule import grouped_space
 from sparsegen.kernels.linear import plain_linear
 from sparsegen.kernels.linear_space import linear_space
 from sparsegen.kernels.panels import Choice, PanelProblem, PanelSchedule, choose, panels
+from sparsegen.kernels.panels import fault as panel_fault
 from sparsegen.kernels.panels.space import panel_space
 from sparsegen.kernels.registry import Context, kernel_for, space_for
 from sparsegen.kernels.space import Space
@@ -17,6 +20,7 @@ from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd import WinogradProblem, WinogradSchedule, winograd
 from sparsegen.kernels.winograd.choice import WinogradChoice, winograd_space
 from sparsegen.kernels.winograd.choice import choose as choose_winograd
+from sparsegen.kernels.winograd.choice import fault as winograd_fault
 from sparsegen.lowering.kernel import Kernel
 
 
@@ -26,14 +30,16 @@ def convolution(layer: Layer, context: Context) -> Kernel:
     problem = panel_problem(layer, context)
     if problem is None:
         return grouped_conv(layer, context)
-    knobs = context.schedules.get(layer.name)
-    if not isinstance(knobs, PanelSchedule | WinogradSchedule):
+    of_tiles = _winograd_problem(layer, context)
+    knobs: PanelSchedule | WinogradSchedule | None = context.given(
+        layer, PanelSchedule, partial(panel_fault, problem)
+    ) or context.given(layer, WinogradSchedule, partial(winograd_fault, of_tiles))
+    if knobs is None:
         panel, tiles = _choose(problem, context), winograd_choice(layer, context)
         knobs = tiles.schedule if tiles is not None and tiles.beats(panel.cycles) else panel.schedule
     epilogue, source = context.epilogue(layer), layer.inputs[0]
     if isinstance(knobs, PanelSchedule):
         return panels(problem, knobs, source=source, epilogue=epilogue)
-    of_tiles = _winograd_problem(layer, context)
     assert of_tiles is not None
     return winograd(of_tiles, knobs, source=source, epilogue=epilogue)
 
@@ -44,8 +50,8 @@ def linear(layer: Layer, context: Context) -> Kernel:
     problem = panel_problem(layer, context)
     if problem is None:
         return plain_linear(layer, context)
-    knobs = context.schedules.get(layer.name)
-    if not isinstance(knobs, PanelSchedule):
+    knobs = context.given(layer, PanelSchedule, partial(panel_fault, problem))
+    if knobs is None:
         knobs = _choose(problem, context).schedule
     return panels(problem, knobs, source=layer.inputs[0], epilogue=context.epilogue(layer))
 

@@ -13,7 +13,7 @@ from sparsegen.formats import masked_vectors
 from sparsegen.kernels.features import implied
 from sparsegen.kernels.operands import unravel
 from sparsegen.kernels.registry import Context
-from sparsegen.kernels.space import Point
+from sparsegen.kernels.space import Point, below_one
 from sparsegen.lowering.kernel import Parameters
 from sparsegen.lowering.layout import LINE, Layout
 from sparsegen.lowering.prefetch import PREFETCH, Line
@@ -22,6 +22,7 @@ from sparsegen.target import Target
 Expr = Any
 
 DENSE_FORMAT = "dense"
+FORMATS = (DENSE_FORMAT, masked_vectors.NAME)
 _WIDEST_MASKED = 4  # vectors of a tile of masked vectors: more gain nothing
 _EXPANDING = 2  # registers of vectors that are loaded and expanded
 _AHEAD = 2048  # floats between the weights in use and those fetched ahead
@@ -220,6 +221,18 @@ def linear_features(
         "streamed_l2": 4 * inputs * row_tiles / context.target.l2_bytes,
         "masked": float(schedule.format != DENSE_FORMAT),
     }
+
+
+def linear_fault(layout: Layout, target: Target, schedule: LinearSchedule) -> str | None:
+    """Why a kernel cannot have a schedule, and what it can have; None if it can. The rest is speed."""
+    if schedule.format not in FORMATS:
+        return f"there is no format {schedule.format!r}, but {', '.join(FORMATS)}"
+    if schedule.format == masked_vectors.NAME and not masked_fits(layout, target, schedule):
+        return (
+            f"{masked_vectors.NAME} take AVX-512, whole vectors of features, tiles of all "
+            f"{extents(layout)[0]} rows, and no more than {target.registers} registers"
+        )
+    return below_one(schedule)
 
 
 def linear_fits(layout: Layout, target: Target, schedule: LinearSchedule) -> bool:

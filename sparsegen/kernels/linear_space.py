@@ -10,6 +10,7 @@ from sparsegen.graph import Layer, Linear
 from sparsegen.kernels.linear_choice import choose_linear
 from sparsegen.kernels.linear_schedule import (
     DENSE_FORMAT,
+    FORMATS,
     LinearSchedule,
     extents,
     linear_features,
@@ -33,7 +34,7 @@ def linear_space(layer: Layer, context: Context) -> Space:
     knobs = {
         "rows": tuple(sorted(heights)),
         "vectors": tuple(width for width in _VECTORS if width <= vectors),
-        "format": (DENSE_FORMAT, masked_vectors.NAME) if masked else (DENSE_FORMAT,),
+        "format": FORMATS if masked else (DENSE_FORMAT,),
     }
 
     def legal(schedule: LinearSchedule) -> bool:

@@ -13,7 +13,7 @@ from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.panels.choice import Choice, choose
 from sparsegen.kernels.panels.combined import combined_weights
 from sparsegen.kernels.panels.expression import expression
-from sparsegen.kernels.panels.legality import TILE_LIMIT
+from sparsegen.kernels.panels.legality import TILE_LIMIT, fault
 from sparsegen.kernels.panels.masked import masked_weights
 from sparsegen.kernels.panels.packing import packable, plan_slab, slab_bytes
 from sparsegen.kernels.panels.prefetch import Together, plan_operand_prefetch, plan_prefetch
@@ -28,6 +28,7 @@ __all__ = [
     "PanelSchedule",
     "arranged",
     "choose",
+    "fault",
     "pack_weights",
     "packable",
     "panels",

@@ -20,6 +20,9 @@ Expr = Any
 CHANNELS = "channel_of"
 """Parameter of a kernel of permuted rows: the output channel of each."""
 
+PARALLEL = ("tiles", "panels")
+"""What neighbouring tasks may have in common."""
+
 
 @dataclass(frozen=True)
 class PanelSchedule:

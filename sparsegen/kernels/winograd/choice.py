@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sparsegen.kernels.features import implied
-from sparsegen.kernels.space import Space
+from sparsegen.kernels.space import Space, below_one
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.transforms import OUTPUTS, operations
 from sparsegen.lowering.layout import LINE
@@ -69,7 +69,7 @@ def winograd_space(choice: WinogradChoice, target: Target, *, threads: int) -> S
     }
 
     def legal(knobs: WinogradSchedule) -> bool:
-        return problem.panels(knobs) % knobs.chunk == 0 and _fits(problem, target, knobs)
+        return _fits(problem, target, knobs)
 
     def features(knobs: WinogradSchedule) -> dict[str, float]:
         return _features(problem, target, knobs, threads)
@@ -130,12 +130,40 @@ def _candidates(problem: WinogradProblem, target: Target) -> Iterator[WinogradSc
                     yield knobs
 
 
+def fault(problem: WinogradProblem | None, knobs: WinogradSchedule) -> str | None:
+    """Why a kernel would compute something else under a schedule, and what it can do; None if it would not.
+
+    `problem` is None where a layer has no such kernel. What is legal beside that is a matter of speed.
+    """
+    if problem is None:
+        return "Winograd's filtering is switched off, or does not serve such a layer; give it a PanelSchedule"
+    if knobs.outputs not in OUTPUTS:
+        return f"outputs is {knobs.outputs}; it may be {' or '.join(map(str, OUTPUTS))}"
+    reason = below_one(knobs)
+    if reason is not None:
+        return reason
+    (down, across), panels = problem.tiles(knobs.outputs), problem.panels(knobs)
+    if not _whole(problem, knobs):
+        return f"tiles_h has to divide {down}, tiles_w {across}, and chunk {panels}"
+    if not _rows_fit(problem, knobs):
+        return (
+            f"vectors reach past the rows' ends: only tasks of images one vector wide, all {down} down, may"
+        )
+    return None
+
+
+def _whole(problem: WinogradProblem, knobs: WinogradSchedule) -> bool:
+    """Whether tiles come in whole groups, and panels in whole chunks."""
+    down, across = problem.tiles(knobs.outputs)
+    whole_groups = down % knobs.tiles_h == 0 and across % knobs.tiles_w == 0
+    return whole_groups and problem.panels(knobs) % knobs.chunk == 0
+
+
 def _fits(problem: WinogradProblem, target: Target, knobs: WinogradSchedule) -> bool:
-    """Whether tiles come in whole groups, sums fit the registers, and a task some memory."""
-    (down, across), tiles = problem.tiles(knobs.outputs), knobs.tiles_h * knobs.tiles_w
+    """Whether groups and chunks are whole, sums fit the registers, and a task some memory."""
+    tiles = knobs.tiles_h * knobs.tiles_w
     return (
-        down % knobs.tiles_h == 0
-        and across % knobs.tiles_w == 0
+        _whole(problem, knobs)
         and knobs.rows <= problem.channels[0]
         and _LEAST_SUMS <= knobs.rows * tiles <= target.registers - min(knobs.rows, tiles) - 1
         and task_bytes(problem, knobs) <= _MOST_BYTES
