@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sparsegen.formats.detect import Structure
 from sparsegen.formats.registry import FORMATS
+from sparsegen.kernels.panels.packing import packable
 from sparsegen.kernels.panels.problem import PARALLEL, PanelProblem, PanelSchedule
 from sparsegen.kernels.space import below_one
 from sparsegen.lowering.layout import LINE
@@ -32,7 +33,7 @@ def blocks(problem: PanelProblem) -> list[int]:
     return sorted({min(problem.channels, 1 << i) for i in range(3, 11)} | {problem.channels})
 
 
-def fault(problem: PanelProblem, knobs: PanelSchedule) -> str | None:
+def panel_fault(problem: PanelProblem, knobs: PanelSchedule) -> str | None:
     """Why a kernel would compute something else under a schedule, and what it can do; None if it would not.
 
     What is legal beside that is a matter of speed.
@@ -50,7 +51,13 @@ def fault(problem: PanelProblem, knobs: PanelSchedule) -> str | None:
             f"tiles have {knobs.tile_h} by {knobs.tile_w} pixel vectors; "
             f"at most {TILE_LIMIT} along an axis are possible{allowed}"
         )
-    return below_one(knobs)
+    reason = below_one(knobs)
+    if reason is None and knobs.pack_input and not packable(problem, knobs):
+        reason = (
+            f"input cannot be packed in tiles of {knobs.tile_h} by {knobs.tile_w} pixel vectors; "
+            "take other tiles, or no pack_input"
+        )
+    return reason
 
 
 def _stand(problem: PanelProblem, tile_h: int, tile_w: int) -> bool:

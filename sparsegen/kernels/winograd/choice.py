@@ -23,10 +23,7 @@ _INPUT, _OUTPUT = 1.05, 0.7  # of an operation on a vector that transforms input
 _STORE = 14.0  # of a vector of the output, on its way to memory
 _GATHER, _MERGE = 12.0, 3.5  # more a vector with pixel lanes, where vectors are taken apart and put together
 _FAR, _FARTHEST = 0.4, 3.0  # more of these for every L2 cache that a task's tiles take, up to so many
-_L2_LOAD, _HELD = (
-    1.2,
-    0.55,
-)  # more of a load where a position's tiles exceed an L1 cache, less what stays there
+_L2_LOAD, _HELD = 1.2, 0.55  # more of a load for a position's tiles past an L1 cache, less what stays there
 _L2_WEIGHT = 0.35  # more of a weight
 _STREAM, _SLOW_STREAM = 9.0, 2.4  # bytes of weights a cycle, from beyond the L2 cache; slower where they
 _LARGE = 16 << 20  # exceed the cache behind it
@@ -130,7 +127,7 @@ def _candidates(problem: WinogradProblem, target: Target) -> Iterator[WinogradSc
                     yield knobs
 
 
-def fault(problem: WinogradProblem | None, knobs: WinogradSchedule) -> str | None:
+def winograd_fault(problem: WinogradProblem | None, knobs: WinogradSchedule) -> str | None:
     """Why a kernel would compute something else under a schedule, and what it can do; None if it would not.
 
     `problem` is None where a layer has no such kernel. What is legal beside that is a matter of speed.
