@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from math import ceil, prod
 from typing import Any
 
-from tvm import s_tir, tirx
+from tvm import s_tir
 
 from sparsegen.formats import masked_vectors
 from sparsegen.kernels.features import implied
-from sparsegen.kernels.operands import unravel
+from sparsegen.kernels.operands import all_of, unravel
 from sparsegen.kernels.registry import Context
 from sparsegen.kernels.space import Point, below_one
 from sparsegen.lowering.kernel import Parameters
@@ -116,7 +116,7 @@ class FeatureTiles:
             tests.append(self.feature(point) < self.stored)
         elif self.space[0] * self.tile_vectors * self.layout.lanes > self.stored:
             tests.append(point[0] * self.tile_vectors + point[3] < self.stored // self.layout.lanes)
-        return (group, self.layout.address(tuple(coordinates))), tirx.all(*tests) if tests else None
+        return (group, self.layout.address(tuple(coordinates))), all_of(tests)
 
 
 @dataclass(frozen=True)
