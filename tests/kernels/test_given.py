@@ -49,6 +49,7 @@ GRAPHS = {
             PanelSchedule(2, 1, 2, 4, 1, parallel="rows"),
             "parallel is 'rows'; it may be tiles or panels",
         ),
+        ("tokens", PanelSchedule(2, 1, 0, 4, 1), "tile_w is 0; at least 1"),
         ("tokens", PanelSchedule(2, 1, 4, 4, 1), "tiles have 1 by 4 .* 1 by 6 of them cut evenly"),
         ("conv", WinogradSchedule(4, 2, 2, 1, 1), "tiles_h has to divide 3, tiles_w 5, and chunk 7"),
         ("conv", WinogradSchedule(4, 2, 1, 1, 2), "tiles_h has to divide 3, tiles_w 5, and chunk 7"),

@@ -38,6 +38,9 @@ def panel_fault(problem: PanelProblem, knobs: PanelSchedule) -> str | None:
 
     What is legal beside that is a matter of speed.
     """
+    reason = below_one(knobs)
+    if reason is not None:
+        return reason
     if knobs.format not in FORMATS:
         return f"there is no format {knobs.format!r}, but {', '.join(FORMATS)}"
     if knobs.rows > _MASK_BITS:
@@ -51,13 +54,12 @@ def panel_fault(problem: PanelProblem, knobs: PanelSchedule) -> str | None:
             f"tiles have {knobs.tile_h} by {knobs.tile_w} pixel vectors; "
             f"at most {TILE_LIMIT} along an axis are possible{allowed}"
         )
-    reason = below_one(knobs)
-    if reason is None and knobs.pack_input and not packable(problem, knobs):
-        reason = (
+    if knobs.pack_input and not packable(problem, knobs):
+        return (
             f"input cannot be packed in tiles of {knobs.tile_h} by {knobs.tile_w} pixel vectors; "
             "take other tiles, or no pack_input"
         )
-    return reason
+    return None
 
 
 def _stand(problem: PanelProblem, tile_h: int, tile_w: int) -> bool:
