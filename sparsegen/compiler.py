@@ -79,23 +79,28 @@ def compile_graph(
 ) -> CompiledModel:
     """Compile a layer graph; `dense` multiplies every weight of the convolutions and linear layers.
 
-    `schedules` are those of layers by name, for which none is looked up or chosen then; `database` and
-    `winograd` are as in `compile`.
+    `schedules` are those of layers by name, for which none is looked up or chosen then; one of another
+    kernel than the layer's is passed over. `database` and `winograd` are as in `compile`.
 
-    Raises SparsegenError for a target, a number of threads or a database that cannot be.
+    Raises SparsegenError for a target, a number of threads, a database or a schedule that cannot be, and for
+    a schedule of a layer that is not there.
     """
     started = time.perf_counter()
     cpu, threads = parse_target(target), check_threads(threads)
     plan = plan_graph(graph, threads=threads, target=cpu, dense=dense, schedules=schedules, winograd=winograd)
     placed, given = plan.graph, plan.context.schedules
+    strange = given.keys() - {layer.name for layer in placed.layers}
+    if strange:
+        raise SparsegenError(f"schedules are given for {', '.join(sorted(strange))}: no layer is called so")
     found = find_schedules(graph, placed, plan.context, as_database(database))
     tuned = {name: each.schedule for name, each in found.items()}
     context = replace(plan.context, schedules={**tuned, **given})
-    sources = {name: each.how for name, each in found.items()} | dict.fromkeys(given, "given")
     kernels: dict[str, Kernel] = {
         **{name: enter(name, context.layout(name)) for name in placed.inputs},
         **{layer.name: build_kernel(layer, context) for layer in placed.layers},
     }
+    taken = {name for name, schedule in given.items() if kernels[name].schedule == schedule.as_dict()}
+    sources = {name: each.how for name, each in found.items()} | dict.fromkeys(taken, "given")
     leaving = [leave(context.value(name)) for name in placed.outputs]
     functions = build([*kernels.values(), *leaving], cpu)
     layouts = {

@@ -44,16 +44,11 @@ class _Column:
     csr: bool = False
 
 
-def _format(layer: LayerComparison) -> str:
-    """How the weights are packed, or whose kernel multiplies them otherwise."""
-    return "winograd" if layer.kernel == "winograd" else layer.format
-
-
 _COLUMNS = (
     _Column("weights", lambda layer: dimensions(layer.weight_shape)),
     _Column("input", lambda layer: dimensions(layer.input_shape[1:]), _WIDE),
     _Column("kept", lambda layer: f"{layer.density:.0%}", _WIDE),
-    _Column("format", _format, _WIDEST, left=True),
+    _Column("format", lambda layer: layer.format, _WIDEST, left=True),
     _Column("schedule", lambda layer: _knobs(layer.schedule), _WIDE, left=True, elastic=True),
     _Column("best", lambda layer: _RIVALS.get(layer.race.best_dense, layer.race.best_dense), left=True),
     _Column("dense\nms", lambda layer: milliseconds(layer.race.dense[layer.race.best_dense].median_ms)),

@@ -57,7 +57,9 @@ def _little_gained(density: float) -> str:
 
 def winograd_reason(*, density: float) -> str:
     """Why a convolution is left to Winograd's minimal filtering."""
-    return "no zeros" if density > FULL else "Winograd's filtering saves more than the zeros"
+    if density > FULL:
+        return _little_gained(density)
+    return "Winograd's filtering saves more than the zeros"
 
 
 def linear_reason(plan: Plan, choice: LinearChoice, *, density: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from sparsegen.graph import Layer, Linear
@@ -9,13 +11,13 @@ from sparsegen.kernels.grouped import grouped_conv
 from sparsegen.kernels.grouped_schedule import grouped_space
 from sparsegen.kernels.linear import plain_linear
 from sparsegen.kernels.linear_space import linear_space
-from sparsegen.kernels.panels import Choice, PanelProblem, PanelSchedule, choose, panels
+from sparsegen.kernels.panels import Choice, PanelProblem, PanelSchedule, choose, panel_fault, panels
 from sparsegen.kernels.panels.space import panel_space
 from sparsegen.kernels.registry import Context, kernel_for, space_for
 from sparsegen.kernels.space import Space
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd import WinogradProblem, WinogradSchedule, winograd
-from sparsegen.kernels.winograd.choice import WinogradChoice, winograd_space
+from sparsegen.kernels.winograd.choice import WinogradChoice, winograd_fault, winograd_space
 from sparsegen.kernels.winograd.choice import choose as choose_winograd
 from sparsegen.lowering.kernel import Kernel
 
@@ -26,14 +28,15 @@ def convolution(layer: Layer, context: Context) -> Kernel:
     problem = panel_problem(layer, context)
     if problem is None:
         return grouped_conv(layer, context)
-    knobs = context.schedules.get(layer.name)
-    if not isinstance(knobs, PanelSchedule | WinogradSchedule):
-        panel, tiles = _choose(problem, context), winograd_choice(layer, context)
-        knobs = tiles.schedule if tiles is not None and tiles.beats(panel.cycles) else panel.schedule
+    of_tiles = _winograd_problem(layer, context)
+    knobs: PanelSchedule | WinogradSchedule | None = context.given(
+        layer, PanelSchedule, partial(panel_fault, problem)
+    ) or context.given(layer, WinogradSchedule, partial(winograd_fault, of_tiles))
+    if knobs is None:
+        knobs = _fastest(layer, problem, context).schedule
     epilogue, source = context.epilogue(layer), layer.inputs[0]
     if isinstance(knobs, PanelSchedule):
         return panels(problem, knobs, source=source, epilogue=epilogue)
-    of_tiles = _winograd_problem(layer, context)
     assert of_tiles is not None
     return winograd(of_tiles, knobs, source=source, epilogue=epilogue)
 
@@ -44,8 +47,8 @@ def linear(layer: Layer, context: Context) -> Kernel:
     problem = panel_problem(layer, context)
     if problem is None:
         return plain_linear(layer, context)
-    knobs = context.schedules.get(layer.name)
-    if not isinstance(knobs, PanelSchedule):
+    knobs = context.given(layer, PanelSchedule, partial(panel_fault, problem))
+    if knobs is None:
         knobs = _choose(problem, context).schedule
     return panels(problem, knobs, source=layer.inputs[0], epilogue=context.epilogue(layer))
 
@@ -57,10 +60,10 @@ def weighted_space(layer: Layer, context: Context) -> Space:
     problem = panel_problem(layer, context)
     if problem is None:
         return (linear_space if isinstance(layer.core, Linear) else grouped_space)(layer, context)
-    panel, tiles = _choose(problem, context), winograd_choice(layer, context)
-    if tiles is not None and tiles.beats(panel.cycles):
-        return winograd_space(tiles, context.target, threads=context.threads)
-    return panel_space(problem, context.target, threads=context.threads, dense=context.dense, choice=panel)
+    chosen = _fastest(layer, problem, context)
+    if isinstance(chosen, WinogradChoice):
+        return winograd_space(chosen, context.target, threads=context.threads)
+    return panel_space(problem, context.target, threads=context.threads, dense=context.dense, choice=chosen)
 
 
 def panel_problem(layer: Layer, context: Context) -> PanelProblem | None:
@@ -84,6 +87,12 @@ def _winograd_problem(layer: Layer, context: Context) -> WinogradProblem | None:
     if not context.winograd or not isinstance(layer.core, TapConv2d):
         return None
     return WinogradProblem.of(layer.core, context.layout(layer.inputs[0]), context.layout(layer.name))
+
+
+def _fastest(layer: Layer, problem: PanelProblem, context: Context) -> Choice | WinogradChoice:
+    """The choice of the kernel with the least estimated cycles."""
+    panel, tiles = _choose(problem, context), winograd_choice(layer, context)
+    return tiles if tiles is not None and tiles.beats(panel.cycles) else panel
 
 
 def _choose(problem: PanelProblem, context: Context) -> Choice:

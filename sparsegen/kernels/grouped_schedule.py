@@ -14,7 +14,7 @@ from sparsegen.graph import Layer
 from sparsegen.kernels.features import implied
 from sparsegen.kernels.panels import TILE_LIMIT
 from sparsegen.kernels.registry import Context
-from sparsegen.kernels.space import Point, Space
+from sparsegen.kernels.space import Point, Space, below_one
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.layout import Layout
 from sparsegen.target import Target
@@ -141,6 +141,18 @@ def grouped_space(layer: Layer, context: Context) -> Space:
 
     features = partial(_features, problem, context)
     return Space("grouped_conv", knobs, default, partial(replace, default), legal, features)
+
+
+def grouped_fault(problem: GroupedProblem, schedule: GroupedSchedule) -> str | None:
+    """Why a kernel cannot have a schedule, and what it can have; None if it can. The rest is speed."""
+    reason = below_one(schedule)
+    if reason is not None:
+        return reason
+    if problem.per_group % schedule.rows:
+        return f"rows has to divide the {problem.per_group} output channels of a group"
+    if max(schedule.tile_h, schedule.tile_w) > TILE_LIMIT:
+        return f"tiles may have at most {TILE_LIMIT} pixel vectors along an axis"
+    return None
 
 
 def _fits(problem: GroupedProblem, target: Target, schedule: GroupedSchedule) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from sparsegen.kernels.linear_schedule import (
     FeatureTiles,
     LinearSchedule,
     WeightsAhead,
-    masked_fits,
+    linear_fault,
     schedule_linear,
 )
 from sparsegen.kernels.operands import Value, at_index, unravel, zero_outside
@@ -57,10 +58,10 @@ def plain_linear(layer: Layer, context: Context) -> Kernel:
     """The kernel of a linear layer from rows [..., in] to rows [..., out]."""
     core = layer.core
     assert isinstance(core, Linear)
-    layout, knobs = context.layout(layer.name), context.schedules.get(layer.name)
-    if not isinstance(knobs, LinearSchedule):
+    layout = context.layout(layer.name)
+    knobs = context.given(layer, LinearSchedule, partial(linear_fault, layout, context.target))
+    if knobs is None:
         knobs = choose_linear(core.weight, layout, context).schedule
-    assert knobs.format != masked_vectors.NAME or masked_fits(layout, context.target, knobs)
     tiles = FeatureTiles.of(layout, knobs)
     bias = np.zeros(len(core.weight), np.float32) if core.bias is None else core.bias
     packed, bias = pack_linear(core.weight, tiles), pack_features(bias[:, None], tiles)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 from sparsegen.formats import masked_vectors
 from sparsegen.graph import Array
@@ -11,9 +10,9 @@ from sparsegen.kernels.linear_schedule import (
     DENSE_FORMAT,
     LinearSchedule,
     default_linear,
+    extents,
     masked_fits,
     masked_linear,
-    stored_features,
 )
 from sparsegen.kernels.registry import Context
 from sparsegen.lowering.layout import Layout
@@ -42,7 +41,8 @@ def choose_linear(matrix: Array, layout: Layout, context: Context) -> LinearChoi
     """The format and tiles of a layer with weights `matrix` [out, n] and an output in `layout`."""
     target, threads = context.target, context.threads
     dense, masked = default_linear(layout, target, threads), masked_linear(layout, target, threads)
-    rows, vectors = prod(layout.shape[:-1]), -(-stored_features(layout) // layout.lanes) * matrix.shape[1]
+    rows, vectors = extents(layout)
+    vectors *= matrix.shape[1]
     bytes_of = {DENSE_FORMAT: 4 * layout.lanes * vectors}
     near = bytes_of[DENSE_FORMAT] <= threads * target.l2_bytes
     work = {DENSE_FORMAT: vectors * _MULTIPLY * (1 + rows)}

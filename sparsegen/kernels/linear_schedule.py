@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from math import ceil, prod
 from typing import Any
 
-from tvm import s_tir, tirx
+from tvm import s_tir
 
 from sparsegen.formats import masked_vectors
 from sparsegen.kernels.features import implied
-from sparsegen.kernels.operands import unravel
+from sparsegen.kernels.operands import all_of, unravel
 from sparsegen.kernels.registry import Context
-from sparsegen.kernels.space import Point
+from sparsegen.kernels.space import Point, below_one
 from sparsegen.lowering.kernel import Parameters
 from sparsegen.lowering.layout import LINE, Layout
 from sparsegen.lowering.prefetch import PREFETCH, Line
@@ -22,6 +22,7 @@ from sparsegen.target import Target
 Expr = Any
 
 DENSE_FORMAT = "dense"
+FORMATS = (DENSE_FORMAT, masked_vectors.NAME)
 _WIDEST_MASKED = 4  # vectors of a tile of masked vectors: more gain nothing
 _EXPANDING = 2  # registers of vectors that are loaded and expanded
 _AHEAD = 2048  # floats between the weights in use and those fetched ahead
@@ -73,7 +74,7 @@ class FeatureTiles:
     @property
     def rows(self) -> int:
         """Rows of the output."""
-        return prod(self.layout.shape[:-1])
+        return extents(self.layout)[0]
 
     @property
     def stored(self) -> int:
@@ -115,7 +116,7 @@ class FeatureTiles:
             tests.append(self.feature(point) < self.stored)
         elif self.space[0] * self.tile_vectors * self.layout.lanes > self.stored:
             tests.append(point[0] * self.tile_vectors + point[3] < self.stored // self.layout.lanes)
-        return (group, self.layout.address(tuple(coordinates))), tirx.all(*tests) if tests else None
+        return (group, self.layout.address(tuple(coordinates))), all_of(tests)
 
 
 @dataclass(frozen=True)
@@ -150,9 +151,14 @@ def stored_features(layout: Layout) -> int:
     return -(-features // layout.lanes) * layout.lanes if len(layout.shape) > 1 else features
 
 
+def extents(layout: Layout) -> tuple[int, int]:
+    """Rows of a linear layer's output, and the vectors that each is stored in."""
+    return prod(layout.shape[:-1]), -(-stored_features(layout) // layout.lanes)
+
+
 def default_linear(layout: Layout, target: Target, threads: int) -> LinearSchedule:
     """Without tuning: tiles that fill the registers, waste few rows, and leave every thread some."""
-    rows = prod(layout.shape[:-1])
+    rows, _ = extents(layout)
     heights = range(_TALLEST, 3, -1) if rows >= _TALLEST else [rows]
     tile_rows = min(heights, key=lambda height: -(-rows // height) * height)
     # Of the registers, one vector of each tile column holds weights, and one broadcasts an input.
@@ -162,7 +168,7 @@ def default_linear(layout: Layout, target: Target, threads: int) -> LinearSchedu
 
 def masked_linear(layout: Layout, target: Target, threads: int) -> LinearSchedule:
     """Masked vectors without tuning: all rows in a tile; whether that may be, `masked_fits` tells."""
-    rows = prod(layout.shape[:-1])
+    rows, _ = extents(layout)
     fitting = max(1, min(_WIDEST_MASKED, (target.registers - rows - _EXPANDING) // rows))
     return _evenly(layout, LinearSchedule(rows, fitting, masked_vectors.NAME), threads)
 
@@ -170,12 +176,12 @@ def masked_linear(layout: Layout, target: Target, threads: int) -> LinearSchedul
 def masked_fits(layout: Layout, target: Target, schedule: LinearSchedule) -> bool:
     """Whether a schedule of masked vectors may be: whole vectors of AVX-512, read once, sums in registers."""
     whole = target.lanes == masked_vectors.LANES and FeatureTiles.of(layout, schedule).whole_vectors
-    return whole and schedule.rows == prod(layout.shape[:-1]) and _registers(schedule) <= target.registers
+    return whole and schedule.rows == extents(layout)[0] and _registers(schedule) <= target.registers
 
 
 def _evenly(layout: Layout, most: LinearSchedule, threads: int) -> LinearSchedule:
     """The schedule with tiles of equal size, no larger than `most`'s, and some for every thread."""
-    rows, vectors = prod(layout.shape[:-1]), -(-stored_features(layout) // layout.lanes)
+    rows, vectors = extents(layout)
     tasks = -(-threads * most.rows // rows)
     tiles = max(-(-vectors // most.vectors), min(tasks, vectors))
     return replace(most, vectors=-(-vectors // tiles))
@@ -217,9 +223,21 @@ def linear_features(
     }
 
 
+def linear_fault(layout: Layout, target: Target, schedule: LinearSchedule) -> str | None:
+    """Why a kernel cannot have a schedule, and what it can have; None if it can. The rest is speed."""
+    if schedule.format not in FORMATS:
+        return f"there is no format {schedule.format!r}, but {', '.join(FORMATS)}"
+    if schedule.format == masked_vectors.NAME and not masked_fits(layout, target, schedule):
+        return (
+            f"{masked_vectors.NAME} take AVX-512, whole vectors of features, tiles of all "
+            f"{extents(layout)[0]} rows, and no more than {target.registers} registers"
+        )
+    return below_one(schedule)
+
+
 def linear_fits(layout: Layout, target: Target, schedule: LinearSchedule) -> bool:
     """Whether a schedule's tiles fit the output and the registers."""
-    rows, vectors = prod(layout.shape[:-1]), -(-stored_features(layout) // layout.lanes)
+    rows, vectors = extents(layout)
     if schedule.rows > rows or schedule.vectors > vectors:
         return False
     if schedule.format == DENSE_FORMAT:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from math import prod
 
 from sparsegen.formats import masked_vectors
 from sparsegen.graph import Layer, Linear
 from sparsegen.kernels.linear_choice import choose_linear
 from sparsegen.kernels.linear_schedule import (
     DENSE_FORMAT,
+    FORMATS,
     LinearSchedule,
+    extents,
     linear_features,
     linear_fits,
-    stored_features,
 )
 from sparsegen.kernels.registry import Context
 from sparsegen.kernels.space import Space
@@ -29,12 +29,12 @@ def linear_space(layer: Layer, context: Context) -> Space:
     assert isinstance(core, Linear)
     choice = choose_linear(core.weight, layout, context)
     masked = masked_vectors.NAME in choice.estimates
-    rows, vectors = prod(layout.shape[:-1]), -(-stored_features(layout) // layout.lanes)
+    rows, vectors = extents(layout)
     heights = {height for height in _ROWS if height <= rows} | ({rows} if masked else set())
     knobs = {
         "rows": tuple(sorted(heights)),
         "vectors": tuple(width for width in _VECTORS if width <= vectors),
-        "format": (DENSE_FORMAT, masked_vectors.NAME) if masked else (DENSE_FORMAT,),
+        "format": FORMATS if masked else (DENSE_FORMAT,),
     }
 
     def legal(schedule: LinearSchedule) -> bool:

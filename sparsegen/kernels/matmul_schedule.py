@@ -6,10 +6,11 @@ import itertools
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tvm import s_tir, tirx
+from tvm import s_tir
 
 from sparsegen.kernels.linear_schedule import stored_features
 from sparsegen.kernels.loops import parallel
+from sparsegen.kernels.operands import all_of
 from sparsegen.lowering.kernel import Parameters
 from sparsegen.lowering.layout import Layout
 from sparsegen.target import Target
@@ -110,7 +111,7 @@ class ProductTiles:
         elif self.row_vectors % self.vectors:
             tests.append(self.vector(point) < self.row_vectors)
         address = self.layout.address(tuple(coordinates), self.lane(point))
-        return (group, address), tirx.all(*tests) if tests else None
+        return (group, address), all_of(tests)
 
 
 def _row_vectors(layout: Layout) -> int:

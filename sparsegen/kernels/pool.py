@@ -8,6 +8,7 @@ a halo or not.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from sparsegen.kernels.pool_schedule import (
     PoolSchedule,
     default_pool,
     fetches_ahead,
+    pool_fault,
     pool_space,
     schedule_pool,
 )
@@ -87,8 +89,8 @@ def _kernel(layer: Layer, context: Context, axes: Axes, divisors: NDArray[np.int
         context.layout(layer.name),
         context.epilogue(layer),
     )
-    knobs = context.schedules.get(layer.name)
-    if not isinstance(knobs, PoolSchedule):
+    knobs = context.given(layer, PoolSchedule, partial(pool_fault, out, axes))
+    if knobs is None:
         knobs = default_pool(out, axes, threads=context.threads)
     x = source.placeholder()
     across = _across(_down(x, source.layout, axes, maximum=divisors is None), axes, maximum=divisors is None)

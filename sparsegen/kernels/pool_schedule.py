@@ -68,7 +68,7 @@ def pool_space(layer: Layer, context: Context, axes: Axes) -> Space:
     # A knob that would not change the code has the default's value alone.
     knobs: dict[str, tuple[Value, ...]] = {
         "parallel_rows": either if vertical.outputs > 1 and is_shared(prod(out.space)) else (),
-        "nested": _nested(out, horizontal),
+        "nested": _nested(out, horizontal) if horizontal.outputs > 1 else (),
         "unroll_down": either if vertical.size > 1 else (),
         "unroll_across": either if horizontal.size > 1 else (),
     }
@@ -85,10 +85,18 @@ def pool_space(layer: Layer, context: Context, axes: Axes) -> Space:
     return Space("pool", knobs, default, partial(replace, default), legal, features)
 
 
-def _nested(out: Layout, horizontal: Windows) -> tuple[Value, ...]:
-    """Numbers of stages that may be computed for one window, where that is a choice."""
-    if not out.batch_lanes or horizontal.outputs == 1:  # the vectors run along the row, or it is one window
-        return ()
+def pool_fault(out: Layout, axes: Axes, schedule: PoolSchedule) -> str | None:
+    """Why a kernel cannot have a schedule, and what it can have; None if it can. The rest is speed."""
+    allowed = _nested(out, axes[1])
+    if schedule.nested in allowed:
+        return None
+    return f"nested is {schedule.nested}; it may be {' or '.join(map(str, allowed))}"
+
+
+def _nested(out: Layout, horizontal: Windows) -> tuple[int, ...]:
+    """Numbers of stages that may be computed for one window."""
+    if not out.batch_lanes:  # the vectors run along the row
+        return (0,)
     # TVM finds what a window reads where windows are even, and leave out no position between them.
     return (0, 1, 2) if horizontal.even and horizontal.stride <= _reach(horizontal) else (0, 1)
 

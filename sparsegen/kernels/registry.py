@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from sparsegen.errors import SparsegenError
 from sparsegen.graph import Layer
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import Operand, Value
@@ -13,6 +15,8 @@ from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
 from sparsegen.target import Target
 
+S = TypeVar("S", bound=KernelSchedule)
+
 
 @dataclass(frozen=True)
 class Context:
@@ -20,7 +24,7 @@ class Context:
 
     `operands` are all values and constants of the graph. `dense` asks for every weight, zeros too;
     `winograd` allows kernels whose rounding is another than that of sums of products.
-    `schedules`, by layer, are taken instead of a choice.
+    `schedules`, by layer, are taken instead of a choice: see `given`.
     """
 
     operands: Mapping[str, Operand]
@@ -39,6 +43,20 @@ class Context:
         operand = self.operands[name]
         assert isinstance(operand, Value)
         return operand
+
+    def given(self, layer: Layer, kind: type[S], fault: Callable[[S], str | None]) -> S | None:
+        """The layer's schedule, where there is one of this kind; one of another kernel is passed over.
+
+        `fault` tells why the kernel would compute something else under a schedule, and what it can do, or
+        None. Raises SparsegenError where there is such a reason.
+        """
+        schedule = self.schedules.get(layer.name)
+        if not isinstance(schedule, kind):
+            return None
+        reason = fault(schedule)
+        if reason is not None:
+            raise SparsegenError(f"layer {layer.name!r} cannot have the schedule {schedule}: {reason}")
+        return schedule
 
     def epilogue(self, layer: Layer) -> Epilogue:
         """The layer's epilogue, bound to its operands."""

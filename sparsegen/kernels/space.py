@@ -21,6 +21,14 @@ class KernelSchedule(Protocol):
         """Knob by name."""
 
 
+def below_one(schedule: KernelSchedule) -> str | None:
+    """Why a schedule whose numbers count things cannot be: which of them are below 1; None where none are."""
+    low = [
+        f"{name} is {value}" for name, value in schedule.as_dict().items() if type(value) is int and value < 1
+    ]
+    return f"{', '.join(low)}; at least 1 is needed" if low else None
+
+
 @dataclass(frozen=True, eq=False)
 class Space:
     """All schedules of one kernel for one layer.

@@ -15,7 +15,7 @@ from sparsegen.lowering.passes import (
     registers_to_stack,
     tighten_masked_loops,
 )
-from sparsegen.lowering.prefetch import Lines, prefetch_input
+from sparsegen.lowering.prefetch import Lines, prefetch_lines
 from sparsegen.lowering.shared_values import shared_values_to_registers
 from sparsegen.lowering.sums import finish_in_visits
 from sparsegen.target import Target
@@ -38,7 +38,7 @@ def lower(module: Any, store: Store, output: tuple[int, ...], prefetch: Lines | 
         t.LowerOpaqueBlock(),
         bind_output(store, output),
         finish_in_visits(),
-        prefetch_input(prefetch),
+        prefetch_lines(prefetch),
         x.FlattenBuffer(),
         x.NarrowDataType(32),
         read_ahead(),

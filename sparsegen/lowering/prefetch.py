@@ -24,7 +24,7 @@ _KEEP = 3  # llvm.prefetch's locality: into all levels of cache
 _READ, _DATA = 0, 1
 
 
-def prefetch_input(lines: Lines | None) -> Any:
+def prefetch_lines(lines: Lines | None) -> Any:
     """Pass: every iteration of the loop annotated "visit" first fetches lines.
 
     `lines` gives them for the variables of the loops annotated "task", "block" and "visit", 0 where a

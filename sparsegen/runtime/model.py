@@ -25,7 +25,8 @@ class LayerReport:
     """What became of one layer.
 
     Shapes are torch's; `weight_shape` is None where the layer has no weights. `density` is the
-    share of weights that are not zero, `weight_bytes` the size of the packed ones.
+    share of weights that are not zero, `weight_bytes` the size of the packed ones. `format` is theirs,
+    "winograd" where minimal filtering transforms them, and "dense" also where a layer has none.
 
     `schedule_source` is where the schedule comes from: "tuned" for this very workload, from the "nearest"
     workload that was tuned, the "default" that a model of the CPU chose, or "given" by the caller; empty

@@ -58,26 +58,31 @@ def problem(
     )
 
 
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[PanelProblem, Target]:
+    """A small problem of any kind, and whom it is for."""
+    target = draw(st.sampled_from([WIDE, NARROW]))
+    case = problem(
+        target,
+        batch=draw(st.sampled_from([1, 16])),
+        channels=draw(st.integers(1, 40)),
+        out=draw(st.integers(1, 40)),
+        size=draw(st.integers(1, 20)),
+        kernel=draw(st.sampled_from([1, 3])),
+        kind=draw(st.sampled_from(["half", "tenth", "vectors", "dense", "all zero"])),
+    )
+    return case, target
+
+
 @settings(deadline=None, max_examples=40)
-@given(
-    target=st.sampled_from([WIDE, NARROW]),
-    images=st.sampled_from([1, 16]),
-    channels=st.integers(1, 40),
-    out=st.integers(1, 40),
-    size=st.integers(1, 20),
-    kernel=st.sampled_from([1, 3]),
-    kind=st.sampled_from(["half", "tenth", "vectors", "dense", "all zero"]),
-    threads=st.integers(1, 8),
-)
-def test_chosen_schedules_are_legal(
-    target: Target, images: int, channels: int, out: int, size: int, kernel: int, kind: str, threads: int
-) -> None:
-    case = problem(target, batch=images, channels=channels, out=out, size=size, kernel=kernel, kind=kind)
+@given(problems(), st.integers(1, 8))
+def test_chosen_schedules_are_legal(drawn: tuple[PanelProblem, Target], threads: int) -> None:
+    case, target = drawn
     knobs = choose(case, target, threads=threads).schedule
     assert knobs.rows * knobs.tile_h * knobs.tile_w < target.registers
     assert max(knobs.tile_h, knobs.tile_w) <= TILE_LIMIT
-    assert 1 <= knobs.block <= channels
-    assert 1 <= knobs.chunk <= -(-out // knobs.rows)
+    assert 1 <= knobs.block <= case.channels
+    assert 1 <= knobs.chunk <= -(-len(case.matrix) // knobs.rows)
     height, width = case.pixels
     assert knobs.tile_h <= height
     assert knobs.tile_w <= width

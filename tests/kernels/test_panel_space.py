@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsegen.errors import SparsegenError
-from sparsegen.kernels.panels import TILE_LIMIT, PanelSchedule
+from sparsegen.kernels.panels import TILE_LIMIT, PanelProblem, PanelSchedule
 from sparsegen.kernels.panels.space import panel_space
 from sparsegen.kernels.space import Space
 from sparsegen.target import Target
 from sparsegen.tuner.search import Sampler
 from tests.kernels.contract import LAYERS, check
-from tests.kernels.test_choose import NARROW, WIDE, problem
+from tests.kernels.test_choose import WIDE, problem, problems
 from tests.kernels.test_spaces import planned
 
 PANELS = sorted(set(LAYERS) - {"grouped", "depthwise", "linear", "linear of a sequence"})
@@ -45,29 +45,9 @@ def test_legal_schedules_compute_the_layer(name: str, batch: int, target: str) -
 
 
 @settings(deadline=None, max_examples=30)
-@given(
-    target=st.sampled_from([WIDE, NARROW]),
-    images=st.sampled_from([1, 16]),
-    channels=st.integers(1, 40),
-    out=st.integers(1, 40),
-    size=st.integers(1, 20),
-    kernel=st.sampled_from([1, 3]),
-    kind=st.sampled_from(["half", "tenth", "vectors", "dense", "all zero"]),
-    threads=st.integers(1, 8),
-    dense=st.booleans(),
-)
-def test_legal_schedules_fit(
-    target: Target,
-    images: int,
-    channels: int,
-    out: int,
-    size: int,
-    kernel: int,
-    kind: str,
-    threads: int,
-    dense: bool,
-) -> None:
-    case = problem(target, batch=images, channels=channels, out=out, size=size, kernel=kernel, kind=kind)
+@given(problems(), st.integers(1, 8), st.booleans())
+def test_legal_schedules_fit(made: tuple[PanelProblem, Target], threads: int, dense: bool) -> None:
+    case, target = made
     space = panel_space(case, target, threads=threads, dense=dense)
     default = space.default
     assert isinstance(default, PanelSchedule)
@@ -77,8 +57,8 @@ def test_legal_schedules_fit(
     for knobs in drawn(space, 8):
         assert knobs.rows * knobs.tile_h * knobs.tile_w < target.registers
         assert max(knobs.tile_h, knobs.tile_w) <= TILE_LIMIT
-        assert knobs.block <= channels
-        assert knobs.chunk <= -(-out // knobs.rows)
+        assert knobs.block <= case.channels
+        assert knobs.chunk <= -(-len(case.matrix) // knobs.rows)
         if dense:
             assert knobs.format == "dense_panels"
         assert all(math.isfinite(value) for value in space.features(knobs).values())

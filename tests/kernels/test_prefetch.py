@@ -10,7 +10,7 @@ from sparsegen.graph import Step
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.panels import PanelSchedule
-from sparsegen.kernels.panels.prefetch import plan_operands, plan_prefetch
+from sparsegen.kernels.panels.prefetch import plan_operand_prefetch, plan_prefetch
 from tests.kernels.test_choose import WIDE, problem
 
 KNOBS = PanelSchedule(rows=2, tile_h=1, tile_w=2, block=2, chunk=2, parallel="panels")
@@ -76,7 +76,7 @@ def test_visits_of_the_last_block_together_fetch_the_residual(block: int, parall
     case = problem(WIDE, batch=32, channels=4, out=8, size=6, kernel=1)
     epilogue = Epilogue([Step("add", operand="residual")], {"residual": Value("residual", case.out)})
     knobs = replace(KNOBS, tile_h=2, tile_w=3, block=block, parallel=parallel)
-    fetched = plan_operands(case, 4, knobs, epilogue)
+    fetched = plan_operand_prefetch(case, 4, knobs, epilogue)
     assert fetched is not None
     lines = [
         (number, int(group), int(address))

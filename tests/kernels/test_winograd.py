@@ -192,7 +192,7 @@ def test_what_lies_past_the_image_does_not_matter() -> None:
     weight = weights((4, 4, 3, 3), "dense")
     weight[:, 1:] = 0
     graph = conv_graph(weight, (16, 4, 6, 6), padding=SAME)
-    model = compile_graph(graph, threads=1, schedules={"layer": SCHEDULES["one task an image"]})
+    model = compile_graph(graph, threads=1, schedules={"layer": WinogradSchedule(4, 2, 2, 2, 2)})
     x = torch.randn(16, 4, 6, 6, generator=torch.Generator().manual_seed(0))
     results = []
     for others in (0.0, 1e30):

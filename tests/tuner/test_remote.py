@@ -275,8 +275,10 @@ def test_a_server_takes_the_threads_that_are_asked_for(
     measurer: RemoteMeasurer, tracker: str, pair: tuple[Server, Server]
 ) -> None:
     session = Session(Tracker.parse(tracker, "pair"), measurer._helper, lasting_s=SECONDS, wait_s=SECONDS)
-    session.use_threads(3)  # raises where there are others
+    session.use_threads(3)
+    found = int(session._remote.get_function("runtime.NumThreads")())
     session.close()
+    assert found == 3
 
 
 @pytest.mark.parametrize("address", ["tracker", "tracker:", ":9190", "tracker:port", "tracker:70000"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparsegen.errors import SparsegenError
 from sparsegen.formats.column_combined import ColumnCombined
 from sparsegen.formats.masked_panels import MaskedPanels
 from sparsegen.formats.permutation import order_rows
@@ -13,10 +12,10 @@ from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.panels.choice import Choice, choose
 from sparsegen.kernels.panels.combined import combined_weights
 from sparsegen.kernels.panels.expression import expression
-from sparsegen.kernels.panels.legality import TILE_LIMIT
+from sparsegen.kernels.panels.legality import TILE_LIMIT, panel_fault
 from sparsegen.kernels.panels.masked import masked_weights
 from sparsegen.kernels.panels.packing import packable, plan_slab, slab_bytes
-from sparsegen.kernels.panels.prefetch import Both, plan_operands, plan_prefetch
+from sparsegen.kernels.panels.prefetch import Together, plan_operand_prefetch, plan_prefetch
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
 from sparsegen.kernels.panels.schedule import schedule
 from sparsegen.lowering.kernel import Kernel, as_argument
@@ -30,6 +29,7 @@ __all__ = [
     "choose",
     "pack_weights",
     "packable",
+    "panel_fault",
     "panels",
     "slab_bytes",
 ]
@@ -47,15 +47,11 @@ def pack_weights(problem: PanelProblem, knobs: PanelSchedule) -> PackedWeights:
 
 
 def panels(problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue: Epilogue) -> Kernel:
-    """The kernel of a problem under a schedule; `source` names the input value."""
+    """The kernel of a problem under a schedule without `panel_fault`; `source` names the input value."""
     problem = arranged(problem, knobs)
     packed = pack_weights(problem, knobs)
     slab = plan_slab(problem, knobs) if knobs.pack_input else None
-    if knobs.pack_input and slab is None:
-        raise SparsegenError(
-            f"the kernel that reads {source!r} cannot pack its input in tiles of {knobs.tile_h} by "
-            f"{knobs.tile_w} pixel vectors; take other tiles, or a schedule without pack_input"
-        )
+    assert (slab is not None) == knobs.pack_input
     offsets = problem.offsets if slab is None else slab.offsets
     if isinstance(packed, ColumnCombined):
         weights = combined_weights(packed, offsets)
@@ -64,7 +60,7 @@ def panels(problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue
         weights = masked_weights(problem, packed, knobs, offsets)
     store = problem.store(knobs)
     function, arguments = expression(problem, weights, knobs, slab, epilogue, store)
-    operands = plan_operands(problem, packed.panels, knobs, epilogue)
+    operands = plan_operand_prefetch(problem, packed.panels, knobs, epilogue)
     ahead = plan_prefetch(problem, packed.panels, knobs) if knobs.prefetch else None
     parts = tuple(each for each in (operands, ahead) if each is not None)
     return Kernel(
@@ -75,6 +71,6 @@ def panels(problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue
         format=knobs.format,
         density=float(np.count_nonzero(problem.matrix)) / problem.matrix.size,
         weight_bytes=packed.statistics().bytes,
-        prefetch=Both(parts) if parts else None,
+        prefetch=Together(parts) if parts else None,
         schedule=knobs.as_dict(),
     )

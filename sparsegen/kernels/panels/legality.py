@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sparsegen.formats.detect import Structure
-from sparsegen.kernels.panels.problem import PanelProblem
+from sparsegen.formats.registry import FORMATS
+from sparsegen.kernels.panels.packing import packable
+from sparsegen.kernels.panels.problem import PARALLEL, PanelProblem, PanelSchedule
+from sparsegen.kernels.space import below_one
 from sparsegen.lowering.layout import LINE
 from sparsegen.target import Target
 
@@ -14,6 +17,7 @@ TILE_LIMIT = 16
 
 FREE_REGISTERS = 4  # beside the accumulators
 _SPARSE_ROWS = 4  # 2^rows masks, each with code of its own, unless rows keep the same
+_MASK_BITS = 31  # that are not the sign
 _COMBINED_ROWS = (1, 2, 4, 8, 16)
 
 
@@ -29,13 +33,48 @@ def blocks(problem: PanelProblem) -> list[int]:
     return sorted({min(problem.channels, 1 << i) for i in range(3, 11)} | {problem.channels})
 
 
+def panel_fault(problem: PanelProblem, knobs: PanelSchedule) -> str | None:
+    """Why a kernel would compute something else under a schedule, and what it can do; None if it would not.
+
+    What is legal beside that is a matter of speed.
+    """
+    reason = below_one(knobs)
+    if reason is not None:
+        return reason
+    if knobs.format not in FORMATS:
+        return f"there is no format {knobs.format!r}, but {', '.join(FORMATS)}"
+    if knobs.rows > _MASK_BITS:
+        return f"panels have {knobs.rows} rows; at most {_MASK_BITS} have bits in a mask"
+    if knobs.parallel not in PARALLEL:
+        return f"parallel is {knobs.parallel!r}; it may be {' or '.join(PARALLEL)}"
+    if not _stand(problem, knobs.tile_h, knobs.tile_w):
+        height, width = problem.pixels
+        allowed = "" if problem.ragged else f", and {height} by {width} of them cut evenly"
+        return (
+            f"tiles have {knobs.tile_h} by {knobs.tile_w} pixel vectors; "
+            f"at most {TILE_LIMIT} along an axis are possible{allowed}"
+        )
+    if knobs.pack_input and not packable(problem, knobs):
+        return (
+            f"input cannot be packed in tiles of {knobs.tile_h} by {knobs.tile_w} pixel vectors; "
+            "take other tiles, or no pack_input"
+        )
+    return None
+
+
+def _stand(problem: PanelProblem, tile_h: int, tile_w: int) -> bool:
+    """Whether there is room for the last tiles: they end with the image, or not too far past it."""
+    height, width = problem.pixels
+    whole = problem.ragged or (height % tile_h == 0 and width % tile_w == 0)
+    return max(tile_h, tile_w) <= TILE_LIMIT and whole
+
+
 def tile_fits(problem: PanelProblem, target: Target, rows: int, tile_h: int, tile_w: int) -> bool:
     """Whether a tile's accumulators fit the registers, and the tile the image."""
     height, width = problem.pixels
-    if max(tile_h, tile_w) > TILE_LIMIT or rows * tile_h * tile_w > target.registers - FREE_REGISTERS:
+    if rows * tile_h * tile_w > target.registers - FREE_REGISTERS:
         return False
-    whole = problem.ragged or (height % tile_h == 0 and width % tile_w == 0)
-    return tile_h <= height and tile_w <= width and whole
+    return tile_h <= height and tile_w <= width and _stand(problem, tile_h, tile_w)
 
 
 def block_fits(problem: PanelProblem, target: Target, lines: int, block: int) -> bool:

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tvm import tirx
 
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
+from sparsegen.kernels.tasks import Tasks
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.prefetch import Line
 
@@ -30,20 +30,16 @@ _MOST = 128  # lines that one visit fetches: more would keep the multiply-adds w
 
 @dataclass(frozen=True)
 class Prefetch:
-    """Fetches ahead for the next of `tiles` (groups, rows, columns), whose starts are `steps` apart.
+    """Fetches ahead for the next tile of `tasks`; tiles' starts are `steps` apart.
 
-    A task is a tile and one of `chunks` of `chunk` panels. With `by_panels` the next tile is the next
-    task's, for which the visits of one task fetch; otherwise all tasks of a tile share that. A column
+    With `by_panels` the visits of one task fetch for it; otherwise all tasks of a tile share that. A column
     block has `channels` input channels, `plane` floats apart. What a tile reads of one are `pieces`,
     `piece` floats apart, of the same lines: the first piece's lie at `lines` for an image's first tile.
     """
 
+    tasks: Tasks
     lines: tuple[int, ...]
-    tiles: tuple[int, int, int]
     steps: tuple[int, int]
-    chunks: int
-    chunk: int
-    by_panels: bool
     channels: int
     plane: int
     pieces: int
@@ -52,7 +48,7 @@ class Prefetch:
     @property
     def visits(self) -> int:
         """Visits that share the fetching for a tile."""
-        return self.chunk if self.by_panels else self.chunks * self.chunk
+        return self.tasks.chunk if self.tasks.by_panels else self.tasks.chunks * self.tasks.chunk
 
     @property
     def share(self) -> int:
@@ -61,21 +57,14 @@ class Prefetch:
 
     def __call__(self, task: Expr, block: Expr, panel: Expr) -> list[Line]:
         """The lines to fetch at a visit of the task's `panel`."""
-        groups, height, width = self.tiles
-        if self.by_panels:
-            tile, visit = tirx.floormod(task + 1, groups * height * width), panel
-        else:
-            tile = tirx.floordiv(task, self.chunks) + 1
-            visit = tirx.floormod(task, self.chunks) * self.chunk + panel
-        group = tirx.floordiv(tile, height * width)
-        y, x = tirx.floormod(tirx.floordiv(tile, width), height), tirx.floormod(tile, width)
+        tasks, most, share = self.tasks, self.channels * self.pieces, self.share
+        group, y, x = tasks.place(tasks.next_tile(task))
+        visit = panel if tasks.by_panels else tasks.split(task)[1] * tasks.chunk + panel
         start = y * self.steps[0] + x * self.steps[1]
-        most, share = self.channels * self.pieces, self.share
         fetched: list[Line] = []
-        for i in range(share):
-            unit = visit * share + i
+        for unit in (visit * share + i for i in range(share)):
             exists = unit < most if share * self.visits > most else None
-            channel, piece = tirx.floordiv(unit, self.pieces), tirx.floormod(unit, self.pieces)
+            channel, piece = unit // self.pieces, unit % self.pieces
             at = start + (block * self.channels + channel) * self.plane + piece * self.piece
             fetched += [(0, group, at + line, exists) for line in self.lines]
         return fetched
@@ -85,22 +74,24 @@ def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> P
     """What a kernel of `panels` panels fetches ahead; None where nothing is next, or too much is."""
     if problem.tiles(knobs) == 1:
         return None
-    channels = min(knobs.block, problem.channels)
     lines = problem.lines(knobs)
     pieces = _pieces(lines)
     prefetch = Prefetch(
+        tasks=_tasks(problem, panels, knobs),
         lines=tuple(int(line) for line in lines[: len(lines) // pieces]),
-        tiles=problem.tile_grid(knobs),
         steps=problem.tile_steps(knobs),
-        chunks=panels // knobs.chunk,
-        chunk=knobs.chunk,
-        by_panels=knobs.parallel == "panels",
-        channels=channels,
+        channels=min(knobs.block, problem.channels),
         plane=problem.plane,
         pieces=pieces,
         piece=int(lines[len(lines) // pieces] - lines[0]) if pieces > 1 else 0,
     )
     return prefetch if len(prefetch.lines) * prefetch.share <= _MOST else None
+
+
+def _tasks(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> Tasks:
+    """The tasks of a kernel of `panels` panels."""
+    by_panels = knobs.parallel == "panels"
+    return Tasks(problem.tile_grid(knobs), panels // knobs.chunk, knobs.chunk, by_panels=by_panels)
 
 
 def _pieces(lines: NDArray[np.int64]) -> int:
@@ -117,29 +108,23 @@ def _pieces(lines: NDArray[np.int64]) -> int:
 class OperandPrefetch:
     """Fetches what the epilogue reads of operands that lie as the output does, `layout`.
 
-    `parameters` are the operands' numbers among the kernel's, from the end. A task is one of `tiles` and
-    one of `chunks` of `chunk` panels of `rows`; it visits them once a column block, of `blocks`.
+    `parameters` are the operands' numbers among the kernel's, from the end. Panels have `rows`, tiles are
+    `tile` pixels; a task visits its panels once a column block, of `blocks`.
     """
 
+    tasks: Tasks
     layout: Layout
     parameters: tuple[int, ...]
-    tiles: tuple[int, int, int]
     tile: tuple[int, int]
     rows: int
-    chunks: int
-    chunk: int
     blocks: int
-    by_panels: bool
 
     def __call__(self, task: Expr, block: Expr, panel: Expr) -> list[Line]:
         """The lines to fetch at a visit of the task's `panel`; some may lie past the last pixel."""
-        groups, height, width = self.tiles
-        tiles = groups * height * width
-        by_tiles = (tirx.floordiv(task, self.chunks), tirx.floormod(task, self.chunks))
-        tile, chunk = (task % tiles, task // tiles) if self.by_panels else by_tiles
-        group, y, x = tile // (height * width), tile // width % height, tile % width
+        tile, chunk = self.tasks.split(task)
+        group, y, x = self.tasks.place(tile)
         down, right = self.layout.pixel_steps((1, 1))
-        channel = (chunk * self.chunk + panel) * self.rows
+        channel = (chunk * self.tasks.chunk + panel) * self.rows
         first = self.layout.base + channel * self.layout.plane
         at = first + y * self.tile[0] * down + x * self.tile[1] * right
         last = block == self.blocks - 1 if self.blocks > 1 else None
@@ -152,12 +137,13 @@ class OperandPrefetch:
         ]
 
 
-def plan_operands(
+def plan_operand_prefetch(
     problem: PanelProblem, panels: int, knobs: PanelSchedule, epilogue: Epilogue
 ) -> OperandPrefetch | None:
     """What a kernel of `panels` panels fetches of its epilogue's operands; None where that does not help.
 
-    Rows in another order have their operands anywhere.
+    Rows in another order have their operands anywhere. A visit fetches as many lines of an operand as it
+    has sums: no more than there are registers, which needs no limit.
     """
     count = len(epilogue.operands)
     parameters = tuple(
@@ -169,20 +155,17 @@ def plan_operands(
     if not (parameters and far and problem.channel_of is None):
         return None
     return OperandPrefetch(
+        tasks=_tasks(problem, panels, knobs),
         layout=problem.out,
         parameters=parameters,
-        tiles=problem.tile_grid(knobs),
         tile=(knobs.tile_h, knobs.tile_w),
         rows=knobs.rows,
-        chunks=panels // knobs.chunk,
-        chunk=knobs.chunk,
         blocks=-(-problem.channels // knobs.block),
-        by_panels=knobs.parallel == "panels",
     )
 
 
 @dataclass(frozen=True)
-class Both:
+class Together:
     """Fetches what each of `parts` does."""
 
     parts: tuple[Prefetch | OperandPrefetch, ...]

@@ -20,6 +20,9 @@ Expr = Any
 CHANNELS = "channel_of"
 """Parameter of a kernel of permuted rows: the output channel of each."""
 
+PARALLEL = ("tiles", "panels")
+"""What neighbouring tasks may have in common."""
+
 
 @dataclass(frozen=True)
 class PanelSchedule:
@@ -29,13 +32,13 @@ class PanelSchedule:
     tile_w accumulators stay in registers. block: input channels of a column block. chunk: panels of
     a parallel task. pixels_outer: whether a column's pixels, not its rows, are the outer of the two
     unrolled loops, which keeps the values in registers and streams the input (masked panels).
-    prefetch: whether the next tile's input is fetched while a tile is computed. format: of the
-    weights, "masked_panels", "dense_panels" (zeros multiplied too) or "column_combined". permuted:
-    whether rows that keep the same columns meet in a panel. unroll: columns of a mask, or groups of
-    combined columns, of one iteration of the innermost loop. parallel: what neighbouring tasks, and so
-    those of a thread, have in common: with "tiles" a tile's input, with "panels" a chunk's weights.
-    pack_input: whether a tile's input of a column block is copied side by side before it is read,
-    where that is `packable`.
+    prefetch: whether the next tile's input is fetched while a tile is computed; what the epilogue reads
+    is fetched either way. format: of the weights, "masked_panels", "dense_panels" (zeros multiplied
+    too) or "column_combined". permuted: whether rows that keep the same columns meet in a panel.
+    unroll: columns of a mask, or groups of combined columns, of one iteration of the innermost loop.
+    parallel: what neighbouring tasks, and so those of a thread, have in common: with "tiles" a tile's
+    input, with "panels" a chunk's weights. pack_input: whether a tile's input of a column block is
+    copied side by side before it is read, where that is `packable`.
     """
 
     rows: int

@@ -14,7 +14,7 @@ from sparsegen.kernels.panels.cost import Works, cycles, input_lines
 from sparsegen.kernels.panels.legality import TILE_LIMIT, block_fits, blocks, formats, most_rows, tile_fits
 from sparsegen.kernels.panels.packing import packable, slab_bytes
 from sparsegen.kernels.panels.prefetch import plan_prefetch
-from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
+from sparsegen.kernels.panels.problem import PARALLEL, PanelProblem, PanelSchedule
 from sparsegen.kernels.space import Space, Value
 from sparsegen.lowering.layout import LINE
 from sparsegen.target import Target
@@ -47,7 +47,7 @@ def panel_space(
         "prefetch": (False, True),
         "permuted": (False, True),
         "unroll": (1, 2, 4),
-        "parallel": ("tiles", "panels"),
+        "parallel": PARALLEL,
         "pack_input": (False, True),
     }
     implied = _Implied(problem, target, structure, threads, dense)

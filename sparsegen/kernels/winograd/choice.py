@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sparsegen.kernels.features import implied
-from sparsegen.kernels.space import Space
+from sparsegen.kernels.space import Space, below_one
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.transforms import OUTPUTS, operations
 from sparsegen.lowering.layout import LINE
@@ -23,10 +23,7 @@ _INPUT, _OUTPUT = 1.05, 0.7  # of an operation on a vector that transforms input
 _STORE = 14.0  # of a vector of the output, on its way to memory
 _GATHER, _MERGE = 12.0, 3.5  # more a vector with pixel lanes, where vectors are taken apart and put together
 _FAR, _FARTHEST = 0.4, 3.0  # more of these for every L2 cache that a task's tiles take, up to so many
-_L2_LOAD, _HELD = (
-    1.2,
-    0.55,
-)  # more of a load where a position's tiles exceed an L1 cache, less what stays there
+_L2_LOAD, _HELD = 1.2, 0.55  # more of a load for a position's tiles past an L1 cache, less what stays there
 _L2_WEIGHT = 0.35  # more of a weight
 _STREAM, _SLOW_STREAM = 9.0, 2.4  # bytes of weights a cycle, from beyond the L2 cache; slower where they
 _LARGE = 16 << 20  # exceed the cache behind it
@@ -69,7 +66,7 @@ def winograd_space(choice: WinogradChoice, target: Target, *, threads: int) -> S
     }
 
     def legal(knobs: WinogradSchedule) -> bool:
-        return problem.panels(knobs) % knobs.chunk == 0 and _fits(problem, target, knobs)
+        return _fits(problem, target, knobs)
 
     def features(knobs: WinogradSchedule) -> dict[str, float]:
         return _features(problem, target, knobs, threads)
@@ -130,12 +127,40 @@ def _candidates(problem: WinogradProblem, target: Target) -> Iterator[WinogradSc
                     yield knobs
 
 
+def winograd_fault(problem: WinogradProblem | None, knobs: WinogradSchedule) -> str | None:
+    """Why a kernel would compute something else under a schedule, and what it can do; None if it would not.
+
+    `problem` is None where a layer has no such kernel. What is legal beside that is a matter of speed.
+    """
+    if problem is None:
+        return "Winograd's filtering is switched off, or does not serve such a layer; give it a PanelSchedule"
+    if knobs.outputs not in OUTPUTS:
+        return f"outputs is {knobs.outputs}; it may be {' or '.join(map(str, OUTPUTS))}"
+    reason = below_one(knobs)
+    if reason is not None:
+        return reason
+    (down, across), panels = problem.tiles(knobs.outputs), problem.panels(knobs)
+    if not _whole(problem, knobs):
+        return f"tiles_h has to divide {down}, tiles_w {across}, and chunk {panels}"
+    if not _rows_fit(problem, knobs):
+        return (
+            f"vectors reach past the rows' ends: only tasks of images one vector wide, all {down} down, may"
+        )
+    return None
+
+
+def _whole(problem: WinogradProblem, knobs: WinogradSchedule) -> bool:
+    """Whether tiles come in whole groups, and panels in whole chunks."""
+    down, across = problem.tiles(knobs.outputs)
+    whole_groups = down % knobs.tiles_h == 0 and across % knobs.tiles_w == 0
+    return whole_groups and problem.panels(knobs) % knobs.chunk == 0
+
+
 def _fits(problem: WinogradProblem, target: Target, knobs: WinogradSchedule) -> bool:
-    """Whether tiles come in whole groups, sums fit the registers, and a task some memory."""
-    (down, across), tiles = problem.tiles(knobs.outputs), knobs.tiles_h * knobs.tiles_w
+    """Whether groups and chunks are whole, sums fit the registers, and a task some memory."""
+    tiles = knobs.tiles_h * knobs.tiles_w
     return (
-        down % knobs.tiles_h == 0
-        and across % knobs.tiles_w == 0
+        _whole(problem, knobs)
         and knobs.rows <= problem.channels[0]
         and _LEAST_SUMS <= knobs.rows * tiles <= target.registers - min(knobs.rows, tiles) - 1
         and task_bytes(problem, knobs) <= _MOST_BYTES

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tvm import tirx
-
+from sparsegen.kernels.tasks import Tasks
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.lowering.prefetch import Line
 
@@ -20,18 +19,15 @@ _MOST = 64  # lines that one visit fetches: more would keep the multiply-adds wa
 
 @dataclass(frozen=True)
 class Prefetch:
-    """Fetches ahead for the next of `tiles` (groups, down, across), `steps` floats apart.
+    """Fetches ahead for the next group of tiles of `tasks`; groups are `steps` floats apart.
 
-    A task is a group of tiles and one of `chunks` of `visits` pairs of a position and a panel, `chunk` a
-    position. The group reads `lines` (channels, rows, vectors of a row), `strides` floats apart, from
-    `first`.
+    A task visits every position, of `positions`, and of each a chunk's panels. A group reads `lines`
+    (channels, rows, vectors of a row), `strides` floats apart, from `first`.
     """
 
-    tiles: tuple[int, int, int]
+    tasks: Tasks
     steps: tuple[int, int]
-    chunks: int
-    chunk: int
-    visits: int
+    positions: int
     lines: tuple[int, int, int]
     strides: tuple[int, int, int]
     first: int
@@ -40,18 +36,17 @@ class Prefetch:
     def share(self) -> int:
         """Lines that one visit fetches."""
         channels, rows, vectors = self.lines
-        return -(-channels * rows * vectors // (self.visits * self.chunks))
+        return -(-channels * rows * vectors // (self.positions * self.tasks.chunk * self.tasks.chunks))
 
     def __call__(self, task: Expr, position: Expr, panel: Expr) -> list[Line]:
         """The lines of the input to fetch at a visit."""
-        _, down, across = self.tiles
-        tile, chunk = tirx.floordiv(task, self.chunks) + 1, tirx.floormod(task, self.chunks)
-        group, y, x = tile // (down * across), tile // across % down, tile % across
+        tasks, share, (_, rows, vectors) = self.tasks, self.share, self.lines
+        group, y, x = tasks.place(tasks.next_tile(task))
         start = self.first + y * self.steps[0] + x * self.steps[1]
-        visit = (chunk * self.visits + position * self.chunk + panel) * self.share
-        _, rows, vectors = self.lines
+        of_task = tasks.split(task)[1] * (self.positions * tasks.chunk)
+        visit = (of_task + position * tasks.chunk + panel) * share
         fetched: list[Line] = []
-        for line in (visit + i for i in range(self.share)):
+        for line in (visit + i for i in range(share)):
             at = (line // (rows * vectors), line // vectors % rows, line % vectors)
             address = start + sum(index * stride for index, stride in zip(at, self.strides, strict=True))
             fetched.append((0, group, address, at[0] < self.lines[0]))
@@ -67,11 +62,9 @@ def plan_prefetch(problem: WinogradProblem, knobs: WinogradSchedule) -> Prefetch
     margin, steps = weight.shape[2] - problem.stride, knobs.outputs * problem.stride
     height, width = knobs.tiles_h * steps, knobs.tiles_w * steps
     prefetch = Prefetch(
-        tiles=(problem.out.groups, *groups),
+        tasks=Tasks((problem.out.groups, *groups), panels // knobs.chunk, knobs.chunk),
         steps=(height * source.row, width * source.step),
-        chunks=panels // knobs.chunk,
-        chunk=knobs.chunk,
-        visits=inputs**2 * knobs.chunk,
+        positions=inputs**2,
         lines=(weight.shape[1], height + margin, width + margin),
         strides=(source.plane, source.row, source.step),
         first=int(problem.conv.taps.offsets(source)[0]),

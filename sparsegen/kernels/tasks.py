@@ -1,0 +1,36 @@
+"""The parallel tasks of a kernel that cuts its output in tiles of pixels and its rows in chunks of panels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+Expr = Any
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Tasks of one of `tiles` (groups, down, across) and one of `chunks` of `chunk` panels each.
+
+    Neighbouring tasks share a tile, or with `by_panels` a chunk.
+    """
+
+    tiles: tuple[int, int, int]
+    chunks: int
+    chunk: int
+    by_panels: bool = False
+
+    def split(self, task: Expr) -> tuple[Expr, Expr]:
+        """(tile, chunk) of a task."""
+        tiles = math.prod(self.tiles)
+        return (task % tiles, task // tiles) if self.by_panels else (task // self.chunks, task % self.chunks)
+
+    def next_tile(self, task: Expr) -> Expr:
+        """The tile after a task's: with `by_panels` the next task's, which begins anew with each chunk."""
+        return self.split(task + 1)[0] if self.by_panels else self.split(task)[0] + 1
+
+    def place(self, tile: Expr) -> tuple[Expr, Expr, Expr]:
+        """(group, y, x) of a tile."""
+        _, down, across = self.tiles
+        return tile // (down * across), tile // across % down, tile % across
