@@ -16,7 +16,8 @@ from sparsegen.errors import SparsegenError
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-_L1_BYTES, _L2_BYTES = 32 << 10, 512 << 10  # where the machine does not tell: the least of x86 servers
+# Where the machine does not tell: the least of x86 servers.
+_L1_BYTES, _L2_BYTES, _L3_BYTES = 32 << 10, 512 << 10, 16 << 20
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Target:
     """A CPU as the kernels see it.
 
     `lanes` are float32 elements of a vector register, `registers` the number of those; the caches
-    are per core, in bytes. `loads` is the number of whole vectors that a core loads from its L1
+    are in bytes, L1 and L2 per core, L3 of all cores that share it. `loads` is the number of whole vectors that a core loads from its L1
     cache in a cycle, `fmas` the number of vector multiply-adds it starts.
     """
 
@@ -34,6 +35,7 @@ class Target:
     registers: int
     l1_bytes: int
     l2_bytes: int
+    l3_bytes: int
     cores: int
     loads: float
     fmas: float
@@ -81,7 +83,7 @@ def parse_target(name: str = "native", *, elsewhere: bool = False) -> Target:
 
     Caches and cores are this machine's. Code that runs `elsewhere` only, on another machine, may be for
     any CPU; its caches are then taken to be this machine's where that has the same CPU, and else
-    32 KiB and 512 KiB, the least of x86 servers. Raises SparsegenError for a name that LLVM does not
+    32 KiB, 512 KiB and 16 MiB, the least of x86 servers. Raises SparsegenError for a name that LLVM does not
     know, a CPU without AVX2 and FMA, and one that this machine cannot run, unless that is no matter.
     """
     native = str(codegen.llvm_get_system_cpu())
@@ -110,6 +112,7 @@ def parse_target(name: str = "native", *, elsewhere: bool = False) -> Target:
         registers=32 if wide else 16,
         l1_bytes=_cache_bytes(1, _L1_BYTES) if known_caches else _L1_BYTES,
         l2_bytes=_cache_bytes(2, _L2_BYTES) if known_caches else _L2_BYTES,
+        l3_bytes=_cache_bytes(3, _L3_BYTES) if known_caches else _L3_BYTES,
         cores=available_cores(),
         loads=1.0 if halved else 2.0,
         fmas=1.0 if halved else 2.0,

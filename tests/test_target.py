@@ -15,7 +15,7 @@ def test_native_is_this_machine() -> None:
     assert target.cores == len(os.sched_getaffinity(0))
     assert target.lanes in (8, 16)
     assert target.registers == 2 * target.lanes
-    assert 16 << 10 <= target.l1_bytes < target.l2_bytes
+    assert 16 << 10 <= target.l1_bytes < target.l2_bytes < target.l3_bytes
     assert target.name == target.cpu
 
 
@@ -55,7 +55,7 @@ def test_code_for_elsewhere_may_be_for_any_cpu(monkeypatch: pytest.MonkeyPatch) 
     try:
         target = parse_target("znver4", elsewhere=True)
         assert (target.isa, target.lanes) == ("AVX-512", 16)
-        assert (target.l1_bytes, target.l2_bytes) == (32 << 10, 512 << 10)
+        assert (target.l1_bytes, target.l2_bytes, target.l3_bytes) == (32 << 10, 512 << 10, 16 << 20)
         assert parse_target("haswell", elsewhere=True) == parse_target("haswell")  # the caches are known
         with pytest.raises(SparsegenError, match="'sandybridge' has no AVX2"):
             parse_target("sandybridge", elsewhere=True)

@@ -17,6 +17,7 @@ from sparsegen.lowering.passes import (
 )
 from sparsegen.lowering.prefetch import Lines, prefetch_lines
 from sparsegen.lowering.shared_values import shared_values_to_registers
+from sparsegen.lowering.stream import stream_output
 from sparsegen.lowering.sums import finish_in_visits
 from sparsegen.target import Target
 
@@ -48,7 +49,7 @@ def lower(module: Any, store: Store, output: tuple[int, ...], prefetch: Lines | 
     return tvm.ir.transform.Sequential(passes)(module)
 
 
-def _vectorised() -> Any:
+def _vectorised(target: Target) -> Any:
     # Unrolling comes before vectorising, so that masks and accumulators have constant indices.
     t, x = s_tir.transform, tirx.transform
     passes = [
@@ -56,6 +57,7 @@ def _vectorised() -> Any:
         x.StmtSimplify(),
         x.VectorizeLoop(True),
         x.StmtSimplify(),
+        stream_output(target.l3_bytes),
         accumulators_to_registers(),
         x.StorageRewrite(),
         x.StmtSimplify(),
@@ -76,4 +78,4 @@ def generate(lowered: Any, target: Target) -> Any:
     """The runtime module of machine code of a lowered module."""
     llvm = target.llvm()
     bound = tirx.transform.BindTarget(llvm.with_host(llvm))(lowered)
-    return tvm.get_global_func("target.build.llvm")(_vectorised()(bound), llvm)
+    return tvm.get_global_func("target.build.llvm")(_vectorised(target)(bound), llvm)

@@ -40,6 +40,7 @@ def of_layers(*layers: LayerInspection) -> Inspection:
         registers=32,
         l1_bytes=32 << 10,
         l2_bytes=1 << 20,
+        l3_bytes=32 << 20,
         cores=2,
         loads=1.0,
         fmas=1.0,

@@ -19,7 +19,7 @@ from sparsegen.target import Target, parse_target
 from tests.formats.test_column_combined import n_m
 from tests.kernels.contract import weights
 
-WIDE = Target("znver4", "AVX-512", 16, 32, 32 << 10, 1 << 20, 2, 1.0, 1.0)
+WIDE = Target("znver4", "AVX-512", 16, 32, 32 << 10, 1 << 20, 32 << 20, 2, 1.0, 1.0)
 NARROW = parse_target("haswell")
 
 

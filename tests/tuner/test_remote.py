@@ -265,7 +265,7 @@ def test_a_crash_costs_its_candidate_only(
 def test_servers_of_one_key_must_have_one_cpu(
     measurer: RemoteMeasurer, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = Machine("there:9090", "haswell", "an older CPU", 64, 32 << 10, 256 << 10)
+    other = Machine("there:9090", "haswell", "an older CPU", 64, 32 << 10, 256 << 10, 16 << 20)
     monkeypatch.setattr(measurer, "_machine", other)
     with pytest.raises(SparsegenError, match=r"same CPU: there:9090 has an older CPU \(haswell\), 127.0.0.1"):
         measured(measurer, task, 1)

@@ -94,6 +94,7 @@ class RemoteMeasurer:
             cores=machine.cores,
             l1_bytes=machine.l1_bytes or target.l1_bytes,
             l2_bytes=machine.l2_bytes or target.l2_bytes,
+            l3_bytes=machine.l3_bytes or target.l3_bytes,
         )
         self.setting: Setting = replace(setting_here(self.target, threads), machine=machine.name)
         self.limits = builders.limits

@@ -62,6 +62,7 @@ class Session:
             cores=int(self._helper.get_function("cores")()),
             l1_bytes=int(self._helper.get_function("cache_bytes")(1)),
             l2_bytes=int(self._helper.get_function("cache_bytes")(2)),
+            l3_bytes=int(self._helper.get_function("cache_bytes")(3)),
         )
 
     def use_threads(self, threads: int) -> None:

@@ -45,10 +45,10 @@ int __tvm_ffi_cores(void *self, const TVMFFIAny *arguments, int32_t count, TVMFF
     return give(result, sched_getaffinity(0, sizeof cores, &cores) ? 0 : CPU_COUNT(&cores));
 }
 
-/* Bytes of a core's data cache of level 1 or 2, the argument; 0 where it is not known. */
+/* Bytes of a core's data cache of level 1, 2 or 3, the argument; 0 where it is not known. */
 int __tvm_ffi_cache_bytes(void *self, const TVMFFIAny *arguments, int32_t count, TVMFFIAny *result) {
-    int level = (int)arguments[0].v_int64;
-    long bytes = sysconf(level == 1 ? _SC_LEVEL1_DCACHE_SIZE : _SC_LEVEL2_CACHE_SIZE);
+    const int names[] = {_SC_LEVEL1_DCACHE_SIZE, _SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE};
+    long bytes = sysconf(names[arguments[0].v_int64 - 1]);
     return give(result, bytes > 0 ? bytes : 0);
 }
 

@@ -18,7 +18,7 @@ _START = "start one with `python -m tvm.exec.{}`"
 
 @dataclass(frozen=True)
 class Machine:
-    """A server's machine: LLVM's name of its CPU, the maker's, its cores, bytes of a core's caches."""
+    """A server's machine: LLVM's name of its CPU, the maker's, its cores, bytes of its caches."""
 
     server: str
     cpu: str
@@ -26,6 +26,7 @@ class Machine:
     cores: int
     l1_bytes: int
     l2_bytes: int
+    l3_bytes: int
 
     def same_cpu(self, other: Machine) -> bool:
         """Whether code and timings of the two are comparable."""
