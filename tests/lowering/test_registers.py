@@ -20,7 +20,7 @@ from tests.kernels.contract import conv_graph, single, weights
 
 ONE_BLOCK = PanelSchedule(rows=3, tile_h=1, tile_w=4, block=16, chunk=2)
 BLOCKS = PanelSchedule(rows=3, tile_h=1, tile_w=4, block=8, chunk=2)
-TILES = WinogradSchedule(outputs=4, rows=4, tiles_h=1, tiles_w=1, chunk=2)
+TILES = WinogradSchedule(outputs=4, rows=4, tiles_h=1, tiles_w=1, chunk=3)
 
 
 @pytest.mark.parametrize(
