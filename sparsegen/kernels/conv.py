@@ -28,7 +28,7 @@ def convolution(layer: Layer, context: Context) -> Kernel:
         return grouped_conv(layer, context)
     knobs = context.schedules.get(layer.name)
     if not isinstance(knobs, PanelSchedule | WinogradSchedule):
-        panel, tiles = _choose(problem, context), winograd_choice(layer, context)
+        panel, tiles = choose_panels(problem, context), winograd_choice(layer, context)
         knobs = tiles.schedule if tiles is not None and tiles.beats(panel.cycles) else panel.schedule
     epilogue, source = context.epilogue(layer), layer.inputs[0]
     if isinstance(knobs, PanelSchedule):
@@ -46,7 +46,7 @@ def linear(layer: Layer, context: Context) -> Kernel:
         return plain_linear(layer, context)
     knobs = context.schedules.get(layer.name)
     if not isinstance(knobs, PanelSchedule):
-        knobs = _choose(problem, context).schedule
+        knobs = choose_panels(problem, context).schedule
     return panels(problem, knobs, source=layer.inputs[0], epilogue=context.epilogue(layer))
 
 
@@ -57,7 +57,7 @@ def weighted_space(layer: Layer, context: Context) -> Space:
     problem = panel_problem(layer, context)
     if problem is None:
         return (linear_space if isinstance(layer.core, Linear) else grouped_space)(layer, context)
-    panel, tiles = _choose(problem, context), winograd_choice(layer, context)
+    panel, tiles = choose_panels(problem, context), winograd_choice(layer, context)
     if tiles is not None and tiles.beats(panel.cycles):
         return winograd_space(tiles, context.target, threads=context.threads)
     return panel_space(problem, context.target, threads=context.threads, dense=context.dense, choice=panel)
@@ -86,7 +86,8 @@ def _winograd_problem(layer: Layer, context: Context) -> WinogradProblem | None:
     return WinogradProblem.of(layer.core, context.layout(layer.inputs[0]), context.layout(layer.name))
 
 
-def _choose(problem: PanelProblem, context: Context) -> Choice:
+def choose_panels(problem: PanelProblem, context: Context) -> Choice:
+    """The schedule of a problem in a model's context."""
     return choose(problem, context.target, threads=context.threads, dense=context.dense)
 
 

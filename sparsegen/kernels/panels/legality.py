@@ -14,6 +14,7 @@ TILE_LIMIT = 16
 
 FREE_REGISTERS = 4  # beside the accumulators
 _SPARSE_ROWS = 4  # 2^rows masks, each with code of its own, unless rows keep the same
+_MOST_CODE = 512  # multiply-adds of a depthwise convolution, straight-line code: more take long to compile
 _COMBINED_ROWS = (1, 2, 4, 8, 16)
 
 
@@ -30,8 +31,10 @@ def blocks(problem: PanelProblem) -> list[int]:
 
 
 def tile_fits(problem: PanelProblem, target: Target, rows: int, tile_h: int, tile_w: int) -> bool:
-    """Whether a tile's accumulators fit the registers, and the tile the image."""
+    """Whether a tile's accumulators fit the registers, the tile the image, and its code the limit."""
     height, width = problem.pixels
+    if problem.depthwise is not None and tile_h * tile_w * len(problem.depthwise.offsets) > _MOST_CODE:
+        return False
     if max(tile_h, tile_w) > TILE_LIMIT or rows * tile_h * tile_w > target.registers - FREE_REGISTERS:
         return False
     whole = problem.ragged or (height % tile_h == 0 and width % tile_w == 0)

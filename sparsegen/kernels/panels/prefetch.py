@@ -36,6 +36,7 @@ class Prefetch:
     task's, for which the visits of one task fetch; otherwise all tasks of a tile share that. A column
     block has `channels` input channels, `plane` floats apart. What a tile reads of one are `pieces`,
     `piece` floats apart, of the same lines: the first piece's lie at `lines` for an image's first tile.
+    `downward` tiles follow each other down the image's columns, others along its rows.
     """
 
     lines: tuple[int, ...]
@@ -48,6 +49,7 @@ class Prefetch:
     plane: int
     pieces: int
     piece: int
+    downward: bool
 
     @property
     def visits(self) -> int:
@@ -69,6 +71,8 @@ class Prefetch:
             visit = tirx.floormod(task, self.chunks) * self.chunk + panel
         group = tirx.floordiv(tile, height * width)
         y, x = tirx.floormod(tirx.floordiv(tile, width), height), tirx.floormod(tile, width)
+        if self.downward:
+            y, x = tirx.floormod(tile, height), tirx.floormod(tirx.floordiv(tile, height), width)
         start = y * self.steps[0] + x * self.steps[1]
         most, share = self.channels * self.pieces, self.share
         fetched: list[Line] = []
@@ -86,7 +90,9 @@ def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> P
     if problem.tiles(knobs) == 1:
         return None
     channels = min(knobs.block, problem.channels)
-    lines = problem.lines(knobs)
+    lines, downward = problem.lines(knobs), problem.depthwise is not None
+    if downward:  # the tile above has read the rest, or fetched it
+        lines = np.setdiff1d(lines, lines - problem.tile_steps(knobs)[0])
     pieces = _pieces(lines)
     prefetch = Prefetch(
         lines=tuple(int(line) for line in lines[: len(lines) // pieces]),
@@ -99,6 +105,7 @@ def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> P
         plane=problem.plane,
         pieces=pieces,
         piece=int(lines[len(lines) // pieces] - lines[0]) if pieces > 1 else 0,
+        downward=downward,
     )
     return prefetch if len(prefetch.lines) * prefetch.share <= _MOST else None
 
