@@ -1,4 +1,4 @@
-"""Depthwise and pointwise convolutions as one kernel: the same results, and only where that can be and pays."""
+"""Depthwise and pointwise convolutions as one kernel: the same results, and only where that can be."""
 
 from __future__ import annotations
 
