@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_schedules
 from sparsegen.errors import SparsegenError
 from sparsegen.frontend import from_torch
-from sparsegen.graph import Layer, LayerGraph, Linear, Shape
+from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear, SeparableConv2d, Shape
 from sparsegen.kernels import Context, Kernel, build_kernel, enter, leave
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.planning import place_taps, plan_operands, use_batch_lanes
+from sparsegen.kernels.separable import fuse_separable
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.assemble import assemble, value_lifetimes
@@ -27,8 +29,13 @@ from sparsegen.target import Target, available_cores, parse_target
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What is settled before kernels are made: a graph with its taps placed, and what its kernels know."""
+    """What is settled before kernels are made: a graph with its taps placed, and what its kernels know.
 
+    `source` is the frontend's graph, its depthwise convolutions fused where that is faster; `graph` is that
+    with its taps placed.
+    """
+
+    source: LayerGraph
     graph: LayerGraph
     context: Context
 
@@ -92,7 +99,7 @@ def compile_graph(
     strange = given.keys() - {layer.name for layer in placed.layers}
     if strange:
         raise SparsegenError(f"schedules are given for {', '.join(sorted(strange))}: no layer is called so")
-    found = find_schedules(graph, placed, plan.context, as_database(database))
+    found = find_schedules(plan.source, placed, plan.context, as_database(database))
     tuned = {name: each.schedule for name, each in found.items()}
     context = replace(plan.context, schedules={**tuned, **given})
     kernels: dict[str, Kernel] = {
@@ -112,8 +119,9 @@ def compile_graph(
     return CompiledModel(
         steps=steps,
         layers=[
-            _report(layer, kernels[layer.name], shapes, sources.get(layer.name, "default"))
+            report
             for layer in placed.layers
+            for report in _reports(layer, kernels[layer.name], shapes, sources.get(layer.name, "default"))
         ],
         input_shapes=list(graph.inputs.values()),
         output_shapes=[shapes[name] for name in graph.outputs],
@@ -136,9 +144,18 @@ def plan_graph(
 ) -> Plan:
     """The half of `compile_graph` before any kernel is made; the options are as there."""
     batch_lanes = use_batch_lanes(graph, target)
-    placed = place_taps(graph, batch_lanes=batch_lanes)
-    operands = plan_operands(placed, lanes=target.lanes, batch_lanes=batch_lanes)
-    return Plan(placed, Context(operands, target, threads, dense, winograd, schedules or {}))
+    given = schedules or {}
+
+    def planned(source: LayerGraph) -> Plan:
+        placed = place_taps(source, batch_lanes=batch_lanes)
+        operands = plan_operands(placed, lanes=target.lanes, batch_lanes=batch_lanes)
+        return Plan(source, placed, Context(operands, target, threads, dense, winograd, given))
+
+    plan = planned(graph)
+    if not batch_lanes:
+        return plan
+    fused = fuse_separable(graph, plan.graph, plan.context)
+    return plan if len(fused.layers) == len(graph.layers) else planned(fused)
 
 
 def check_threads(threads: int | None) -> int:
@@ -153,14 +170,29 @@ def check_threads(threads: int | None) -> int:
     return threads
 
 
-def _report(layer: Layer, kernel: Kernel, shapes: Mapping[str, Shape], source: str) -> LayerReport:
-    core = layer.core
-    return LayerReport(
+def _reports(layer: Layer, kernel: Kernel, shapes: Mapping[str, Shape], source: str) -> Iterator[LayerReport]:
+    """The layer's report; before it that of the convolution which its kernel computes too."""
+    core, input_shapes = layer.core, tuple(shapes[name] for name in layer.inputs)
+    if isinstance(core, SeparableConv2d):
+        name, conv, core = core.fused, core.depthwise, core.pointwise
+        between = (layer.shape[0], len(conv.weight), *layer.shape[2:])
+        yield LayerReport(
+            name=name,
+            kernel="fused",
+            input_shapes=input_shapes,
+            output_shape=between,
+            weight_shape=conv.weight.shape,
+            density=float(np.count_nonzero(conv.weight)) / conv.weight.size,
+            format="dense",
+            weight_bytes=conv.weight.nbytes,
+        )
+        input_shapes = (between,)
+    yield LayerReport(
         name=layer.name,
         kernel=kernel.kind,
-        input_shapes=tuple(shapes[name] for name in layer.inputs),
+        input_shapes=input_shapes,
         output_shape=layer.shape,
-        weight_shape=core.weight.shape if isinstance(core, (TapConv2d, Linear)) else None,
+        weight_shape=core.weight.shape if isinstance(core, (TapConv2d, Conv2d, Linear)) else None,
         density=kernel.density,
         format=kernel.format,
         weight_bytes=kernel.weight_bytes,

@@ -62,6 +62,21 @@ class Conv2d:
 
 
 @dataclass(frozen=True, eq=False)
+class SeparableConv2d:
+    """A depthwise convolution, `steps` without operands, and a pointwise convolution of what they give.
+
+    The compiler puts it in place of the two layers, where that is faster: see `kernels.separable`. The
+    depthwise convolution has one output channel an input channel; the pointwise one has stride 1 and no
+    padding. `fused` is the name of the depthwise convolution's layer.
+    """
+
+    depthwise: Conv2d
+    steps: tuple[Step, ...]
+    pointwise: Conv2d
+    fused: str
+
+
+@dataclass(frozen=True, eq=False)
 class Linear:
     """Weight [out, in] on the last dimension of the input; bias [out] or None."""
 
@@ -176,6 +191,7 @@ class LoweredCore:
 Core = (
     Identity
     | Conv2d
+    | SeparableConv2d
     | Linear
     | Pool2d
     | AdaptivePool2d

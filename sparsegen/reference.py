@@ -6,15 +6,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparsegen.graph import AdaptivePool2d, Array, Conv2d, Linear, Pool2d, Shape
+from sparsegen.graph import AdaptivePool2d, Array, Conv2d, Linear, Pool2d, SeparableConv2d, Shape
+
+Operator = Conv2d | SeparableConv2d | Linear | Pool2d | AdaptivePool2d
 
 
-def evaluate_operator(core: Conv2d | Linear | Pool2d | AdaptivePool2d, x: Tensor, shape: Shape) -> Tensor:
-    """The operator's result in float64, of the given shape, for an input of any float dtype."""
+def evaluate_operator(core: Operator, x: Tensor, shape: Shape) -> Tensor:
+    """The operator's result in float64, of the given shape, for an input of any float dtype.
+
+    Pointwise steps are left out, those between two convolutions too.
+    """
     value = x.double()
     match core:
         case Conv2d():
             return convolution_reference(core, value)
+        case SeparableConv2d(depthwise=depthwise, pointwise=pointwise):
+            return convolution_reference(pointwise, convolution_reference(depthwise, value))
         case Linear(weight, bias):
             return F.linear(value, as_double(weight), None if bias is None else as_double(bias))
         case Pool2d():

@@ -25,8 +25,9 @@ class Target:
     """A CPU as the kernels see it.
 
     `lanes` are float32 elements of a vector register, `registers` the number of those; the caches are in
-    bytes, L1 and L2 per core, L3 of all cores that share it. `loads` is the number of whole vectors that a core loads from its L1
-    cache in a cycle, `fmas` the number of vector multiply-adds it starts.
+    bytes, L1 and L2 per core, L3 of all cores that share it. `loads` is the number of
+    whole vectors that a core loads from its L1 cache in a cycle, `fmas` the number of vector multiply-adds
+    it starts.
     """
 
     cpu: str

@@ -23,12 +23,13 @@ from sparsegen.graph import (
     Permute,
     Pool2d,
     Reshape,
+    SeparableConv2d,
     Shape,
     Slice,
     Softmax,
     Step,
 )
-from sparsegen.reference import as_double, evaluate_operator
+from sparsegen.reference import as_double, convolution_reference, evaluate_operator
 
 UNARY_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -99,6 +100,11 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
             return value
         case Conv2d() | Linear() | Pool2d() | AdaptivePool2d():
             return evaluate_operator(layer.core, value, layer.shape)
+        case SeparableConv2d(depthwise, steps, pointwise):
+            value = convolution_reference(depthwise, value)
+            for step in steps:
+                value = evaluate_step(step, value, {})
+            return convolution_reference(pointwise, value)
         case Mean(dims, keepdim):
             return value.mean(dims, keepdim=keepdim)
         case Softmax(dim):

@@ -41,9 +41,9 @@ def as_database(database: DatabaseLike) -> Database:
 def find_schedules(
     graph: LayerGraph, placed: LayerGraph, context: Context, database: Database
 ) -> dict[str, Found]:
-    """Tuned schedules by layer of `graph`, for the layers that the context gives no schedule.
+    """Tuned schedules by layer of `graph`, a plan's source, where the context gives no schedule.
 
-    `placed` is the graph with its taps placed. Layers without a tuned schedule are left out.
+    `placed` is that graph with its taps placed. Layers without a tuned schedule are left out.
     """
     if not database.schedules:
         return {}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparsegen.formats.detect import detect
-from sparsegen.graph import AdaptivePool2d, Conv2d, Layer, Linear, Pool2d, Shape
+from sparsegen.graph import AdaptivePool2d, Conv2d, Layer, Linear, Pool2d, SeparableConv2d, Shape
 from sparsegen.target import Target, cpu_model
 
 Parameters = tuple[tuple[str, Any], ...]
@@ -108,7 +108,7 @@ def setting_here(target: Target, threads: int) -> Setting:
 
 
 def workload_of(layer: Layer, source: Shape, *, batch_lanes: bool, dense: bool = False) -> Workload | None:
-    """The workload of a layer of a frontend's graph; None for an operator whose kernels have no space.
+    """The workload of a layer of a plan's source; None for an operator whose kernels have no space.
 
     `source` is the shape of its first input; `dense` counts zeros as weights like others.
     """
@@ -122,6 +122,14 @@ def workload_of(layer: Layer, source: Shape, *, batch_lanes: bool, dense: bool =
                 "dilation": core.dilation,
                 "groups": core.groups,
             }
+        case SeparableConv2d():
+            parameters = {
+                "weight": core.pointwise.weight.shape,
+                "depthwise": core.depthwise.weight.shape,
+                "stride": core.depthwise.stride,
+                "padding": core.depthwise.padding,
+                "dilation": core.depthwise.dilation,
+            }
         case Linear():
             parameters = {"weight": core.weight.shape}
         case Pool2d() | AdaptivePool2d():
@@ -129,9 +137,10 @@ def workload_of(layer: Layer, source: Shape, *, batch_lanes: bool, dense: bool =
         case _:
             return None
     structure, density = "dense", 1.0
-    if isinstance(core, (Conv2d, Linear)) and not dense:
-        matrix = core.weight.reshape(len(core.weight), -1)
-        per_channel = core.weight[0, 0].size if isinstance(core, Conv2d) else 1
+    sparse = core.pointwise if isinstance(core, SeparableConv2d) else core
+    if isinstance(sparse, (Conv2d, Linear)) and not dense:
+        matrix = sparse.weight.reshape(len(sparse.weight), -1)
+        per_channel = sparse.weight[0, 0].size if isinstance(sparse, Conv2d) else 1
         structure = detect(matrix, columns_per_channel=per_channel).text
         density = round(float(np.count_nonzero(matrix)) / matrix.size, 2)
     return Workload(

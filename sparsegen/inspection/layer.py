@@ -9,38 +9,61 @@ import numpy as np
 
 from sparsegen.compiler import Plan
 from sparsegen.formats.detect import detect
-from sparsegen.graph import Layer, Linear
-from sparsegen.inspection.reasons import GROUPED, MASKED_VECTORS, linear_reason, reason, winograd_reason
+from sparsegen.graph import Conv2d, Layer, Linear, SeparableConv2d
+from sparsegen.inspection.reasons import (
+    FUSED,
+    GROUPED,
+    MASKED_VECTORS,
+    linear_reason,
+    reason,
+    winograd_reason,
+)
 from sparsegen.inspection.report import DENSE, WINOGRAD, LayerInspection
-from sparsegen.kernels.conv import panel_problem, winograd_choice
+from sparsegen.kernels.conv import choose_panels, panel_problem, winograd_choice
 from sparsegen.kernels.linear import pack_linear
 from sparsegen.kernels.linear_choice import choose_linear
 from sparsegen.kernels.linear_schedule import DENSE_FORMAT, FeatureTiles
-from sparsegen.kernels.panels import Choice, PanelProblem, arranged, choose, pack_weights
+from sparsegen.kernels.panels import Choice, PanelProblem, arranged, pack_weights
+from sparsegen.kernels.separable import separable_problem
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.choice import WinogradChoice
 
 
 def has_weights(layer: Layer) -> bool:
     """Whether the layer is a convolution or linear; of a graph with its taps placed."""
-    return isinstance(layer.core, TapConv2d | Linear)
+    return isinstance(layer.core, TapConv2d | SeparableConv2d | Linear)
 
 
-def inspect_layer(layer: Layer, plan: Plan) -> LayerInspection:
-    """Inspect a layer with weights of the plan's graph."""
+def inspect_layer(layer: Layer, plan: Plan) -> list[LayerInspection]:
+    """Inspect a layer with weights of the plan's graph: both convolutions of a separable one."""
+    core = layer.core
+    if not isinstance(core, SeparableConv2d):
+        return [_inspect(layer, plan)]
+    problem = separable_problem(layer, plan.context)
+    between = (layer.shape[0], len(core.depthwise.weight), *layer.shape[2:])
+    depthwise = replace(layer, name=core.fused, core=core.depthwise, shape=between)
+    pointwise = replace(layer, core=core.pointwise)
+    return [_grouped(depthwise, FUSED), _of_panels(pointwise, problem, choose_panels(problem, plan.context))]
+
+
+def _inspect(layer: Layer, plan: Plan) -> LayerInspection:
     context, problem = plan.context, panel_problem(layer, plan.context)
     if isinstance(layer.core, Linear) and problem is None:
         return _of_rows(layer, layer.core, plan)
     if problem is None:
-        return _grouped(layer)
-    choice = choose(problem, context.target, threads=context.threads, dense=context.dense)
-    shape, kept = _weights(layer)
-    tiles, estimates = winograd_choice(layer, context), dict(choice.estimates)
-    if tiles is not None:
-        estimates[WINOGRAD] = tiles.cycles
-        if tiles.beats(choice.cycles):
-            return _of_winograd(layer, choice, tiles, estimates)
-    knobs = choice.schedule
+        return _grouped(layer, GROUPED)
+    choice, tiles = choose_panels(problem, context), winograd_choice(layer, context)
+    if tiles is None:
+        return _of_panels(layer, problem, choice)
+    estimates = {**choice.estimates, WINOGRAD: tiles.cycles}
+    if tiles.beats(choice.cycles):
+        return _of_winograd(layer, choice, tiles, estimates)
+    return replace(_of_panels(layer, problem, choice), estimates=estimates)
+
+
+def _of_panels(layer: Layer, problem: PanelProblem, choice: Choice) -> LayerInspection:
+    """A layer that panel kernels serve."""
+    (shape, kept), knobs = _weights(layer), choice.schedule
     statistics = pack_weights(arranged(problem, knobs), knobs).statistics()
     unpermuted = _rows_per_vector_unpermuted(problem, choice)
     return LayerInspection(
@@ -54,7 +77,7 @@ def inspect_layer(layer: Layer, plan: Plan) -> LayerInspection:
         packed_bytes=statistics.bytes,
         positions=_positions(layer),
         cycles=choice.cycles,
-        estimates=estimates,
+        estimates=choice.estimates,
         why=reason(choice, statistics, density=kept / math.prod(shape), unpermuted=unpermuted),
     )
 
@@ -103,15 +126,15 @@ def _of_rows(layer: Layer, core: Linear, plan: Plan) -> LayerInspection:
     )
 
 
-def _grouped(layer: Layer) -> LayerInspection:
-    """A grouped convolution, which panel kernels do not serve, but a dense one of its own."""
+def _grouped(layer: Layer, why: str) -> LayerInspection:
+    """A grouped convolution, whose weights panel kernels do not serve: they are multiplied dense."""
     (shape, kept), core = _weights(layer), layer.core
-    assert isinstance(core, TapConv2d)
+    assert isinstance(core, TapConv2d | Conv2d)
     return LayerInspection(
         name=layer.name,
         weight_shape=shape,
         kept=kept,
-        structure=detect(core.matrix, columns_per_channel=math.prod(shape[2:])).text,
+        structure=detect(core.weight.reshape(shape[0], -1), columns_per_channel=math.prod(shape[2:])).text,
         format="grouped",
         schedule={},
         statistics=None,
@@ -119,13 +142,13 @@ def _grouped(layer: Layer) -> LayerInspection:
         positions=_positions(layer),
         cycles=None,
         estimates={},
-        why=GROUPED,
+        why=why,
     )
 
 
 def _weights(layer: Layer) -> tuple[tuple[int, ...], int]:
     """The weights' shape, and how many are not zero."""
-    assert isinstance(layer.core, TapConv2d | Linear)
+    assert isinstance(layer.core, TapConv2d | Conv2d | Linear)
     weight = layer.core.weight
     return weight.shape, int(np.count_nonzero(weight))
 

@@ -22,6 +22,7 @@ _CLOSE = 0.85
 _NAMES = {"masked_panels": "masked panels", "column_combined": "column-combined"}
 
 GROUPED = "grouped convolutions run dense"
+FUSED = "dense, computed where the next layer reads it"
 MASKED_VECTORS = "waits for its weights: no zero is read"
 
 

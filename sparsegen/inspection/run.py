@@ -32,7 +32,8 @@ def run(
         network, inputs = resolve_model(model, example_inputs, batch=batch, input_shape=input_shape)
         graph = from_torch(network, inputs)
     plan = plan_graph(graph, threads=threads, target=cpu, winograd=winograd)
-    layers = [inspect_layer(layer, plan) for layer in plan.graph.layers if has_weights(layer)]
+    weighted = (layer for layer in plan.graph.layers if has_weights(layer))
+    layers = [each for layer in weighted for each in inspect_layer(layer, plan)]
     if not layers:
         raise SparsegenError(
             f"{name} has no 2-D convolution and no linear layer: it has no weights that could be sparse"

@@ -9,6 +9,7 @@ from sparsegen.kernels import (  # noqa: F401  (they register)
     pointwise,
     pool,
     reduce,
+    separable,
 )
 from sparsegen.kernels.convert import enter, leave
 from sparsegen.kernels.registry import Context, build_kernel

@@ -49,7 +49,7 @@ def linear(layer: Layer, context: Context) -> Kernel:
         return plain_linear(layer, context)
     knobs = context.given(layer, PanelSchedule, partial(panel_fault, problem))
     if knobs is None:
-        knobs = _choose(problem, context).schedule
+        knobs = choose_panels(problem, context).schedule
     return panels(problem, knobs, source=layer.inputs[0], epilogue=context.epilogue(layer))
 
 
@@ -91,11 +91,12 @@ def _winograd_problem(layer: Layer, context: Context) -> WinogradProblem | None:
 
 def _fastest(layer: Layer, problem: PanelProblem, context: Context) -> Choice | WinogradChoice:
     """The choice of the kernel with the least estimated cycles."""
-    panel, tiles = _choose(problem, context), winograd_choice(layer, context)
+    panel, tiles = choose_panels(problem, context), winograd_choice(layer, context)
     return tiles if tiles is not None and tiles.beats(panel.cycles) else panel
 
 
-def _choose(problem: PanelProblem, context: Context) -> Choice:
+def choose_panels(problem: PanelProblem, context: Context) -> Choice:
+    """The schedule of a problem in a model's context."""
     return choose(problem, context.target, threads=context.threads, dense=context.dense)
 
 

@@ -24,7 +24,7 @@ from sparsegen.graph import (
 )
 from sparsegen.kernels.operands import Constant, Operand, Value
 from sparsegen.kernels.panels import TILE_LIMIT
-from sparsegen.kernels.taps import TapConv2d, direct_taps, phase_taps
+from sparsegen.kernels.taps import TapConv2d, direct_taps, phase_taps, taps_of
 from sparsegen.lowering.layout import Halo, plan_layout
 from sparsegen.target import Target
 
@@ -117,8 +117,9 @@ def plan_operands(graph: LayerGraph, *, lanes: int, batch_lanes: bool) -> dict[s
     """
     shapes, by_size = graph.shapes(), dict[Shape, Halo]()
     for layer in graph.layers:
-        if isinstance(layer.core, TapConv2d):
-            size, taps = shapes[layer.inputs[0]][2:], layer.core.taps
+        taps = taps_of(layer)
+        if taps is not None:
+            size = shapes[layer.inputs[0]][2:]
             # The last tile may stand over the image's end by all of its vectors but one.
             across = taps.stride[1] if batch_lanes else lanes
             past = Halo(rows_past=TILE_LIMIT * taps.stride[0], pixels_past=TILE_LIMIT * across)

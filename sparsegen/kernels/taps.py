@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.graph import Array, Conv2d, LoweredCore, Shape
+from sparsegen.graph import Array, Conv2d, Layer, LoweredCore, SeparableConv2d, Shape
 from sparsegen.lowering.layout import Halo, Layout
 
 Index = NDArray[np.int64]
@@ -82,6 +82,17 @@ def direct_taps(conv: Conv2d) -> Taps:
     dy = ky * conv.dilation[0] - conv.padding[0]
     dx = kx * conv.dilation[1] - conv.padding[2]
     return Taps(channel, dy, dx, conv.stride, channels)
+
+
+def taps_of(layer: Layer) -> Taps | None:
+    """Which elements of its input a convolution with its taps placed reads; None for other layers."""
+    match layer.core:
+        case TapConv2d(taps=taps):
+            return taps
+        case SeparableConv2d(depthwise=depthwise):
+            return direct_taps(depthwise)
+        case _:
+            return None
 
 
 def phase_taps(conv: Conv2d) -> tuple[SplitPhases, Taps]:

@@ -13,13 +13,15 @@ Expr = Any
 class Tasks:
     """Tasks of one of `tiles` (groups, down, across) and one of `chunks` of `chunk` panels each.
 
-    Neighbouring tasks share a tile, or with `by_panels` a chunk.
+    Neighbouring tasks share a tile, or with `by_panels` a chunk. Tiles follow each other along the image's
+    rows, or `downward` its columns.
     """
 
     tiles: tuple[int, int, int]
     chunks: int
     chunk: int
     by_panels: bool = False
+    downward: bool = False
 
     def split(self, task: Expr) -> tuple[Expr, Expr]:
         """(tile, chunk) of a task."""
@@ -33,4 +35,7 @@ class Tasks:
     def place(self, tile: Expr) -> tuple[Expr, Expr, Expr]:
         """(group, y, x) of a tile."""
         _, down, across = self.tiles
-        return tile // (down * across), tile // across % down, tile % across
+        y, x = (
+            (tile % down, tile // down % across) if self.downward else (tile // across % down, tile % across)
+        )
+        return tile // (down * across), y, x

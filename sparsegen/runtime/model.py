@@ -31,6 +31,8 @@ class LayerReport:
     `schedule_source` is where the schedule comes from: "tuned" for this very workload, from the "nearest"
     workload that was tuned, the "default" that a model of the CPU chose, or "given" by the caller; empty
     for a kernel that has no choice.
+
+    The `kernel` of a depthwise convolution that its reader's, "separable", computes is "fused".
     """
 
     name: str
@@ -159,10 +161,12 @@ class CompiledModel:
     def run_layer(self, name: str) -> None:
         """Run one layer's kernel again, on what the last call left in the buffers: for timing.
 
+        Nothing is run for a fused layer: the next one's kernel computes both.
+
         Raises SparsegenError for a name that is not in `layers`.
         """
         steps = [step for step in self._steps if step.layer == name]
-        if not steps:
+        if not steps and all(report.name != name for report in self.layers):
             raise SparsegenError(f"no layer {name!r}; there are {', '.join(r.name for r in self.layers)}")
         with self._lock:
             native.set_threads(self.threads)

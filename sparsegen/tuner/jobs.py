@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sparsegen.compiler import Plan, plan_graph
 from sparsegen.database.workload import Workload, workload_of
-from sparsegen.graph import Layer, LayerGraph
+from sparsegen.graph import Layer, LayerGraph, SeparableConv2d
 from sparsegen.kernels import Context
 from sparsegen.kernels.planning import use_batch_lanes
 from sparsegen.kernels.registry import space_of
@@ -18,8 +18,8 @@ from sparsegen.target import Target
 class Job:
     """A layer to measure schedules on, without its epilogue; travels to worker processes.
 
-    `layer` is the frontend's, which says what to compute; `placed` is the compiler's, whose input may be
-    split by stride phase; `context` is the plan's, of the placed layer's input and output alone.
+    `layer` is of the plan's source, and says what to compute; `placed` has its taps placed, and its input may
+    be split by stride phase; `context` is the plan's, of the placed layer's input and output alone.
     """
 
     layer: Layer
@@ -49,14 +49,14 @@ class Task:
 
 
 def find_tasks(graph: LayerGraph, target: Target, *, threads: int, dense: bool) -> list[Task]:
-    """The workloads of a frontend's graph, in the order of its layers.
+    """The workloads of a frontend's graph as it is planned, in the order of its layers.
 
     Several layers of one workload are one task, measured with the weights of the first.
     """
     plan = plan_graph(graph, threads=threads, target=target, dense=dense)
-    batch_lanes, shapes = use_batch_lanes(graph, target), graph.shapes()
+    batch_lanes, shapes = use_batch_lanes(graph, target), plan.source.shapes()
     groups: dict[Workload, list[Layer]] = {}
-    for layer in graph.layers:
+    for layer in plan.source.layers:
         source = shapes[layer.inputs[0]] if layer.inputs else ()
         workload = workload_of(layer, source, batch_lanes=batch_lanes, dense=dense)
         if workload is not None:
@@ -72,6 +72,12 @@ def find_tasks(graph: LayerGraph, target: Target, *, threads: int, dense: bool) 
 
 
 def _job(layer: Layer, placed: Layer, plan: Plan, input_shape: tuple[int, ...]) -> Job:
-    bare = replace(placed, epilogue=())
+    layer, bare = _bare(layer), _bare(placed)
     operands = {name: plan.context.operands[name] for name in (bare.inputs[0], bare.name)}
-    return Job(replace(layer, epilogue=()), input_shape, bare, replace(plan.context, operands=operands))
+    return Job(layer, input_shape, bare, replace(plan.context, operands=operands))
+
+
+def _bare(layer: Layer) -> Layer:
+    """The layer without pointwise steps."""
+    core = replace(layer.core, steps=()) if isinstance(layer.core, SeparableConv2d) else layer.core
+    return replace(layer, core=core, epilogue=())

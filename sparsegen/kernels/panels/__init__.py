@@ -11,18 +11,20 @@ from sparsegen.formats.registry import FORMATS, PackedWeights
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.panels.choice import Choice, choose
 from sparsegen.kernels.panels.combined import combined_weights
+from sparsegen.kernels.panels.depthwise import plan_depthwise
 from sparsegen.kernels.panels.expression import expression
 from sparsegen.kernels.panels.legality import TILE_LIMIT, panel_fault
 from sparsegen.kernels.panels.masked import masked_weights
 from sparsegen.kernels.panels.packing import packable, plan_slab, slab_bytes
 from sparsegen.kernels.panels.prefetch import Together, plan_operand_prefetch, plan_prefetch
-from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
+from sparsegen.kernels.panels.problem import Depthwise, PanelProblem, PanelSchedule
 from sparsegen.kernels.panels.schedule import schedule
 from sparsegen.lowering.kernel import Kernel, as_argument
 
 __all__ = [
     "TILE_LIMIT",
     "Choice",
+    "Depthwise",
     "PanelProblem",
     "PanelSchedule",
     "arranged",
@@ -52,20 +54,23 @@ def panels(problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue
     packed = pack_weights(problem, knobs)
     slab = plan_slab(problem, knobs) if knobs.pack_input else None
     assert (slab is not None) == knobs.pack_input
+    computed = plan_depthwise(problem, knobs)
     offsets = problem.offsets if slab is None else slab.offsets
+    if computed is not None:
+        offsets = computed.offsets(problem.channels)
     if isinstance(packed, ColumnCombined):
         weights = combined_weights(packed, offsets)
     else:
         assert isinstance(packed, MaskedPanels)
         weights = masked_weights(problem, packed, knobs, offsets)
     store = problem.store(knobs)
-    function, arguments = expression(problem, weights, knobs, slab, epilogue, store)
+    function, arguments = expression(problem, weights, knobs, computed or slab, epilogue, store)
     operands = plan_operand_prefetch(problem, packed.panels, knobs, epilogue)
     ahead = plan_prefetch(problem, packed.panels, knobs) if knobs.prefetch else None
     parts = tuple(each for each in (operands, ahead) if each is not None)
     return Kernel(
-        kind="panels",
-        module=schedule(function, knobs, slab),
+        kind="panels" if computed is None else "separable",
+        module=schedule(function, knobs, computed or slab),
         store=store,
         arguments=(source, *map(as_argument, arguments), *epilogue.arguments),
         format=knobs.format,

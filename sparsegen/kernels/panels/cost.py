@@ -38,6 +38,9 @@ _MASK = 5.6  # of every mask in use, each visit, for a branch that is often misp
 _MISS = 15.5  # where the multiply-adds under way are too few to hide that
 _HIDDEN = 0.17  # of a cycle of multiply-adds' time
 _SUM = 2.9  # of a vector of sums, read and written each visit but one: the first writes, the last reads
+_COMPUTED = 1.0  # of a vector that a depthwise convolution gives: biased, activated, stored; and of a line
+_FETCH, _FEW = 6.5, 6  # of its input that a visit fetches, past so few, less
+_FETCHING = 0.1  # this share of a tile's time, which hides them
 _LINE = 1.18  # of a line of the input that a tile fetches
 _STORE = 6.0  # of a vector of the output, on its way to memory; and more in permuted rows, where
 _SCATTERED, _FAR = 25.0, 4  # the output is so many times as large as an L2 cache
@@ -134,19 +137,44 @@ def cycles(
     """Estimated cycles of a kernel on each of `threads`; `lines` as of `input_lines`."""
     pixels, rows = knobs.tile_h * knobs.tile_w, knobs.rows
     panels, blocks = -(-problem.matrix.shape[0] // rows), -(-problem.channels // knobs.block)
-    times = _column_times(problem, target, knobs, work, lines)
+    slab = lines if problem.depthwise is None else (pixels, 1.0)
+    times = _column_times(problem, target, knobs, work, slab)
     columns = sum(count * time for count, time in zip(work.columns, times, strict=True))
     sums = rows * pixels * (_SUM * (blocks - 1) + 1.0) / blocks
     segment = columns / (panels * blocks * work.masks)
     branches = 2.0 if work.constant else work.masks * max(_MASK, _MISS - _HIDDEN * segment)
-    visits = panels * blocks * (_VISIT + sums + branches)
     chunks = -(-panels // knobs.chunk)
+    visits = panels * blocks * (_VISIT + sums + branches)
     far = 4 * problem.out.groups * problem.out.size > _FAR * target.l2_bytes
     store = _STORE + (_SCATTERED if knobs.permuted and far else 0.0)
-    traffic = chunks * problem.channels * lines[0] * _LINE + len(problem.matrix) * pixels * store
+    inputs = lines[0] * _LINE + _depthwise(problem, target, pixels)
+    traffic = chunks * problem.channels * inputs + len(problem.matrix) * pixels * store
+    tile = columns + visits + traffic
+    fetched = problem.channels * _fetched(problem, knobs, lines[0]) - _FEW * panels * blocks
+    waited = max(0.0, _FETCH * fetched - _FETCHING * tile)
     tasks = problem.tiles(knobs) * chunks
     rounds = -(-tasks // threads) / tasks
-    return float(problem.tiles(knobs) * (columns + visits + traffic) * rounds)
+    return float(problem.tiles(knobs) * (tile + waited) * rounds)
+
+
+def _depthwise(problem: PanelProblem, target: Target, pixels: int) -> float:
+    """Cycles that a tile of a channel takes to compute, where a depthwise convolution gives it."""
+    if problem.depthwise is None:
+        return 0.0
+    taps = len(problem.depthwise.offsets)
+    return max(taps * pixels / target.fmas, taps * _LATENCY) + pixels * _COMPUTED
+
+
+def _fetched(problem: PanelProblem, knobs: PanelSchedule, lines: int) -> float:
+    """Of the `lines` that a tile reads of a channel for a depthwise convolution, those that come from memory.
+
+    The tile above has read those of the rows that it shares.
+    """
+    if problem.depthwise is None:
+        return 0.0
+    row, fresh = problem.source.row, problem.tile_steps(knobs)[0]
+    shared = int(np.ptp(problem.depthwise.offsets)) // row * row + row - problem.pixel_steps[0]
+    return lines * min(1.0, fresh / (fresh + shared))
 
 
 def _column_times(

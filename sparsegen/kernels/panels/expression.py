@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tvm import te
 
 from sparsegen.kernels.epilogue import Epilogue
+from sparsegen.kernels.panels.depthwise import DepthwiseSlab, computed_input
 from sparsegen.kernels.panels.packing import Slab, packed_input
 from sparsegen.kernels.panels.problem import CHANNELS, PanelProblem, PanelSchedule, PanelStore
 
@@ -37,16 +38,16 @@ def expression(
     problem: PanelProblem,
     weights: Weights,
     schedule: PanelSchedule,
-    slab: Slab | None,
+    slab: Slab | DepthwiseSlab | None,
     epilogue: Epilogue,
     store: PanelStore,
 ) -> tuple[Any, tuple[NDArray[Any], ...]]:
     """The function, and its arguments between the input and the epilogue's operands.
 
     Parameters: x, those of the weights, bias (where there is one), the channel of every row (where
-    they are permuted), where the slab's vectors lie (where there is a slab), the epilogue's operands,
-    out. Stages: `slab` (of one block, where there is one), `registers` (one block of columns), `sums`
-    (over the blocks, where there are several), `out`.
+    they are permuted), the slab's own (where there is one), the epilogue's operands, out. Stages:
+    `registers_taps` (where the slab is computed) and `slab` (of one block, where there is one), `registers`
+    (one block of columns), `sums` (over the blocks, where there are several), `out`.
     """
     groups, lanes = problem.out.groups, problem.out.lanes
     height, width = problem.padded_pixels(schedule)
@@ -92,20 +93,24 @@ def expression(
 
 
 def _reader(
-    x: Expr, problem: PanelProblem, schedule: PanelSchedule, slab: Slab | None, blocks: int
+    x: Expr, problem: PanelProblem, schedule: PanelSchedule, slab: Slab | DepthwiseSlab | None, blocks: int
 ) -> tuple[Callable[..., Expr], list[tuple[Any, NDArray[Any]]]]:
     """The input at an offset, for (offset, group, block, y, x, lane), and parameters that this takes."""
     if slab is None:
         down, right = problem.pixel_steps
         return lambda offset, g, b, oh, ow, lane: x[g, offset + oh * down + ow * right + lane], []
-    packed, starts = packed_input(x, problem, schedule, slab, blocks)
+    if isinstance(slab, DepthwiseSlab):
+        packed, parameters = computed_input(x, problem, schedule, slab, blocks)
+    else:
+        packed, starts = packed_input(x, problem, schedule, slab, blocks)
+        parameters = [(starts, slab.starts)]
     down, right = slab.pixel_steps
 
     def read(offset: Expr, g: Expr, b: Expr, oh: Expr, ow: Expr, lane: Expr) -> Expr:
         (tile_y, y), (tile_x, pixel) = _divided(oh, schedule.tile_h), _divided(ow, schedule.tile_w)
         return packed[g, tile_y, tile_x, b, offset + y * down + pixel * right + lane]
 
-    return read, [(starts, slab.starts)]
+    return read, parameters
 
 
 def _divided(value: Expr, by: int) -> tuple[Expr, Expr]:

@@ -18,6 +18,7 @@ TILE_LIMIT = 16
 FREE_REGISTERS = 4  # beside the accumulators
 _SPARSE_ROWS = 4  # 2^rows masks, each with code of its own, unless rows keep the same
 _MASK_BITS = 31  # that are not the sign
+_MOST_CODE = 512  # multiply-adds of a depthwise convolution, straight-line code: more take long to compile
 _COMBINED_ROWS = (1, 2, 4, 8, 16)
 
 
@@ -70,9 +71,11 @@ def _stand(problem: PanelProblem, tile_h: int, tile_w: int) -> bool:
 
 
 def tile_fits(problem: PanelProblem, target: Target, rows: int, tile_h: int, tile_w: int) -> bool:
-    """Whether a tile's accumulators fit the registers, and the tile the image."""
+    """Whether a tile's accumulators fit the registers, the tile the image, and its code the limit."""
     height, width = problem.pixels
     if rows * tile_h * tile_w > target.registers - FREE_REGISTERS:
+        return False
+    if problem.depthwise is not None and tile_h * tile_w * len(problem.depthwise.offsets) > _MOST_CODE:
         return False
     return tile_h <= height and tile_w <= width and _stand(problem, tile_h, tile_w)
 

@@ -44,11 +44,13 @@ class Slab:
 
 
 def plan_slab(problem: PanelProblem, knobs: PanelSchedule) -> Slab | None:
-    """The slab of a schedule's tiles; None where `packable` says so.
+    """The slab of a schedule's tiles; None where `packable` does not hold.
 
     Vectors that a tile reads of a channel overlap or touch where taps and pixels are neighbours. A run
     of those is copied as whole vectors, and the runs follow each other.
     """
+    if problem.depthwise is not None:
+        return None
     lanes, taps = problem.out.lanes, problem.offsets[: problem.columns_per_channel].astype(np.int64)
     y, x = np.indices((knobs.tile_h, knobs.tile_w)).reshape(2, -1, 1)
     read = y * problem.pixel_steps[0] + x * problem.pixel_steps[1] + taps
@@ -86,7 +88,8 @@ def packable(problem: PanelProblem, knobs: PanelSchedule) -> bool:
     A column is read at one offset for all pixels of a tile, so these have to lie equally far apart in
     the slab too. They do not where a stride leaves gaps between the rows or pixels that a tap reads
     which other taps fill in part: dilation 3 with stride 2. And the last vector of a run may stand
-    over the run's end: it may not stand over the input's.
+    over the run's end: it may not stand over the input's. What a depthwise convolution computes is in a
+    slab anyway.
     """
     return plan_slab(problem, knobs) is not None
 

@@ -75,6 +75,8 @@ def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> P
     if problem.tiles(knobs) == 1:
         return None
     lines = problem.lines(knobs)
+    if problem.depthwise is not None:  # the tile above has read the rest, or fetched it
+        lines = np.setdiff1d(lines, lines - problem.tile_steps(knobs)[0])
     pieces = _pieces(lines)
     prefetch = Prefetch(
         tasks=_tasks(problem, panels, knobs),
@@ -90,8 +92,13 @@ def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> P
 
 def _tasks(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> Tasks:
     """The tasks of a kernel of `panels` panels."""
-    by_panels = knobs.parallel == "panels"
-    return Tasks(problem.tile_grid(knobs), panels // knobs.chunk, knobs.chunk, by_panels=by_panels)
+    return Tasks(
+        problem.tile_grid(knobs),
+        panels // knobs.chunk,
+        knobs.chunk,
+        by_panels=knobs.parallel == "panels",
+        downward=problem.depthwise is not None,
+    )
 
 
 def _pieces(lines: NDArray[np.int64]) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import tirx
 
+from sparsegen.graph import Step
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import all_of
 from sparsegen.lowering.kernel import Parameters
@@ -124,12 +125,30 @@ class PanelStore:
 
 
 @dataclass(frozen=True, eq=False)
+class Depthwise:
+    """A depthwise convolution whose output is a panel kernel's input.
+
+    `matrix` is [channels, taps], `bias` [channels]; `steps` are applied to the sums, and have no operands.
+    `offsets` [taps] tell where the taps of the first channel lie for the first pixel, in floats of the
+    input's group.
+    """
+
+    matrix: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    steps: tuple[Step, ...]
+    offsets: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
 class PanelProblem:
     """out[g, k, pixel, lane] = sum over columns of matrix[k, column] * x[g, offset + pixel + lane].
 
     `matrix` is [out channels, columns], `columns_per_channel` of them an input channel's.
     `offsets` [columns] and `pixel_steps` (of one or two pixel axes) are in floats of the input's
     group. `pixels` are vectors of the output along each pixel axis, 1 for an axis that is not there.
+
+    With `depthwise` the columns multiply that convolution's output in place of x, which is its input: an
+    offset tells where a column's channel begins there.
     """
 
     matrix: NDArray[np.float32]
@@ -142,6 +161,7 @@ class PanelProblem:
     out: Layout
     channels_last: bool = False
     channel_of: NDArray[np.int32] | None = None
+    depthwise: Depthwise | None = None
 
     def permuted(self, order: NDArray[np.intp]) -> PanelProblem:
         """The problem with its rows in another order; results go to the channels that they belong to."""
@@ -189,7 +209,8 @@ class PanelProblem:
 
     def lines(self, schedule: PanelSchedule) -> NDArray[np.int64]:
         """Cache lines that the first tile reads of the first input channel, as addresses in floats."""
-        taps = self.offsets[: self.columns_per_channel].astype(np.int64)
+        of_channel = self.offsets[: self.columns_per_channel]
+        taps = (of_channel if self.depthwise is None else self.depthwise.offsets).astype(np.int64)
         y, x = np.indices((schedule.tile_h, schedule.tile_w)).reshape(2, -1)
         starts = (y * self.pixel_steps[0] + x * self.pixel_steps[1])[:, None] + taps
         ends = starts + self.out.lanes - 1

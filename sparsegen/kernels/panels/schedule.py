@@ -7,6 +7,7 @@ from typing import Any
 from tvm import s_tir
 
 from sparsegen.kernels.panels.combined import schedule_combined
+from sparsegen.kernels.panels.depthwise import DepthwiseSlab, schedule_depthwise
 from sparsegen.kernels.panels.masked import schedule_masked
 from sparsegen.kernels.panels.packing import Slab, schedule_slab
 from sparsegen.kernels.panels.problem import PanelSchedule
@@ -14,7 +15,7 @@ from sparsegen.lowering.prefetch import PREFETCH
 from sparsegen.lowering.sums import SUMS
 
 
-def schedule(function: Any, knobs: PanelSchedule, slab: Slab | None) -> Any:
+def schedule(function: Any, knobs: PanelSchedule, slab: Slab | DepthwiseSlab | None) -> Any:
     """The scheduled module of `expression`'s function."""
     sch = s_tir.Schedule(function)
     out = sch.get_sblock("out")
@@ -22,7 +23,9 @@ def schedule(function: Any, knobs: PanelSchedule, slab: Slab | None) -> Any:
     oh, oh_in = sch.split(oh, [None, knobs.tile_h])
     ow, ow_in = sch.split(ow, [None, knobs.tile_w])
     chunk, panel = sch.split(panel, [None, knobs.chunk])
-    tasks = (chunk, g, oh, ow) if knobs.parallel == "panels" else (g, oh, ow, chunk)
+    # A tile below shares rows of a depthwise convolution's input: they are still in the cache.
+    tiles = (g, ow, oh) if isinstance(slab, DepthwiseSlab) else (g, oh, ow)
+    tasks = (chunk, *tiles) if knobs.parallel == "panels" else (*tiles, chunk)
     sch.reorder(*tasks, panel, r, oh_in, ow_in, lane)
     task = sch.fuse(*tasks)
     sch.parallel(task)
@@ -41,7 +44,9 @@ def schedule(function: Any, knobs: PanelSchedule, slab: Slab | None) -> Any:
         schedule_combined(sch, part, knobs)
     else:
         schedule_masked(sch, part, knobs)
-    if slab is not None:
+    if isinstance(slab, DepthwiseSlab):
+        schedule_depthwise(sch, slab, part, block)
+    elif slab is not None:
         schedule_slab(sch, slab, part, block)
     return sch.mod
 
