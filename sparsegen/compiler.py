@@ -16,7 +16,7 @@ from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear, SeparableConv2d, Shape
 from sparsegen.kernels import Context, Kernel, build_kernel, enter, leave
 from sparsegen.kernels.operands import Value
-from sparsegen.kernels.planning import place_taps, plan_operands, use_batch_lanes
+from sparsegen.kernels.planning import padded_values, place_taps, plan_operands, use_batch_lanes
 from sparsegen.kernels.separable import fuse_separable
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.taps import TapConv2d
@@ -114,7 +114,8 @@ def compile_graph(
         name: operand.layout for name, operand in context.operands.items() if isinstance(operand, Value)
     }
     memory = plan_memory(value_lifetimes(placed, layouts))
-    steps = assemble(placed, kernels, leaving, functions, layouts, memory)
+    padded = padded_values(placed, layouts)
+    steps = assemble(placed, kernels, leaving, functions, layouts, memory, padded)
     shapes = placed.shapes()
     return CompiledModel(
         steps=steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import networkx
@@ -25,7 +26,7 @@ from sparsegen.graph import (
 from sparsegen.kernels.operands import Constant, Operand, Value
 from sparsegen.kernels.panels import TILE_LIMIT
 from sparsegen.kernels.taps import TapConv2d, direct_taps, phase_taps, taps_of
-from sparsegen.lowering.layout import Halo, plan_layout
+from sparsegen.lowering.layout import Halo, Layout, plan_layout
 from sparsegen.target import Target
 
 _FILLED = 0.75  # share of the lanes that a batch, or a row, has to fill for lanes along it to pay
@@ -138,6 +139,23 @@ def plan_operands(graph: LayerGraph, *, lanes: int, batch_lanes: bool) -> dict[s
             layout = plan_layout(shape, lanes=lanes, batch_lanes=batch_lanes, halo=halos.get(name))
             operands[name] = Value(name, layout)
     return operands
+
+
+def padded_values(graph: LayerGraph, layouts: Mapping[str, Layout]) -> set[str]:
+    """The values whose halo some layer reads, which has to be zero. The graph has its taps placed.
+
+    With pixel lanes every value's may be: vectors run over it. With batch lanes pointwise convolutions
+    without padding read it for pixels past the image alone, whose results go nowhere.
+    """
+    shapes, padded = graph.shapes(), {name for name, layout in layouts.items() if not layout.batch_lanes}
+    for layer in graph.layers:
+        taps = taps_of(layer)
+        if taps is None:
+            continue
+        pointwise = len(taps.channel) == taps.group_channels
+        if not pointwise or taps.halo(shapes[layer.inputs[0]], layer.shape) != Halo():
+            padded.add(layer.inputs[0])
+    return padded
 
 
 def _equal_rows(graph: LayerGraph, shapes: dict[str, Shape], halos: dict[str, Halo]) -> dict[str, Halo]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,10 +38,12 @@ def assemble(
     functions: Sequence[Function],
     layouts: Mapping[str, Layout],
     memory: MemoryPlan,
+    padded: Collection[str],
 ) -> list[Step]:
     """The steps: `kernels` by the value that they write, then `leaving` for the graph's outputs.
 
-    `functions` are the compiled functions of both, in that order.
+    `functions` are the compiled functions of both, in that order. `padded` are the values whose halo some
+    layer reads.
     """
     arena = allocate_arena(memory.peak_bytes)
     views = {name: _view(arena, layouts[name], memory.offsets[name]) for name in kernels}
@@ -51,7 +53,8 @@ def assemble(
     for (name, kernel), function in zip(kernels.items(), functions, strict=False):
         # An input's own kernel reads the caller's tensor; all others read the arena.
         read = _arguments(kernel, {**buffers, **({name: inputs[name]} if name in inputs else {})})
-        clear = _clearer(layouts[name], views[name]) if _is_overwritten(name, layouts, memory) else None
+        cleared = name in padded and _is_overwritten(name, layouts, memory)
+        clear = _clearer(layouts[name], views[name]) if cleared else None
         steps.append(Step(name, function, (*read, buffers[name]), clear))
     for i, (kernel, function) in enumerate(zip(leaving, functions[len(kernels) :], strict=True)):
         steps.append(Step(f"output {i}", function, (*_arguments(kernel, buffers), -1 - i)))

@@ -20,7 +20,7 @@ from sparsegen.database.trial import Trial
 from sparsegen.database.workload import setting_here, workload_of
 from sparsegen.errors import SparsegenError
 from sparsegen.frontend import from_torch
-from sparsegen.graph import LayerGraph
+from sparsegen.graph import Conv2d, Layer, LayerGraph, Step
 from sparsegen.kernels.registry import space_of
 from sparsegen.kernels.space import Point, Space
 from sparsegen.runtime.model import CompiledModel, LayerReport
@@ -157,3 +157,17 @@ def test_a_database_that_cannot_be_read_is_an_error_before_the_work(
 ) -> None:
     with pytest.raises(SparsegenError, match="cannot read absent"):
         compile(model, (x,), database="absent.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("size", "added", "batch_lanes", "expected"),
+    [(1, True, True, False), (1, True, False, True), (1, False, True, True), (3, True, True, True)],
+    ids=["residual", "pixel lanes", "alone", "3x3"],
+)
+def test_pointwise_layers_that_wait_for_a_residual_are_no_workload(
+    size: int, added: bool, batch_lanes: bool, expected: bool
+) -> None:
+    conv = Conv2d(np.ones((8, 8, size, size), np.float32), None, padding=(size // 2,) * 4)
+    steps = (Step("add", "x"),) if added else ()
+    layer = Layer("layer", conv, ("x",), (16, 8, 6, 6), steps)
+    assert (workload_of(layer, (16, 8, 6, 6), batch_lanes=batch_lanes) is not None) is expected

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+import sparsegen
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import Identity, Layer, LayerGraph, LayerNorm, MatMul, Mean, Permute, Reshape, Step
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.panels import TILE_LIMIT
-from sparsegen.kernels.planning import place_taps, plan_operands, use_batch_lanes
+from sparsegen.kernels.planning import padded_values, place_taps, plan_operands, use_batch_lanes
 from sparsegen.kernels.taps import SplitPhases, TapConv2d
 from sparsegen.lowering.assemble import value_lifetimes
 from sparsegen.lowering.memory import plan_memory
@@ -155,3 +157,39 @@ def test_tiles_over_the_end_of_an_image_read_inside_its_buffer(batch: int, strid
         for extent, step in zip(out.layout.pixel_vectors, steps, strict=True)
     )
     assert last + overhang + 7 < source.layout.size
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "padding", "padded"),
+    [(1, 1, 0, False), (1, 2, 0, False), (1, 1, 1, True), (3, 1, 1, True), (3, 1, 0, True)],
+    ids=["pointwise", "pointwise, strided", "pointwise, padded", "3x3", "3x3 without padding"],
+)
+def test_halos_that_are_read_have_to_be_zero(size: int, stride: int, padding: int, padded: bool) -> None:
+    graph = conv_graph(
+        weights((4, 4, size, size)), (8, 4, 6, 6), stride=(stride, stride), padding=(padding,) * 4
+    )
+    for batch_lanes in (True, False):
+        placed = place_taps(graph, batch_lanes=batch_lanes)
+        operands = plan_operands(placed, lanes=8, batch_lanes=batch_lanes)
+        layouts = {name: operand.layout for name, operand in operands.items() if isinstance(operand, Value)}
+        read = placed.layers[-1].inputs[0]
+        assert (read in padded_values(placed, layouts)) is (padded or not batch_lanes)
+
+
+def test_halos_that_are_not_read_may_hold_anything() -> None:
+    """Large values, dead before the pointwise layers run, leave their numbers around these layers' inputs."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(8, 16, 3, padding=1),
+        nn.Conv2d(16, 8, 3, padding=1, stride=2),
+        nn.Conv2d(8, 20, 1),
+        nn.Conv2d(20, 12, 1, stride=2),
+        nn.Conv2d(12, 8, 3, padding=1),
+        nn.Conv2d(8, 4, 1),
+    ).eval()
+    image = torch.randn(16, 8, 15, 13)
+    with torch.no_grad():
+        expected = network.double()(image.double())
+        compiled = sparsegen.compile(network.float(), (image,), target="haswell")
+    for _ in range(2):
+        torch.testing.assert_close(compiled(image).double(), expected, rtol=0, atol=1e-5)
