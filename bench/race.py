@@ -58,7 +58,7 @@ class Cell:
         return name if self.target == "native" else f"{name}-{self.target}"
 
     def run(self, folder: Path, samples: int) -> dict[str, Any]:
-        """The comparison's JSON, from the folder if it is there."""
+        """The comparison's JSON, from the folder if it is there. Exits where the comparison fails."""
         path = folder / f"{self.name}.json"
         if not path.exists():
             command = [sys.executable, "-m", "sparsegen", "compare", self.model, "--no-layers"]
@@ -67,7 +67,9 @@ class Cell:
             command += ["--target", self.target]
             if self.model in SHAPES:
                 command += ["--input-shape", SHAPES[self.model]]
-            subprocess.run(command, check=True, env={**os.environ, **HELD.get(self.target, {})})
+            status = subprocess.run(command, env={**os.environ, **HELD.get(self.target, {})}).returncode
+            if status:  # the command has said why
+                raise SystemExit(f"race of {self.name} failed; those before it are kept in {folder}")
         found: dict[str, Any] = json.loads(path.read_text())
         return found
 

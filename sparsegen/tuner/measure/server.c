@@ -47,8 +47,15 @@ int __tvm_ffi_cores(void *self, const TVMFFIAny *arguments, int32_t count, TVMFF
 
 /* Bytes of a core's data cache of level 1, 2 or 3, the argument; 0 where it is not known. */
 int __tvm_ffi_cache_bytes(void *self, const TVMFFIAny *arguments, int32_t count, TVMFFIAny *result) {
-    const int names[] = {_SC_LEVEL1_DCACHE_SIZE, _SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE};
-    long bytes = sysconf(names[arguments[0].v_int64 - 1]);
+    int level = (int)arguments[0].v_int64;
+    long bytes = 0;
+    if (level < 3) {
+        bytes = sysconf(level == 1 ? _SC_LEVEL1_DCACHE_SIZE : _SC_LEVEL2_CACHE_SIZE);
+    } else { /* sysconf tells the sum of all that an AMD processor has */
+        FILE *size = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r");
+        if (size && fscanf(size, "%ldK", &bytes) == 1) bytes *= 1024;
+        if (size) fclose(size);
+    }
     return give(result, bytes > 0 ? bytes : 0);
 }
 
