@@ -8,7 +8,7 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-from sparsegen.lowering.passes import REGISTERS
+from sparsegen.lowering.passes import REGISTERS, with_body
 
 AHEAD = "sparsegen.ahead"  # annotates a loop with the name of the buffer that it reads addresses from
 DEPTH = 2
@@ -35,7 +35,6 @@ def _ahead(loop: Any) -> Any:
     if AHEAD not in loop.annotations:
         return loop
     name = str(loop.annotations[AHEAD])
-    rest = {key: value for key, value in loop.annotations.items() if key != AHEAD}
     reads: list[Any] = []
 
     def find(load: Any) -> None:
@@ -63,5 +62,5 @@ def _ahead(loop: Any) -> Any:
     moved = [tirx.BufferStore(each, value, [0]) for each, value in zip(held, values[1:], strict=False)]
     latest = tirx.BufferStore(held[-1], at(loop.loop_var + DEPTH), [0])
     body = tirx.SeqStmt([*moved, latest, tvm_ffi.structural_map(loop.body, (tvm.ir.TensorLoad, taken))])
-    ahead = tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, rest)
+    ahead = with_body(loop, body, without=AHEAD)
     return tirx.SeqStmt([*(tirx.AllocBuffer(each) for each in held), *first, ahead])

@@ -17,6 +17,12 @@ Expr = Any
 Store = Callable[[tuple[Expr, ...], Mapping[str, Any]], tuple[tuple[Expr, ...], Expr | None]]
 
 
+def with_body(loop: Any, body: Any, *, without: str = "") -> Any:
+    """The loop around another body, and without the annotation of this name."""
+    rest = {key: value for key, value in loop.annotations.items() if key != without}
+    return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, rest)
+
+
 def bind_output(store: Store, shape: tuple[int, ...]) -> Any:
     """Pass: the function's last parameter becomes a buffer of `shape`.
 

@@ -8,6 +8,8 @@ from typing import Any
 import tvm_ffi
 from tvm import tirx
 
+from sparsegen.lowering.passes import with_body
+
 PREFETCH = "sparsegen.prefetch"  # annotates up to three nested loops, by role: "task", "block", "visit"
 
 Expr = Any
@@ -41,12 +43,11 @@ def prefetch_lines(lines: Lines | None) -> Any:
         def rewrite(loop: Any) -> Any:
             if PREFETCH not in loop.annotations:
                 return loop
-            rest = {key: value for key, value in loop.annotations.items() if key != PREFETCH}
             body = loop.body
             if lines is not None and loop.annotations[PREFETCH] == "visit":
                 at = lines(variables.get("task", 0), variables.get("block", 0), loop.loop_var)
                 body = tirx.SeqStmt([*(_fetch(function.params, *line) for line in at), body])
-            return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, rest)
+            return with_body(loop, body, without=PREFETCH)
 
         tvm_ffi.structural_walk(function.body, (tirx.For, find))
         return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, rewrite)))

@@ -14,6 +14,8 @@ import tvm
 import tvm_ffi
 from tvm import sym, tirx
 
+from sparsegen.lowering.passes import with_body
+
 SHARE = 8
 """A larger part of the last-level cache is streamed: measured on networks on Zen 5, 4 to 16 are level."""
 
@@ -69,9 +71,7 @@ def _fenced(loop: Any) -> Any:
     if loop.kind != tirx.ForKind.PARALLEL:
         return loop
     body = tirx.SeqStmt([loop.body, tirx.Evaluate(tirx.call_extern("void", "sparsegen_fence"))])
-    return tirx.For(
-        loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, loop.annotations
-    )
+    return with_body(loop, body)
 
 
 def _name(lanes: int) -> str:

@@ -8,7 +8,7 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-from sparsegen.lowering.passes import REGISTERS
+from sparsegen.lowering.passes import REGISTERS, with_body
 
 SUMS = "sparsegen.sums"  # annotates three loops, by role: "blocks", in it "visit", after it "finish"
 _SUMS = "sums"  # the buffer's name
@@ -45,7 +45,7 @@ def _merge(sequence: Any) -> Any:
     def finishing(loop: Any) -> Any:
         return _visit(loop, blocks, finish) if _role(loop) == "visit" else loop
 
-    merged = _with_body(blocks, tvm_ffi.structural_map(blocks.body, (tirx.For, finishing)))
+    merged = with_body(blocks, tvm_ffi.structural_map(blocks.body, (tirx.For, finishing)), without=SUMS)
     kept = [each for each in sequence if each.same_as(blocks) or not (_zeroes(each) or each.same_as(finish))]
     return tirx.SeqStmt([merged if each.same_as(blocks) else each for each in kept])
 
@@ -86,12 +86,7 @@ def _visit(visit: Any, blocks: Any, finish: Any) -> Any:
     later = tirx.IfThenElse(blocks.loop_var < blocks.extent - 1, update, tirx.SeqStmt([total, out]))
     way = tirx.IfThenElse(blocks.loop_var < 1, first, later)
     begun = [tirx.AllocBuffer(at), tirx.BufferStore(at, visit.loop_var, [0])]
-    return _with_body(visit, tirx.SeqStmt([*computed, *begun, way]))
-
-
-def _with_body(loop: Any, body: Any) -> Any:
-    rest = {key: value for key, value in loop.annotations.items() if key != SUMS}
-    return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, rest)
+    return with_body(visit, tirx.SeqStmt([*computed, *begun, way]), without=SUMS)
 
 
 def _zeroes(statement: Any) -> bool:
