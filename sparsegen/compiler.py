@@ -13,7 +13,7 @@ import torch
 from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_schedules
 from sparsegen.errors import SparsegenError
 from sparsegen.frontend import from_torch
-from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear, SeparableConv2d, Shape
+from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear, SeparableConv2d, Shape, apart
 from sparsegen.kernels import Context, Kernel, build_kernel, enter, leave
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.planning import padded_values, place_taps, plan_operands, use_batch_lanes
@@ -175,19 +175,18 @@ def _reports(layer: Layer, kernel: Kernel, shapes: Mapping[str, Shape], source: 
     """The layer's report; before it that of the convolution which its kernel computes too."""
     core, input_shapes = layer.core, tuple(shapes[name] for name in layer.inputs)
     if isinstance(core, SeparableConv2d):
-        name, conv, core = core.fused, core.depthwise, core.pointwise
-        between = (layer.shape[0], len(conv.weight), *layer.shape[2:])
+        (depthwise, _), conv, core = apart(layer), core.depthwise, core.pointwise
         yield LayerReport(
-            name=name,
+            name=depthwise.name,
             kernel="fused",
             input_shapes=input_shapes,
-            output_shape=between,
+            output_shape=depthwise.shape,
             weight_shape=conv.weight.shape,
             density=float(np.count_nonzero(conv.weight)) / conv.weight.size,
             format="dense",
             weight_bytes=conv.weight.nbytes,
         )
-        input_shapes = (between,)
+        input_shapes = (depthwise.shape,)
     yield LayerReport(
         name=layer.name,
         kernel=kernel.kind,

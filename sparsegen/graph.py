@@ -238,6 +238,15 @@ class Layer:
         return replace(self, inputs=tuple(names.get(name, name) for name in self.inputs), epilogue=epilogue)
 
 
+def apart(layer: Layer) -> tuple[Layer, Layer]:
+    """The depthwise and the pointwise layer that one of a SeparableConv2d stands for."""
+    core = layer.core
+    assert isinstance(core, SeparableConv2d)
+    between = (layer.shape[0], len(core.depthwise.weight), *layer.shape[2:])
+    depthwise = Layer(core.fused, core.depthwise, layer.inputs, between, core.steps)
+    return depthwise, replace(layer, core=core.pointwise, inputs=(core.fused,))
+
+
 @dataclass(eq=False)
 class LayerGraph:
     """Layers in an order that runs; `outputs` names values, `output_spec` rebuilds torch's structure.

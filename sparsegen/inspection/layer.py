@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsegen.compiler import Plan
 from sparsegen.formats.detect import detect
-from sparsegen.graph import Conv2d, Layer, Linear, SeparableConv2d
+from sparsegen.graph import Conv2d, Layer, Linear, SeparableConv2d, apart
 from sparsegen.inspection.reasons import (
     FUSED,
     GROUPED,
@@ -36,13 +36,10 @@ def has_weights(layer: Layer) -> bool:
 
 def inspect_layer(layer: Layer, plan: Plan) -> list[LayerInspection]:
     """Inspect a layer with weights of the plan's graph: both convolutions of a separable one."""
-    core = layer.core
-    if not isinstance(core, SeparableConv2d):
+    if not isinstance(layer.core, SeparableConv2d):
         return [_inspect(layer, plan)]
     problem = separable_problem(layer, plan.context)
-    between = (layer.shape[0], len(core.depthwise.weight), *layer.shape[2:])
-    depthwise = replace(layer, name=core.fused, core=core.depthwise, shape=between)
-    pointwise = replace(layer, core=core.pointwise)
+    depthwise, pointwise = apart(layer)
     return [_grouped(depthwise, FUSED), _of_panels(pointwise, problem, choose_panels(problem, plan.context))]
 
 
