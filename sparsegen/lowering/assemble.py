@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 import tvm_ffi
-from numpy.typing import NDArray
 
 from sparsegen.graph import LayerGraph
 from sparsegen.lowering.kernel import Kernel
-from sparsegen.lowering.layout import Layout
+from sparsegen.lowering.layout import LINE, Layout
 from sparsegen.lowering.memory import Lifetime, MemoryPlan
 from sparsegen.runtime.model import Halo, Step, allocate_arena
 
@@ -46,18 +46,19 @@ def assemble(
     layer reads.
     """
     arena = allocate_arena(memory.peak_bytes)
+    weights = _weights([*kernels.values(), *leaving])
     views = {name: _view(arena, layouts[name], memory.offsets[name]) for name in kernels}
     buffers = {name: tvm_ffi.from_dlpack(view) for name, view in views.items()}
     inputs = {name: i for i, name in enumerate(graph.inputs)}
     steps = []
     for (name, kernel), function in zip(kernels.items(), functions, strict=False):
         # An input's own kernel reads the caller's tensor; all others read the arena.
-        read = _arguments(kernel, {**buffers, **({name: inputs[name]} if name in inputs else {})})
+        read = _arguments(kernel, {**buffers, **({name: inputs[name]} if name in inputs else {})}, weights)
         cleared = name in padded and _is_overwritten(name, layouts, memory)
         clear = _clearer(layouts[name], views[name]) if cleared else None
         steps.append(Step(name, function, (*read, buffers[name]), clear))
     for i, (kernel, function) in enumerate(zip(leaving, functions[len(kernels) :], strict=True)):
-        steps.append(Step(f"output {i}", function, (*_arguments(kernel, buffers), -1 - i)))
+        steps.append(Step(f"output {i}", function, (*_arguments(kernel, buffers, weights), -1 - i)))
     return steps
 
 
@@ -67,13 +68,24 @@ def _view(arena: torch.Tensor, layout: Layout, offset: int) -> torch.Tensor:
     return arena[offset:end].view(torch.float32).view(layout.groups, layout.size)
 
 
-def _arguments(kernel: Kernel, values: Mapping[str, tvm_ffi.Tensor | int]) -> list[tvm_ffi.Tensor | int]:
-    return [values[a] if isinstance(a, str) else _aligned(a) for a in kernel.arguments]
+def _arguments(
+    kernel: Kernel, values: Mapping[str, tvm_ffi.Tensor | int], weights: Mapping[int, tvm_ffi.Tensor]
+) -> list[tvm_ffi.Tensor | int]:
+    return [values[a] if isinstance(a, str) else weights[id(a)] for a in kernel.arguments]
 
 
-def _aligned(array: NDArray[Any]) -> tvm_ffi.Tensor:
-    """A copy of the array that begins a cache line, as torch's memory does and numpy's need not."""
-    return tvm_ffi.from_dlpack(torch.from_numpy(array).clone())
+def _weights(kernels: Sequence[Kernel]) -> dict[int, tvm_ffi.Tensor]:
+    """Copies of the kernels' arrays, by their ids: side by side on large pages, each from a cache line on."""
+    arrays = [each for kernel in kernels for each in kernel.arguments if not isinstance(each, str)]
+    line = 4 * LINE
+    begins = [0, *itertools.accumulate(-(-array.nbytes // line) * line for array in arrays)]
+    memory = allocate_arena(begins[-1])
+    copies = {}
+    for array, begin in zip(arrays, begins, strict=False):
+        source = torch.from_numpy(array)
+        copy = memory[begin : begin + array.nbytes].view(source.dtype).view(source.shape)
+        copies[id(array)] = tvm_ffi.from_dlpack(copy.copy_(source))
+    return copies
 
 
 def _clearer(layout: Layout, buffer: torch.Tensor) -> Callable[[], None] | None:

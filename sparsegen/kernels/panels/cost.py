@@ -2,8 +2,8 @@
 
 The model counts, for a tile and a column, the largest of three times: multiply-adds, loads, and the
 latency of an accumulator's chain. To these it adds what a visit (one panel, one column block)
-costs: a branch for each mask in use, and the sums read and written; and the way of input and output
-to and from memory.
+costs: a branch for each mask in use, and the sums read and written; and the way of input, output and
+weights to and from memory.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ _COMPUTED = 1.0  # of a vector that a depthwise convolution gives: biased, activ
 _FETCH, _FEW = 6.5, 6  # of its input that a visit fetches, past so few, less
 _FETCHING = 0.1  # this share of a tile's time, which hides them
 _LINE = 1.18  # of a line of the input that a tile fetches
+_STREAM = 25.0  # bytes of weights a cycle, where every tile reads them anew from beyond the L2 cache
 _STORE = 6.0  # of a vector of the output, on its way to memory; and more in permuted rows, where
 _SCATTERED, _FAR = 25.0, 4  # the output is so many times as large as an L2 cache
 
@@ -149,12 +150,23 @@ def cycles(
     store = _STORE + (_SCATTERED if knobs.permuted and far else 0.0)
     inputs = lines[0] * _LINE + _depthwise(problem, target, pixels)
     traffic = chunks * problem.channels * inputs + len(problem.matrix) * pixels * store
+    traffic += _streamed(target, knobs, work, chunks) / _STREAM
     tile = columns + visits + traffic
     fetched = problem.channels * _fetched(problem, knobs, lines[0]) - _FEW * panels * blocks
     waited = max(0.0, _FETCH * fetched - _FETCHING * tile)
     tasks = problem.tiles(knobs) * chunks
     rounds = -(-tasks // threads) / tasks
     return float(problem.tiles(knobs) * (tile + waited) * rounds)
+
+
+def _streamed(target: Target, knobs: PanelSchedule, work: Work, chunks: int) -> float:
+    """Bytes of weights that a tile reads from beyond the L2 cache: all, where it cannot hold them.
+
+    Neighbouring tasks of one chunk find its weights there.
+    """
+    stored = 4 * sum(count * (kept + work.loads) for kept, count in enumerate(work.columns, 1))
+    held = stored / chunks if knobs.parallel == "panels" else stored
+    return stored if held > target.l2_bytes else 0.0
 
 
 def _depthwise(problem: PanelProblem, target: Target, pixels: int) -> float:

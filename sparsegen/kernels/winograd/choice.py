@@ -17,16 +17,16 @@ _ROWS = (1, 2, 3, 4, 6, 8, 10, 12, 16)
 _MOST_BYTES = 16 << 20  # of a task's tiles and products
 _LEAST_SUMS = 4  # fewer wait for each other
 
-# In cycles, fitted to measured times of ResNet-18's layers and MobileNet's stem on Zen 5.
+# In cycles, fitted to 113 measured kernels on Zen 5: ResNet-18's 3x3 layers at batch 1 and 16, VGG-16's at 4.
 _LATENCY = 4.0  # of a multiply-add
-_INPUT, _OUTPUT = 1.05, 0.7  # of an operation on a vector that transforms input, and products, with its moves
-_STORE = 14.0  # of a vector of the output, on its way to memory
-_GATHER, _MERGE = 12.0, 3.5  # more a vector with pixel lanes, where vectors are taken apart and put together
-_FAR, _FARTHEST = 0.4, 3.0  # more of these for every L2 cache that a task's tiles take, up to so many
-_L2_LOAD, _HELD = 1.2, 0.55  # more of a load for a position's tiles past an L1 cache, less what stays there
-_L2_WEIGHT = 0.35  # more of a weight
-_STREAM, _SLOW_STREAM = 9.0, 2.4  # bytes of weights a cycle, from beyond the L2 cache; slower where they
-_LARGE = 16 << 20  # exceed the cache behind it
+_INPUT, _OUTPUT = 0.58, 0.54  # of an operation on a vector that transforms input, or products, with its moves
+_STORE = 9.2  # of a vector of the output, on its way to memory
+_GATHER, _MERGE = 4.9, 2.3  # more a vector with pixel lanes, where vectors are taken apart and put together
+_FAR, _FARTHEST = 0.44, 3.0  # more of these for every L2 cache that a task's tiles take, up to so many
+_L2_LOAD, _HELD = 0.76, 0.55  # more of a load for a position's tiles past an L1 cache, less what stays there
+_L2_WEIGHT = 0.2  # more of a weight
+_STREAM, _SLOW_STREAM = 9.0, 1.7  # bytes of weights a cycle, from beyond the L2 cache; slower where they
+_SHARE = 2  # have more than this part of the last-level cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ def _column(problem: WinogradProblem, target: Target, knobs: WinogradSchedule) -
     all_weights = problem.weight_bytes(knobs)
     stream = 0.0
     if task_bytes(problem, knobs) + all_weights > target.l2_bytes:
-        stream = 4 * rows / (_STREAM if all_weights <= _LARGE else _SLOW_STREAM)
+        stream = 4 * rows / (_STREAM if all_weights * _SHARE < target.l3_bytes else _SLOW_STREAM)
     past = min(1.0, max(0.0, 4 * LINE * tiles * channels / target.l1_bytes - _HELD))
     compute = max(rows * tiles / target.fmas, (rows + tiles) / target.loads, _LATENCY, stream)
     return compute + _L2_LOAD * tiles * past + _L2_WEIGHT * rows
