@@ -6,8 +6,8 @@
 Each race is one `sparsegen compare MODEL --no-layers --peers all`, whose JSON is kept in FOLDER: the same
 command goes on where it stood, and one file deleted is one race run again. The ratio is the time of the
 best rival, be it torch or another engine, over ours. For AVX2 (`--target haswell`) the rivals are held to
-AVX2 as well where they let themselves: oneDNN in torch and OpenVINO, ATen; DeepSparse, whose times hardly change;
-not ONNX Runtime.
+AVX2 as well where they let themselves: oneDNN in torch and OpenVINO, ATen, and DeepSparse, whose times hardly
+change; ONNX Runtime does not.
 """
 
 from __future__ import annotations
