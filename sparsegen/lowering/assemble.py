@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -11,9 +10,9 @@ import tvm_ffi
 
 from sparsegen.graph import LayerGraph
 from sparsegen.lowering.kernel import Kernel
-from sparsegen.lowering.layout import LINE, Layout
+from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.memory import Lifetime, MemoryPlan
-from sparsegen.runtime.model import Halo, Step, allocate_arena
+from sparsegen.runtime.model import Halo, Step, allocate_arena, place_weights
 
 Function = Callable[..., Any]
 
@@ -75,17 +74,9 @@ def _arguments(
 
 
 def _weights(kernels: Sequence[Kernel]) -> dict[int, tvm_ffi.Tensor]:
-    """Copies of the kernels' arrays, by their ids: side by side on large pages, each from a cache line on."""
+    """The kernels' arrays as their functions read them, by the arrays' ids."""
     arrays = [each for kernel in kernels for each in kernel.arguments if not isinstance(each, str)]
-    line = 4 * LINE
-    begins = [0, *itertools.accumulate(-(-array.nbytes // line) * line for array in arrays)]
-    memory = allocate_arena(begins[-1])
-    copies = {}
-    for array, begin in zip(arrays, begins, strict=False):
-        source = torch.from_numpy(array)
-        copy = memory[begin : begin + array.nbytes].view(source.dtype).view(source.shape)
-        copies[id(array)] = tvm_ffi.from_dlpack(copy.copy_(source))
-    return copies
+    return dict(zip(map(id, arrays), place_weights(arrays), strict=True))
 
 
 def _clearer(layout: Layout, buffer: torch.Tensor) -> Callable[[], None] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import mmap
 import threading
 from collections.abc import Callable, Sequence
@@ -12,12 +13,13 @@ from typing import Any
 
 import torch
 import tvm_ffi
+from numpy.typing import NDArray
 from torch.utils import _pytree
 
 from sparsegen.errors import SparsegenError
 from sparsegen.runtime import native
 
-_HUGE_PAGE = 2 << 20
+_HUGE_PAGE, _LINE = 2 << 20, 64  # bytes
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,18 @@ def allocate_arena(size: int) -> torch.Tensor:
     arena = torch.frombuffer(memory, dtype=torch.uint8)
     start = -arena.data_ptr() % _HUGE_PAGE
     return arena[start : start + rounded]
+
+
+def place_weights(arrays: Sequence[NDArray[Any]]) -> list[tvm_ffi.Tensor]:
+    """Copies of contiguous arrays: side by side on large pages, each from a cache line on."""
+    begins = [0, *itertools.accumulate(-(-array.nbytes // _LINE) * _LINE for array in arrays)]
+    memory = allocate_arena(begins[-1])
+    copies = []
+    for array, begin in zip(arrays, begins, strict=False):
+        source = torch.from_numpy(array)
+        copy = memory[begin : begin + array.nbytes].view(source.dtype).view(source.shape)
+        copies.append(tvm_ffi.from_dlpack(copy.copy_(source)))
+    return copies
 
 
 class CompiledModel:

@@ -18,7 +18,7 @@ from sparsegen.kernels import build_kernel
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.lowering.build import build_alone, load
 from sparsegen.runtime import native
-from sparsegen.runtime.model import allocate_arena
+from sparsegen.runtime.model import allocate_arena, place_weights
 from sparsegen.tuner.jobs import Job
 from sparsegen.tuner.measure.buffers import Case, prepare
 
@@ -138,6 +138,6 @@ def _bind(artefact: Artefact, source: torch.Tensor, out: torch.Tensor) -> Callab
     """A call of a candidate's function; kernels with a space read one value, their first argument."""
     function = load(artefact.library).get_function(artefact.name)
     with np.load(artefact.arrays) as file:
-        arrays = [torch.from_numpy(file[name]).clone() for name in file.files]
-    arguments = [tvm_ffi.from_dlpack(tensor) for tensor in (source, *arrays, out)]
+        weights = place_weights([file[name] for name in file.files])
+    arguments = [tvm_ffi.from_dlpack(source), *weights, tvm_ffi.from_dlpack(out)]
     return lambda: function(*arguments)
