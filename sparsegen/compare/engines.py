@@ -18,16 +18,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
-from typing_extensions import Self
 
 from sparsegen.compare.accuracy import accuracy
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import EngineError, OptionError, ToolchainError
 from sparsegen.progress import Steps
 
 PEERS = Path(__file__).parents[2] / "bench" / "peers"
@@ -37,22 +36,18 @@ _OPSET = 14
 _LIMIT_S = 900.0  # an engine may compile for minutes
 
 
-class EngineError(Exception):
-    """Why an engine takes no part."""
-
-
 def find_engines(names: Sequence[str], folder: Path) -> dict[str, Path]:
-    """The folders of the engines of these names, or of `all`; raise SparsegenError for an unknown one."""
+    """The folders of the engines of these names, or of `all`; raise OptionError for an unknown one."""
     found = {path.parent.name: path.parent for path in sorted(folder.glob("*/engine.py"))}
     if not found:
-        raise SparsegenError(
+        raise OptionError(
             f"{folder} has no engines to compare with: run from a checkout of sparsegen, or name the folder"
         )
     if "all" in names:
         return found
     for name in names:
         if name not in found:
-            raise SparsegenError(f"there is no engine {name!r} in {folder}: it has all, {', '.join(found)}")
+            raise OptionError(f"there is no engine {name!r} in {folder}: it has all, {', '.join(found)}")
     return {name: found[name] for name in names}
 
 
@@ -93,7 +88,7 @@ def started(
 def _exchange_files(model: nn.Module, inputs: tuple[Tensor, ...], folder: Path) -> list[Path]:
     """The model as ONNX, and its inputs as `.npy` files; raise EngineError for one that ONNX cannot say."""
     if importlib.util.find_spec("onnx") is None:
-        raise SparsegenError("other engines take models as ONNX, for which onnx is missing: pip install onnx")
+        raise ToolchainError("other engines take models as ONNX, for which onnx is missing: pip install onnx")
     path = folder / "model.onnx"
     with warnings.catch_warnings():  # of the exporter, about itself
         warnings.simplefilter("ignore")

@@ -10,7 +10,7 @@ import torch
 from sparsegen.compare.layer import alone, kernels
 from sparsegen.compare.timing import time_in_turn
 from sparsegen.compiler import compile_graph
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import OptionError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear
 from sparsegen.progress import Listener, Steps
@@ -48,7 +48,7 @@ def measure_ratios(
     for ratio in ratios:
         check_ratio(*ratio)
     if samples < 1:
-        raise SparsegenError(f"samples is {samples}: give at least 1")
+        raise OptionError(f"samples is {samples}: give at least 1")
     threads = parse_target(target).cores if threads is None else threads
     layers = prunable_layers(model, skip=skip, linear=linear)
     keeps = {layer.name: {ratio: keep_ratio(layer, *ratio).cpu() for ratio in ratios} for layer in layers}
@@ -73,7 +73,7 @@ def _calls(graph: LayerGraph, name: str) -> list[Layer]:
         if layer.name.partition("#")[0] == name and isinstance(layer.core, Conv2d | Linear)
     ]
     if not found:
-        raise SparsegenError(f"layer '{name}' takes no time, as the model does not call it: list it in skip")
+        raise OptionError(f"layer '{name}' takes no time, as the model does not call it: list it in skip")
     return found
 
 

@@ -19,7 +19,7 @@ from sparsegen.compare.machine import describe_machine
 from sparsegen.compare.network import NETWORK_STEPS, compare_network
 from sparsegen.compare.report import Comparison
 from sparsegen.database.assign import DatabaseLike, as_database
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import OptionError
 from sparsegen.graph import Conv2d, Layer, LayerGraph
 from sparsegen.preparation import PREPARING_STEPS, prepare
 from sparsegen.progress import Listener, Steps
@@ -51,11 +51,11 @@ class Settings:
         """Raise SparsegenError for what no model and no machine could make sense of."""
         for option, value in (("batch", self.batch), ("threads", self.threads), ("samples", self.samples)):
             if value is not None and value < 1:
-                raise SparsegenError(f"{option} is {value}: give at least 1")
+                raise OptionError(f"{option} is {value}: give at least 1")
         if not self.network and self.layers is None:
-            raise SparsegenError("neither layers nor the network are to be timed: leave out one of the two")
+            raise OptionError("neither layers nor the network are to be timed: leave out one of the two")
         if self.peers and not self.network:
-            raise SparsegenError(
+            raise OptionError(
                 "peers run whole networks: leave out --no-network (network=False), or the peers"
             )
 
@@ -123,7 +123,7 @@ def _choose(graph: LayerGraph, pruned: Container[str], pattern: str) -> list[Lay
     chosen = [layer for layer in layers if fnmatch.fnmatchcase(layer.name, pattern)]
     if not chosen:
         names = ", ".join(layer.name for layer in layers)
-        raise SparsegenError(f"no pruned layer matches {pattern!r}; the pruned layers are: {names}")
+        raise OptionError(f"no pruned layer matches {pattern!r}; the pruned layers are: {names}")
     return chosen
 
 

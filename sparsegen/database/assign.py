@@ -6,7 +6,7 @@ import os
 
 from sparsegen.database.lookup import Database, Found
 from sparsegen.database.workload import setting_here, workload_of
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import JournalError
 from sparsegen.graph import LayerGraph
 from sparsegen.kernels.planning import use_batch_lanes
 from sparsegen.kernels.registry import Context, space_of
@@ -32,7 +32,7 @@ def as_database(database: DatabaseLike) -> Database:
         case str() | os.PathLike():
             shipped = Database.shipped()
             return shipped if database == SHIPPED else Database.read(database) | shipped
-    raise SparsegenError(
+    raise JournalError(
         f"database is a {type(database).__name__}: give 'shipped', the path of a journal or of exported "
         "schedules, a Database, or None"
     )

@@ -13,7 +13,7 @@ from sparsegen.database.journal import Log
 from sparsegen.database.records import UNREADABLE, read_point
 from sparsegen.database.tuned import Tuned, best_of
 from sparsegen.database.workload import Setting, Workload
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import JournalError
 from sparsegen.files import check_writable, writing
 
 SCHEMA = 1
@@ -32,12 +32,12 @@ def parse_exported(path: str | Path, data: bytes) -> list[Tuned]:
         schema, place = content["schema"], {name: content[name] for name in _PLACE}
         entries = list(content["schedules"])
     except UNREADABLE as error:
-        raise SparsegenError(
+        raise JournalError(
             f"{path} is neither a journal of trials nor a file of exported schedules: give what "
             "`sparsegen tune` or `sparsegen schedules export` wrote"
         ) from error
     if not isinstance(schema, int) or schema > SCHEMA:
-        raise SparsegenError(
+        raise JournalError(
             f"{path} has schema {schema!r}, and this version of sparsegen reads schedules of schemas up to "
             f"{SCHEMA}: install a newer sparsegen, or export the schedules again"
         )
@@ -46,7 +46,7 @@ def parse_exported(path: str | Path, data: bytes) -> list[Tuned]:
         try:
             found.append(_read(place, entry))
         except UNREADABLE as error:
-            raise SparsegenError(
+            raise JournalError(
                 f"{path}: schedule {number} of {len(entries)} cannot be read ({type(error).__name__}: "
                 f"{error}): correct it, or export the schedules again"
             ) from error
@@ -67,13 +67,13 @@ def export_schedules(log: Log, setting: Setting, path: Path) -> list[Tuned]:
     check_writable("schedules", path)
     best = [tuned for tuned in best_of(log) if tuned.setting == setting]
     if not best:
-        raise SparsegenError(
+        raise JournalError(
             f"no schedule was measured on {setting.machine} with {setting.threads} threads: tune first"
         )
     before = parse_exported(path, path.read_bytes()) if path.exists() else []
     for tuned in before:
         if any(getattr(tuned.setting, name) != getattr(setting, name) for name in _FAMILY):
-            raise SparsegenError(
+            raise JournalError(
                 f"{path} holds schedules of {tuned.setting.cpu} ({tuned.setting.isa}), and these are of "
                 f"{setting.cpu} ({setting.isa}): give another file, one a CPU family"
             )
@@ -94,7 +94,7 @@ def export_last(log: Log, path: Path | None) -> tuple[Path, list[Tuned]]:
     measured = [tuned.setting for tuned in best_of(log)]
     last = next((trial.setting for trial in reversed(log.trials) if trial.setting in measured), None)
     if last is None:
-        raise SparsegenError(
+        raise JournalError(
             "no trial in the journal ended well, so that it has no schedule to export: tune first"
         )
     path = path or Path("schedules") / f"{last.cpu}.json"

@@ -27,7 +27,7 @@ from sparsegen.database.records import (
 )
 from sparsegen.database.trial import Race, Trial
 from sparsegen.database.workload import Setting, Workload
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import JournalError
 from sparsegen.files import check_writable
 
 _HEADER = as_text({"type": "header", "schema": SCHEMA})
@@ -82,11 +82,11 @@ def read_journal(path: Path) -> Log:
 def read_bytes(path: Path) -> bytes:
     """A whole file; SparsegenError where there is none that can be read."""
     if path.is_dir():
-        raise SparsegenError(f"{path} is a folder: give the path of a file")
+        raise JournalError(f"{path} is a folder: give the path of a file")
     try:
         return path.read_bytes()
     except OSError as error:
-        raise SparsegenError(f"cannot read {path}: {error.strerror}") from error
+        raise JournalError(f"cannot read {path}: {error.strerror}") from error
 
 
 def is_journal(data: bytes) -> bool:
@@ -221,13 +221,13 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 def _lock(path: Path, descriptor: int) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise SparsegenError(f"journal {path} is no ordinary file: give another path")
+        raise JournalError(f"journal {path} is no ordinary file: give another path")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         owner = _lock_owner(descriptor)
         process = "this process" if owner == os.getpid() else "another process"
-        raise SparsegenError(
+        raise JournalError(
             f"journal {path} is in use by {process}{f' (pid {owner})' if owner else ''}: "
             "wait for it to end, or give another journal"
         ) from error
@@ -293,12 +293,12 @@ def _check_header(path: Path, data: bytes, line: bytes) -> None:
     schema = _schema(line)
     if schema is None:
         start = data[:40].decode(errors="replace")
-        raise SparsegenError(
+        raise JournalError(
             f"{path} is no journal: it begins with {start!r}, not with {_HEADER.decode().strip()}; "
             "give a file that `sparsegen tune` wrote, or the path of a new one"
         )
     if schema > SCHEMA:
-        raise SparsegenError(
+        raise JournalError(
             f"{path} is a journal of schema {schema}, and this version of sparsegen reads those up to "
             f"{SCHEMA}: install a newer sparsegen, or give another journal"
         )
@@ -345,8 +345,8 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def _fail(path: Path, error: OSError) -> NoReturn:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise SparsegenError(
+        raise JournalError(
             f"cannot write {path}: the disk is full; everything measured before is kept: make room and "
             "run the same command again"
         ) from error
-    raise SparsegenError(f"cannot write {path}: {error.strerror}") from error
+    raise JournalError(f"cannot write {path}: {error.strerror}") from error

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from sparsegen.database.tuned import Tuned
 from sparsegen.database.wording import batch_of, operator_phrase, workload_phrase, zeros_phrase
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import JournalError
 from sparsegen.kernels.space import Point
 from sparsegen.wording import milliseconds
 
@@ -47,7 +47,7 @@ def matching(schedules: Sequence[Tuned], pattern: str) -> list[Tuned]:
     found = [tuned for tuned in schedules if fnmatch.fnmatchcase(workload_phrase(tuned.workload), pattern)]
     if schedules and not found:
         words = "; ".join(dict.fromkeys(workload_phrase(tuned.workload) for tuned in schedules))
-        raise SparsegenError(f"no workload matches {pattern!r}; there are: {words}")
+        raise JournalError(f"no workload matches {pattern!r}; there are: {words}")
     return found
 
 

@@ -9,7 +9,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 
-from sparsegen.errors import SparsegenError, UnsupportedOperatorError
+from sparsegen.errors import ModelError, UnsupportedOperatorError
 from sparsegen.graph import Array, Core, Identity, Layer, LayerGraph, Shape, Step
 
 Value = str | torch.Tensor
@@ -132,8 +132,8 @@ class CallSite:
         )
 
     def fail(self, problem: str) -> NoReturn:
-        """Raise SparsegenError for a call whose operator is fine and whose use is not."""
-        raise SparsegenError(f"operator {self.operator} in {describe_path(self.path)}: {problem}")
+        """Raise ModelError for a call whose operator is fine and whose use is not."""
+        raise ModelError(f"operator {self.operator} in {describe_path(self.path)}: {problem}")
 
 
 def describe_path(path: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import ModelError, OptionError
 from sparsegen.frontend.program import Model, user_inputs
 
 DEFAULT_IMAGE = (3, 224, 224)
@@ -30,13 +30,13 @@ def load_program(path: str | Path) -> ExportedProgram:
     """
     path = Path(path)
     if not path.is_file():
-        raise SparsegenError(f"there is no file {path}; write one with torch.export.save(program, '{path}')")
+        raise ModelError(f"there is no file {path}; write one with torch.export.save(program, '{path}')")
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("not a zip archive")
         return torch.export.load(path)
     except Exception as error:  # torch raises errors of many types for one broken file
-        raise SparsegenError(
+        raise ModelError(
             f"{path} is not a program that torch {torch.__version__} can read ({_first_line(error)}); "
             f"write one with torch.export.save(torch.export.export(model, inputs), '{path}')"
         ) from error
@@ -55,7 +55,7 @@ def load_model(
     Raises SparsegenError where the name leads to no model or the shapes do not fit.
     """
     if batch < 1 or any(size < 1 for size in input_shape or ()):
-        raise SparsegenError(
+        raise OptionError(
             f"batch {batch}, input shape {input_shape}: every size must be a positive whole number"
         )
     if name.endswith(".pt2"):
@@ -80,12 +80,10 @@ def resolve_model(
     """
     if isinstance(model, str):
         if example_inputs is not None:
-            raise SparsegenError(
-                "example_inputs go with a model, not with a name: give batch and input_shape"
-            )
+            raise OptionError("example_inputs go with a model, not with a name: give batch and input_shape")
         return load_model(model, batch=batch, input_shape=input_shape)
     if not example_inputs:
-        raise SparsegenError(
+        raise ModelError(
             "a model needs example_inputs: a tuple of the float32 tensors that it is called with"
         )
     return model, example_inputs
@@ -110,18 +108,18 @@ def _from_file(
     program = load_program(path)
     shapes = [node.meta["val"].shape for node in user_inputs(program)]
     if any(not isinstance(size, int) for shape in shapes for size in shape):
-        raise SparsegenError(
+        raise ModelError(
             f"{path} has a dynamic batch (or another dynamic size): export with static shapes and "
             f"compile once per batch size"
         )
     for shape in shapes:
         if shape[:1] != (batch,):
-            raise SparsegenError(
+            raise ModelError(
                 f"{path} was exported for inputs of shape {tuple(shape)}, batch {batch} was asked for: "
                 f"the batch is fixed at export; export once per batch size"
             )
         if input_shape is not None and shape[1:] != input_shape:
-            raise SparsegenError(
+            raise ModelError(
                 f"{path} was exported for inputs of shape {tuple(shape)}, input shape {input_shape} was "
                 f"asked for: shapes are fixed at export; leave the input shape out"
             )
@@ -134,16 +132,16 @@ def _from_factory(name: str) -> torch.nn.Module:
         module = _import(module_name, name)
         factory = getattr(module, factory_name, None)
         if not callable(factory):
-            raise SparsegenError(f"{name}: the module '{module_name}' has no function '{factory_name}'")
+            raise ModelError(f"{name}: the module '{module_name}' has no function '{factory_name}'")
         try:
             model: Any = factory()
         except Exception as error:  # the user's own code
-            raise SparsegenError(
+            raise ModelError(
                 f"{name}: {factory_name}() raised {type(error).__name__}: {_first_line(error)}; it must "
                 f"return a torch.nn.Module when called without arguments"
             ) from error
     if not isinstance(model, torch.nn.Module):
-        raise SparsegenError(
+        raise ModelError(
             f"{name}: {factory_name}() returned {type(model).__name__}; it must return a torch.nn.Module"
         )
     return model
@@ -165,10 +163,10 @@ def _import(module_name: str, name: str) -> Any:
     except Exception as error:  # importing runs whatever the module holds
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and f"{module_name}.".startswith(f"{missing}."):
-            raise SparsegenError(
+            raise ModelError(
                 f"{name}: there is no module '{module_name}' in the current folder or installed"
             ) from error
-        raise SparsegenError(
+        raise ModelError(
             f"{name}: importing '{module_name}' raised {type(error).__name__}: {_first_line(error)}"
         ) from error
 
@@ -178,7 +176,7 @@ def _from_zoo(name: str) -> torch.nn.Module:
     if name not in modules:
         close = difflib.get_close_matches(name, modules, n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise SparsegenError(
+        raise ModelError(
             f"pytorchcv has no model '{name}': {hint}A model is a pytorchcv name, "
             f"package.module:factory, or the path of a .pt2 file"
         )
@@ -195,9 +193,10 @@ def _zoo_modules(name: str) -> dict[str, str]:
     """
     package = importlib.util.find_spec("pytorchcv")
     if package is None or package.origin is None:
-        raise SparsegenError(
-            f"'{name}' is looked up in pytorchcv, which is not installed: pip install sparsegen[zoo]. "
-            f"Otherwise give package.module:factory or the path of a .pt2 file"
+        raise ModelError(
+            f"'{name}' is looked up in pytorchcv, which is not installed: pip install --no-deps pytorchcv, "
+            f"and 'sparsegen[zoo]' for the rest. Otherwise give package.module:factory or the path "
+            f"of a .pt2 file"
         )
     table = ast.parse((Path(package.origin).parent / "model_provider.py").read_text(encoding="utf-8"))
     imports = [node for node in table.body if isinstance(node, ast.ImportFrom)]

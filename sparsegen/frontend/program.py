@@ -12,7 +12,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import GraphModule, Node
 from torch.nn.utils import prune
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import ModelError
 from sparsegen.frontend.builder import describe_path
 
 Model = torch.nn.Module | ExportedProgram
@@ -27,7 +27,7 @@ def export_program(model: Model, example_inputs: tuple[torch.Tensor, ...]) -> Ex
     """
     _check_inputs(example_inputs)
     if not isinstance(model, torch.nn.Module | ExportedProgram):
-        raise SparsegenError(
+        raise ModelError(
             f"the model is a {type(model).__name__}; pass a torch.nn.Module or a torch.export.ExportedProgram"
         )
     _check_weights(model)
@@ -65,7 +65,7 @@ def user_inputs(program: ExportedProgram) -> list[Node]:
 def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
     training = [path for path, module in model.named_modules() if module.training]
     if training:
-        raise SparsegenError(f"{describe_path(training[0])} is in training mode: call model.eval()")
+        raise ModelError(f"{describe_path(training[0])} is in training mode: call model.eval()")
     try:
         # Under no_grad: a model's own `with torch.no_grad()` would otherwise hide its part in a subgraph.
         with torch.no_grad(), warnings.catch_warnings():
@@ -75,7 +75,7 @@ def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) ->
             return torch.export.export(model, example_inputs)
     except Exception as error:  # whatever the model's own code or the tracer raises
         reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise SparsegenError(
+        raise ModelError(
             f"torch.export cannot trace {type(model).__name__} on inputs of shapes "
             f"{', '.join(str(tuple(value.shape)) for value in example_inputs)}: {reason}. Check the input "
             f"shapes; control flow must not depend on values"
@@ -93,7 +93,7 @@ def _functionalise(program: ExportedProgram) -> ExportedProgram:
 
 def _check_inputs(example_inputs: tuple[torch.Tensor, ...]) -> None:
     if not isinstance(example_inputs, tuple):
-        raise SparsegenError(
+        raise ModelError(
             f"example inputs are a {type(example_inputs).__name__}; pass a tuple of tensors: (x,)"
         )
     for index, value in enumerate(example_inputs):
@@ -101,9 +101,7 @@ def _check_inputs(example_inputs: tuple[torch.Tensor, ...]) -> None:
             f"{value.dtype} on {value.device}" if isinstance(value, torch.Tensor) else type(value).__name__
         )
         if found != "torch.float32 on cpu":
-            raise SparsegenError(
-                f"example input {index} is {found}; a torch.float32 tensor on cpu is supported"
-            )
+            raise ModelError(f"example input {index} is {found}; a torch.float32 tensor on cpu is supported")
 
 
 def _check_weights(model: Model) -> None:
@@ -111,13 +109,13 @@ def _check_weights(model: Model) -> None:
         path, _, kind = name.rpartition(".")
         owner = describe_path(path)
         if tensor.device.type != "cpu":
-            raise SparsegenError(f"'{kind}' of {owner} is on {tensor.device}; call model.cpu()")
+            raise ModelError(f"'{kind}' of {owner} is on {tensor.device}; call model.cpu()")
         if not tensor.is_floating_point():
             continue
         if tensor.dtype != torch.float32:
-            raise SparsegenError(f"'{kind}' of {owner} is {tensor.dtype}; call model.float()")
+            raise ModelError(f"'{kind}' of {owner} is {tensor.dtype}; call model.float()")
         if not torch.isfinite(tensor).all():
-            raise SparsegenError(
+            raise ModelError(
                 f"'{kind}' of {owner} has NaN or infinite values; sparsegen compiles finite weights: "
                 f"repair them"
             )
@@ -136,7 +134,7 @@ def _check_no_training(program: ExportedProgram) -> None:
         names = [argument.name for argument in node.target._schema.arguments]
         given = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
         if given.get("train") is True or given.get("training") is True:
-            raise SparsegenError(
+            raise ModelError(
                 f"operator {node.target} in {describe_path(module_path(node))} is in training mode "
                 f"(dropout, or batch norm on the batch's own statistics): call model.eval() before "
                 f"torch.export; batch norm needs running statistics"
@@ -151,11 +149,11 @@ def _check_static(program: ExportedProgram) -> None:
             continue
         shape = f"({', '.join(str(size) for size in value.shape)})"
         if node in inputs:
-            raise SparsegenError(
+            raise ModelError(
                 f"input '{node.name}' has the shape {shape}: the batch (or another size) is dynamic. "
                 f"Export with static shapes and compile once per batch size"
             )
-        raise SparsegenError(
+        raise ModelError(
             f"operator {node.target} in {describe_path(module_path(node))} gives the shape {shape}, "
             f"which depends on values or on a dynamic batch; shapes must be static: compile once per "
             f"batch size"
@@ -168,13 +166,11 @@ def _check_fit(program: ExportedProgram, example_inputs: tuple[torch.Tensor, ...
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor) or value.dtype != torch.float32:
             found = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
-            raise SparsegenError(
-                f"input '{node.name}' of the program is {found}; float32 tensors are supported"
-            )
+            raise ModelError(f"input '{node.name}' of the program is {found}; float32 tensors are supported")
     exported = [tuple(node.meta["val"].shape) for node in nodes]
     given = [tuple(value.shape) for value in example_inputs]
     if exported != given:
-        raise SparsegenError(
+        raise ModelError(
             f"example inputs have the shapes {given}, the program was exported for {exported}: shapes "
             f"are fixed at export; export once per batch size"
         )
@@ -183,17 +179,17 @@ def _check_fit(program: ExportedProgram, example_inputs: tuple[torch.Tensor, ...
 def _check_no_mutation(program: ExportedProgram) -> None:
     for spec in program.graph_signature.output_specs:
         if spec.kind == OutputKind.USER_INPUT_MUTATION:
-            raise SparsegenError(
+            raise ModelError(
                 f"the model overwrites its input '{spec.target}' in place; use the operator that does "
                 f"not, as nn.ReLU(inplace=False)"
             )
         if spec.kind == OutputKind.BUFFER_MUTATION:
-            raise SparsegenError(
+            raise ModelError(
                 f"the model writes to its buffer '{spec.target}' in every call; a compiled model keeps "
                 f"no state: remove the write or call model.eval()"
             )
         if spec.kind != OutputKind.USER_OUTPUT:
-            raise SparsegenError(
+            raise ModelError(
                 f"the program has an output of the kind {spec.kind.name}; only the model's own results "
                 f"are supported"
             )

@@ -11,7 +11,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import ModelError
 from sparsegen.frontend.builder import CallSite, GraphBuilder, Value
 from sparsegen.frontend.operators import TRANSLATORS, supported_operators
 from sparsegen.frontend.operators.pointwise import BROADCASTING
@@ -50,7 +50,7 @@ def _bind_placeholders(program: ExportedProgram, builder: GraphBuilder) -> Value
         path = spec.target or node.name
         stored = program.state_dict if path in program.state_dict else program.constants
         if not isinstance(stored.get(path), torch.Tensor):
-            raise SparsegenError(f"'{path}' of the program is not a tensor; only tensors are supported")
+            raise ModelError(f"'{path}' of the program is not a tensor; only tensors are supported")
         values[node] = stored[path]
         builder.parameters[id(stored[path])] = path
     return values
@@ -132,7 +132,7 @@ def _arguments(node: Node, values: Values) -> list[Any]:
 def _output(builder: GraphBuilder, result: Any, values: Values) -> str:
     """Name of an output's value; an input or a constant is copied by a layer of its own."""
     if not isinstance(result, Node):
-        raise SparsegenError(f"the model returns {result!r}; only tensors are supported as results")
+        raise ModelError(f"the model returns {result!r}; only tensors are supported as results")
     value: Value = values[result]
     if isinstance(value, str) and value not in builder.inputs:
         return value

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sparsegen.compiler import check_threads, plan_graph
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import ModelError
 from sparsegen.frontend import from_torch, resolve_model
 from sparsegen.frontend.program import Model
 from sparsegen.inspection.layer import has_weights, inspect_layer
@@ -35,7 +35,7 @@ def run(
     weighted = (layer for layer in plan.graph.layers if has_weights(layer))
     layers = [each for layer in weighted for each in inspect_layer(layer, plan)]
     if not layers:
-        raise SparsegenError(
+        raise ModelError(
             f"{name} has no 2-D convolution and no linear layer: it has no weights that could be sparse"
         )
     return Inspection(model=name, target=cpu, batch=inputs[0].shape[0], threads=threads, layers=tuple(layers))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import ScheduleError
 from sparsegen.graph import Layer
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import Operand, Value
@@ -55,7 +55,7 @@ class Context:
             return None
         reason = fault(schedule)
         if reason is not None:
-            raise SparsegenError(f"layer {layer.name!r} cannot have the schedule {schedule}: {reason}")
+            raise ScheduleError(f"layer {layer.name!r} cannot have the schedule {schedule}: {reason}")
         return schedule
 
     def epilogue(self, layer: Layer) -> Epilogue:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import ScheduleError
 
 Value = int | str | bool
 Point = dict[str, Value]
@@ -56,18 +56,18 @@ class Space:
         """
         unknown = sorted(set(point) - set(self.knobs))
         if unknown:
-            raise SparsegenError(
+            raise ScheduleError(
                 f"{self.kernel} kernels have no knob {', '.join(unknown)}; there are {', '.join(self.knobs)}"
             )
         for name, value in point.items():
             if type(value) not in map(type, self.knobs[name]):
-                raise SparsegenError(f"{self.kernel} kernels have no {name} of {value!r}")
+                raise ScheduleError(f"{self.kernel} kernels have no {name} of {value!r}")
         try:
             schedule = self.make(**point)
         except TypeError as error:
-            raise SparsegenError(f"the schedule {dict(point)} lacks knobs: {error}") from error
+            raise ScheduleError(f"the schedule {dict(point)} lacks knobs: {error}") from error
         if not self.legal(schedule):
-            raise SparsegenError(f"the schedule {dict(point)} is not legal for this layer")
+            raise ScheduleError(f"the schedule {dict(point)} is not legal for this layer")
         return schedule
 
     def schedules(self) -> Iterator[KernelSchedule]:

@@ -13,7 +13,7 @@ from typing import Any
 import tvm
 import tvm_ffi
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import ToolchainError
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.pipeline import generate, lower
 from sparsegen.runtime import native
@@ -71,7 +71,7 @@ def _link(objects: Sequence[Path], path: Path) -> Path:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)
     except FileNotFoundError:
-        raise SparsegenError("linking the generated kernels needs gcc, which is not on the PATH") from None
+        raise ToolchainError("linking the generated kernels needs gcc, which is not on the PATH") from None
     except subprocess.CalledProcessError as error:
-        raise SparsegenError(f"gcc could not link the generated kernels: {error.stderr.strip()}") from error
+        raise ToolchainError(f"gcc could not link the generated kernels: {error.stderr.strip()}") from error
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
 from sparsegen.pruning.prunable import Model, prunable_layers
 from sparsegen.pruning.registry import register
@@ -47,4 +47,4 @@ def block(
 def check_shape(shape: tuple[int, int]) -> None:
     """Raise SparsegenError unless a block can have that shape."""
     if len(shape) != 2 or min(shape) < 1:
-        raise SparsegenError(f"the block shape is {shape}: give output and input channels, each at least 1")
+        raise PruningError(f"the block shape is {shape}: give output and input channels, each at least 1")

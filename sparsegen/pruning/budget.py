@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import Choice, PrunedLayer, kept_l1, set_masks
 from sparsegen.pruning.n_m import check_ratio, keep_ratio
 from sparsegen.pruning.prunable import Model, WeightLayer, names_of, prunable_layers
@@ -83,7 +83,7 @@ def choose_ratios(
     """
     least = math.fsum(min(options) for options in seconds)
     if not budget >= least:
-        raise SparsegenError(
+        raise PruningError(
             f"the budget is {budget * 1e3:.4g} ms, and the fastest ratios take {least * 1e3:.4g} ms in all: "
             "allow more time, or sparser ratios"
         )
@@ -124,15 +124,15 @@ def _check_times(times: Mapping[str, Mapping[Ratio, float]], layers: Sequence[We
     names = [layer.name for layer in layers]
     for name in names:
         if not times.get(name):
-            raise SparsegenError(f"there are no times for layer '{name}': measure it, or list it in skip")
+            raise PruningError(f"there are no times for layer '{name}': measure it, or list it in skip")
     for name, ratios in times.items():
         if name not in names:
-            raise SparsegenError(
+            raise PruningError(
                 f"there are times for '{name}', which is not pruned; the layers are: {names_of(names)}"
             )
         for ratio, seconds in ratios.items():
             check_ratio(*ratio)
             if not 0 < seconds < math.inf:
-                raise SparsegenError(
+                raise PruningError(
                     f"layer '{name}' takes {seconds} s at {ratio[0]}:{ratio[1]}: give a positive time"
                 )

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import PruningError
 from sparsegen.formats.detect import window_of
 from sparsegen.pruning.annealing import anneal
 from sparsegen.pruning.grouping import greedy_groups
@@ -107,20 +107,18 @@ def _check(
         or columns_per_channel < 1
         or matrix.shape[1] % columns_per_channel
     ):
-        raise SparsegenError(
+        raise PruningError(
             f"the filter matrix is {matrix.shape} with {columns_per_channel} columns a channel: give "
             "[output channels, columns], not empty, of whole channels"
         )
     if group < 1:
-        raise SparsegenError(f"group is {group}: give the most columns of a group, at least 1")
+        raise PruningError(f"group is {group}: give the most columns of a group, at least 1")
     if not conflicts >= 0:
-        raise SparsegenError(
-            f"conflicts is {conflicts}: give the most conflicts a row on average, at least 0"
-        )
+        raise PruningError(f"conflicts is {conflicts}: give the most conflicts a row on average, at least 0")
     if method not in get_args(Method):
-        raise SparsegenError(f"method is {method!r}: choose one of {', '.join(get_args(Method))}")
+        raise PruningError(f"method is {method!r}: choose one of {', '.join(get_args(Method))}")
     if seed < 0:
-        raise SparsegenError(f"seed is {seed}: give a whole number, at least 0")
+        raise PruningError(f"seed is {seed}: give a whole number, at least 0")
 
 
 def _cuts(columns: int, columns_per_channel: int, window: int | Literal["auto"] | None) -> Index:
@@ -129,7 +127,7 @@ def _cuts(columns: int, columns_per_channel: int, window: int | Literal["auto"] 
         return np.arange(0)
     width = window_of(columns_per_channel) if isinstance(window, str) else window
     if width < 1 or width % columns_per_channel:
-        raise SparsegenError(
+        raise PruningError(
             f"window is {window} columns: give a positive multiple of the {columns_per_channel} columns of "
             "an input channel, or None for the whole matrix"
         )

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import torch
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
 from sparsegen.pruning.prunable import Model, WeightLayer, prunable_layers
 from sparsegen.pruning.registry import register
@@ -48,7 +48,7 @@ def magnitude(
     """
     check_sparsity(sparsity)
     if scope not in get_args(Scope):
-        raise SparsegenError(f"scope is {scope!r}: choose one of {', '.join(get_args(Scope))}")
+        raise PruningError(f"scope is {scope!r}: choose one of {', '.join(get_args(Scope))}")
     layers = prunable_layers(model, skip=skip, linear=linear)
     if scope == "global":
         choices = _keep_largest_of_all(layers, sparsity)

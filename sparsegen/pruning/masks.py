@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import PruningError
 from sparsegen.pruning.prunable import Model, WeightLayer, names_of, weight_layers
 
 _Model = TypeVar("_Model", bound=Model)
@@ -68,7 +68,7 @@ def apply_masks(model: Model, masks: Mapping[str, Tensor]) -> tuple[PrunedLayer,
     layers = {layer.name: layer for layer in weight_layers(model)}
     unknown = [name for name in masks if name not in layers]
     if unknown:
-        raise SparsegenError(f"there is no layer '{unknown[0]}' to mask; the layers are: {names_of(layers)}")
+        raise PruningError(f"there is no layer '{unknown[0]}' to mask; the layers are: {names_of(layers)}")
     return set_masks([Choice(layers[name], _checked(layers[name], mask)) for name, mask in masks.items()])
 
 
@@ -141,16 +141,16 @@ def _remove(module: nn.Module, name: str) -> None:
 
 def _checked(layer: WeightLayer, mask: Tensor) -> Tensor:
     if not isinstance(mask, Tensor):
-        raise SparsegenError(
+        raise PruningError(
             f"the mask of layer '{layer.name}' is a {type(mask).__name__}: give a torch.Tensor"
         )
     if mask.shape != layer.weight.shape:
-        raise SparsegenError(
+        raise PruningError(
             f"the mask of layer '{layer.name}' has shape {tuple(mask.shape)}: give one of the weight's, "
             f"{tuple(layer.weight.shape)}"
         )
     if not ((mask == 0) | (mask == 1)).all():
-        raise SparsegenError(
+        raise PruningError(
             f"the mask of layer '{layer.name}' has other values than 0 and 1: give 1 where a weight stays "
             "and 0 elsewhere"
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
 from sparsegen.pruning.prunable import Model, WeightLayer, prunable_layers
 from sparsegen.pruning.registry import register
@@ -51,14 +51,14 @@ def n_m(
 def check_ratio(n: int, m: int) -> None:
     """Raise SparsegenError unless 1 <= n <= m."""
     if not 1 <= n <= m:
-        raise SparsegenError(f"the ratio is {n}:{m}: give N:M with 1 <= N <= M, N weights kept of every M")
+        raise PruningError(f"the ratio is {n}:{m}: give N:M with 1 <= N <= M, N weights kept of every M")
 
 
 def keep_ratio(layer: WeightLayer, n: int, m: int, rows: int = 1) -> Tensor:
     """`keep_n_of_m` of a layer's weight; SparsegenError, which names the layer, where M does not fit."""
     channels = layer.weight.shape[1]
     if n < m and channels % m:
-        raise SparsegenError(
+        raise PruningError(
             f"layer '{layer.name}' has {channels} input channels{' a group' if layer.groups > 1 else ''}: "
             f"{n}:{m} needs a multiple of {m}. Choose another M, or list the layer in skip"
         )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import PruningError
 
 Model = nn.Module | ExportedProgram
 
@@ -69,10 +69,10 @@ def prunable_layers(
     candidates = layers if linear else convolutions
     prunable = [layer for layer in candidates if layer.name not in dense and not layer.depthwise]
     if not prunable:
-        raise SparsegenError(_nothing_to_prune(layers, linear))
+        raise PruningError(_nothing_to_prune(layers, linear))
     for layer in prunable:
         if not torch.isfinite(layer.weight).all():
-            raise SparsegenError(
+            raise PruningError(
                 f"layer '{layer.name}' has NaN or infinite weights: repair them, or list the layer in skip"
             )
     return prunable
@@ -92,7 +92,7 @@ def _named(layers: Sequence[WeightLayer], patterns: Sequence[str]) -> set[str]:
     matches = {pattern: fnmatch.filter(names, pattern) for pattern in patterns}
     for pattern, found in matches.items():
         if not found:
-            raise SparsegenError(f"skip: no layer matches {pattern!r}; the layers are: {names_of(names)}")
+            raise PruningError(f"skip: no layer matches {pattern!r}; the layers are: {names_of(names)}")
     return {name for found in matches.values() for name in found}
 
 
@@ -140,7 +140,7 @@ def _of_module(model: nn.Module) -> Iterator[WeightLayer]:
         masked = "weight_mask" in module._buffers
         parameter = module._parameters.get("weight_orig" if masked else "weight")
         if parameter is None:
-            raise SparsegenError(
+            raise PruningError(
                 f"layer '{name}' computes its weight from other parameters (weight norm, or another "
                 "parametrization): make the weight a parameter first, as with "
                 "torch.nn.utils.parametrize.remove_parametrizations(module, 'weight')"
@@ -175,7 +175,7 @@ def _check_unmasked(source: torch.fx.Node, parameters: Mapping[str, str]) -> Non
     for read in source.all_input_nodes:
         name = parameters.get(read.name, "")
         if name.endswith(".weight_orig"):
-            raise SparsegenError(
+            raise PruningError(
                 f"the program masks the weight of '{name.removesuffix('.weight_orig')}' in every "
                 "call: call sparsegen.pruning.finalize(model) before torch.export"
             )

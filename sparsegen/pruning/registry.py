@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import PrunedLayer
 
 Prune = Callable[..., tuple[PrunedLayer, ...]]
@@ -67,5 +67,5 @@ def register(name: str, **fixed: Any) -> Callable[[_Prune], _Prune]:
 def find_method(name: str) -> Method:
     """The method of that name; SparsegenError where there is none."""
     if name not in METHODS:
-        raise SparsegenError(f"there is no pruning method {name!r}: choose one of {', '.join(METHODS)}")
+        raise PruningError(f"there is no pruning method {name!r}: choose one of {', '.join(METHODS)}")
     return METHODS[name]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import FileError, PruningError
 from sparsegen.files import writing
 from sparsegen.progress import Listener
 from sparsegen.pruning.budget import Ratio
@@ -75,14 +75,14 @@ def parse_request(method: str, given: Mapping[str, Any]) -> Request:
     for name in options:
         if name not in _accepted(found):
             owners = [each.name for each in METHODS.values() if name in _accepted(each)]
-            raise SparsegenError(
+            raise PruningError(
                 f"{_flag(name)} goes with --method {' or '.join(owners)}, not with {method}: leave it out"
             )
     defaults = {"sparsity": DEFAULT_SPARSITY, "ratios": DEFAULT_RATIOS}
     options = {name: value for name, value in defaults.items() if name in _accepted(found)} | options
     missing = [_flag(name) for name in found.required if name in _accepted(found) and name not in options]
     if missing:
-        raise SparsegenError(f"--method {method} needs {' and '.join(missing)}")
+        raise PruningError(f"--method {method} needs {' and '.join(missing)}")
     return Request(found, options)
 
 
@@ -92,7 +92,7 @@ def parse_ratios(text: str) -> tuple[Ratio, ...]:
     for part in text.split(","):
         n, colon, m = part.strip().partition(":")
         if not (colon and n.isdecimal() and m.isdecimal()):
-            raise SparsegenError(f"{part!r} in {text!r} is no ratio: give N:M, as in 1:4,2:4,4:4")
+            raise PruningError(f"{part!r} in {text!r} is no ratio: give N:M, as in 1:4,2:4,4:4")
         check_ratio(int(n), int(m))
         ratios.append((int(n), int(m)))
     return tuple(dict.fromkeys(ratios))
@@ -152,9 +152,9 @@ class Pruning:
 def check_program_path(path: Path) -> None:
     """Raise SparsegenError for a path that `save_program` could not write to."""
     if path.suffix != ".pt2":
-        raise SparsegenError(f"--output {path}: give a name that ends in .pt2, as exported programs have")
+        raise FileError(f"--output {path}: give a name that ends in .pt2, as exported programs have")
     if not os.access(path.resolve().parent, os.W_OK):
-        raise SparsegenError(f"--output {path}: the folder {path.parent} cannot be written: choose another")
+        raise FileError(f"--output {path}: the folder {path.parent} cannot be written: choose another")
 
 
 def save_program(program: ExportedProgram, path: Path) -> None:
@@ -169,7 +169,7 @@ def save_program(program: ExportedProgram, path: Path) -> None:
             torch.export.save(program, written)
             written.replace(path)
     except RuntimeError as error:  # so torch's own writer tells of a full disk
-        raise SparsegenError(f"cannot write {path}: {error}") from error
+        raise FileError(f"cannot write {path}: {error}") from error
 
 
 def save_report(pruning: Pruning, path: Path) -> None:

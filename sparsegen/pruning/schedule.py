@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import PrunedLayer
 from sparsegen.pruning.prunable import Model
 
@@ -29,16 +29,16 @@ class CubicSchedule:
 
     def __post_init__(self) -> None:
         if not 0 <= self.initial <= self.final < 1:
-            raise SparsegenError(
+            raise PruningError(
                 f"the schedule goes from sparsity {self.initial} to {self.final}: give "
                 "0 <= initial <= final < 1"
             )
         if not 0 <= self.begin < self.end:
-            raise SparsegenError(
+            raise PruningError(
                 f"the schedule goes from step {self.begin} to {self.end}: give 0 <= begin < end"
             )
         if self.every < 1:
-            raise SparsegenError(f"the schedule prunes every {self.every} steps: give at least 1")
+            raise PruningError(f"the schedule prunes every {self.every} steps: give at least 1")
 
     def sparsity(self, step: int) -> float:
         """The sparsity at a training step."""

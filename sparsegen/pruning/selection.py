@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import Choice
 
 
 def check_sparsity(sparsity: float) -> None:
     """Raise SparsegenError unless 0 <= sparsity < 1."""
     if not 0 <= sparsity < 1:
-        raise SparsegenError(f"sparsity is {sparsity}: give a share of weights to remove, 0 <= sparsity < 1")
+        raise PruningError(f"sparsity is {sparsity}: give a share of weights to remove, 0 <= sparsity < 1")
 
 
 def check_rows(rows: int) -> None:
     """Raise SparsegenError unless so many output channels can share what they keep."""
     if rows < 1:
-        raise SparsegenError(f"rows is {rows}: a vector has at least 1 output channel")
+        raise PruningError(f"rows is {rows}: a vector has at least 1 output channel")
 
 
 def keep_largest(scores: Tensor, sparsity: float) -> Tensor:
@@ -67,7 +67,7 @@ def check_not_undone(choices: Sequence[Choice]) -> None:
         weight = choice.layer.weight
         zeros, dropped = int((weight == 0).sum()), int((~choice.keep).sum())
         if dropped < zeros:
-            raise SparsegenError(
+            raise PruningError(
                 f"layer '{choice.layer.name}' is {zeros / weight.numel():.1%} zeros already, more than the "
                 f"{dropped / weight.numel():.1%} asked for: ask for at least that, or list the layer in skip"
             )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import PruningError
 from sparsegen.pruning.block import SHAPE, check_shape
 from sparsegen.pruning.masks import PrunedLayer, report
 from sparsegen.pruning.n_m import check_ratio
@@ -71,7 +71,7 @@ def parse_structure(text: str, *, sparsity: float | None = None) -> Structure:
         match = re.fullmatch(pattern, text, flags=re.ASCII)
         if match:
             return build(match, sparsity)
-    raise SparsegenError(f"structure is {text!r}: choose one of {'; '.join(ALLOWED)}")
+    raise PruningError(f"structure is {text!r}: choose one of {'; '.join(ALLOWED)}")
 
 
 def prune(
@@ -132,7 +132,7 @@ def _n_m(match: re.Match[str], sparsity: float | None) -> Structure:
     check_rows(rows)
     share = 1 - n / m
     if sparsity and abs(sparsity - share) > 1e-6:
-        raise SparsegenError(
+        raise PruningError(
             f"{n}:{m} removes {share:.4g} of the weights, a sparsity of {sparsity} was asked for: leave the "
             "sparsity out, or choose another structure"
         )

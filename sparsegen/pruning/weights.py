@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import PruningError
 from sparsegen.pruning.prunable import Model
 
 _SHOWN = 3
@@ -37,19 +37,19 @@ def load_weights(model: Model, path: str | Path) -> None:
 
 def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
-        raise SparsegenError(
+        raise PruningError(
             f"there is no file {path}: write one with torch.save(model.state_dict(), '{path}')"
         )
     try:
         state: Any = torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch and pickle raise errors of many types for one broken file
-        raise SparsegenError(
+        raise PruningError(
             f"{path} cannot be read as tensors alone, without running code of the file's "
             f"({type(error).__name__}): write it with torch.save(model.state_dict(), '{path}')"
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         found = f"a dict of {_some(map(str, state))}" if isinstance(state, Mapping) else type(state).__name__
-        raise SparsegenError(
+        raise PruningError(
             f"{path} holds no state dict but {found}: write it with torch.save(model.state_dict(), '{path}')"
         )
     return state
@@ -71,7 +71,7 @@ def _check_fit(path: str | Path, state: Mapping[str, Tensor], own: Mapping[str, 
     if problems:
         masked = any(name.endswith("_mask") for name in unexpected)
         hint = " (its masks are still apart: call sparsegen.pruning.finalize(model) before saving)"
-        raise SparsegenError(f"{path} does not fit the model: {'; '.join(problems)}{hint if masked else ''}")
+        raise PruningError(f"{path} does not fit the model: {'; '.join(problems)}{hint if masked else ''}")
 
 
 def _some(names: Any) -> str:

@@ -16,7 +16,7 @@ import tvm_ffi
 from numpy.typing import NDArray
 from torch.utils import _pytree
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import InputError, OptionError
 from sparsegen.runtime import native
 
 _HUGE_PAGE, _LINE = 2 << 20, 64  # bytes
@@ -181,7 +181,7 @@ class CompiledModel:
         """
         steps = [step for step in self._steps if step.layer == name]
         if not steps and all(report.name != name for report in self.layers):
-            raise SparsegenError(f"no layer {name!r}; there are {', '.join(r.name for r in self.layers)}")
+            raise OptionError(f"no layer {name!r}; there are {', '.join(r.name for r in self.layers)}")
         with self._lock:
             native.set_threads(self.threads)
             for step in steps:
@@ -189,7 +189,7 @@ class CompiledModel:
 
     def _check(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         if len(inputs) != len(self.input_shapes):
-            raise SparsegenError(f"the model takes {len(self.input_shapes)} inputs, {len(inputs)} were given")
+            raise InputError(f"the model takes {len(self.input_shapes)} inputs, {len(inputs)} were given")
         return [
             _check_input(i, tensor, shape)
             for i, (tensor, shape) in enumerate(zip(inputs, self.input_shapes, strict=True))
@@ -199,15 +199,13 @@ class CompiledModel:
 def _check_input(index: int, tensor: Any, shape: tuple[int, ...]) -> torch.Tensor:
     """The input flat and contiguous."""
     if not isinstance(tensor, torch.Tensor):
-        raise SparsegenError(f"input {index} is a {type(tensor).__name__}; give a torch.Tensor")
+        raise InputError(f"input {index} is a {type(tensor).__name__}; give a torch.Tensor")
     if tensor.device.type != "cpu":
-        raise SparsegenError(
-            f"input {index} is on {tensor.device}; compiled models run on the CPU: call .cpu()"
-        )
+        raise InputError(f"input {index} is on {tensor.device}; compiled models run on the CPU: call .cpu()")
     if tensor.dtype != torch.float32:
-        raise SparsegenError(f"input {index} has dtype {tensor.dtype}; compiled models take torch.float32")
+        raise InputError(f"input {index} has dtype {tensor.dtype}; compiled models take torch.float32")
     if tuple(tensor.shape) != shape:
-        raise SparsegenError(
+        raise InputError(
             f"input {index} has shape {tuple(tensor.shape)}; the model was compiled for {shape}: "
             "compile once per batch size and image size"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import ToolchainError
 
 
 @functools.cache
@@ -21,7 +21,7 @@ def library() -> ctypes.CDLL:
         ctypes.CDLL(str(openmp), mode=ctypes.RTLD_GLOBAL)
     built = sorted(Path(__file__).parent.glob("_native*.so"))
     if not built:
-        raise SparsegenError("sparsegen.runtime was installed without its compiled part; reinstall with gcc")
+        raise ToolchainError("sparsegen.runtime was installed without its compiled part; reinstall with gcc")
     native = ctypes.CDLL(str(built[0]))
     native.sparsegen_fma_peak.restype = ctypes.c_double
     return native

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sparsegen.database.trial import Trial
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import OptionError
 
 _PAUSE_S = 120.0  # between records of one run there is less
 
@@ -26,11 +26,11 @@ class Budget:
     def __post_init__(self) -> None:
         if (self.trials is None) == (self.hours is None):
             found = "neither was" if self.trials is None else "both were"
-            raise SparsegenError(f"give a number of trials or of hours: {found} given")
+            raise OptionError(f"give a number of trials or of hours: {found} given")
         if self.trials is not None and self.trials < 1:
-            raise SparsegenError(f"trials is {self.trials}: give at least 1")
+            raise OptionError(f"trials is {self.trials}: give at least 1")
         if self.hours is not None and not 0 < self.hours < float("inf"):
-            raise SparsegenError(f"hours is {self.hours}: give a time above 0, such as 8 or 0.5")
+            raise OptionError(f"hours is {self.hours}: give a time above 0, such as 8 or 0.5")
 
     @property
     def text(self) -> str:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import FileError
 from sparsegen.files import check_writable, writing
 from sparsegen.tuner.report import WorkloadCurves, describe, searches_of
 
@@ -44,7 +44,7 @@ FORMATS = ("png", "svg")
 def check_picture(option: str, path: Path) -> None:
     """Raise SparsegenError, which names the command's option, for a path that takes no picture."""
     if path.suffix[1:].lower() not in FORMATS:
-        raise SparsegenError(
+        raise FileError(
             f"{option} {path}: {path.suffix or 'a path without a suffix'} is no format of pictures: "
             f"let the path end in {' or '.join(f'.{each}' for each in FORMATS)}"
         )

@@ -18,7 +18,7 @@ from rich.text import Text
 from sparsegen.database.trial import Trial
 from sparsegen.database.wording import batch_of, operator_phrase, zeros_phrase
 from sparsegen.database.workload import Setting, Workload
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import JournalError
 from sparsegen.kernels.space import Value
 from sparsegen.wording import milliseconds, threads_phrase
 
@@ -98,7 +98,7 @@ def curves(trials: Sequence[Trial], *, log: str | Path = "the log") -> list[Work
     well.
     """
     if not trials:
-        raise SparsegenError(
+        raise JournalError(
             f"{log} holds no trials, so there is nothing to report: run `sparsegen tune` first"
         )
     groups: dict[tuple[Workload, Setting], list[Trial]] = defaultdict(list)
@@ -107,7 +107,7 @@ def curves(trials: Sequence[Trial], *, log: str | Path = "the log") -> list[Work
     found = [_of_workload(*key, group) for key, group in groups.items()]
     if not any(isfinite(each.best_ms) for each in found):
         last = trials[-1]
-        raise SparsegenError(
+        raise JournalError(
             f"none of the {len(trials)} trials in {log} ended well (the last: {last.status}"
             f"{f', {last.error}' if last.error else ''}), so there is nothing to report: tune again"
         )

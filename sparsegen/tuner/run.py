@@ -13,7 +13,7 @@ from torch import Tensor
 from sparsegen.compiler import check_threads
 from sparsegen.database.journal import Journal, Log, read_journal
 from sparsegen.database.lookup import Database
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import OptionError
 from sparsegen.preparation import PREPARING_STEPS, prepare
 from sparsegen.progress import Listener, Steps
 from sparsegen.pruning.prunable import Model
@@ -61,15 +61,15 @@ class Settings:
             ("patience", self.patience, 0),
         ):
             if value is not None and value < least:
-                raise SparsegenError(f"{option} is {value}: give at least {least}")
+                raise OptionError(f"{option} is {value}: give at least {least}")
         if self.search not in SEARCHES:
-            raise SparsegenError(f"search is {self.search!r}: give one of {', '.join(SEARCHES)}")
+            raise OptionError(f"search is {self.search!r}: give one of {', '.join(SEARCHES)}")
         if (self.tracker is None) != (self.key is None):
-            raise SparsegenError(
+            raise OptionError(
                 "measuring on other machines needs both the tracker's HOST:PORT (rpc) and the servers' key"
             )
         if self.tracker is not None and self.target != "native":
-            raise SparsegenError("the servers tell their CPU themselves: leave out the target")
+            raise OptionError("the servers tell their CPU themselves: leave out the target")
 
 
 def default_journal(model: str, *, batch: int, threads: int | None, dense: bool) -> Path:
@@ -148,5 +148,5 @@ def _matching(tasks: Sequence[Task], pattern: str) -> list[Task]:
     chosen = [task for task in tasks if any(fnmatch.fnmatchcase(name, pattern) for name in task.layers)]
     if not chosen:
         names = ", ".join(name for task in tasks for name in task.layers)
-        raise SparsegenError(f"no layer that can be tuned matches {pattern!r}; there are: {names or 'none'}")
+        raise OptionError(f"no layer that can be tuned matches {pattern!r}; there are: {names or 'none'}")
     return chosen

@@ -108,7 +108,7 @@ def test_unknown_zoo_model() -> None:
 
 def test_zoo_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytorchcv", None)
-    assert "not installed: pip install sparsegen[zoo]" in refused("resnet18")
+    assert "not installed: pip install --no-deps pytorchcv" in refused("resnet18")
 
 
 def test_factory(factories: str) -> None:

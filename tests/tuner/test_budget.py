@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.tuner.fakes import SETTING, workload
 
 
 def trial(at_s: float, *, seconds: tuple[float, float] = (1.0, 1.0)) -> Trial:
-    at = datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=at_s)
+    at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=at_s)
     return Trial(workload(), SETTING, "bowl", {}, "ok", (1.0,), at=at.isoformat(), seconds=seconds)
 
 

@@ -23,7 +23,7 @@ from typing import Literal
 from tvm_ffi import libinfo
 
 from sparsegen.database.workload import Setting, setting_here
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import MeasurementError, SparsegenError, ToolchainError
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.target import Target, parse_target
 from sparsegen.tuner.jobs import Job
@@ -231,9 +231,9 @@ class RemoteMeasurer:
         try:
             servers = self._tracker.servers()
         except SparsegenError as error:
-            raise SparsegenError(f"no server has been left for {waited:.0f} s: {error}") from error
+            raise MeasurementError(f"no server has been left for {waited:.0f} s: {error}") from error
         if waited >= _BUSY_S:
-            raise SparsegenError(
+            raise MeasurementError(
                 f"none of the servers {', '.join(servers)} has been free for {waited:.0f} s "
                 f"({self._lanes[0].trouble}); restart those that do not answer"
             )
@@ -326,9 +326,9 @@ def _build_helper(folder: Path) -> Path:
     try:
         subprocess.run([*command, str(_HELPER)], check=True, capture_output=True, text=True)
     except FileNotFoundError:
-        raise SparsegenError("measuring on other machines needs gcc here, which is not on the PATH") from None
+        raise ToolchainError("measuring on other machines needs gcc here, which is not on the PATH") from None
     except subprocess.CalledProcessError as error:
-        raise SparsegenError(f"gcc could not build what RPC servers lack: {error.stderr.strip()}") from error
+        raise ToolchainError(f"gcc could not build what RPC servers lack: {error.stderr.strip()}") from error
     return path
 
 
@@ -338,13 +338,13 @@ def _describe(tracker: Tracker, helper: Path, servers: Sequence[str], worker: Wo
     answer = worker.call("describe", tracker, helper, len(servers), _GONE_S, limit_s=limit)
     names = ", ".join(servers)
     if answer.status != "ok":
-        raise SparsegenError(
+        raise MeasurementError(
             f"no session with an RPC server of key {tracker.key!r} ({names}): {answer.error}; check that its "
             "port can be reached from here, and that the same TVM is installed there"
         )
     machines: list[Machine] = answer.value
     if not machines:
-        raise SparsegenError(
+        raise MeasurementError(
             f"every RPC server of key {tracker.key!r} is busy ({names}); wait, or start another"
         )
     return machines
@@ -353,11 +353,11 @@ def _describe(tracker: Tracker, helper: Path, servers: Sequence[str], worker: Wo
 def _check(machine: Machine, first: Machine, threads: int) -> None:
     """Raise SparsegenError for a server that is not like the first, or has too few cores."""
     if not machine.same_cpu(first):
-        raise SparsegenError(
+        raise MeasurementError(
             f"the RPC servers of one key must have the same CPU: {first.server} has {first.name} "
             f"({first.cpu}), {machine.server} has {machine.name} ({machine.cpu}); give one another key"
         )
     if machine.cores < threads:
-        raise SparsegenError(
+        raise MeasurementError(
             f"the RPC server {machine.server} has {machine.cores} cores, too few for {threads} threads"
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from tvm.rpc import base
 
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import MeasurementError
 
 _ANSWER_S = 5.0  # for a tracker, which does nothing but answer
 _START = "start one with `python -m tvm.exec.{}`"
@@ -46,7 +46,7 @@ class Tracker:
         """The tracker at HOST:PORT. Raises SparsegenError for a text that is none."""
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-            raise SparsegenError(
+            raise MeasurementError(
                 f"{address!r} is no address of an RPC tracker; give HOST:PORT, such as 192.168.1.4:9190"
             )
         return cls(host.strip("[]"), int(port), key)
@@ -70,7 +70,7 @@ class Tracker:
                 for info in summary["server_info"]
             ]
         except (OSError, ValueError, TypeError, KeyError, struct.error) as error:
-            raise SparsegenError(
+            raise MeasurementError(
                 f"no RPC tracker answers at {self.address} ({error}); "
                 + _START.format(f"rpc_tracker --host 0.0.0.0 --port {self.port}")
                 + ", and check the address, the network and the firewall"
@@ -81,7 +81,7 @@ class Tracker:
             has = (
                 ", ".join(f"{count} of key {key!r}" for key, count in sorted(others.items())) or "none at all"
             )
-            raise SparsegenError(
+            raise MeasurementError(
                 f"the RPC tracker at {self.address} has no server of key {self.key!r} (it has {has}); "
                 + _START.format(f"rpc_server --tracker {self.address} --key {self.key}")
             )
