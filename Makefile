@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: compare test bench check setup peers race
+.PHONY: compare test bench bench-check check setup peers race
 
 # Sparse against dense on a 50 % pruned ResNet-18, layer by layer.
 compare: setup
@@ -18,6 +18,10 @@ test: setup
 # Timings, one layer at a time; see bench/README.md.
 bench: setup
 	$(BIN)/python -m pytest bench --benchmark-columns=min,median,iqr,rounds --benchmark-sort=name
+
+# What got slower than the results that are kept of this kind of CPU: ratios, in at most 15 minutes.
+bench-check: setup
+	$(BIN)/python -m bench.check
 
 # Environments of the other engines that `sparsegen compare --peers all` meets.
 peers: setup
