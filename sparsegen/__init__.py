@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from sparsegen.compare import Comparison, compare
@@ -53,6 +54,9 @@ __all__ = [
     "prune",
     "tune",
 ]
+
+# Quiet unless the program that uses sparsegen, or `sparsegen --verbose`, adds a handler.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # torch and TVM take seconds to import, which `sparsegen --help` need not wait for.
 _LAZY = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from importlib import metadata
 from typing import Annotated, Any, TextIO
@@ -44,6 +45,15 @@ def _show_warning(
     typer.echo(f"warning: {message}", err=True)
 
 
+def _show_log(level: int) -> None:
+    """Write what sparsegen logs, from a level on, to standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger = logging.getLogger("sparsegen")
+    logger.addHandler(handler)
+    logger.setLevel(level)
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"sparsegen {metadata.version('sparsegen')}")
@@ -63,8 +73,13 @@ def sparsegen(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Tell more of what is done; -vv tells all.")
+    ] = 0,
 ) -> None:
     """Compile pruned PyTorch models to fast code for x86 CPUs."""
+    if verbose:
+        _show_log(logging.INFO if verbose == 1 else logging.DEBUG)
 
 
 def main() -> None:
