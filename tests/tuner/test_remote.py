@@ -23,7 +23,7 @@ from sparsegen.database.workload import setting_here
 from sparsegen.errors import SparsegenError
 from sparsegen.graph import Conv2d
 from sparsegen.kernels.space import KernelSchedule
-from sparsegen.target import parse_target
+from sparsegen.target import native_target, parse_target, read_host
 from sparsegen.tuner.jobs import Task, find_tasks
 from sparsegen.tuner.measure import remote
 from sparsegen.tuner.measure.candidate import Artefact
@@ -225,7 +225,7 @@ def test_two_servers_share_the_schedules(
     assert {each.schedule for each in results} == set(sampled(task, 6))
     assert all(len(each.times_ms) >= LIMITS.samples for each in results)
     wait_for(lambda: bool(measured(measurer, task, 2)) and all(server.loaded() for server in pair))
-    here = parse_target()
+    here = native_target(read_host())  # nothing disguises a server
     assert measurer.target == here
     assert measurer.setting == setting_here(here, 1)
 
@@ -265,7 +265,7 @@ def test_a_crash_costs_its_candidate_only(
 def test_servers_of_one_key_must_have_one_cpu(
     measurer: RemoteMeasurer, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = Machine("there:9090", "haswell", "an older CPU", 64, 32 << 10, 256 << 10, 16 << 20)
+    other = Machine("there:9090", replace(read_host(), cpu="haswell", model="an older CPU"))
     monkeypatch.setattr(measurer, "_machine", other)
     with pytest.raises(SparsegenError, match=r"same CPU: there:9090 has an older CPU \(haswell\), 127.0.0.1"):
         measured(measurer, task, 1)
