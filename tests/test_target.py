@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from sparsegen.target import (
     this_host,
 )
 from tests.kernels.contract import check, conv_graph, weights
+from tests.lowering.assembly import assembly
 
 CPUS = [str(name) for name in codegen.llvm_get_cpu_archlist(tvm.target.Target("llvm"))]
 HASWELL = (
@@ -167,8 +169,13 @@ def test_code_for_a_machine_that_hides_avx512_has_none_and_runs(on: Callable[[Ho
     host = read_host()
     hiding = frozenset(flag for flag in host.flags if not flag.startswith("avx512"))
     on(replace(host, cpu="skylake-avx512", flags=hiding))
-    assert (parse_target().cpu, parse_target().isa) == ("skylake-avx512", "AVX2")
-    check(conv_graph(weights((24, 8, 3, 3), "half"), (8, 8, 12, 12)), threads=1)
+    target = parse_target()
+    assert (target.cpu, target.isa) == ("skylake-avx512", "AVX2")
+    graph = conv_graph(weights((24, 8, 3, 3), "half"), (8, 8, 12, 12))
+    code = assembly(graph, target)
+    assert "ymm" in code
+    assert not re.search(r"zmm|%k\d|[xy]mm(1[6-9]|[23]\d)", code)
+    check(graph, threads=1)
 
 
 def test_the_features_that_llvm_uses_where_it_sees_fit_are_known() -> None:
