@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -21,12 +20,12 @@ from tests.inspection.networks import CHANNELS, images, no_weights, sparse_only,
 
 
 @pytest.fixture(scope="module")
-def inspection() -> Iterator[Inspection]:
+def inspection() -> Inspection:
     """For an AVX-512 server, whatever this machine is: nothing is compiled."""
     server = Target("znver5", AVX512, 48 << 10, 1 << 20, 32 << 20, cores=2, loads=2.0, fmas=2.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sparsegen.inspection.run.parse_target", lambda _: server)
-        yield sparsegen.inspect(structures(), (images(),), threads=1, winograd=False)
+        return sparsegen.inspect(structures(), (images(),), threads=1, winograd=False)
 
 
 def by_name(inspection: Inspection) -> dict[str, LayerInspection]:
