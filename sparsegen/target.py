@@ -1,11 +1,12 @@
-"""The CPU that code is generated for: ISA, vector lanes, registers, caches, cores."""
+"""The CPU that code is generated for, and the machine that runs it: ISA, caches, cores."""
 
 from __future__ import annotations
 
 import functools
 import os
 import platform
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +14,127 @@ import tvm
 from tvm.target import codegen
 
 from sparsegen.errors import TargetError
+from sparsegen.isa import FLAGS, UNSHOWN, Isa, isa_of, rates
+
+HOST_CPU = "SPARSEGEN_HOST_CPU"
+"""Environment variable, for tests and bug reports: LLVM's name of a CPU. This machine then has that name and
+no features that such a CPU lacks, here and in processes that are started from here."""
 
 _CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 # Where the machine does not tell: the least of x86 servers.
 _L1_BYTES, _L2_BYTES, _L3_BYTES = 32 << 10, 512 << 10, 16 << 20
+_LEAST = "the least that sparsegen generates code for"
+# Of x86-64, the best first: what stands for a CPU that LLVM knows no better.
+_LEVELS = ("x86-64-v4", "x86-64-v3")
 
 
 @dataclass(frozen=True)
 class Target:
     """A CPU as the kernels see it.
 
-    `lanes` are float32 elements of a vector register, `registers` the number of those; the caches are in
+    `cpu` is LLVM's name, `instructions` what its kernels are made of; `without` are the features that CPUs
+    of the name have and this one has not, for which no code is generated. The caches are in
     bytes, L1 and L2 per core, L3 of all cores that share it. `loads` is the number of
     whole vectors that a core loads from its L1 cache in a cycle, `fmas` the number of vector multiply-adds
     it starts.
     """
 
     cpu: str
-    isa: str
-    lanes: int
-    registers: int
+    instructions: Isa
     l1_bytes: int
     l2_bytes: int
     l3_bytes: int
     cores: int
     loads: float
     fmas: float
+    without: tuple[str, ...] = ()
 
     def llvm(self) -> Any:
         """TVM's target for code generation."""
-        return tvm.target.Target({"kind": "llvm", "mcpu": self.cpu, "opt-level": 3})
+        return _llvm(self.cpu, self.without, **{"opt-level": 3})
 
     @property
     def name(self) -> str:
         """LLVM's name of the CPU."""
         return self.cpu
 
+    @property
+    def isa(self) -> str:
+        """The name of the instruction set: AVX2, AVX-512."""
+        return self.instructions.name
 
-def _cache_bytes(level: int, default: int) -> int:
+    @property
+    def lanes(self) -> int:
+        """float32 elements of a vector register."""
+        return self.instructions.lanes
+
+    @property
+    def registers(self) -> int:
+        """Vector registers."""
+        return self.instructions.registers
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine that code runs on, as it describes itself.
+
+    `cpu` is LLVM's name of its CPU, `model` the maker's; `flags` are Linux's names of what CPU and operating
+    system let programs use, none where the system does not tell. Caches are in bytes, 0 where not known.
+    """
+
+    cpu: str
+    model: str
+    flags: frozenset[str]
+    cores: int
+    l1_bytes: int
+    l2_bytes: int
+    l3_bytes: int
+
+    def lacks(self, features: Iterable[str]) -> tuple[str, ...]:
+        """Those of the features that LLVM uses where it sees fit, and this machine does not let it, sorted.
+
+        What the system does not tell of, CPUs of this machine's name in LLVM have.
+        """
+        own = _features(self.cpu)
+
+        def lacking(feature: str) -> bool:
+            if feature in FLAGS and self.flags:
+                return FLAGS[feature] not in self.flags
+            return (feature in FLAGS or feature in UNSHOWN) and feature not in own
+
+        return tuple(sorted(filter(lacking, features)))
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """What CPUs of its name have, and this machine lacks."""
+        return self.lacks(_features(self.cpu))
+
+    def usable(self, cpu: str) -> frozenset[str]:
+        """What CPUs of a name have, in LLVM's names, without what this machine lacks."""
+        return _features(cpu, self.lacks(_features(cpu)))
+
+
+def parse_cpuinfo(text: str) -> tuple[str, frozenset[str]]:
+    """The first processor's model and flags in the text of /proc/cpuinfo; empty where it has none."""
+    first = text.partition("\n\n")[0].splitlines()
+    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first)}
+    return fields.get("model name", ""), frozenset(fields.get("flags", "").split())
+
+
+def _read_cpuinfo() -> tuple[str, frozenset[str]]:
+    try:
+        return parse_cpuinfo(_CPUINFO.read_text())
+    except OSError:
+        return "", frozenset()
+
+
+def _cache_bytes(level: int) -> int:
     for index in sorted(_CACHES.glob("index*")):
         kind = (index / "type").read_text().strip()
         if int((index / "level").read_text()) == level and kind != "Instruction":
             return int((index / "size").read_text().strip().removesuffix("K")) << 10
-    return default
+    return 0
 
 
 def available_cores() -> int:
@@ -66,53 +144,125 @@ def available_cores() -> int:
 
 def cpu_model() -> str:
     """The name of this machine's CPU, such as AMD EPYC 9B45."""
-    try:
-        lines = _CPUINFO.read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
+    return _read_cpuinfo()[0] or platform.processor() or platform.machine()
 
 
-def _features(cpu: str) -> frozenset[str]:
-    return frozenset(codegen.llvm_get_cpu_features(tvm.target.Target({"kind": "llvm", "mcpu": cpu})))
+def read_host() -> Host:
+    """This machine as it is."""
+    return Host(
+        cpu=str(codegen.llvm_get_system_cpu()),
+        model=cpu_model(),
+        flags=_read_cpuinfo()[1],
+        cores=available_cores(),
+        l1_bytes=_cache_bytes(1),
+        l2_bytes=_cache_bytes(2),
+        l3_bytes=_cache_bytes(3),
+    )
 
 
 @functools.cache
+def this_host() -> Host:
+    """This machine, or as much of it as a CPU has that SPARSEGEN_HOST_CPU names.
+
+    Raises TargetError where that is no CPU.
+    """
+    host, cpu = read_host(), os.environ.get(HOST_CPU)
+    return host if cpu is None else disguised(host, cpu)
+
+
+def disguised(host: Host, cpu: str) -> Host:
+    """The machine as if its CPU were another, with no more features than both have.
+
+    Raises TargetError for a name that LLVM does not know.
+    """
+    _check_known(cpu, f"{HOST_CPU} {cpu!r}")
+    flags = {FLAGS[feature] for feature in _features(cpu) if feature in FLAGS}
+    return replace(host, cpu=cpu, flags=host.flags & flags if host.flags else frozenset(flags))
+
+
 def parse_target(name: str = "native", *, elsewhere: bool = False) -> Target:
     """The target called `name`: `native`, or an LLVM CPU name such as `haswell` or `znver4`.
 
+    `native` is this machine's CPU with what machine and operating system let it use: features that its name
+    stands for and that are hidden or not enabled are not used. Other names stand for all of their features.
+
     Caches and cores are this machine's. Code that runs `elsewhere` only, on another machine, may be for
     any CPU; its caches are then taken to be this machine's where that has the same CPU, and else
-    32 KiB, 512 KiB and 16 MiB, the least of x86 servers. Raises SparsegenError for a name that LLVM does not
-    know, a CPU without AVX2 and FMA, and one that this machine cannot run, unless that is no matter.
+    32 KiB, 512 KiB and 16 MiB, the least of x86 servers. Raises TargetError for a name that LLVM does not
+    know, a CPU without AVX2 and FMA, and one with features that this machine lacks, unless that is no matter.
     """
-    native = str(codegen.llvm_get_system_cpu())
-    cpu = native if name == "native" else name
-    known = {str(known) for known in codegen.llvm_get_cpu_archlist(tvm.target.Target("llvm"))}
-    if cpu not in known:
+    return native_target(this_host()) if name == "native" else _named_target(name, this_host(), elsewhere)
+
+
+@functools.cache
+def native_target(host: Host) -> Target:
+    """The target of a machine: what code that is made there, or for it, can use.
+
+    A CPU that LLVM knows no better is the widest level of x86-64 that it has. Raises TargetError for a
+    machine without AVX2 and FMA.
+    """
+    levels = (level for level in _LEVELS if isa_of(_features(level)) == isa_of(host.usable(level)))
+    cpu = host.cpu if isa_of(host.usable(host.cpu)) else next(levels, host.cpu)
+    isa = isa_of(host.usable(cpu))
+    if isa is None:
         raise TargetError(
-            f"target {name!r} is no CPU that LLVM knows; give 'native' or a name such as "
-            "'haswell', 'skylake-avx512', 'znver4'"
+            f"this machine ({host.model}, {host.cpu} to LLVM) has no AVX2 with FMA, or its operating system "
+            f"or hypervisor hides them: they are {_LEAST}"
         )
-    features = _features(cpu)
-    if not {"avx2", "fma"} <= features:
-        raise TargetError(f"target {cpu!r} has no AVX2 with FMA, the least that sparsegen generates code for")
-    wide = "avx512f" in features
-    if wide and not elsewhere and "avx512f" not in _features(native):
-        raise TargetError(f"target {cpu!r} has AVX-512, which this machine ({native}) cannot run")
-    # Zen 4 moves 512-bit vectors in two halves; every other AVX-512 core loads two a cycle.
-    halved = cpu == "znver4"
-    known_caches = cpu == native or not elsewhere
+    return _target(cpu, isa, host, caches=host, without=host.lacks(_features(cpu)))
+
+
+@functools.cache
+def _named_target(name: str, host: Host, elsewhere: bool) -> Target:
+    _check_known(name, f"target {name!r}")
+    features = _features(name)
+    isa = isa_of(features)
+    if isa is None:
+        raise TargetError(f"target {name!r} has no AVX2 with FMA, {_LEAST}")
+    lacking = host.lacks(features)
+    if lacking and not elsewhere:
+        raise TargetError(
+            f"target {name!r} has {', '.join(lacking)}, which this machine ({host.model}, {host.cpu} to "
+            "LLVM) lacks, or its operating system or hypervisor hides: it cannot run such code; "
+            "give 'native', or a CPU with no more than this one has, such as 'haswell'"
+        )
+    return _target(name, isa, host, caches=host if name == host.cpu or not elsewhere else None)
+
+
+def _target(cpu: str, isa: Isa, host: Host, *, caches: Host | None, without: tuple[str, ...] = ()) -> Target:
+    loads, fmas = rates(cpu, isa)
     return Target(
         cpu=cpu,
-        isa="AVX-512" if wide else "AVX2",
-        lanes=16 if wide else 8,
-        registers=32 if wide else 16,
-        l1_bytes=_cache_bytes(1, _L1_BYTES) if known_caches else _L1_BYTES,
-        l2_bytes=_cache_bytes(2, _L2_BYTES) if known_caches else _L2_BYTES,
-        l3_bytes=_cache_bytes(3, _L3_BYTES) if known_caches else _L3_BYTES,
-        cores=available_cores(),
-        loads=1.0 if halved else 2.0,
-        fmas=1.0 if halved else 2.0,
+        instructions=isa,
+        l1_bytes=(caches and caches.l1_bytes) or _L1_BYTES,
+        l2_bytes=(caches and caches.l2_bytes) or _L2_BYTES,
+        l3_bytes=(caches and caches.l3_bytes) or _L3_BYTES,
+        cores=host.cores,
+        loads=loads,
+        fmas=fmas,
+        without=without,
     )
+
+
+def _check_known(cpu: str, what: str) -> None:
+    if cpu not in _known_cpus():
+        raise TargetError(
+            f"{what} is no CPU that LLVM knows; give 'native' or a name such as "
+            "'haswell', 'skylake-avx512', 'znver4'"
+        )
+
+
+@functools.cache
+def _known_cpus() -> frozenset[str]:
+    return frozenset(map(str, codegen.llvm_get_cpu_archlist(tvm.target.Target("llvm"))))
+
+
+@functools.cache
+def _features(cpu: str, without: tuple[str, ...] = ()) -> frozenset[str]:
+    """What LLVM takes a CPU to have, and what it does where features are switched off, which others need."""
+    return frozenset(map(str, codegen.llvm_get_cpu_features(_llvm(cpu, without))))
+
+
+def _llvm(cpu: str, without: tuple[str, ...], **options: Any) -> Any:
+    attributes = {"mattr": [f"-{feature}" for feature in without]} if without else {}
+    return tvm.target.Target({"kind": "llvm", "mcpu": cpu, **attributes, **options})

@@ -26,7 +26,17 @@ ROOMS = (
     "lowering",
     "runtime",
 )
-READ_FROM_ANYWHERE = ("graph", "target", "dump", "errors", "files", "progress", "reference", "wording")
+READ_FROM_ANYWHERE = (
+    "dump",
+    "errors",
+    "files",
+    "graph",
+    "isa",
+    "progress",
+    "reference",
+    "target",
+    "wording",
+)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

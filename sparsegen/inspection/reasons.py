@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 
 from sparsegen.compiler import Plan
-from sparsegen.formats.masked_vectors import LANES
 from sparsegen.formats.registry import Statistics
 from sparsegen.inspection.report import DENSE, FULL, PAYS
+from sparsegen.isa import expanding
 from sparsegen.kernels.linear_choice import LinearChoice
 from sparsegen.kernels.panels import Choice
 from sparsegen.kernels.planning import use_batch_lanes
@@ -70,6 +70,6 @@ def linear_reason(plan: Plan, choice: LinearChoice, *, density: float) -> str:
     batch_alone = replace(plan.graph, layers=[])
     if use_batch_lanes(batch_alone, plan.context.target):
         return "linear layers run dense where images of a batch meet"
-    if plan.context.target.lanes != LANES:
-        return "skipping zeros at this batch takes AVX-512"
+    if not plan.context.target.instructions.expand:
+        return f"skipping zeros at this batch takes {expanding()}"
     return "too many rows to skip zeros, or no whole vectors of features"

@@ -36,7 +36,8 @@ def convolution(layer: Layer, context: Context) -> Kernel:
         knobs = _fastest(layer, problem, context).schedule
     epilogue, source = context.epilogue(layer), layer.inputs[0]
     if isinstance(knobs, PanelSchedule):
-        return panels(problem, knobs, source=source, epilogue=epilogue)
+        registers = context.target.registers
+        return panels(problem, knobs, source=source, epilogue=epilogue, registers=registers)
     assert of_tiles is not None
     return winograd(of_tiles, knobs, source=source, epilogue=epilogue)
 
@@ -50,7 +51,8 @@ def linear(layer: Layer, context: Context) -> Kernel:
     knobs = context.given(layer, PanelSchedule, partial(panel_fault, problem))
     if knobs is None:
         knobs = choose_panels(problem, context).schedule
-    return panels(problem, knobs, source=layer.inputs[0], epilogue=context.epilogue(layer))
+    epilogue, registers = context.epilogue(layer), context.target.registers
+    return panels(problem, knobs, source=layer.inputs[0], epilogue=epilogue, registers=registers)
 
 
 @space_for(TapConv2d)

@@ -1,9 +1,10 @@
 """Linear layers without batch lanes: the lanes hold neighbouring output features.
 
 Best for: any number of rows, from one (the weights stream through once) to a long sequence (a tile
-of rows by vectors of features stays in registers). Few rows wait for the weights: with AVX-512 zeros
-are then left out of memory, and every weight that is kept is read once, by all rows together. Otherwise
-every weight is multiplied, zeros too. With batch lanes the masked panels serve linear layers instead.
+of rows by vectors of features stays in registers). Few rows wait for the weights: where the instruction set
+can expand them under a mask, zeros are then left out of memory, and every weight that is kept is read once,
+by all rows together. Otherwise every weight is multiplied, zeros too. With batch lanes the masked panels
+serve linear layers instead.
 """
 
 from __future__ import annotations
@@ -35,8 +36,6 @@ from sparsegen.lowering.kernel import Kernel
 
 Expr = Any
 
-_EXPAND = "llvm.x86.avx512.mask.expand"  # (values, lanes that are not kept, mask) of a vector
-
 
 def pack_features(matrix: Array, tiles: FeatureTiles) -> Array:
     """[out, n] as [tiles, n, features of a tile]: one stream of memory a tile; zeros past the last."""
@@ -50,7 +49,7 @@ def pack_features(matrix: Array, tiles: FeatureTiles) -> Array:
 def pack_linear(matrix: Array, tiles: FeatureTiles) -> Array | MaskedVectors:
     """[out, n] in the format of the tiles' schedule."""
     if tiles.format == masked_vectors.NAME:
-        return masked_vectors.pack(matrix, vectors=tiles.tile_vectors)
+        return masked_vectors.pack(matrix, vectors=tiles.tile_vectors, lanes=tiles.layout.lanes)
     return pack_features(matrix, tiles)
 
 
@@ -65,7 +64,10 @@ def plain_linear(layer: Layer, context: Context) -> Kernel:
     tiles = FeatureTiles.of(layout, knobs)
     bias = np.zeros(len(core.weight), np.float32) if core.bias is None else core.bias
     packed, bias = pack_linear(core.weight, tiles), pack_features(bias[:, None], tiles)
-    weights = _masked(packed, tiles) if isinstance(packed, MaskedVectors) else _dense(packed, tiles)
+    if isinstance(packed, MaskedVectors):
+        weights = _masked(packed, tiles, context.target.instructions.expand)
+    else:
+        weights = _dense(packed, tiles)
     epilogue = context.epilogue(layer)
     source = context.value(layer.inputs[0])
     function = _expression(source, tiles, weights, core.weight.shape[1], epilogue)
@@ -105,10 +107,11 @@ def _dense(packed: Array, tiles: FeatureTiles) -> _Weights:
     return _Weights((packed,), (weights,), weight)
 
 
-def _masked(packed: MaskedVectors, tiles: FeatureTiles) -> _Weights:
+def _masked(packed: MaskedVectors, tiles: FeatureTiles, expand: str) -> _Weights:
     """Vectors loaded where their values begin, and expanded: lanes have to become vectors.
 
-    `starts` lead to a column's first vector, and the counts of kept weights from one to the next.
+    `expand` is the instruction set's. `starts` lead to a column's first vector, and the counts of kept
+    weights from one to the next.
     """
     values = te.placeholder((1, te.var("values")), name="values")
     masks = te.placeholder(packed.masks.shape, "uint16", name="masks")
@@ -125,7 +128,7 @@ def _masked(packed: MaskedVectors, tiles: FeatureTiles) -> _Weights:
         kept, loaded = bit != tirx.const(0, "uint16"), values[0, at + lane]
         # What is expanded is also what the other lanes keep: one register is read and written. With
         # zeros there, the instruction would wait for what its register held before.
-        expanded = tirx.call_llvm_pure_intrin("float32", _EXPAND, loaded, loaded, kept)
+        expanded = tirx.call_llvm_pure_intrin("float32", expand, loaded, loaded, kept)
         return tirx.Select(kept, expanded, tirx.const(0.0, "float32"))
 
     return _Weights((packed.values[None], packed.masks, packed.starts), (values, masks, starts), weight)

@@ -47,7 +47,9 @@ def choose_linear(matrix: Array, layout: Layout, context: Context) -> LinearChoi
     near = bytes_of[DENSE_FORMAT] <= threads * target.l2_bytes
     work = {DENSE_FORMAT: vectors * _MULTIPLY * (1 + rows)}
     if not context.dense and masked_fits(layout, target, masked):
-        bytes_of[masked.format] = masked_vectors.packed_bytes(matrix, vectors=masked.vectors)
+        bytes_of[masked.format] = masked_vectors.packed_bytes(
+            matrix, vectors=masked.vectors, lanes=layout.lanes
+        )
         work[masked.format] = vectors * (_EXPANDED + _MULTIPLY * rows)
     estimates = {
         name: max(size / (_NEAR if near else _FAR), work[name]) / threads for name, size in bytes_of.items()

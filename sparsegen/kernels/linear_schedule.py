@@ -10,6 +10,7 @@ from typing import Any
 from tvm import s_tir
 
 from sparsegen.formats import masked_vectors
+from sparsegen.isa import expanding
 from sparsegen.kernels.features import implied
 from sparsegen.kernels.operands import all_of, unravel
 from sparsegen.kernels.registry import Context
@@ -174,8 +175,8 @@ def masked_linear(layout: Layout, target: Target, threads: int) -> LinearSchedul
 
 
 def masked_fits(layout: Layout, target: Target, schedule: LinearSchedule) -> bool:
-    """Whether a schedule of masked vectors may be: whole vectors of AVX-512, read once, sums in registers."""
-    whole = target.lanes == masked_vectors.LANES and FeatureTiles.of(layout, schedule).whole_vectors
+    """Whether a schedule of masked vectors may be: whole vectors, expanded, read once, sums in registers."""
+    whole = bool(target.instructions.expand) and FeatureTiles.of(layout, schedule).whole_vectors
     return whole and schedule.rows == extents(layout)[0] and _registers(schedule) <= target.registers
 
 
@@ -229,7 +230,7 @@ def linear_fault(layout: Layout, target: Target, schedule: LinearSchedule) -> st
         return f"there is no format {schedule.format!r}, but {', '.join(FORMATS)}"
     if schedule.format == masked_vectors.NAME and not masked_fits(layout, target, schedule):
         return (
-            f"{masked_vectors.NAME} take AVX-512, whole vectors of features, tiles of all "
+            f"{masked_vectors.NAME} take {expanding()}, whole vectors of features, tiles of all "
             f"{extents(layout)[0]} rows, and no more than {target.registers} registers"
         )
     return below_one(schedule)

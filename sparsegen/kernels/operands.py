@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import te, tirx
 
+from sparsegen.isa import LONGEST
 from sparsegen.lowering.layout import Layout
 
 Expr = Any
-
-_LONGEST_VECTOR = 16  # floats, of any target
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,11 @@ class Constant:
 
     def placeholder(self) -> Any:
         """The array flat, with room for a vector past its end, where tiles stand over the last element."""
-        return te.placeholder((self.array.size + _LONGEST_VECTOR,), name=_identifier(self.name))
+        return te.placeholder((self.array.size + LONGEST,), name=_identifier(self.name))
 
     def argument(self) -> str | NDArray[Any]:
         """What the kernel is called with."""
-        return np.append(self.array.reshape(-1), np.zeros(_LONGEST_VECTOR, np.float32))
+        return np.append(self.array.reshape(-1), np.zeros(LONGEST, np.float32))
 
 
 Operand = Value | Constant

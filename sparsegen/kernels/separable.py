@@ -38,7 +38,8 @@ def separable(layer: Layer, context: Context) -> Kernel:
     knobs = context.given(layer, PanelSchedule, partial(panel_fault, problem))
     if knobs is None:
         knobs = choose_panels(problem, context).schedule
-    return panels(problem, knobs, source=layer.inputs[0], epilogue=context.epilogue(layer))
+    epilogue, registers = context.epilogue(layer), context.target.registers
+    return panels(problem, knobs, source=layer.inputs[0], epilogue=epilogue, registers=registers)
 
 
 @space_for(SeparableConv2d)

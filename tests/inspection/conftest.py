@@ -6,6 +6,7 @@ import pytest
 
 from sparsegen.formats.registry import Statistics
 from sparsegen.inspection.report import Inspection, LayerInspection
+from sparsegen.isa import AVX512
 from sparsegen.target import Target
 
 
@@ -35,9 +36,7 @@ def layer(
 def of_layers(*layers: LayerInspection) -> Inspection:
     target = Target(
         cpu="znver4",
-        isa="AVX-512",
-        lanes=16,
-        registers=32,
+        instructions=AVX512,
         l1_bytes=32 << 10,
         l2_bytes=1 << 20,
         l3_bytes=32 << 20,

@@ -14,13 +14,18 @@ import sparsegen
 from sparsegen import compiler
 from sparsegen.errors import SparsegenError
 from sparsegen.inspection import Inspection, LayerInspection
-from sparsegen.target import parse_target
+from sparsegen.isa import AVX512
+from sparsegen.target import Target, parse_target
 from tests.inspection.networks import CHANNELS, images, no_weights, sparse_only, structures
 
 
 @pytest.fixture(scope="module")
 def inspection() -> Inspection:
-    return sparsegen.inspect(structures(), (images(),), threads=1, winograd=False)
+    """For an AVX-512 server, whatever this machine is: nothing is compiled."""
+    server = Target("znver5", AVX512, 48 << 10, 1 << 20, 32 << 20, cores=2, loads=2.0, fmas=2.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sparsegen.inspection.run.parse_target", lambda _: server)
+        return sparsegen.inspect(structures(), (images(),), threads=1, winograd=False)
 
 
 def by_name(inspection: Inspection) -> dict[str, LayerInspection]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sparsegen.formats.masked_panels import pack
 from sparsegen.graph import Conv2d
+from sparsegen.isa import AVX512
 from sparsegen.kernels.panels import TILE_LIMIT, PanelProblem, PanelSchedule, choose
 from sparsegen.kernels.panels.prefetch import plan_prefetch
 from sparsegen.kernels.taps import direct_taps
@@ -19,7 +20,7 @@ from sparsegen.target import Target, parse_target
 from tests.formats.test_column_combined import n_m
 from tests.kernels.contract import weights
 
-WIDE = Target("znver4", "AVX-512", 16, 32, 32 << 10, 1 << 20, 32 << 20, 2, 1.0, 1.0)
+WIDE = Target("znver4", AVX512, 32 << 10, 1 << 20, 32 << 20, 2, 1.0, 1.0)
 NARROW = parse_target("haswell")
 
 

@@ -152,7 +152,10 @@ def test_any_image_of_pixel_lanes(name: str, size: tuple[int, int], batch: int, 
     check(graph, threads=2, target=target, schedules={"layer": OF_PIXELS[name]})
 
 
-@pytest.mark.parametrize("size", [(14, 14), (13, 14), (7, 7), (17, 13), (3, 33)])
+LONG = 2 * parse_target("native").lanes + 1  # a row of two vectors and a pixel
+
+
+@pytest.mark.parametrize("size", [(14, 14), (13, 14), (7, 7), (17, 13), (3, LONG)], ids=str)
 def test_rows_that_vectors_do_not_cut_evenly(size: tuple[int, int]) -> None:
     graph = conv_graph(weights((6, 5, 3, 3), "dense"), (3, 5, *size), padding=SAME, epilogue=(Step("relu"),))
     plan = plan_graph(graph, threads=2, target=parse_target("native"))

@@ -64,7 +64,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_lowered_code_is_the_golden_files(name: str, request: pytest.FixtureRequest) -> None:
     which, knobs, steps = CASES[name]
-    kernel = panels(which, knobs, source="x", epilogue=Epilogue(steps, {}))
+    kernel = panels(which, knobs, source="x", epilogue=Epilogue(steps, {}), registers=16)
     lowered = lower(kernel.module, kernel.store, kernel.store.shape)["main"].script() + "\n"
     path = GOLDEN / f"{name}.txt"
     if request.config.getoption("--update-golden"):

@@ -3,53 +3,46 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import pytest
 
-from sparsegen.compiler import plan_graph
 from sparsegen.graph import Linear
-from sparsegen.kernels import build_kernel
 from sparsegen.kernels.linear_schedule import masked_linear
 from sparsegen.kernels.panels import PanelSchedule
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.winograd import WinogradSchedule
-from sparsegen.lowering.pipeline import generate, lower
+from sparsegen.lowering.layout import plan_layout
 from sparsegen.target import parse_target
 from tests.kernels.contract import conv_graph, single, weights
+from tests.lowering.assembly import assembly, generated
 
 ONE_BLOCK = PanelSchedule(rows=3, tile_h=1, tile_w=4, block=16, chunk=2)
-BLOCKS = PanelSchedule(rows=3, tile_h=1, tile_w=4, block=8, chunk=2)
+BLOCKS = PanelSchedule(rows=3, tile_h=1, tile_w=4, block=8, chunk=4)
 TILES = WinogradSchedule(outputs=4, rows=4, tiles_h=1, tiles_w=1, chunk=3)
 
 
+@pytest.mark.parametrize("cpu", ["skylake-avx512", "haswell"])
 @pytest.mark.parametrize(
     ("knobs", "batch", "allocated"),
     [(ONE_BLOCK, 16, 0), (ONE_BLOCK, 1, 0), (BLOCKS, 16, 1), (TILES, 16, 2)],
     ids=["panels", "panels, pixel lanes", "sums of blocks", "tiles and products"],
 )
 def test_only_what_is_too_large_for_registers_is_allocated(
-    knobs: KernelSchedule, batch: int, allocated: int
+    knobs: KernelSchedule, batch: int, allocated: int, cpu: str
 ) -> None:
     graph = conv_graph(weights((12, 16, 3, 3)), (batch, 16, 8, 8), padding=(1, 1, 1, 1))
-    plan = plan_graph(graph, threads=1, target=parse_target(), schedules={"layer": knobs})
-    kernel = build_kernel(plan.graph.layers[0], plan.context)
-    module = generate(lower(kernel.module, kernel.store, kernel.store.shape), parse_target())
-    code = module.inspect_source("ll")
+    code = generated(graph, parse_target(cpu, elsewhere=True), knobs).inspect_source("ll")
     assert len(re.findall(r"load ptr, ptr @__TVMBackendAllocWorkspace", code)) == allocated
 
 
+@pytest.mark.parametrize("cpu", ["znver5", "skylake-avx512"])
 @pytest.mark.parametrize("rows", [1, 4, 8])
-def test_a_vector_is_expanded_in_place(rows: int) -> None:
+def test_a_vector_is_expanded_in_place(rows: int, cpu: str) -> None:
     """The instruction waits for the register that it writes, if that is not the one that it reads."""
-    target = parse_target("znver5", elsewhere=True)
+    target = parse_target(cpu, elsewhere=True)
     graph = single(Linear(weights((200, 64)), None), (rows, 64), (rows, 200))
-    plan = plan_graph(graph, threads=1, target=target)
-    (layer,) = plan.graph.layers
-    knobs = masked_linear(plan.context.layout(layer.name), target, threads=1)
-    kernel = build_kernel(layer, replace(plan.context, schedules={layer.name: knobs}))
-    lowered = lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch)
-    code = generate(lowered, target).inspect_source("asm")
+    knobs = masked_linear(plan_layout((rows, 200), lanes=16, batch_lanes=False), target, threads=1)
+    code = assembly(graph, target, knobs)
     expanded = re.findall(r"vexpandps\s+(%zmm\d+), (%zmm\d+) \{%k\d\}(.*)", code)
     assert len(expanded) >= knobs.vectors
     assert all(read == written and not zeroed.strip() for read, written, zeroed in expanded)

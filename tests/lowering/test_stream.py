@@ -8,15 +8,13 @@ from dataclasses import replace
 import pytest
 
 from sparsegen import compiler
-from sparsegen.compiler import plan_graph
 from sparsegen.graph import LayerGraph, Linear
-from sparsegen.kernels import build_kernel
 from sparsegen.kernels.panels import PanelSchedule
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.winograd import WinogradSchedule
-from sparsegen.lowering.pipeline import generate, lower
-from sparsegen.target import Target, parse_target
+from sparsegen.target import parse_target
 from tests.kernels.contract import check, conv_graph, single, weights
+from tests.lowering.assembly import assembly
 
 BLOCKS = PanelSchedule(rows=3, tile_h=1, tile_w=4, block=8, chunk=2)
 TILES = WinogradSchedule(outputs=4, rows=4, tiles_h=1, tiles_w=1, chunk=3)
@@ -34,14 +32,6 @@ def depthwise(batch: int) -> LayerGraph:
 
 def linear(batch: int) -> LayerGraph:
     return single(Linear(weights((24, 16)), None), (batch, 16), (batch, 24))
-
-
-def assembly(graph: LayerGraph, target: Target, schedule: KernelSchedule | None = None) -> str:
-    schedules = {"layer": schedule} if schedule else {}
-    plan = plan_graph(graph, threads=1, target=target, schedules=schedules)
-    kernel = build_kernel(plan.graph.layers[0], plan.context)
-    lowered = lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch)
-    return str(generate(lowered, target).inspect_source("asm"))
 
 
 @pytest.mark.parametrize("name", ["native", "haswell"])

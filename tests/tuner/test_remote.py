@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from sparsegen.database.workload import setting_here
 from sparsegen.errors import SparsegenError
 from sparsegen.graph import Conv2d
 from sparsegen.kernels.space import KernelSchedule
-from sparsegen.target import parse_target
+from sparsegen.target import Host, native_target, parse_target, read_host
 from sparsegen.tuner.jobs import Task, find_tasks
 from sparsegen.tuner.measure import remote
 from sparsegen.tuner.measure.candidate import Artefact
@@ -225,7 +226,7 @@ def test_two_servers_share_the_schedules(
     assert {each.schedule for each in results} == set(sampled(task, 6))
     assert all(len(each.times_ms) >= LIMITS.samples for each in results)
     wait_for(lambda: bool(measured(measurer, task, 2)) and all(server.loaded() for server in pair))
-    here = parse_target()
+    here = native_target(read_host())  # nothing disguises a server
     assert measurer.target == here
     assert measurer.setting == setting_here(here, 1)
 
@@ -265,10 +266,46 @@ def test_a_crash_costs_its_candidate_only(
 def test_servers_of_one_key_must_have_one_cpu(
     measurer: RemoteMeasurer, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = Machine("there:9090", "haswell", "an older CPU", 64, 32 << 10, 256 << 10, 16 << 20)
+    other = Machine("there:9090", replace(read_host(), cpu="haswell", model="an older CPU"))
     monkeypatch.setattr(measurer, "_machine", other)
     with pytest.raises(SparsegenError, match=r"same CPU: there:9090 has an older CPU \(haswell\), 127.0.0.1"):
         measured(measurer, task, 1)
+
+
+HIDDEN = ("avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
+
+
+def hiding() -> Host:
+    """This machine as a hypervisor may show it: with the name of one with AVX-512, and without that."""
+    host = read_host()
+    return replace(host, cpu="x86-64-v4", flags=host.flags - {"apx", *HIDDEN})
+
+
+def test_servers_of_one_key_must_hide_the_same_features() -> None:
+    host = replace(hiding(), flags=hiding().flags.union(HIDDEN))
+    open_, hidden = Machine("here:9090", host), Machine("there:9090", hiding())
+    remote._check(hidden, hidden, 1)
+    remote._check(open_, Machine("there:9090", replace(host, flags=host.flags | {"new"})), 1)
+    message = rf"same CPU: here.* has .* \(x86-64-v4\), there.* has .* \(x86-64-v4 without {HIDDEN[0]}, "
+    with pytest.raises(SparsegenError, match=message):
+        remote._check(hidden, open_, 1)
+
+
+def test_code_is_for_what_a_server_does_not_hide() -> None:
+    idle = SimpleNamespace(limits=LIMITS, close=lambda: None)
+    measurer = RemoteMeasurer(
+        Tracker("127.0.0.1", 1, "key"),
+        Machine("there:9090", replace(hiding(), cores=7, l2_bytes=0)),
+        builders=idle,  # type: ignore[arg-type]
+        worker=idle,  # type: ignore[arg-type]
+        helper=Path(),
+        threads=3,
+    )
+    measurer.close()
+    target, setting = measurer.target, measurer.setting
+    assert (target.cpu, target.isa, target.without) == ("x86-64-v4", "AVX2", HIDDEN)
+    assert (target.cores, target.l2_bytes) == (7, 512 << 10)
+    assert (setting.cpu, setting.isa, setting.machine) == ("x86-64-v4", "AVX2", hiding().model)
 
 
 def test_a_server_takes_the_threads_that_are_asked_for(

@@ -48,8 +48,13 @@ def pack_weights(problem: PanelProblem, knobs: PanelSchedule) -> PackedWeights:
     return FORMATS[knobs.format](problem.matrix, rows=knobs.rows, block=columns, multiple=knobs.chunk)
 
 
-def panels(problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue: Epilogue) -> Kernel:
-    """The kernel of a problem under a schedule without `panel_fault`; `source` names the input value."""
+def panels(
+    problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue: Epilogue, registers: int
+) -> Kernel:
+    """The kernel of a problem under a schedule without `panel_fault`.
+
+    `source` names the input value; `registers` are the CPU's, of a vector each.
+    """
     problem = arranged(problem, knobs)
     packed = pack_weights(problem, knobs)
     slab = plan_slab(problem, knobs) if knobs.pack_input else None
@@ -70,7 +75,7 @@ def panels(problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue
     parts = tuple(each for each in (operands, ahead) if each is not None)
     return Kernel(
         kind="panels" if computed is None else "separable",
-        module=schedule(function, knobs, computed or slab),
+        module=schedule(function, knobs, computed or slab, registers=registers),
         store=store,
         arguments=(source, *map(as_argument, arguments), *epilogue.arguments),
         format=knobs.format,

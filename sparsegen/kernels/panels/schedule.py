@@ -15,8 +15,10 @@ from sparsegen.lowering.prefetch import PREFETCH
 from sparsegen.lowering.sums import SUMS
 
 
-def schedule(function: Any, knobs: PanelSchedule, slab: Slab | DepthwiseSlab | None) -> Any:
-    """The scheduled module of `expression`'s function."""
+def schedule(
+    function: Any, knobs: PanelSchedule, slab: Slab | DepthwiseSlab | None, *, registers: int
+) -> Any:
+    """The scheduled module of `expression`'s function, for a CPU of so many vector registers."""
     sch = s_tir.Schedule(function)
     out = sch.get_sblock("out")
     g, panel, r, oh, ow, lane = sch.get_loops(out)
@@ -35,7 +37,7 @@ def schedule(function: Any, knobs: PanelSchedule, slab: Slab | DepthwiseSlab | N
         sch.unroll(loop)
     part, block = sch.get_sblock("registers"), task
     if _has_sums(sch):
-        if _stay_in_registers(knobs, int(sch.get(lane).extent)):
+        if _stay_in_registers(knobs, registers):
             sch.annotate(panel, SUMS, "finish")
         block = _schedule_sums(sch, part, task)
     else:
@@ -52,13 +54,13 @@ def schedule(function: Any, knobs: PanelSchedule, slab: Slab | DepthwiseSlab | N
     return sch.mod
 
 
-def _stay_in_registers(knobs: PanelSchedule, lanes: int) -> bool:
+def _stay_in_registers(knobs: PanelSchedule, registers: int) -> bool:
     """Whether a panel's sums, a column's weights and a vector of the input fit the registers at once.
 
     Where they do not, visits that also begin and finish the sums spill more: by a fifth of the time of 4 rows
-    by 7 pixels with AVX-512. The registers are twice the lanes: 32 with AVX-512, 16 with AVX2.
+    by 7 pixels with AVX-512.
     """
-    return knobs.rows * knobs.tile_h * knobs.tile_w + knobs.rows + 1 <= 2 * lanes
+    return knobs.rows * knobs.tile_h * knobs.tile_w + knobs.rows + 1 <= registers
 
 
 def _has_sums(sch: Any) -> bool:

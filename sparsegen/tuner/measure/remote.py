@@ -25,7 +25,7 @@ from tvm_ffi import libinfo
 from sparsegen.database.workload import Setting, setting_here
 from sparsegen.errors import MeasurementError, SparsegenError, ToolchainError
 from sparsegen.kernels.space import KernelSchedule
-from sparsegen.target import Target, parse_target
+from sparsegen.target import Target, native_target
 from sparsegen.tuner.jobs import Job
 from sparsegen.tuner.measure.candidate import Artefact
 from sparsegen.tuner.measure.local import Builders, discard, outcomes
@@ -88,15 +88,8 @@ class RemoteMeasurer:
         helper: Path,
         threads: int,
     ) -> None:
-        target = parse_target(machine.cpu, elsewhere=True)
-        self.target: Target = replace(
-            target,
-            cores=machine.cores,
-            l1_bytes=machine.l1_bytes or target.l1_bytes,
-            l2_bytes=machine.l2_bytes or target.l2_bytes,
-            l3_bytes=machine.l3_bytes or target.l3_bytes,
-        )
-        self.setting: Setting = replace(setting_here(self.target, threads), machine=machine.name)
+        self.target: Target = native_target(machine.host)
+        self.setting: Setting = replace(setting_here(self.target, threads), machine=machine.host.model)
         self.limits = builders.limits
         self._tracker, self._machine, self._builders = tracker, machine, builders
         self._helper, self._threads = helper, threads
@@ -354,10 +347,9 @@ def _check(machine: Machine, first: Machine, threads: int) -> None:
     """Raise SparsegenError for a server that is not like the first, or has too few cores."""
     if not machine.same_cpu(first):
         raise MeasurementError(
-            f"the RPC servers of one key must have the same CPU: {first.server} has {first.name} "
-            f"({first.cpu}), {machine.server} has {machine.name} ({machine.cpu}); give one another key"
+            f"the RPC servers of one key must have the same CPU: {first}, {machine}; give one another key"
         )
-    if machine.cores < threads:
+    if machine.host.cores < threads:
         raise MeasurementError(
-            f"the RPC server {machine.server} has {machine.cores} cores, too few for {threads} threads"
+            f"the RPC server {machine.server} has {machine.host.cores} cores, too few for {threads} threads"
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from tvm import rpc
 from tvm.error import RPCError
 
 from sparsegen.errors import SparsegenError
+from sparsegen.target import Host, parse_cpuinfo
 from sparsegen.tuner.measure.candidate import (
     FIRST,
     QUICK,
@@ -54,16 +54,17 @@ class Session:
         self._buffers: tuple[Path, tuple[Any, ...]] | None = None
 
     def _describe(self, server: str) -> Machine:
-        words = (self._helper.get_function("cpu_name")(i) for i in range(6))
-        return Machine(
-            server=server,
+        model, flags = parse_cpuinfo(str(self._helper.get_function("cpuinfo")()))
+        host = Host(
             cpu=str(self._remote.get_function("target.llvm_get_system_cpu")()),
-            name=struct.pack("<6q", *words).strip(b"\0 ").decode(errors="replace"),
+            model=model,
+            flags=flags,
             cores=int(self._helper.get_function("cores")()),
             l1_bytes=int(self._helper.get_function("cache_bytes")(1)),
             l2_bytes=int(self._helper.get_function("cache_bytes")(2)),
             l3_bytes=int(self._helper.get_function("cache_bytes")(3)),
         )
+        return Machine(server, host)
 
     def use_threads(self, threads: int) -> None:
         """Give TVM's thread pool there so many threads; once, before anything runs."""

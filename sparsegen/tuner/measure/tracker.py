@@ -11,6 +11,7 @@ from typing import Any
 from tvm.rpc import base
 
 from sparsegen.errors import MeasurementError
+from sparsegen.target import Host
 
 _ANSWER_S = 5.0  # for a tracker, which does nothing but answer
 _START = "start one with `python -m tvm.exec.{}`"
@@ -18,19 +19,22 @@ _START = "start one with `python -m tvm.exec.{}`"
 
 @dataclass(frozen=True)
 class Machine:
-    """A server's machine: LLVM's name of its CPU, the maker's, its cores, bytes of its caches."""
+    """A server, as HOST:PORT, and what it runs on."""
 
     server: str
-    cpu: str
-    name: str
-    cores: int
-    l1_bytes: int
-    l2_bytes: int
-    l3_bytes: int
+    host: Host
 
     def same_cpu(self, other: Machine) -> bool:
         """Whether code and timings of the two are comparable."""
-        return (self.cpu, self.name) == (other.cpu, other.name)
+        return self._cpu == other._cpu
+
+    @property
+    def _cpu(self) -> tuple[str, str, tuple[str, ...]]:
+        return self.host.cpu, self.host.model, self.host.hidden
+
+    def __str__(self) -> str:
+        without = f" without {', '.join(self.host.hidden)}" if self.host.hidden else ""
+        return f"{self.server} has {self.host.model} ({self.host.cpu}{without})"
 
 
 @dataclass(frozen=True)
