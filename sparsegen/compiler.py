@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_schedules
-from sparsegen.errors import OptionError, ScheduleError
+from sparsegen.errors import OptionError, ScheduleError, foreign_errors
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear, SeparableConv2d, Shape, apart
 from sparsegen.kernels import Context, Kernel, build_kernel, enter, leave
@@ -23,6 +23,7 @@ from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.assemble import assemble, value_lifetimes
 from sparsegen.lowering.build import build
 from sparsegen.lowering.memory import plan_memory
+from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.model import CompiledModel, LayerReport
 from sparsegen.target import Target, available_cores, parse_target
 
@@ -40,6 +41,7 @@ class Plan:
     context: Context
 
 
+@foreign_errors()
 def compile(
     model: torch.nn.Module | torch.export.ExportedProgram,
     example_inputs: tuple[torch.Tensor, ...],
@@ -63,17 +65,26 @@ def compile(
     Convolutions whose zeros save less than Winograd's minimal filtering does are computed by that, where
     `winograd` allows: results are then within some 1e-5 of their largest, not 1e-6.
 
-    Raises SparsegenError for a model, input, target or database that cannot be compiled or read, and
-    UnsupportedOperatorError where the model uses an operator outside the supported set.
+    Torch's default dtype and device, autocast and inference mode change nothing. Several threads may compile
+    at once.
+
+    Raises SparsegenError for a model, input, target or database that cannot be compiled or read, where gcc
+    fails or memory or room for files is missing, and UnsupportedOperatorError where the model uses an
+    operator outside the supported set.
     """
     started = time.perf_counter()
     schedules = as_database(database)
-    graph = from_torch(model, example_inputs)
-    compiled = compile_graph(graph, threads=threads, target=target, database=schedules, winograd=winograd)
+
+    def compiling() -> CompiledModel:
+        graph = from_torch(model, example_inputs)
+        return compile_graph(graph, threads=threads, target=target, database=schedules, winograd=winograd)
+
+    compiled = with_team(compiling)
     compiled.compile_seconds = time.perf_counter() - started
     return compiled
 
 
+@foreign_errors()
 def compile_graph(
     graph: LayerGraph,
     *,

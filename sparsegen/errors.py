@@ -3,6 +3,11 @@
 A message names the file, layer or operator, what was found, what is allowed, and what to do about it.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SparsegenError(Exception):
     """The base of every error that sparsegen raises on purpose."""
@@ -45,7 +50,11 @@ class FileError(SparsegenError):
 
 
 class ToolchainError(SparsegenError):
-    """Something needed here is missing or full: gcc, room for temporary files, a part of an install."""
+    """Something needed here is missing, full or failing: gcc, room for files, part of an install, TVM."""
+
+
+class OutOfMemoryError(SparsegenError, MemoryError):
+    """The system has no memory left for weights, activations or results."""
 
 
 class MeasurementError(SparsegenError):
@@ -54,3 +63,26 @@ class MeasurementError(SparsegenError):
 
 class EngineError(SparsegenError):
     """Why another engine takes no part in a comparison."""
+
+
+@contextmanager
+def foreign_errors() -> Iterator[None]:
+    """Turn the errors of the system, of torch and of TVM into SparsegenErrors; a context, or a decorator."""
+    try:
+        yield
+    except SparsegenError:
+        raise
+    except (RuntimeError, OSError, MemoryError) as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        # torch has no type of its own for it.
+        if isinstance(error, MemoryError) or "can't allocate memory" in reason:
+            raise OutOfMemoryError(f"no memory is left to compile the model ({reason}): free some") from error
+        raise ToolchainError(
+            f"torch, TVM or the system failed to compile the model ({reason}); if the install is sound, this "
+            "is a fault of sparsegen: please report it with the model"
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its type where it says nothing: for messages of our own."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,13 +1,15 @@
-"""Files that results are written to: refused before the long work starts, not after it."""
+"""Files: those of results, refused before the long work starts, not after it; and temporary ones."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sparsegen.errors import FileError
+from sparsegen.errors import FileError, ToolchainError
 
 
 def check_writable(option: str, path: Path) -> None:
@@ -27,3 +29,24 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise FileError(f"cannot write {error.filename or path}: {error.strerror}") from error
+
+
+@contextmanager
+def temporary_files() -> Iterator[None]:
+    """Turn a failure to write a temporary file into a SparsegenError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise ToolchainError(
+            f"a temporary file cannot be written ({error.strerror}); {temporary_room()}"
+        ) from error
+
+
+def temporary_room() -> str:
+    """Where temporary files go, how much they may take, and what to do about it."""
+    try:
+        folder = tempfile.gettempdir()
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return f"no folder for temporary files can be written ({error.strerror}): set TMPDIR to one that can"
+    return f"temporary files go to {folder}, which has {free / 1e6:,.0f} MB free: TMPDIR may name another"

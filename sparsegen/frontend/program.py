@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -14,8 +15,11 @@ from torch.nn.utils import prune
 
 from sparsegen.errors import ModelError
 from sparsegen.frontend.builder import describe_path
+from sparsegen.runtime.forks import ForkSafeLock
 
 Model = torch.nn.Module | ExportedProgram
+
+_LOCK = ForkSafeLock()
 
 
 def export_program(model: Model, example_inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
@@ -67,8 +71,9 @@ def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) ->
     if training:
         raise ModelError(f"{describe_path(training[0])} is in training mode: call model.eval()")
     try:
+        weights = (*model.parameters(), *model.buffers())
         # Under no_grad: a model's own `with torch.no_grad()` would otherwise hide its part in a subgraph.
-        with torch.no_grad(), warnings.catch_warnings():
+        with _tracing(*weights, *example_inputs), torch.no_grad(), warnings.catch_warnings():
             if prune.is_pruned(model):
                 # torch's pruning sets `weight` anew in every call; export takes that for a state it loses.
                 warnings.filterwarnings("ignore", message="The tensor attribute", category=UserWarning)
@@ -82,9 +87,22 @@ def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) ->
         ) from error
 
 
+@contextmanager
+def _tracing(*tensors: torch.Tensor) -> Iterator[None]:
+    """Trace `tensors` on this thread alone, which torch cannot do on several, for float32 on the CPU."""
+    with ExitStack() as stack:
+        stack.enter_context(_LOCK)
+        stack.enter_context(torch.autocast("cpu", enabled=False))
+        # Only inference mode takes tensors that were made in it; all others are traced as ever.
+        stack.enter_context(torch.inference_mode(any(tensor.is_inference() for tensor in tensors)))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield
+
+
 def _functionalise(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operators and views; convolutions, linears and pools stay whole."""
-    with warnings.catch_warnings():
+    with _tracing(*program.parameters(), *program.buffers()), warnings.catch_warnings():
         # torch warns of a class that it uses itself; the user can do nothing about it.
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
         functional: ExportedProgram = program.run_decompositions({})
@@ -102,6 +120,12 @@ def _check_inputs(example_inputs: tuple[torch.Tensor, ...]) -> None:
         )
         if found != "torch.float32 on cpu":
             raise ModelError(f"example input {index} is {found}; a torch.float32 tensor on cpu is supported")
+        if value.is_nested or value.layout not in (torch.strided, torch._mkldnn):  # type: ignore[attr-defined]
+            raise ModelError(f"example input {index} is sparse or nested; give a dense tensor")
+        if not value.numel():
+            raise ModelError(
+                f"example input {index} has the shape {tuple(value.shape)}; every size must be 1 or more"
+            )
 
 
 def _check_weights(model: Model) -> None:

@@ -12,7 +12,8 @@ from sparsegen.graph import LayerGraph
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.memory import Lifetime, MemoryPlan
-from sparsegen.runtime.model import Halo, Step, allocate_arena, place_weights
+from sparsegen.runtime.memory import allocate_arena, place_weights
+from sparsegen.runtime.model import Halo, Step
 
 Function = Callable[..., Any]
 

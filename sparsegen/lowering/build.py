@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import tvm
 import tvm_ffi
 
-from sparsegen.errors import ToolchainError
 from sparsegen.lowering.kernel import Kernel
+from sparsegen.lowering.library import emit, link, load
 from sparsegen.lowering.pipeline import generate, lower
-from sparsegen.runtime import native
 from sparsegen.target import Target, available_cores
 
 
 def build(kernels: Sequence[Kernel], target: Target) -> list[Any]:
     """The compiled function of every kernel, in order; equal kernels share one.
 
-    Raises SparsegenError where no linker (gcc) is found.
+    Raises SparsegenError where no linker (gcc) is found, it fails, or the library cannot be loaded.
     """
     distinct: dict[Any, tuple[str, Kernel]] = {}
     names = []
@@ -31,47 +26,22 @@ def build(kernels: Sequence[Kernel], target: Target) -> list[Any]:
         key: Any = (tvm_ffi.StructuralKey(kernel.module), kernel.store, kernel.prefetch)  # type: ignore[call-arg]
         name, _ = distinct.setdefault(key, (f"kernel_{len(distinct)}", kernel))
         names.append(name)
-    with (
-        tempfile.TemporaryDirectory(prefix="sparsegen-") as folder,
-        ThreadPoolExecutor(available_cores()) as pool,
-    ):
-        compiling = [
-            pool.submit(_compile, name, kernel, target, Path(folder)) for name, kernel in distinct.values()
-        ]
+    with ThreadPoolExecutor(available_cores()) as pool:
+        compiling = [pool.submit(_compile, name, kernel, target) for name, kernel in distinct.values()]
         objects = [future.result() for future in compiling]
-        library = load(_link(objects, Path(folder) / "kernels.so"))
+    library = load(link(objects))
     return [library.get_function(name) for name in names]
 
 
-def build_alone(kernel: Kernel, name: str, target: Target, folder: Path) -> Path:
-    """The shared library, in `folder`, of one kernel's function `name`; not loaded.
+def build_alone(kernel: Kernel, name: str, target: Target) -> bytes:
+    """The shared library of one kernel's function `name`; not loaded.
 
-    Raises SparsegenError where no linker (gcc) is found.
+    Raises SparsegenError where no linker (gcc) is found, or it fails.
     """
-    return _link([_compile(name, kernel, target, folder)], folder / f"{name}.so")
+    return link([_compile(name, kernel, target)])
 
 
-def load(path: Path) -> Any:
-    """The module of a library of kernels, its parallel loops on torch's threads."""
-    library = tvm.runtime.load_module(str(path))
-    native.use_torch_threads(ctypes.CDLL(str(path)))
-    return library
-
-
-def _compile(name: str, kernel: Kernel, target: Target, folder: Path) -> Path:
+def _compile(name: str, kernel: Kernel, target: Target) -> bytes:
     lowered = lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch)
     function = lowered["main"].with_attr("global_symbol", name)
-    path = folder / f"{name}.o"
-    generate(tvm.IRModule({name: function}), target).write_to_file(str(path), "o")
-    return path
-
-
-def _link(objects: Sequence[Path], path: Path) -> Path:
-    command = ["gcc", "-shared", "-fPIC", "-o", str(path), *map(str, objects)]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise ToolchainError("linking the generated kernels needs gcc, which is not on the PATH") from None
-    except subprocess.CalledProcessError as error:
-        raise ToolchainError(f"gcc could not link the generated kernels: {error.stderr.strip()}") from error
-    return path
+    return emit(generate(tvm.IRModule({name: function}), target))

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import itertools
-import mmap
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import tvm_ffi
-from numpy.typing import NDArray
 from torch.utils import _pytree
 
-from sparsegen.errors import InputError, OptionError
+from sparsegen.errors import InputError, OptionError, ToolchainError, first_line
 from sparsegen.runtime import native
-
-_HUGE_PAGE, _LINE = 2 << 20, 64  # bytes
+from sparsegen.runtime.forks import ForkSafeLock, with_team
+from sparsegen.runtime.inputs import flat_inputs
+from sparsegen.runtime.memory import allocate_results
 
 
 @dataclass(frozen=True)
@@ -100,29 +97,6 @@ class Step:
         self.function(*(edges[a] if isinstance(a, int) else a for a in self.arguments))
 
 
-def allocate_arena(size: int) -> torch.Tensor:
-    """`size` bytes of zeros, on large pages where the system grants them."""
-    rounded = max(1, -(-size // _HUGE_PAGE)) * _HUGE_PAGE
-    # Private, for shared memory (mmap's default) gets no large pages.
-    memory = mmap.mmap(-1, rounded + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_HUGEPAGE)
-    arena = torch.frombuffer(memory, dtype=torch.uint8)
-    start = -arena.data_ptr() % _HUGE_PAGE
-    return arena[start : start + rounded]
-
-
-def place_weights(arrays: Sequence[NDArray[Any]]) -> list[tvm_ffi.Tensor]:
-    """Copies of contiguous arrays: side by side on large pages, each from a cache line on."""
-    begins = [0, *itertools.accumulate(-(-array.nbytes // _LINE) * _LINE for array in arrays)]
-    memory = allocate_arena(begins[-1])
-    copies = []
-    for array, begin in zip(arrays, begins, strict=False):
-        source = torch.from_numpy(array)
-        copy = memory[begin : begin + array.nbytes].view(source.dtype).view(source.shape)
-        copies.append(tvm_ffi.from_dlpack(copy.copy_(source)))
-    return copies
-
-
 class CompiledModel:
     """A model compiled for one batch size and one CPU; called as the torch model is.
 
@@ -156,57 +130,51 @@ class CompiledModel:
         self.compile_seconds = compile_seconds
         self._steps = tuple(steps)
         self._output_spec = output_spec
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
-    def __call__(self, *inputs: torch.Tensor) -> Any:
+    def __call__(self, *inputs: torch.Tensor, **named: torch.Tensor) -> Any:
         """The model's result, in the structure that the torch model returns.
 
-        Raises SparsegenError for a wrong number of inputs, and for a wrong shape, dtype or device.
+        Results are float32 tensors on the CPU whatever torch's default dtype and device are, under autocast
+        too, and carry no gradient. A forked process runs a model on as many threads, its own.
+
+        Raises SparsegenError for inputs given by name, a wrong number of them, and for a wrong shape, dtype,
+        layout or device; where no memory is left for the results; and where a kernel fails.
         """
-        bound = self._check(inputs)
-        outputs = [torch.empty(shape) for shape in self.output_shapes]
-        flat = [output.view(-1) for output in outputs]
-        with self._lock:
-            native.set_threads(self.threads)
-            for step in self._steps:
-                step.run(bound, flat)
-        return outputs[0] if self._output_spec is None else _pytree.tree_unflatten(outputs, self._output_spec)
+        if named:
+            raise InputError(
+                f"inputs are given by position, not by name ({', '.join(named)}): call compiled(x), in the "
+                "order of the example inputs"
+            )
+        return with_team(lambda: self._call(inputs))
 
     def run_layer(self, name: str) -> None:
         """Run one layer's kernel again, on what the last call left in the buffers: for timing.
 
         Nothing is run for a fused layer: the next one's kernel computes both.
 
-        Raises SparsegenError for a name that is not in `layers`.
+        Raises SparsegenError for a name that is not in `layers`; those of inputs and outputs are not.
         """
-        steps = [step for step in self._steps if step.layer == name]
-        if not steps and all(report.name != name for report in self.layers):
+        if all(report.name != name for report in self.layers):
             raise OptionError(f"no layer {name!r}; there are {', '.join(r.name for r in self.layers)}")
-        with self._lock:
-            native.set_threads(self.threads)
-            for step in steps:
-                step.run((), ())
+        steps = [step for step in self._steps if step.layer == name]
+        with_team(lambda: self._run(steps, (), ()))
 
-    def _check(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        if len(inputs) != len(self.input_shapes):
-            raise InputError(f"the model takes {len(self.input_shapes)} inputs, {len(inputs)} were given")
-        return [
-            _check_input(i, tensor, shape)
-            for i, (tensor, shape) in enumerate(zip(inputs, self.input_shapes, strict=True))
-        ]
+    def _call(self, inputs: Sequence[torch.Tensor]) -> Any:
+        bound = flat_inputs(inputs, self.input_shapes)
+        outputs = allocate_results(self.output_shapes)
+        self._run(self._steps, bound, [output.view(-1) for output in outputs])
+        return outputs[0] if self._output_spec is None else _pytree.tree_unflatten(outputs, self._output_spec)
 
-
-def _check_input(index: int, tensor: Any, shape: tuple[int, ...]) -> torch.Tensor:
-    """The input flat and contiguous."""
-    if not isinstance(tensor, torch.Tensor):
-        raise InputError(f"input {index} is a {type(tensor).__name__}; give a torch.Tensor")
-    if tensor.device.type != "cpu":
-        raise InputError(f"input {index} is on {tensor.device}; compiled models run on the CPU: call .cpu()")
-    if tensor.dtype != torch.float32:
-        raise InputError(f"input {index} has dtype {tensor.dtype}; compiled models take torch.float32")
-    if tuple(tensor.shape) != shape:
-        raise InputError(
-            f"input {index} has shape {tuple(tensor.shape)}; the model was compiled for {shape}: "
-            "compile once per batch size and image size"
-        )
-    return tensor.detach().contiguous().view(-1)
+    def _run(
+        self, steps: Sequence[Step], inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]
+    ) -> None:
+        layer = ""
+        try:
+            with self._lock:
+                native.set_threads(self.threads)
+                for step in steps:
+                    layer = step.layer
+                    step.run(inputs, outputs)
+        except Exception as error:  # TVM's, of any type
+            raise ToolchainError(f"the kernel of layer {layer!r} failed: {first_line(error)}") from error

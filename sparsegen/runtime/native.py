@@ -9,20 +9,24 @@ from pathlib import Path
 import torch
 
 from sparsegen.errors import ToolchainError
+from sparsegen.runtime.forks import with_team
 
 
 @functools.cache
 def library() -> ctypes.CDLL:
     """The compiled `native.c`, bound to torch's own OpenMP library.
 
-    Raises SparsegenError where the package was installed without its compiled part.
+    Raises SparsegenError where the package was installed without its compiled part, or that cannot be loaded.
     """
-    for openmp in Path(torch.__file__).parent.glob("lib/libgomp*"):
-        ctypes.CDLL(str(openmp), mode=ctypes.RTLD_GLOBAL)
     built = sorted(Path(__file__).parent.glob("_native*.so"))
     if not built:
         raise ToolchainError("sparsegen.runtime was installed without its compiled part; reinstall with gcc")
-    native = ctypes.CDLL(str(built[0]))
+    try:
+        for openmp in Path(torch.__file__).parent.glob("lib/libgomp*"):
+            ctypes.CDLL(str(openmp), mode=ctypes.RTLD_GLOBAL)
+        native = ctypes.CDLL(str(built[0]))
+    except OSError as error:
+        raise ToolchainError(f"the compiled part of sparsegen.runtime cannot be loaded: {error}") from error
     native.sparsegen_fma_peak.restype = ctypes.c_double
     return native
 
@@ -43,4 +47,4 @@ def use_torch_threads(kernels: ctypes.CDLL) -> None:
 
 def fma_peak_gflops(lanes: int, threads: int) -> float:
     """Measured peak of float32 multiply-adds from registers, in GF/s of all `threads` together."""
-    return float(library().sparsegen_fma_peak(lanes, threads))
+    return float(with_team(lambda: library().sparsegen_fma_peak(lanes, threads)))

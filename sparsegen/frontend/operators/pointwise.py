@@ -113,7 +113,8 @@ def broadcast(site: CallSite, value: Value, shape: Shape) -> Value:
     if site.shape_of(value) == shape:
         return value
     step = Step("add", operand=_operand(site, value))
-    return site.layer(Identity(), torch.zeros(shape), shape=shape, epilogue=(step,))
+    zeros = torch.zeros(shape, dtype=torch.float32, device="cpu")
+    return site.layer(Identity(), zeros, shape=shape, epilogue=(step,))
 
 
 @operator("aten.expand.default")

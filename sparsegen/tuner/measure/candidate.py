@@ -14,11 +14,13 @@ import numpy as np
 import torch
 import tvm_ffi
 
+from sparsegen.files import temporary_files
 from sparsegen.kernels import build_kernel
 from sparsegen.kernels.space import KernelSchedule
-from sparsegen.lowering.build import build_alone, load
+from sparsegen.lowering.build import build_alone
+from sparsegen.lowering.library import load
 from sparsegen.runtime import native
-from sparsegen.runtime.model import allocate_arena, place_weights
+from sparsegen.runtime.memory import allocate_arena, place_weights
 from sparsegen.tuner.jobs import Job
 from sparsegen.tuner.measure.buffers import Case, prepare
 
@@ -66,7 +68,9 @@ def case_of(path: Path) -> Case:
 def prepare_case(path: Path) -> None:
     """Work out a job's input and expected output, once for all processes that read the job."""
     if not _case_path(path).exists():
-        prepare(read_job(path)).save(_case_path(path))
+        case = prepare(read_job(path))
+        with temporary_files():
+            case.save(_case_path(path))
 
 
 def _case_path(path: Path) -> Path:
@@ -74,14 +78,19 @@ def _case_path(path: Path) -> Path:
 
 
 def build(path: Path, schedule: KernelSchedule, folder: Path, name: str) -> Artefact:
-    """Compile the kernel of a job under a schedule into files of `folder`."""
+    """Compile the kernel of a job under a schedule into files of `folder`.
+
+    Raises SparsegenError where gcc or the folder fails, whatever the schedule.
+    """
     job = read_job(path)
     context = replace(job.context, schedules={job.placed.name: schedule})
     kernel = build_kernel(job.placed, context)
-    library = build_alone(kernel, name, context.target, folder)
-    arrays = folder / f"{name}.npz"
-    np.savez(arrays, *(argument for argument in kernel.arguments if not isinstance(argument, str)))
-    return Artefact(library, name, arrays)
+    artefact = Artefact(folder / f"{name}.so", name, folder / f"{name}.npz")
+    library = build_alone(kernel, name, context.target)
+    with temporary_files():
+        artefact.library.write_bytes(library)
+        np.savez(artefact.arrays, *(each for each in kernel.arguments if not isinstance(each, str)))
+    return artefact
 
 
 def run(
@@ -107,7 +116,8 @@ def run(
         call()
         if not case.accepts(out):
             raise WrongResultError(f"off by {case.error(out):.2g} of the largest value")
-    cold = torch.zeros(threads * read_job(path).context.target.l2_bytes // 2)  # floats: twice the caches
+    floats = threads * read_job(path).context.target.l2_bytes // 2  # twice the caches
+    cold = torch.zeros(floats, dtype=torch.float32, device="cpu")
 
     def timed(call: Callable[[], object]) -> float:
         cold.add_(1.0)
@@ -136,7 +146,7 @@ def _allocate(shape: Sequence[int]) -> torch.Tensor:
 
 def _bind(artefact: Artefact, source: torch.Tensor, out: torch.Tensor) -> Callable[[], object]:
     """A call of a candidate's function; kernels with a space read one value, their first argument."""
-    function = load(artefact.library).get_function(artefact.name)
+    function = load(artefact.library.read_bytes()).get_function(artefact.name)
     with np.load(artefact.arrays) as file:
         weights = place_weights([file[name] for name in file.files])
     arguments = [tvm_ffi.from_dlpack(source), *weights, tvm_ffi.from_dlpack(out)]

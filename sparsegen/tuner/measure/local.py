@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from sparsegen.database.workload import Setting, setting_here
+from sparsegen.files import temporary_files
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.target import Target
 from sparsegen.tuner.jobs import Job
@@ -30,11 +31,15 @@ _SPARE = 2  # cores beside the running kernel's from which builds go on meanwhil
 
 
 class Builders:
-    """Processes that build candidates, one a core, into a folder of their own."""
+    """Processes that build candidates, one a core, into a folder of their own.
+
+    Whatever writes there raises SparsegenError where that fails, as on a full disk.
+    """
 
     def __init__(self, cores: Sequence[int], limits: Limits) -> None:
-        _remove_leftovers()
-        self._folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-")
+        with temporary_files():
+            _remove_leftovers()
+            self._folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-")
         self.path = Path(self._folder.name)
         self.limits = limits
         self._pool = ThreadPoolExecutor(len(cores))
@@ -50,7 +55,8 @@ class Builders:
         """The file that workers read a job from."""
         if id(job) not in self._jobs:
             path = self.path / f"job_{len(self._jobs)}"
-            path.write_bytes(pickle.dumps(job))
+            with temporary_files():
+                path.write_bytes(pickle.dumps(job))
             self._jobs[id(job)] = job, path
         return self._jobs[id(job)][1]
 
@@ -126,7 +132,7 @@ def discard(building: Future[tuple[Answer, float]]) -> None:
     """Delete what a build has made, or will make."""
 
     def delete(done: Future[tuple[Answer, float]]) -> None:
-        if not done.cancelled() and done.result()[0].status == "ok":
+        if not done.cancelled() and done.exception() is None and done.result()[0].status == "ok":
             done.result()[0].value.delete()
 
     building.cancel()

@@ -56,7 +56,8 @@ class Measurer(Protocol):
         """Build, check and time every schedule; each measurement is yielded as soon as it is known.
 
         `best_ms` is the best time known, infinite where there is none. What cannot begin before
-        `deadline`, as of `time.monotonic`, is left out.
+        `deadline`, as of `time.monotonic`, is left out. Raises SparsegenError where no schedule could be
+        measured any more: gcc fails, or there is no room for files.
         """
 
     def race(self, job: Job, schedules: Sequence[KernelSchedule]) -> list[Measurement]:

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from sparsegen.database.trial import Status
+from sparsegen.errors import ToolchainError
 
 _START_S = 120.0  # a process imports torch and TVM, on a machine that may be busy
 
@@ -45,7 +46,10 @@ class Worker:
         return None if self._process is None else self._process.pid
 
     def call(self, verb: str, *arguments: Any, limit_s: float) -> Answer:
-        """The answer of the process, which has `limit_s` seconds from when it is ready."""
+        """The answer of the process, which has `limit_s` seconds from when it is ready.
+
+        Raises SparsegenError where something that every call needs fails there: gcc, room for files.
+        """
         if self._closed:
             return Answer("lost", error="the tuner is closing")
         if self._process is None or self._process.poll() is not None:
@@ -68,6 +72,8 @@ class Worker:
             return self._died(verb)
         if status == "ok":
             return Answer("ok", value)
+        if status == "toolchain":
+            raise ToolchainError(value)
         if status == "memory":
             self.kill()  # what it holds may be why
         return Answer(

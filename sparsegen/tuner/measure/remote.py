@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import queue
-import subprocess
 import threading
 import time
 from collections import deque
@@ -23,8 +22,9 @@ from typing import Literal
 from tvm_ffi import libinfo
 
 from sparsegen.database.workload import Setting, setting_here
-from sparsegen.errors import MeasurementError, SparsegenError, ToolchainError
+from sparsegen.errors import MeasurementError, SparsegenError
 from sparsegen.kernels.space import KernelSchedule
+from sparsegen.lowering.library import run_gcc
 from sparsegen.target import Target, native_target
 from sparsegen.tuner.jobs import Job
 from sparsegen.tuner.measure.candidate import Artefact
@@ -256,12 +256,19 @@ class RemoteMeasurer:
                 return  # another lane was quicker
             task, results = self._built.popleft()
             task.state = "taken"
-        results.put(self._run(lane, task))
+        try:
+            results.put(self._run(lane, task))
+        except SparsegenError as error:
+            results.put(error)
 
     def _open(self, lane: _Lane, task: _Task, results: _Results) -> bool:
         """Have a server for a task, which must not wait for one while others are free: it stays queued."""
-        # What goes wrong here goes wrong again in `run`, which tells of it.
-        self._builders.prepare(task.job)
+        try:
+            # What goes wrong in a process here goes wrong again in `run`, which tells of it.
+            self._builders.prepare(task.job)
+        except SparsegenError as error:
+            results.put(error)
+            return False
         lane.waiting_since = lane.waiting_since or time.monotonic()
         answer = lane.worker.call(
             "open",
@@ -315,13 +322,8 @@ def _new_worker() -> Worker:
 
 def _build_helper(folder: Path) -> Path:
     path = folder / "server.so"
-    command = ["gcc", "-shared", "-fPIC", "-O1", f"-I{libinfo.find_include_path()}", "-o", str(path)]
-    try:
-        subprocess.run([*command, str(_HELPER)], check=True, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise ToolchainError("measuring on other machines needs gcc here, which is not on the PATH") from None
-    except subprocess.CalledProcessError as error:
-        raise ToolchainError(f"gcc could not build what RPC servers lack: {error.stderr.strip()}") from error
+    include = f"-I{libinfo.find_include_path()}"
+    run_gcc("what RPC servers lack", ["-shared", "-fPIC", "-O1", include, "-o", str(path), str(_HELPER)])
     return path
 
 

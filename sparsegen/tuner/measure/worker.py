@@ -15,6 +15,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from sparsegen.errors import ToolchainError
 from sparsegen.tuner.measure.candidate import LostError, WrongResultError, build, prepare_case, run
 
 _PR_SET_PDEATHSIG = 1
@@ -46,6 +47,8 @@ def serve(connection: Connection, verbs: dict[str, Callable[..., Any]]) -> None:
             answer = ("wrong result", str(error))
         except LostError as error:
             answer = ("lost", str(error))
+        except ToolchainError as error:
+            answer = ("toolchain", str(error))
         except MemoryError as error:
             answer = ("memory", str(error) or "not enough memory")
         except Exception as error:
