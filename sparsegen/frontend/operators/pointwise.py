@@ -109,11 +109,14 @@ def _operand(site: CallSite, value: Value | Scalar) -> str | float:
 
 
 def broadcast(site: CallSite, value: Value, shape: Shape) -> Value:
-    """`value` expanded to `shape`: itself where it has that shape, else added to zeros of that shape."""
+    """`value` expanded to `shape`: itself where it has that shape, else added to -0.0 of that shape.
+
+    Added to 0.0, a -0.0 would become 0.0.
+    """
     if site.shape_of(value) == shape:
         return value
     step = Step("add", operand=_operand(site, value))
-    return site.layer(Identity(), torch.zeros(shape), shape=shape, epilogue=(step,))
+    return site.layer(Identity(), torch.full(shape, -0.0), shape=shape, epilogue=(step,))
 
 
 @operator("aten.expand.default")
