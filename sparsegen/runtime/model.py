@@ -7,17 +7,17 @@ import functools
 import itertools
 import mmap
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import tvm_ffi
 from numpy.typing import NDArray
-from torch.utils import _pytree
 
 from sparsegen.errors import InputError, OptionError
 from sparsegen.runtime import native
+from sparsegen.runtime.results import arrange_results
 
 _HUGE_PAGE, _LINE = 2 << 20, 64  # bytes
 
@@ -142,6 +142,7 @@ class CompiledModel:
         input_shapes: Sequence[tuple[int, ...]],
         output_shapes: Sequence[tuple[int, ...]],
         output_spec: Any,
+        known_outputs: Mapping[int, Any],
         threads: int,
         peak_bytes: int,
         live_bytes: int,
@@ -156,10 +157,13 @@ class CompiledModel:
         self.compile_seconds = compile_seconds
         self._steps = tuple(steps)
         self._output_spec = output_spec
+        self._known_outputs = known_outputs
         self._lock = threading.Lock()
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
         """The model's result, in the structure that the torch model returns.
+
+        What does not depend on the inputs has the dtype, or the type, that it has in torch.
 
         Raises SparsegenError for a wrong number of inputs, and for a wrong shape, dtype or device.
         """
@@ -170,7 +174,7 @@ class CompiledModel:
             native.set_threads(self.threads)
             for step in self._steps:
                 step.run(bound, flat)
-        return outputs[0] if self._output_spec is None else _pytree.tree_unflatten(outputs, self._output_spec)
+        return arrange_results(outputs, self._known_outputs, self._output_spec)
 
     def run_layer(self, name: str) -> None:
         """Run one layer's kernel again, on what the last call left in the buffers: for timing.
