@@ -138,6 +138,7 @@ def compile_graph(
         input_shapes=list(graph.inputs.values()),
         output_shapes=[shapes[name] for name in graph.outputs],
         output_spec=graph.output_spec,
+        known_outputs=graph.known_outputs,
         threads=threads,
         peak_bytes=memory.peak_bytes,
         live_bytes=memory.live_bytes,

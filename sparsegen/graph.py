@@ -251,7 +251,9 @@ def apart(layer: Layer) -> tuple[Layer, Layer]:
 class LayerGraph:
     """Layers in an order that runs; `outputs` names values, `output_spec` rebuilds torch's structure.
 
-    `output_spec` is the pytree spec of the model's result; None stands for a single tensor.
+    `output_spec` is the pytree spec of the model's result; None stands for a single tensor. `known_outputs`
+    are results that do not depend on the inputs, by their position among all: torch's tensors, of any dtype,
+    numbers, None. `outputs` are the others, in order.
     """
 
     inputs: dict[str, Shape]
@@ -259,6 +261,7 @@ class LayerGraph:
     outputs: tuple[str, ...]
     constants: dict[str, Array] = field(default_factory=dict)
     output_spec: Any = None
+    known_outputs: dict[int, Any] = field(default_factory=dict)
 
     def shapes(self) -> dict[str, Shape]:
         """Shape of every value and constant, by name."""

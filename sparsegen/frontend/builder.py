@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -65,9 +65,11 @@ class GraphBuilder:
             self.stored[id(tensor)] = (tensor, name)
         return self.stored[id(tensor)][1]
 
-    def build(self, outputs: tuple[str, ...], output_spec: object) -> LayerGraph:
-        """The graph of all that was added, with these values as its outputs."""
-        return LayerGraph(self.inputs, self.layers, outputs, self.constants, output_spec)
+    def build(
+        self, outputs: tuple[str, ...], known_outputs: dict[int, Any], output_spec: object
+    ) -> LayerGraph:
+        """The graph of all that was added, with these values and known results as its outputs."""
+        return LayerGraph(self.inputs, self.layers, outputs, self.constants, output_spec, known_outputs)
 
 
 @dataclass(frozen=True)

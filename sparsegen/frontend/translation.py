@@ -12,7 +12,7 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from sparsegen.errors import ModelError
-from sparsegen.frontend.builder import CallSite, GraphBuilder, Value
+from sparsegen.frontend.builder import CallSite, GraphBuilder
 from sparsegen.frontend.operators import TRANSLATORS, supported_operators
 from sparsegen.frontend.operators.pointwise import BROADCASTING
 from sparsegen.frontend.program import module_path
@@ -35,9 +35,9 @@ def translate(program: ExportedProgram) -> LayerGraph:
             values[node] = _translate_call(builder, node, values)
         elif node.op == "get_attr":
             values[node] = operator.attrgetter(node.target)(program.graph_module)
-    outputs = tuple(_output(builder, result, values) for result in program.graph.output_node().args[0])
+    outputs, known = _outputs(builder, program, values)
     spec = program.call_spec.out_spec
-    return builder.build(outputs, None if spec is None or spec.is_leaf() else spec)
+    return builder.build(outputs, known, None if spec is None or spec.is_leaf() else spec)
 
 
 def _bind_placeholders(program: ExportedProgram, builder: GraphBuilder) -> Values:
@@ -129,12 +129,22 @@ def _arguments(node: Node, values: Values) -> list[Any]:
     return given
 
 
-def _output(builder: GraphBuilder, result: Any, values: Values) -> str:
-    """Name of an output's value; an input or a constant is copied by a layer of its own."""
-    if not isinstance(result, Node):
-        raise ModelError(f"the model returns {result!r}; only tensors are supported as results")
-    value: Value = values[result]
-    if isinstance(value, str) and value not in builder.inputs:
+def _outputs(
+    builder: GraphBuilder, program: ExportedProgram, values: Values
+) -> tuple[tuple[str, ...], dict[int, Any]]:
+    """Names of the values that the model returns, and by position what it returns whatever its inputs are."""
+    computed, known = [], {}
+    for position, result in enumerate(program.graph.output_node().args[0]):
+        value = values[result] if isinstance(result, Node) else result
+        if isinstance(result, Node) and isinstance(value, str):
+            computed.append(_computed(builder, value))
+        else:
+            known[position] = value.detach().clone() if isinstance(value, torch.Tensor) else value
+    return tuple(computed), known
+
+
+def _computed(builder: GraphBuilder, value: str) -> str:
+    """Name of an output's value; an input is copied by a layer of its own."""
+    if value not in builder.inputs:
         return value
-    name = value if isinstance(value, str) else builder.add_constant("constant", value)
-    return builder.add_layer("output", Identity(), (name,), builder.shapes[name])
+    return builder.add_layer("output", Identity(), (value,), builder.shapes[value])

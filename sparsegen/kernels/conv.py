@@ -22,7 +22,7 @@ from sparsegen.kernels.winograd.choice import choose as choose_winograd
 from sparsegen.lowering.kernel import Kernel
 
 
-@kernel_for(TapConv2d)
+@kernel_for(TapConv2d, "panels", "winograd", "grouped_conv")
 def convolution(layer: Layer, context: Context) -> Kernel:
     """The kernel of a convolution with any stride, padding, dilation and groups."""
     problem = panel_problem(layer, context)
@@ -42,7 +42,7 @@ def convolution(layer: Layer, context: Context) -> Kernel:
     return winograd(of_tiles, knobs, source=source, epilogue=epilogue)
 
 
-@kernel_for(Linear)
+@kernel_for(Linear, "panels", "linear")
 def linear(layer: Layer, context: Context) -> Kernel:
     """The kernel of a linear layer: panels with batch lanes, rows of weights without."""
     problem = panel_problem(layer, context)

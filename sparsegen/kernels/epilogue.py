@@ -33,7 +33,7 @@ UNARY: dict[str, Callable[..., Expr]] = {
 }
 BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
     "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
+    "sub": lambda a, b: mathematics.opaque(a) - b,
     "mul": lambda a, b: a * b,
     "div": lambda a, b: a / b,
 }
@@ -55,15 +55,24 @@ class Epilogue:
         self.arguments = [operand.argument() for operand in self.operands.values()]
 
     def apply(self, value: Expr, group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
-        """The steps applied to the result's value at (group, coordinates, lane)."""
-        for step in self.steps:
+        """The steps applied to the result's value at (group, coordinates, lane), each rounded as in torch."""
+        for number, step in enumerate(self.steps):
+            if number > 0:
+                value = mathematics.opaque(value)
             if step.operand is None:
                 value = UNARY[step.op](value, *step.parameters)
-                continue
-            other = (
-                read(self.operands[step.operand], self._tensors[step.operand], group, coordinates, lane)
-                if isinstance(step.operand, str)
-                else mathematics.constant(step.operand)
-            )
-            value = BINARY[step.op](other, value) if step.reverse else BINARY[step.op](value, other)
+            else:
+                other = (
+                    read(self.operands[step.operand], self._tensors[step.operand], group, coordinates, lane)
+                    if isinstance(step.operand, str)
+                    else mathematics.constant(step.operand)
+                )
+                sides = (other, value) if step.reverse else (value, other)
+                is_added = step.op == "mul" and self._adds_next(number)
+                value = (mathematics.rounded_product if is_added else BINARY[step.op])(*sides)
         return value
+
+    def _adds_next(self, number: int) -> bool:
+        """Whether the result of a step goes into a sum, as it is or negated."""
+        following = (step.op for step in self.steps[number + 1 :] if step.op != "neg")
+        return next(following, None) in ("add", "sub")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
+import numpy as np
 from tvm import tirx
 
 Expr = Any
@@ -43,8 +44,32 @@ _ERFC = (
 
 
 def constant(value: float) -> Expr:
-    """A float32 constant."""
-    return tirx.const(value, "float32")
+    """A float32 constant; infinite past float32's range, as where torch takes a Python number.
+
+    TVM's simplifier takes no account of NaN, infinity and -0.0: for it `x * 0` and `0 / x` are 0, `x + 0` is
+    x, and `x / 0` aborts. So zero is the integral part of zero, as LLVM sees and the simplifier does not.
+    """
+    with np.errstate(over="ignore"):
+        number = np.float32(value)
+    literal = tirx.const(float(number), "float32")
+    return literal if number else tirx.call_intrin("float32", "tirx.trunc", literal)
+
+
+def opaque(value: Expr) -> Expr:
+    """The value, which TVM's simplifier does not look into; LLVM does, so that it costs nothing.
+
+    Else `(x + a) - a` becomes x for it, and `x - x` becomes 0.
+    """
+    return tirx.reinterpret("float32", tirx.reinterpret("int32", value))
+
+
+def rounded_product(left: Expr, right: Expr) -> Expr:
+    """The product, rounded even where it is added to something: LLVM makes no multiply-add of this one.
+
+    It is a multiply-add itself, with a -0.0 that LLVM cannot know: that changes no product, be it -0.0.
+    """
+    nothing = tirx.call_llvm_pure_intrin("float32", "llvm.arithmetic.fence", tirx.const(-0.0, "float32"))
+    return tirx.call_llvm_pure_intrin("float32", "llvm.fma", left, right, nothing)
 
 
 def shared(value: Expr, body: Callable[[Expr], Expr], dtype: str = "float32") -> Expr:
@@ -67,7 +92,9 @@ def at_most(value: Expr, high: float) -> Expr:
 
 
 def clamp(value: Expr, low: float, high: float) -> Expr:
-    """The value within the bounds; `high` wins where they cross, as in torch."""
+    """The value within the bounds; as in torch `high` wins where they cross, and a bound of NaN over all."""
+    if math.isnan(low) or math.isnan(high):
+        return constant(math.nan)
     return shared(shared(value, lambda v: at_least(v, low)), lambda v: at_most(v, high))
 
 
@@ -77,8 +104,8 @@ def larger(left: Expr, right: Expr) -> Expr:
 
 
 def absolute(value: Expr) -> Expr:
-    """|value|."""
-    return shared(value, lambda v: tirx.Select(v > constant(0.0), v, -v))
+    """|value|; of -0.0 that is 0.0."""
+    return tirx.abs(value)
 
 
 def exp(value: Expr) -> Expr:
@@ -145,17 +172,22 @@ def gelu_tanh(value: Expr) -> Expr:
 
 def hard_sigmoid(value: Expr) -> Expr:
     """min(max(value + 3, 0), 6) / 6."""
-    return clamp(value + constant(3.0), 0.0, 6.0) * constant(1.0 / 6.0)
+    return _up_to_six(value) * constant(1.0 / 6.0)
 
 
 def hard_swish(value: Expr) -> Expr:
-    """Hard swish, value * hard_sigmoid(value)."""
-    return shared(value, lambda x: x * hard_sigmoid(x))
+    """Hard swish, value * hard_sigmoid(value), in torch's order: the product overflows where torch's does."""
+    return shared(value, lambda x: x * _up_to_six(x) * constant(1.0 / 6.0))
 
 
 def leaky_relu(value: Expr, slope: float) -> Expr:
     """The value where it is positive, slope times the value elsewhere."""
     return shared(value, lambda x: tirx.Select(x > constant(0.0), x, x * constant(slope)))
+
+
+def _up_to_six(value: Expr) -> Expr:
+    """min(max(value + 3, 0), 6)."""
+    return clamp(value + constant(3.0), 0.0, 6.0)
 
 
 def _polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:

@@ -13,7 +13,7 @@ from sparsegen.kernels.taps import SplitPhases
 from sparsegen.lowering.kernel import Kernel, LayoutStore
 
 
-@kernel_for(SplitPhases)
+@kernel_for(SplitPhases, "split_phases")
 def split_phases(layer: Layer, context: Context) -> Kernel:
     """Kernel from [N, C, H, W] to [N, C * phases, H / stride, W / stride], rounded up."""
     split, source, out = layer.core, context.value(layer.inputs[0]), context.layout(layer.name)

@@ -16,7 +16,7 @@ from sparsegen.kernels.registry import Context, kernel_for
 from sparsegen.lowering.kernel import Kernel, LayoutStore
 
 
-@kernel_for(Identity)
+@kernel_for(Identity, "pointwise")
 def pointwise(layer: Layer, context: Context) -> Kernel:
     """Kernel of `layer.shape` that broadcasts its input and applies the steps."""
     source, out = context.operands[layer.inputs[0]], context.layout(layer.name)

@@ -37,7 +37,7 @@ from sparsegen.lowering.layout import Layout
 Expr = Any
 
 
-@kernel_for(Pool2d)
+@kernel_for(Pool2d, "pool")
 def pool(layer: Layer, context: Context) -> Kernel:
     """Kernel of windows of one size; `layer.shape` says how many, ceil mode's too."""
     core, axes = layer.core, _axes(layer, context)
@@ -53,7 +53,7 @@ def pool(layer: Layer, context: Context) -> Kernel:
     return _kernel(layer, context, axes, divisors)
 
 
-@kernel_for(AdaptivePool2d)
+@kernel_for(AdaptivePool2d, "pool")
 def adaptive_pool(layer: Layer, context: Context) -> Kernel:
     """Kernel of windows that cut each axis in a given number of parts, as even as can be."""
     core, (vertical, horizontal) = layer.core, _axes(layer, context)

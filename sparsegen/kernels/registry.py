@@ -66,14 +66,19 @@ class Context:
 Builder = Callable[[Layer, Context], Kernel]
 SpaceBuilder = Callable[[Layer, Context], Space]
 _BUILDERS: dict[type, Builder] = {}
+_KINDS: dict[type, tuple[str, ...]] = {}
 _SPACES: dict[type, SpaceBuilder] = {}
 
 
-def kernel_for(core: type) -> Callable[[Builder], Builder]:
-    """Register the decorated function as the builder of kernels of a core operator."""
+def kernel_for(core: type, *kinds: str) -> Callable[[Builder], Builder]:
+    """Register the decorated function as the builder of kernels of a core operator.
+
+    `kinds` are those of the kernels that it builds; without any, the operator's name in small letters.
+    """
 
     def register(builder: Builder) -> Builder:
         _BUILDERS[core] = builder
+        _KINDS[core] = kinds or (core.__name__.lower(),)
         return builder
 
     return register
@@ -81,7 +86,14 @@ def kernel_for(core: type) -> Callable[[Builder], Builder]:
 
 def build_kernel(layer: Layer, context: Context) -> Kernel:
     """The kernel of a layer."""
-    return _BUILDERS[type(layer.core)](layer, context)
+    kernel = _BUILDERS[type(layer.core)](layer, context)
+    assert kernel.kind in _KINDS[type(layer.core)], f"{kernel.kind} is no kind that its operator registers"
+    return kernel
+
+
+def kernel_kinds() -> dict[type, tuple[str, ...]]:
+    """The kinds of kernels that serve each core operator."""
+    return dict(_KINDS)
 
 
 def space_for(core: type) -> Callable[[SpaceBuilder], SpaceBuilder]:

@@ -31,7 +31,7 @@ _READ, _WRITTEN = 6.5, 9.5
 _SURE = 0.97  # of the cycles apart: above, the estimates are not sure enough
 
 
-@kernel_for(SeparableConv2d)
+@kernel_for(SeparableConv2d, "separable")
 def separable(layer: Layer, context: Context) -> Kernel:
     """The kernel of a pointwise convolution that computes its input; with batch lanes alone."""
     problem = separable_problem(layer, context)

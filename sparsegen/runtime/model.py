@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import tvm_ffi
-from torch.utils import _pytree
 
 from sparsegen.errors import InputError, OptionError, ToolchainError, first_line
 from sparsegen.runtime import native
 from sparsegen.runtime.forks import ForkSafeLock, with_team
 from sparsegen.runtime.inputs import flat_inputs
 from sparsegen.runtime.memory import allocate_results
+from sparsegen.runtime.results import arrange_results
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ class CompiledModel:
         input_shapes: Sequence[tuple[int, ...]],
         output_shapes: Sequence[tuple[int, ...]],
         output_spec: Any,
+        known_outputs: Mapping[int, Any],
         threads: int,
         peak_bytes: int,
         live_bytes: int,
@@ -130,13 +131,15 @@ class CompiledModel:
         self.compile_seconds = compile_seconds
         self._steps = tuple(steps)
         self._output_spec = output_spec
+        self._known_outputs = known_outputs
         self._lock = ForkSafeLock()
 
     def __call__(self, *inputs: torch.Tensor, **named: torch.Tensor) -> Any:
         """The model's result, in the structure that the torch model returns.
 
-        Results are float32 tensors on the CPU whatever torch's default dtype and device are, under autocast
-        too, and carry no gradient. A forked process runs a model on as many threads, its own.
+        Computed results are float32 tensors on the CPU whatever torch's default dtype and device are, under
+        autocast too, and carry no gradient; what does not depend on the inputs has the dtype, or the type,
+        that it has in torch. A forked process runs a model on as many threads, its own.
 
         Raises SparsegenError for inputs given by name, a wrong number of them, and for a wrong shape, dtype,
         layout or device; where no memory is left for the results; and where a kernel fails.
@@ -164,7 +167,7 @@ class CompiledModel:
         bound = flat_inputs(inputs, self.input_shapes)
         outputs = allocate_results(self.output_shapes)
         self._run(self._steps, bound, [output.view(-1) for output in outputs])
-        return outputs[0] if self._output_spec is None else _pytree.tree_unflatten(outputs, self._output_spec)
+        return arrange_results(outputs, self._known_outputs, self._output_spec)
 
     def _run(
         self, steps: Sequence[Step], inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]

@@ -160,11 +160,6 @@ def test_buffer_written() -> None:
     assert "writes to its buffer 'calls' in every call" in refused(Counter().eval(), images())
 
 
-def test_result_that_is_no_tensor() -> None:
-    message = refused(Function(lambda x: (x.relu(), None)), images())
-    assert message == "the model returns None; only tensors are supported as results"
-
-
 UNSUPPORTED: dict[str, tuple[Callable[[Tensor], Any], str, str]] = {
     "mish": (F.mish, "aten.mish.default", "no such operator"),
     "log_softmax": (lambda x: F.log_softmax(x, 1), "aten.log_softmax.int", "no such operator"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Linear
 from tests.frontend.checking import Function, check, describe, images, randomised
 
@@ -141,3 +143,36 @@ def test_padding_with_another_reader_stays() -> None:
 
     graph = check(Function(padded_twice, images(4, 4, 3, 3)), images())
     assert describe(graph) == ["Pad", "Conv2d", "Pool2d"]
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (lambda y: y * 1e38, "mul"),
+        (lambda y: y * 2 * 1e38, "mul"),
+        (lambda y: y / 1e-40, "div"),
+        (lambda y: y * torch.inf, "mul"),
+        (lambda y: y / torch.inf, "div"),
+        (lambda y: y + torch.nan, "add"),
+        (lambda y: y / 0.0, "div"),
+        (lambda y: y + 1e8 - 1e8, "add sub"),
+        (lambda y: y * 2 + 1e8 - 1e8, "add sub"),
+        (lambda y: (y + 12582912.0) * 0.5 - 6291456.0, "add mul sub"),
+        (lambda y: (y + 1.0) * 0.0 - 1e-9 + 1e-9, "add mul sub add"),
+    ],
+)
+def test_what_would_change_more_than_rounding_is_not_folded(
+    change: Callable[[Tensor], Tensor], left: str
+) -> None:
+    class Changed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(2, 2, 1)
+            self.conv.weight.data = torch.tensor([[10.0, 0.0], [-20.0, 30.0]]).reshape(2, 2, 1, 1)
+
+        def forward(self, value: Tensor) -> Tensor:
+            return change(self.conv(value))
+
+    graph = from_torch(Changed().eval(), (images(1, 2, 3, 3),))
+    assert describe(graph) == [f"Conv2d {left}"]
+    assert np.isfinite(graph.layers[0].core.weight).all()

@@ -40,11 +40,15 @@ def test_inputs_keep_their_order_and_unread_ones_stay() -> None:
     assert list(graph.inputs.values()) == [(2, 3), (5,), (2, 3)]
 
 
-def test_inputs_and_constants_as_results_get_layers() -> None:
-    graph = check(Function(lambda x, c: (x, c, x.view(2, 3), c * 2, x.relu()), images(4)), images(2, 3))
-    assert sorted(describe(graph)) == ["Identity"] * 4 + ["Identity relu"]
-    assert len(set(graph.outputs)) == 5
+def test_inputs_as_results_get_layers_and_constants_are_known() -> None:
+    constant = images(4)
+    graph = check(Function(lambda x, c: (x, c, x.view(2, 3), c * 2, x.relu()), constant), images(2, 3))
+    assert sorted(describe(graph)) == ["Identity"] * 2 + ["Identity relu"]
+    assert len(set(graph.outputs)) == 3
     assert set(graph.outputs) <= {layer.name for layer in graph.layers}
+    assert graph.known_outputs.keys() == {1, 3}
+    assert torch.equal(graph.known_outputs[1], constant)
+    assert torch.equal(graph.known_outputs[3], constant * 2)
 
 
 def test_one_value_as_two_results() -> None:

@@ -7,67 +7,41 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from sparsegen.graph import Conv2d, Step
-from sparsegen.kernels.epilogue import Epilogue
-from sparsegen.kernels.panels import PanelProblem, PanelSchedule, panels
-from sparsegen.kernels.taps import direct_taps
-from sparsegen.lowering.layout import Halo, Layout, plan_layout
+from sparsegen.formats.registry import FORMATS
+from sparsegen.kernels.registry import kernel_kinds
 from sparsegen.lowering.pipeline import lower
+from tests.lowering.golden_cases import CASES
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def problem(batch: int, *, batch_lanes: bool) -> PanelProblem:
-    """A 3x3 convolution of 4 by 6 channels on 4x4 pixels, half of its weights zero."""
-    weight = np.arange(6 * 4 * 9, dtype=np.float32).reshape(6, 4, 3, 3) % 2
-    taps = direct_taps(Conv2d(weight, None, padding=(1, 1, 1, 1)))
-
-    def layout(channels: int) -> Layout:
-        halo = Halo(1, 1, 1, 1)
-        return plan_layout((batch, channels, 4, 4), lanes=8, batch_lanes=batch_lanes, halo=halo)
-
-    source, out = layout(4), layout(6)
-    return PanelProblem(
-        matrix=weight.reshape(6, -1),
-        bias=np.ones(6, np.float32),
-        columns_per_channel=9,
-        offsets=taps.offsets(source),
-        pixels=out.pixel_vectors,
-        pixel_steps=source.pixel_steps((1, 1)),
-        source=source,
-        out=out,
-    )
-
-
-COMBINED = PanelSchedule(2, 1, 2, 4, 3, format="column_combined")
-RELU = (Step("relu"),)
-CASES = {
-    "masked_panels_batch_lanes": (
-        problem(8, batch_lanes=True),
-        PanelSchedule(2, 2, 2, 2, 3),
-        (Step("relu"),),
-    ),
-    "masked_panels_pixel_lanes": (problem(1, batch_lanes=False), PanelSchedule(4, 1, 3, 4, 1), ()),
-    "permuted_rows": (problem(8, batch_lanes=True), PanelSchedule(2, 1, 2, 4, 3, permuted=True), ()),
-    "column_combined": (problem(8, batch_lanes=True), COMBINED, ()),
-    "packed_input": (
-        problem(8, batch_lanes=True),
-        PanelSchedule(2, 2, 2, 2, 1, unroll=2, parallel="panels", pack_input=True),
-        (),
-    ),
-}
+LONGEST = 150  # lines that are still read
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_lowered_code_is_the_golden_files(name: str, request: pytest.FixtureRequest) -> None:
-    which, knobs, steps = CASES[name]
-    kernel = panels(which, knobs, source="x", epilogue=Epilogue(steps, {}), registers=16)
-    lowered = lower(kernel.module, kernel.store, kernel.store.shape)["main"].script() + "\n"
+    _, kernel = CASES[name].kernel()
+    script = lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch)["main"].script()
+    settings = ", ".join(f"{name} {value}" for name, value in kernel.schedule.items())
+    lowered = f"# {kernel.kind}, weights {kernel.format}; {settings or 'no schedule'}\n{script}\n"
     path = GOLDEN / f"{name}.txt"
     if request.config.getoption("--update-golden"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(lowered)
+    assert path.is_file(), "no golden file: --update-golden writes it"
     assert lowered == path.read_text(), "lowered code changed: look at it, then --update-golden"
+    assert len(lowered.splitlines()) <= LONGEST
+
+
+def test_every_golden_file_has_a_case() -> None:
+    assert {path.name for path in GOLDEN.iterdir()} == {f"{name}.txt" for name in CASES}
+
+
+def test_every_kind_of_kernel_and_format_has_a_golden_file() -> None:
+    kernels = [case.kernel() for case in CASES.values()]
+    registered = {(core, kind) for core, kinds in kernel_kinds().items() for kind in kinds}
+    assert {(core, kernel.kind) for core, kernel in kernels} == registered | {
+        (None, "enter"),
+        (None, "leave"),
+    }
+    assert {kernel.format for _, kernel in kernels} >= FORMATS.keys()

@@ -109,11 +109,14 @@ def _operand(site: CallSite, value: Value | Scalar) -> str | float:
 
 
 def broadcast(site: CallSite, value: Value, shape: Shape) -> Value:
-    """`value` expanded to `shape`: itself where it has that shape, else added to zeros of that shape."""
+    """`value` expanded to `shape`: itself where it has that shape, else added to -0.0 of that shape.
+
+    Added to 0.0, a -0.0 would become 0.0.
+    """
     if site.shape_of(value) == shape:
         return value
     step = Step("add", operand=_operand(site, value))
-    zeros = torch.zeros(shape, dtype=torch.float32, device="cpu")
+    zeros = torch.full(shape, -0.0, dtype=torch.float32, device="cpu")
     return site.layer(Identity(), zeros, shape=shape, epilogue=(step,))
 
 

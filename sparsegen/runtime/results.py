@@ -1,0 +1,27 @@
+"""What a call returns: tensors that were computed, and what was known when the model was compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.utils import _pytree
+
+
+def arrange_results(computed: Sequence[torch.Tensor], known: Mapping[int, Any], spec: Any) -> Any:
+    """The results in the structure of a pytree `spec`; None stands for a single one.
+
+    `known` are some of them by their position among all, and `computed` the others, in order. Known tensors
+    are copied: the caller may write into the results.
+    """
+    others = iter(computed)
+    results = [
+        _own(known[position]) if position in known else next(others)
+        for position in range(len(computed) + len(known))
+    ]
+    return results[0] if spec is None else _pytree.tree_unflatten(results, spec)
+
+
+def _own(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value

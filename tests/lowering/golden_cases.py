@@ -1,0 +1,171 @@
+"""Small layers of every kind of kernel, whose lowered loops are in tests/golden."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sparsegen.compiler import plan_graph
+from sparsegen.graph import (
+    AdaptivePool2d,
+    Array,
+    Concat,
+    Core,
+    Identity,
+    Layer,
+    LayerGraph,
+    LayerNorm,
+    Linear,
+    MatMul,
+    Mean,
+    Pad,
+    Permute,
+    Pool2d,
+    Reshape,
+    Shape,
+    Slice,
+    Softmax,
+    Step,
+)
+from sparsegen.kernels import Kernel, build_kernel, enter, leave
+from sparsegen.kernels.grouped_schedule import GroupedSchedule
+from sparsegen.kernels.linear_schedule import LinearSchedule
+from sparsegen.kernels.panels import PanelSchedule
+from sparsegen.kernels.pool_schedule import PoolSchedule
+from sparsegen.kernels.space import KernelSchedule
+from sparsegen.kernels.winograd import WinogradSchedule
+from sparsegen.target import Target, parse_target
+from tests.kernels.contract import conv_graph, single
+from tests.kernels.test_separable import fused, pair
+
+SAME = (1, 1, 1, 1)
+RELU = (Step("relu"),)
+TILES = WinogradSchedule(outputs=2, rows=2, tiles_h=1, tiles_w=1, chunk=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A graph, of which `layer` becomes a kernel; without a `schedule` it has what its kernel chooses."""
+
+    graph: LayerGraph
+    schedule: KernelSchedule | None = None
+    cpu: str = "haswell"
+    layer: str = "layer"
+
+    def kernel(self) -> tuple[type | None, Kernel]:
+        """The layer's core operator, None at the graph's edges, and its kernel."""
+        schedules = {} if self.schedule is None else {self.layer: self.schedule}
+        plan = plan_graph(self.graph, threads=2, target=fixed_target(self.cpu), schedules=schedules)
+        if self.layer == "enter":
+            return None, enter("x", plan.context.layout("x"))
+        if self.layer == "leave":
+            return None, leave(plan.context.value("x"))
+        (layer,) = (each for each in plan.graph.layers if each.name == self.layer)
+        return type(layer.core), build_kernel(layer, plan.context)
+
+
+def fixed_target(cpu: str) -> Target:
+    """The CPU with caches and cores that do not depend on the machine."""
+    target = parse_target(cpu, elsewhere=True)
+    return replace(target, l1_bytes=32 << 10, l2_bytes=512 << 10, l3_bytes=16 << 20, cores=2)
+
+
+def half(*shape: int) -> Array:
+    """Weights of which every second is zero, each another."""
+    return (
+        (np.arange(np.prod(shape)) % 2 * np.arange(1, 1 + np.prod(shape))).astype(np.float32).reshape(shape)
+    )
+
+
+def convolution(batch: int, *, groups: int = 1, steps: tuple[Step, ...] = (), stride: int = 1) -> LayerGraph:
+    """A 3x3 convolution of 4 channels on 4x4 pixels to 6, or to 4 of groups; half of its weights are zero."""
+    weight = half(6 if groups == 1 else 4, 4 // groups, 3, 3)
+    return conv_graph(
+        weight, (batch, 4, 4, 4), padding=SAME, groups=groups, stride=(stride, stride), epilogue=steps
+    )
+
+
+def layer_of(core: Core, source: Shape, out: Shape, steps: tuple[Step, ...] = ()) -> Case:
+    """A layer whose kernel chooses its schedule."""
+    return Case(single(core, source, out, steps))
+
+
+def of_two(core: Core, first: Shape, second: Shape, out: Shape, steps: tuple[Step, ...] = ()) -> Case:
+    """A layer of two inputs, `x` and `y`."""
+    layer = Layer("layer", core, ("x", "y"), out, steps)
+    return Case(LayerGraph({"x": first, "y": second}, [layer], ("layer",)))
+
+
+def arithmetic(batch: int) -> Case:
+    """Pointwise steps with a constant by channel, another value and numbers, zero among them."""
+    shape = (batch, 2, 3)
+    steps = (Step("mul", "scale"), Step("add", "y"), Step("sub", 0.0), *RELU)
+    layer, scale = Layer("layer", Identity(), ("x",), shape, steps), np.ones((2, 1), np.float32)
+    return Case(LayerGraph({"x": shape, "y": shape}, [layer], ("layer",), {"scale": scale}))
+
+
+def edge(which: str, batch: int, cpu: str = "haswell") -> Case:
+    """The kernel of an input or of an output."""
+    return Case(single(Identity(), (batch, 2, 2, 8), (batch, 2, 2, 8), RELU), cpu=cpu, layer=which)
+
+
+PACKED = PanelSchedule(2, 2, 2, 2, 1, unroll=2, parallel="panels", pack_input=True)
+CASES = {
+    "masked_panels_batch_lanes": Case(convolution(8, steps=RELU), PanelSchedule(2, 2, 2, 2, 3)),
+    "masked_panels_pixel_lanes": Case(convolution(1), PanelSchedule(4, 1, 3, 4, 1)),
+    "masked_panels_of_linear": Case(
+        single(Linear(half(6, 8), None), (8, 8), (8, 6)), PanelSchedule(2, 1, 1, 8, 3)
+    ),
+    "dense_panels": Case(convolution(8), PanelSchedule(2, 1, 2, 4, 3, format="dense_panels")),
+    "column_combined": Case(
+        convolution(8, steps=RELU), PanelSchedule(2, 1, 2, 4, 3, format="column_combined")
+    ),
+    "packed_input": Case(convolution(8), PACKED),
+    "permuted_rows": Case(convolution(8), PanelSchedule(2, 1, 2, 4, 3, permuted=True)),
+    "split_phases": Case(convolution(1, stride=2), layer="layer#phases"),
+    "winograd_batch_lanes": Case(convolution(8), TILES),
+    "winograd_pixel_lanes": Case(convolution(1), TILES),
+    "grouped": Case(convolution(8, groups=2, steps=RELU), GroupedSchedule(tile_w=2, rows=2)),
+    "depthwise": Case(
+        convolution(8, groups=4, steps=RELU), GroupedSchedule(tile_w=2, tile_h=2, unrolled=True)
+    ),
+    "separable": Case(
+        fused(pair(8, 4, (4, 4), 4)),
+        PanelSchedule(rows=2, tile_h=1, tile_w=2, block=4, chunk=2),
+        layer="pointwise",
+    ),
+    "linear": Case(
+        single(Linear(half(20, 6), np.ones(20, np.float32)), (2, 6), (2, 20), RELU), LinearSchedule(2, 2)
+    ),
+    "masked_vectors": Case(
+        single(Linear(half(20, 6), None), (2, 6), (2, 20)), LinearSchedule(2, 2, "masked_vectors"), "znver4"
+    ),
+    "matmul": of_two(MatMul(), (1, 4, 6), (1, 6, 8), (1, 4, 8)),
+    "matmul_transposed": of_two(
+        MatMul(transpose_b=True), (1, 4, 6), (1, 8, 6), (1, 4, 8), (Step("mul", 0.5),)
+    ),
+    "max_pool": Case(
+        single(Pool2d("max", (3, 3), (2, 2), SAME), (8, 2, 5, 5), (8, 2, 3, 3)),
+        PoolSchedule(True, 1, False, True),
+    ),
+    "average_pool": layer_of(Pool2d("avg", (2, 2), (2, 2)), (1, 2, 4, 16), (1, 2, 2, 8)),
+    "adaptive_pool": layer_of(AdaptivePool2d("avg", (2, 2)), (8, 2, 3, 5), (8, 2, 2, 2)),
+    "global_average": layer_of(AdaptivePool2d("avg", (1, 1)), (8, 2, 4, 4), (8, 2, 1, 1)),
+    "mean_across_vectors": layer_of(Mean((2, 3), False), (8, 2, 4, 4), (8, 2)),
+    "mean_along_vectors": layer_of(Mean((2,), True), (1, 3, 20), (1, 3, 1)),
+    "softmax_across_vectors": layer_of(Softmax(1), (1, 3, 8), (1, 3, 8)),
+    "softmax_along_vectors": layer_of(Softmax(2), (1, 3, 20), (1, 3, 20)),
+    "layer_norm": layer_of(LayerNorm((2,), 1e-5), (1, 3, 16), (1, 3, 16)),
+    "pointwise_batch_lanes": arithmetic(8),
+    "pointwise_pixel_lanes": arithmetic(1),
+    "concat": of_two(Concat(1), (8, 2, 3), (8, 1, 3), (8, 3, 3)),
+    "reshape": layer_of(Reshape(), (1, 4, 6), (1, 2, 12)),
+    "permute": layer_of(Permute((0, 2, 1)), (1, 4, 20), (1, 20, 4)),
+    "slice": layer_of(Slice(1, 1, 2), (8, 6, 3), (8, 3, 3)),
+    "pad": layer_of(Pad(((0, 0), (0, 0), (1, 2)), 0.0), (1, 2, 3), (1, 2, 6)),
+    "enter_batch_lanes": edge("enter", 8),
+    "enter_pixel_lanes": edge("enter", 1),
+    "leave_batch_lanes": edge("leave", 8),
+    "leave_pixel_lanes": edge("leave", 1),
+}
