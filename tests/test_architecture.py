@@ -26,7 +26,9 @@ ROOMS = (
     "lowering",
     "runtime",
 )
-READ_FROM_ANYWHERE = ("graph", "target", "errors", "files", "progress", "reference", "wording")
+READ_FROM_ANYWHERE = (
+    *("graph", "target", "errors", "options", "files", "noise", "progress", "reference", "wording"),
+)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
