@@ -102,8 +102,6 @@ def run(
             input_shape=settings.input_shape,
             steps=steps,
         )
-        if settings.tracker is None:
-            warn_of_noise()
         with closing(_measurer(settings)) as measurer:
             tasks = _matching(
                 find_tasks(
@@ -114,6 +112,8 @@ def run(
                 ),
                 settings.layers,
             )
+            if settings.tracker is None:
+                warn_of_noise()
             session = _session(tasks, measurer, journal, settings, priors, on_progress)
             session.run()
             return session.progress()

@@ -15,7 +15,7 @@ from torch import nn
 from sparsegen.compare import compare, engines
 from sparsegen.compare.engines import PEERS, find_engines, started
 from sparsegen.compare.report import OURS
-from sparsegen.errors import SparsegenError, ToolchainError
+from sparsegen.errors import EngineError, SparsegenError, ToolchainError
 from sparsegen.progress import Steps
 
 STEADY = """
@@ -128,24 +128,42 @@ def test_an_engine_that_fails_is_absent(peers: Peers, model: nn.Module, source: 
 
 
 @pytest.mark.parametrize(
-    ("lasts", "end", "reason"),
+    ("end", "reason"),
     [
-        (4, "os.kill(os.getpid(), 9)", "its process ended with status -9"),
-        (10, "os.kill(os.getpid(), 9)", "its process ended with status -9"),
-        (10, "raise RuntimeError('out of memory')", "RuntimeError: out of memory"),
-        (10, "os.closerange(3, 64); import time; time.sleep(600)", "its process ended with status -9"),
+        ("os.kill(os.getpid(), 9)", "its process ended with status -9"),
+        ("raise RuntimeError('out of memory')", "RuntimeError: out of memory"),
+        ("os.closerange(3, 64); import time; time.sleep(600)", "its process ended with status -9"),
     ],
-    ids=["dies as it warms up", "dies between samples", "fails", "hangs up"],
+    ids=["dies", "fails", "hangs up"],
 )
+def test_an_engine_that_fails_while_it_is_timed_is_ended_and_tells_why(
+    peers: Peers, model: nn.Module, monkeypatch: pytest.MonkeyPatch, end: str, reason: str
+) -> None:
+    monkeypatch.setattr(engines, "_ENDING_S", 0.1)
+    folder = peers.add("dying", REAL.replace("LASTS", "4").replace("DIE", end))
+    with torch.no_grad():
+        reference = model(INPUTS[0]).double()
+        with started({"dying": folder}, model, INPUTS, reference, threads=1, steps=Steps(None, total=9)) as (
+            running,
+            absent,
+        ):
+            assert absent == {}
+            engine = running["dying"]
+            assert engine.seconds() > 0  # the second and the third run
+            assert engine.failure is None
+            with pytest.raises(EngineError, match=reason):
+                engine.seconds()
+            assert engine.failure == f"it failed while it was timed: {reason}"
+            assert engine._process.poll() is not None
+
+
 def test_an_engine_that_dies_while_it_is_timed_costs_nothing_else(
-    peers: Peers, monkeypatch: pytest.MonkeyPatch, lasts: int, end: str, reason: str
+    peers: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The C++ compiler behind torch.compile takes longer than everything else here.
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)
-    monkeypatch.setattr(engines, "_ENDING_S", 0.1)
     peers.add("steady", REAL.replace("LASTS", "99"))
-    dying = REAL.replace("LASTS", str(lasts)).replace("DIE", end)
-    peers.add("dying", dying)
+    peers.add("dying", REAL.replace("LASTS", "10").replace("DIE", "os.kill(os.getpid(), 9)"))
     comparison = compare(
         "tests.cli.networks:small", batch=2, input_shape=(3, 12, 12), threads=1, samples=3, layers="4",
         peers=("steady", "dying"), peers_folder=peers.folder,
@@ -154,7 +172,8 @@ def test_an_engine_that_dies_while_it_is_timed_costs_nothing_else(
     assert network is not None
     assert [layer.name for layer in comparison.layers] == ["4"]
     assert set(network.race.engines) == set(network.engines) == {"steady"}
-    assert network.absent == {"dying": f"it failed while it was timed: {reason}"}
+    reason = "it failed while it was timed: its process ended with status -9"
+    assert network.absent == {"dying": reason}
     assert set(network.race.dense) == {"torch-nchw", "torch-nhwc", "torch-compile", OURS}
     assert json.loads(comparison.to_json())["end_to_end"]["absent"] == network.absent
 

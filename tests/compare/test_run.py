@@ -125,12 +125,12 @@ def test_where_a_kernel_skips_zeros_the_rival_is_our_dense_code(
     monkeypatch: pytest.MonkeyPatch,
     winograd: bool,
 ) -> None:
-    compiled: list[tuple[bool, list[str]]] = []
+    compiled: list[tuple[bool, bool, list[str]]] = []
     compile_graph = bench.compile_graph
 
-    def watch(*arguments: Any, dense: bool, **options: Any) -> CompiledModel:
-        found = compile_graph(*arguments, dense=dense, **options)
-        compiled.append((dense, [report.format for report in found.layers]))
+    def watch(*arguments: Any, dense: bool, winograd: bool, **options: Any) -> CompiledModel:
+        found = compile_graph(*arguments, dense=dense, winograd=winograd, **options)
+        compiled.append((dense, winograd, [report.format for report in found.layers]))
         return found
 
     monkeypatch.setattr(bench, "compile_graph", watch)
@@ -140,7 +140,10 @@ def test_where_a_kernel_skips_zeros_the_rival_is_our_dense_code(
     )  # fmt: skip
     (layer,) = comparison.layers
     assert (layer.sparse, layer.implementation, layer.format) == (True, "panels", "masked_panels")
-    assert compiled == [(False, ["masked_panels"]), (True, ["winograd" if winograd else "dense_panels"])]
+    sparse, dense = compiled
+    assert sparse == (False, winograd, ["masked_panels"])
+    assert dense[:2] == (True, winograd)
+    assert dense[2] == ["dense_panels"] or (winograd and dense[2] == ["winograd"])
     assert layer.race.dense["sparsegen"] is not layer.race.sparse
 
 
