@@ -26,7 +26,7 @@ from rich.table import Table
 
 import sparsegen
 from sparsegen.compare.report import OURS, Race, Timing
-from sparsegen.files import check_writable, writing
+from sparsegen.files import check_writable, write_file
 from sparsegen.target import cpu_model, parse_target
 
 RESULTS = Path(__file__).parent / "results"
@@ -196,8 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = measure(cases, kept, samples=options.samples, console=console)
     console.print(table(rows, kept))
     if options.keep:
-        with writing(path):
-            path.write_text(json.dumps(as_json({**kept, **rows}, samples=options.samples), indent=1) + "\n")
+        write_file(path, json.dumps(as_json({**kept, **rows}, samples=options.samples), indent=1) + "\n")
         console.print(f"kept in {path}")
         return 0
     if not kept:

@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sparsegen.compare.machine import describe_machine
+from sparsegen.files import write_file
 from sparsegen.frontend import load_model
 from sparsegen.pruning.combining import combine_columns
 from sparsegen.pruning.prunable import prunable_layers
@@ -151,7 +152,7 @@ def main() -> None:
     if options.json is not None:
         described = {"machine": asdict(machine), "numpy": np.__version__, "threads": threads}
         described |= {"weights": "random", "rows": [asdict(row) for row in found]}
-        options.json.write_text(json.dumps(described, indent=1) + "\n")
+        write_file(options.json, json.dumps(described, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from torch import Tensor, nn
 
 import sparsegen
 from sparsegen.compare.machine import describe_machine
+from sparsegen.files import write_file
 from sparsegen.pruning import CubicSchedule, GradualPruning, PrunedLayer, column_combine, finalize, magnitude
 from sparsegen.pruning.prunable import Model
 from sparsegen.target import parse_target
@@ -291,7 +292,7 @@ def main() -> None:
             "results": [asdict(result) for result in results],
             "means": means(results),
         }
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        write_file(options.json, json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

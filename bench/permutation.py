@@ -28,6 +28,7 @@ from sparsegen.compare.layer import alone, kernels
 from sparsegen.compare.machine import describe_machine
 from sparsegen.compare.timing import time_in_turn
 from sparsegen.compiler import compile_graph, plan_graph
+from sparsegen.files import write_file
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear
 from sparsegen.kernels.conv import panel_problem
@@ -153,7 +154,7 @@ def main() -> None:
         machine = asdict(describe_machine(parse_target(), 1))
         content = {"machine": machine, "batch": BATCH, "threads": 1, "samples": SAMPLES}
         layers = [asdict(row) | {"gain": row.gain} for row in rows]
-        path.write_text(json.dumps({**content, "considered": considered, "layers": layers}, indent=2) + "\n")
+        write_file(path, json.dumps({**content, "considered": considered, "layers": layers}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,18 +14,20 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
+
+from sparsegen.compare.reading import read_comparison
+from sparsegen.compare.report import Comparison
+from sparsegen.files import replacing, write_file
 
 BATCHES = {"vgg16": {16: 4}}
 """Batches of models whose activations are too large for the usual ones."""
@@ -58,8 +60,8 @@ class Cell:
         name = f"{model}-{self.sparsity:.0%}-batch{self.batch}-threads{self.threads}".replace("%", "")
         return name if self.target == "native" else f"{name}-{self.target}"
 
-    def run(self, folder: Path, samples: int) -> dict[str, Any]:
-        """The comparison's JSON, from the folder if it is there. Exits where the comparison fails."""
+    def run(self, folder: Path, samples: int) -> Comparison:
+        """The comparison, from the folder if it is there. Exits where it fails."""
         path = folder / f"{self.name}.json"
         if not path.exists():
             command = [sys.executable, "-m", "sparsegen", "compare", self.model, "--no-layers"]
@@ -71,8 +73,7 @@ class Cell:
             status = subprocess.run(command, env={**os.environ, **HELD.get(self.target, {})}).returncode
             if status:  # the command has said why
                 raise SystemExit(f"race of {self.name} failed; those before it are kept in {folder}")
-        found: dict[str, Any] = json.loads(path.read_text())
-        return found
+        return read_comparison(path)
 
 
 def cells(arguments: argparse.Namespace) -> Iterator[Cell]:
@@ -95,17 +96,19 @@ class Result:
     absent: dict[str, str]
 
     @staticmethod
-    def of(cell: Cell, found: dict[str, Any]) -> Result:
-        """From a comparison's JSON."""
-        network = found["end_to_end"]
-        torch_ms = [ms for name, ms in network["dense_ms"].items() if name != "sparsegen" and ms is not None]
+    def of(cell: Cell, found: Comparison) -> Result:
+        """From a comparison of networks."""
+        network = found.end_to_end
+        assert network is not None
+        race = network.race
+        engines = {name: timing.median_ms for name, timing in race.engines.items()}
         return Result(
             cell=cell,
-            ours=network["sparse_ms"],
-            rivals={**(network["engines_ms"] or {}), "torch": min(torch_ms)},
-            best=network["best_rival"],
-            ratio=network["speedup_over_rival"],
-            absent=network["absent"],
+            ours=race.sparse.median_ms,
+            rivals={**engines, "torch": race.dense[race.best_torch].median_ms},
+            best=race.best_rival,
+            ratio=race.over(race.best_rival),
+            absent=network.absent,
         )
 
     def row(self) -> list[str]:
@@ -190,8 +193,9 @@ def main() -> None:
         print(" ".join(results[-1].row()), flush=True)
     print_table(results, Console(width=160))
     if arguments.markdown is not None:
-        arguments.markdown.write_text(markdown(results))
-    draw(results).savefig(arguments.png, dpi=150)
+        write_file(arguments.markdown, markdown(results))
+    with replacing(arguments.png) as new:
+        draw(results).savefig(new, dpi=150)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from rich.table import Table
 from sparsegen.compare.machine import describe_machine
 from sparsegen.database.journal import Journal, read_journal
 from sparsegen.database.trial import Trial
+from sparsegen.files import write_file
 from sparsegen.preparation import PREPARING_STEPS, prepare
 from sparsegen.progress import Steps
 from sparsegen.pruning.structures import parse_structure
@@ -209,7 +210,7 @@ def main() -> None:
             "trials": options.trials,
             "layers": [{**asdict(row), "tuned_over_best": row.ratio} for row in rows],
         }
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+        write_file(options.json, json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from sparsegen.errors import OptionError
-from sparsegen.files import writing
+from sparsegen.errors import FileError, OptionError
+from sparsegen.files import write_file
 from sparsegen.graph import Core, Layer, LayerGraph, Step
 
 KINDS = {"graph": "txt", "tir": "py", "llvm": "ll", "asm": "s"}
@@ -45,10 +45,7 @@ class Dump:
         """
         if kind not in self.kinds:
             return
-        path = self.folder / f"{name}.{KINDS[kind]}"
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text())
+        write_file(self.folder / f"{name}.{KINDS[kind]}", text())
 
 
 def next_dump() -> Dump:
@@ -70,15 +67,19 @@ def next_dump() -> Dump:
 
 def _new_folder(parent: Path) -> Path:
     """A folder of the next free number; other processes may be making theirs."""
-    with writing(parent):
-        for number in itertools.count(1):
-            try:
-                (parent / f"compilation-{number}").mkdir(parents=True)
-            except FileExistsError:
-                if not parent.is_dir():
-                    raise
-            else:
-                return parent / f"compilation-{number}"
+    for number in itertools.count(1):
+        folder = parent / f"compilation-{number}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if parent.is_dir():
+                continue
+            raise FileError(f"{FOLDER} {parent} is a file: give the path of a folder") from None
+        except OSError as error:
+            raise FileError(
+                f"{FOLDER} {parent} cannot be written ({error.strerror}): choose another"
+            ) from error
+        return folder
     raise AssertionError("unreachable: the numbers do not end")
 
 

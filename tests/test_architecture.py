@@ -32,6 +32,8 @@ READ_FROM_ANYWHERE = (
     "files",
     "graph",
     "isa",
+    "noise",
+    "options",
     "progress",
     "reference",
     "target",

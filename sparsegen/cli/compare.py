@@ -18,31 +18,34 @@ from sparsegen.cli.options import (
     Winograd,
     parse_shape,
 )
+from sparsegen.compare.options import CompareOptions
 
 
 def compare(
     model: ModelName,
-    sparsity: Sparsity = None,
-    structure: StructureName = "unstructured",
-    batch: Batch = 16,
+    sparsity: Sparsity = CompareOptions.sparsity,
+    structure: StructureName = CompareOptions.structure,
+    batch: Batch = CompareOptions.batch,
     threads: Annotated[
         int | None, typer.Option(help="Threads of every engine.", show_default="every core")
-    ] = None,
+    ] = CompareOptions.threads,
     layers: Annotated[
         str, typer.Option(help="Shell pattern of the names of the layers to time.", metavar="GLOB")
     ] = "*",
     no_layers: Annotated[
         bool, typer.Option("--no-layers", help="Time no layers, only the whole network.")
     ] = False,
-    network: Annotated[bool, typer.Option(help="Time the whole network after its layers.")] = True,
+    network: Annotated[
+        bool, typer.Option(help="Time the whole network after its layers.")
+    ] = CompareOptions.network,
     csr: Annotated[
         bool,
         typer.Option("--csr", help="Time layers as CSR matrix products over im2col, too: these are slow."),
-    ] = False,
-    samples: Annotated[int, typer.Option(help="Timed calls behind every median.")] = 15,
-    target: TargetName = "native",
+    ] = CompareOptions.csr,
+    samples: Annotated[int, typer.Option(help="Timed calls behind every median.")] = CompareOptions.samples,
+    target: TargetName = CompareOptions.target,
     input_shape: InputShape = None,
-    winograd: Winograd = True,
+    winograd: Winograd = CompareOptions.winograd,
     database: Annotated[
         Path | None,
         typer.Option(
@@ -72,8 +75,8 @@ def compare(
 ) -> None:
     """Prune MODEL, compile it, and time it layer by layer and as a whole against the best dense engines.
 
-    torch in both memory formats, torch.compile and sparsegen's own dense code run in turn with the
-    sparse code, on the same threads; with --peers, so do other engines on the whole network.
+    torch in both memory formats, torch.compile and sparsegen's own dense code, Winograd's too, run in turn
+    with what MODEL is compiled to, on the same threads; with --peers, so do other engines on the network.
     """
     from rich.console import Console
 
@@ -85,24 +88,23 @@ def compare(
     if database is not None and no_database:
         raise typer.BadParameter("takes no --database", param_hint="--no-database")
     check_outputs(json=json, png=png)
+    options = CompareOptions(
+        sparsity=sparsity,
+        structure=structure,
+        batch=batch,
+        threads=threads,
+        layers=None if no_layers else layers,
+        network=network,
+        csr=csr,
+        samples=samples,
+        target=target,
+        input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
+        winograd=winograd,
+        database=None if no_database else database or CompareOptions.database,
+        peers=peers.split(",") if peers else (),
+        peers_folder=peers_folder,
+    )
     with shown(Console(stderr=True)) as on_progress:
-        comparison = run_comparison(
-            model,
-            sparsity=sparsity,
-            structure=structure,
-            batch=batch,
-            threads=threads,
-            layers=None if no_layers else layers,
-            network=network,
-            csr=csr,
-            samples=samples,
-            target=target,
-            input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
-            winograd=winograd,
-            database=None if no_database else database or "shipped",
-            peers=peers.split(",") if peers else (),
-            peers_folder=peers_folder,
-            on_progress=on_progress,
-        )
+        comparison = run_comparison(model, options=options, on_progress=on_progress)
     print_comparison(comparison, Console())
     write_outputs(comparison, json=json, png=png)

@@ -7,17 +7,18 @@ from typing import Annotated
 import typer
 
 from sparsegen.cli.options import Batch, InputShape, JsonFile, ModelName, TargetName, Winograd, parse_shape
+from sparsegen.inspection.options import InspectOptions
 
 
 def inspect(
     model: ModelName,
-    batch: Batch = 16,
+    batch: Batch = InspectOptions.batch,
     threads: Annotated[
         int | None, typer.Option(help="Threads of the compiled model.", show_default="every core")
-    ] = None,
-    target: TargetName = "native",
+    ] = InspectOptions.threads,
+    target: TargetName = InspectOptions.target,
     input_shape: InputShape = None,
-    winograd: Winograd = True,
+    winograd: Winograd = InspectOptions.winograd,
     json: JsonFile = None,
 ) -> None:
     """Tell what became of MODEL's weights, layer by layer: structure, format, size, expected speed-up.
@@ -26,21 +27,20 @@ def inspect(
     """
     from rich.console import Console
 
-    from sparsegen.files import check_writable, writing
+    from sparsegen.files import check_writable, write_file
     from sparsegen.inspection import inspect as run_inspection
     from sparsegen.inspection.table import print_inspection
 
     if json is not None:
         check_writable("--json", json)
-    inspection = run_inspection(
-        model,
+    options = InspectOptions(
         batch=batch,
         threads=threads,
         target=target,
         input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
         winograd=winograd,
     )
+    inspection = run_inspection(model, options=options)
     print_inspection(inspection, Console())
     if json is not None:
-        with writing(json):
-            json.write_text(inspection.to_json())
+        write_file(json, inspection.to_json())

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sparsegen.cli.options import InputShape, JsonFile, ModelName, parse_shape
+from sparsegen.options import ModelOptions
 
 if TYPE_CHECKING:
     from sparsegen.progress import Listener
     from sparsegen.pruning.budget import Ratio
-    from sparsegen.pruning.run import Request, Times
+    from sparsegen.pruning.options import PruneOptions
+    from sparsegen.pruning.run import Times
 
 
 def prune(
@@ -77,7 +79,7 @@ def prune(
     weights: Annotated[
         Path | None, typer.Option(help="State dict to load into MODEL first.", metavar="FILE")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Images per call of the saved model.")] = 16,
+    batch: Annotated[int, typer.Option(help="Images per call of the saved model.")] = ModelOptions.batch,
     input_shape: InputShape = None,
     json: JsonFile = None,
 ) -> None:
@@ -85,40 +87,33 @@ def prune(
 
     Options that belong to one method name it. For fine-tuning prune in Python, with `sparsegen.pruning`.
     """
-    from sparsegen.pruning.run import parse_ratios, parse_request
+    from sparsegen.pruning.options import PruneOptions
+    from sparsegen.pruning.run import parse_ratios
 
-    request = parse_request(
-        method,
-        {
-            "sparsity": sparsity,
-            "n": n,
-            "m": m,
-            "rows": rows,
-            "shape": parse_shape(block, "--block", "4x4"),
-            "group": group,
-            "conflicts": conflicts,
-            "method": partition,
-            "seed": seed,
-            "budget": None if budget_ms is None else budget_ms / 1e3,
-            "ratios": None if ratios is None else parse_ratios(ratios),
-            "threads": threads,
-        },
+    options = PruneOptions(
+        method=method,
+        sparsity=sparsity,
+        n=n,
+        m=m,
+        rows=rows,
+        shape=parse_shape(block, "--block", "4x4"),
+        group=group,
+        conflicts=conflicts,
+        partition=partition,
+        seed=seed,
+        budget=None if budget_ms is None else budget_ms / 1e3,
+        ratios=None if ratios is None else parse_ratios(ratios),
+        threads=threads,
+        skip=skip or None,
+        linear=linear,
+        weights=weights,
+        batch=batch,
+        input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
     )
-    image = parse_shape(input_shape, "--input-shape", "3x224x224")
-    _prune_and_save(model, request, output, json, weights, skip or None, linear, batch, image)
+    _prune_and_save(model, options, output, json)
 
 
-def _prune_and_save(
-    model: str,
-    request: Request,
-    output: Path,
-    json: Path | None,
-    weights: Path | None,
-    skip: Sequence[str] | None,
-    linear: bool,
-    batch: int,
-    image: tuple[int, ...] | None,
-) -> None:
+def _prune_and_save(model: str, options: PruneOptions, output: Path, json: Path | None) -> None:
     """Load the model and its weights, prune it, save it, and tell what became of it."""
     from rich.console import Console
 
@@ -126,28 +121,38 @@ def _prune_and_save(
     from sparsegen.frontend import export, load_model
     from sparsegen.progress import shown
     from sparsegen.pruning import finalize
-    from sparsegen.pruning.run import Pruning, check_program_path, save_program, save_report
+    from sparsegen.pruning.run import Pruning, check_program_path, request_of, save_program, save_report
     from sparsegen.pruning.table import print_pruning
     from sparsegen.pruning.weights import load_weights
 
+    options.check()
+    request = request_of(options)
     for option, path in (("--output", output), ("--json", json)):
         if path is not None:
             check_writable(option, path)
     check_program_path(output)
-    network, inputs = load_model(model, batch=batch, input_shape=image)
-    if weights is not None:
-        load_weights(network, weights)
+    network, inputs = load_model(model, batch=options.batch, input_shape=options.input_shape)
+    if options.weights is not None:
+        load_weights(network, options.weights)
 
     def measure(ratios: Sequence[Ratio], threads: int | None, on_progress: Listener) -> Times:
         # TVM takes seconds to import.
         from sparsegen.compare.layer_times import measure_ratios
 
         return measure_ratios(
-            network, inputs, ratios, threads=threads, skip=skip, linear=linear, on_progress=on_progress
+            network,
+            inputs,
+            ratios,
+            threads=threads,
+            skip=options.skip,
+            linear=options.linear,
+            on_progress=on_progress,
         )
 
     with shown(Console(stderr=True)) as on_progress:
-        layers = request.prune(network, skip=skip, linear=linear, measure=measure, on_progress=on_progress)
+        layers = request.prune(
+            network, skip=options.skip, linear=options.linear, measure=measure, on_progress=on_progress
+        )
     save_program(export(finalize(network), inputs), output)
     pruning = Pruning(model, request.method.name, request.options, str(output), layers)
     print_pruning(pruning, Console())

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sparsegen.compare.report import Race
+from sparsegen.compare.report import OURS, Race
 from sparsegen.compare.timing import Call, Stopwatch, time_in_turn
 from sparsegen.compiler import compile_graph
 from sparsegen.database.lookup import Database
+from sparsegen.formats import SKIPPING
 from sparsegen.graph import LayerGraph
 from sparsegen.runtime.model import CompiledModel
 
@@ -27,8 +28,15 @@ class Bench:
     database: Database
     winograd: bool
 
-    def compile(self, graph: LayerGraph, *, dense: bool) -> CompiledModel:
-        """Compile a graph; `dense` ignores the zeros among its weights."""
+    def compile(self, graph: LayerGraph) -> tuple[CompiledModel, CompiledModel | None]:
+        """Compile a graph as it is, and dense: without regard to the zeros among its weights.
+
+        None stands for a dense one that is the very same code, as no kernel of the first skips zeros.
+        """
+        sparse, dense = self._compile(graph, dense=False), self._compile(graph, dense=True)
+        return sparse, None if _same_code(sparse, dense) else dense
+
+    def _compile(self, graph: LayerGraph, *, dense: bool) -> CompiledModel:
         return compile_graph(
             graph,
             threads=self.threads,
@@ -41,17 +49,31 @@ class Bench:
     def race(
         self,
         sparse: Call,
-        dense: Mapping[str, Call],
+        torch: Mapping[str, Call],
+        dense: Call | None,
         *,
         csr: Mapping[str, Call] | None = None,
         engines: Mapping[str, Stopwatch] | None = None,
     ) -> Race:
-        """Time our sparse code in turn with its dense rivals and, where given, CSR ones and other engines."""
+        """Time our code in turn with torch's, our `dense` code, CSR products and other engines.
+
+        A `dense` of None is the very code of `sparse`, and has its times. Engines that fail are left out.
+        """
         csr, engines = csr or {}, engines or {}
-        timings = time_in_turn({"sparse": sparse, **dense, **csr}, elsewhere=engines, samples=self.samples)
+        ours = {} if dense is None else {OURS: dense}
+        calls = {"sparse": sparse, **torch, **ours, **csr}
+        timings = time_in_turn(calls, elsewhere=engines, samples=self.samples)
         return Race(
             sparse=timings["sparse"],
-            dense={name: timings[name] for name in dense},
+            dense={**{name: timings[name] for name in torch}, OURS: timings.get(OURS, timings["sparse"])},
             csr={name: timings[name] for name in csr},
-            engines={name: timings[name] for name in engines},
+            engines={name: timings[name] for name in engines if name in timings},
         )
+
+
+def _same_code(sparse: CompiledModel, dense: CompiledModel) -> bool:
+    """Whether kernels and schedules are the same, layer by layer, and none of them skips zeros."""
+    found = [(report.kernel, report.format, report.schedule) for report in sparse.layers]
+    if any(report.format in SKIPPING for report in sparse.layers):
+        return False
+    return found == [(report.kernel, report.format, report.schedule) for report in dense.layers]

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -34,10 +34,16 @@ PEERS = Path(__file__).parents[2] / "bench" / "peers"
 
 _OPSET = 14
 _LIMIT_S = 900.0  # an engine may compile for minutes
+_ENDING_S = 5.0  # of a process that has closed its pipes
 
 
 def find_engines(names: Sequence[str], folder: Path) -> dict[str, Path]:
-    """The folders of the engines of these names, or of `all`; raise OptionError for an unknown one."""
+    """The folders of the engines of these names, or of `all`.
+
+    Raises OptionError for an unknown one, and ToolchainError where there is no way to hand them a model.
+    """
+    if importlib.util.find_spec("onnx") is None:
+        raise ToolchainError("other engines take models as ONNX, for which onnx is missing: pip install onnx")
     found = {path.parent.name: path.parent for path in sorted(folder.glob("*/engine.py"))}
     if not found:
         raise OptionError(
@@ -86,10 +92,19 @@ def started(
 
 
 def _exchange_files(model: nn.Module, inputs: tuple[Tensor, ...], folder: Path) -> list[Path]:
-    """The model as ONNX, and its inputs as `.npy` files; raise EngineError for one that ONNX cannot say."""
-    if importlib.util.find_spec("onnx") is None:
-        raise ToolchainError("other engines take models as ONNX, for which onnx is missing: pip install onnx")
+    """The model as ONNX, and its inputs as `.npy` files; raise EngineError where that cannot be."""
     path = folder / "model.onnx"
+    files = [folder / f"input{number}.npy" for number in range(len(inputs))]
+    try:
+        _export(model, inputs, path)
+        for file, tensor in zip(files, inputs, strict=True):
+            np.save(file, tensor.numpy())
+    except OSError as failure:
+        raise EngineError(f"the model and its inputs cannot be written: {failure.strerror}") from failure
+    return [path, *files]
+
+
+def _export(model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
     with warnings.catch_warnings():  # of the exporter, about itself
         warnings.simplefilter("ignore")
         # The exporter that traces: what it writes is what the oldest of the engines reads.
@@ -98,14 +113,14 @@ def _exchange_files(model: nn.Module, inputs: tuple[Tensor, ...], folder: Path) 
         except torch.onnx.OnnxExporterError as failure:
             reason, *_ = str(failure).splitlines() or [type(failure).__name__]
             raise EngineError(f"the model cannot be exported to ONNX: {reason}") from failure
-    files = [folder / f"input{number}.npy" for number in range(len(inputs))]
-    for file, tensor in zip(files, inputs, strict=True):
-        np.save(file, tensor.numpy())
-    return [path, *files]
 
 
 def _check(engine: Engine, reference: Any, file: Path) -> None:
-    found = accuracy(engine.outputs(file), _pytree.tree_leaves(reference))
+    outputs, exact = engine.outputs(file), _pytree.tree_leaves(reference)
+    shapes, wanted = ([tuple(each.shape) for each in tensors] for tensors in (outputs, exact))
+    if shapes != wanted:
+        raise EngineError(f"its outputs have shapes {shapes}, and the model's have {wanted}")
+    found = accuracy(outputs, exact)
     if not found.passes:
         raise EngineError(f"its result differs from float64 by {found.relative_error:.0e}")
 
@@ -121,6 +136,7 @@ class Engine:
 
         Raises EngineError where it cannot.
         """
+        self.failure: str | None = None
         model, *inputs = files
         python = folder / ".venv" / "bin" / "python"
         if not python.exists():
@@ -132,13 +148,17 @@ class Engine:
             )
         # As long open as the process runs.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [python, folder.parent / "serve.py", folder / "engine.py"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=_environment(threads),
-        )
+        try:
+            self._process = subprocess.Popen(
+                [python, folder.parent / "serve.py", folder / "engine.py"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=_environment(threads),
+            )
+        except OSError as error:
+            self._errors.close()
+            raise EngineError(f"it cannot be started: {error.strerror}") from error
         try:
             asked = {"load": str(model), "inputs": [str(path) for path in inputs], "threads": threads}
             self.version = str(self._ask(asked)["version"])
@@ -147,8 +167,16 @@ class Engine:
             raise
 
     def seconds(self) -> float:
-        """Run the model twice and return the time of the second run."""
-        return float(self._ask({"time": True})["seconds"])
+        """Run the model twice and return the time of the second run.
+
+        Raises EngineError where that fails: then `failure` tells why, and the process is ended.
+        """
+        try:
+            return float(self._ask({"time": True})["seconds"])
+        except EngineError as error:
+            self.failure = f"it failed while it was timed: {error}"
+            self.close()
+            raise
 
     def outputs(self, file: Path) -> list[Tensor]:
         """Run the model and return its outputs, which come by way of `file`."""
@@ -162,7 +190,8 @@ class Engine:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._errors):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # of a question that nobody read
+                    pipe.close()
 
     def __enter__(self) -> Self:
         return self
@@ -189,13 +218,20 @@ class Engine:
         if not line:
             raise EngineError(self._why_it_ended())
         process.send_signal(signal.SIGSTOP)
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise EngineError(f"its answer cannot be read: {line[:80]!r}") from error
         if "error" in answer:
             raise EngineError(str(answer["error"]).splitlines()[0])
         return answer
 
     def _why_it_ended(self) -> str:
-        status = self._process.wait()
+        try:
+            status = self._process.wait(_ENDING_S)
+        except subprocess.TimeoutExpired:  # it runs on without its pipes
+            self._process.kill()
+            status = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         return f"its process ended with status {status}" + (f": {lines[-1]}" if lines else "")

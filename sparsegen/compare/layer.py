@@ -11,7 +11,7 @@ from sparsegen.compare.accuracy import accuracy
 from sparsegen.compare.bench import Bench
 from sparsegen.compare.csr import csr_peers
 from sparsegen.compare.peers import convolution_peers
-from sparsegen.compare.report import OURS, LayerComparison
+from sparsegen.compare.report import LayerComparison
 from sparsegen.compare.timing import Call
 from sparsegen.graph import Conv2d, Layer, LayerGraph
 from sparsegen.progress import Steps
@@ -31,25 +31,23 @@ def compare_layer(
 
     It keeps its weights and bias, with batch norm folded in, and the shape of its input in the
     network; its epilogue is left out, as torch would run that as operators of their own. With `csr`,
-    CSR products are among the rivals. Our dense kernel is not where it is what the layer is compiled to.
+    CSR products are among the rivals.
     """
     assert isinstance(layer.core, Conv2d)
     conv = layer.core
     steps.begin(f"compiling layer {layer.name}")
     x = torch.randn(graph.shapes()[layer.inputs[0]], generator=torch.Generator().manual_seed(_SEED))
     graph_alone = alone(layer, tuple(x.shape))
-    sparse = bench.compile(graph_alone, dense=False)
+    sparse, dense = bench.compile(graph_alone)
     result = sparse(x)
     report = next(report for report in sparse.layers if report.name == layer.name)
-    rivals = convolution_peers(conv, x)
-    if report.kernel != "winograd":  # else it is our dense kernel itself
-        dense = bench.compile(graph_alone, dense=True)
+    if dense is not None:
         dense(x)  # a full call fills the buffers that run_layer then reads again and again
-        rivals[OURS] = kernels(dense)
     reference = convolution_reference(conv, x)
     csr_calls, csr_accuracy = csr_peers(conv, x, reference) if csr else ({}, {})
     steps.begin(f"timing layer {layer.name}")
-    race = bench.race(kernels(sparse), rivals, csr=csr_calls)
+    ours = None if dense is None else kernels(dense)
+    race = bench.race(kernels(sparse), convolution_peers(conv, x), ours, csr=csr_calls)
     nonzeros = int(np.count_nonzero(conv.weight))
     gflops = _operations(layer, nonzeros) / (race.sparse.median_ms * 1e6)
     return LayerComparison(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
-from pathlib import Path
 
 import torch
 
 from sparsegen.compare.report import Machine
+from sparsegen.noise import governors
 from sparsegen.runtime.native import fma_peak_gflops
 from sparsegen.target import Target, cpu_model
-
-_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 def describe_machine(target: Target, threads: int) -> Machine:
@@ -25,17 +23,9 @@ def describe_machine(target: Target, threads: int) -> Machine:
         lanes=target.lanes,
         l1_bytes=target.l1_bytes,
         l2_bytes=target.l2_bytes,
-        governor=_governor(),
+        governor=", ".join(governors()) or None,
         fma_peak_gflops=fma_peak_gflops(target.lanes, min(threads, target.cores)),
         python=platform.python_version(),
         torch=torch.__version__,
         tvm=metadata.version("apache-tvm"),
     )
-
-
-def _governor() -> str | None:
-    """The frequency governor; virtual machines have none to tell of."""
-    try:
-        return _GOVERNOR.read_text().strip()
-    except OSError:
-        return None

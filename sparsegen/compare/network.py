@@ -11,7 +11,7 @@ from sparsegen.compare.accuracy import accuracy, argmax_agreement
 from sparsegen.compare.bench import Bench
 from sparsegen.compare.engines import started
 from sparsegen.compare.peers import network_peers, network_reference
-from sparsegen.compare.report import OURS, NetworkComparison
+from sparsegen.compare.report import NetworkComparison
 from sparsegen.graph import LayerGraph
 from sparsegen.progress import Steps
 
@@ -34,7 +34,7 @@ def compare_network(
     `engines` are the folders of rivals in processes of their own.
     """
     steps.begin("compiling the network")
-    sparse, dense = bench.compile(graph, dense=False), bench.compile(graph, dense=True)
+    sparse, dense = bench.compile(graph)
     steps.begin("compiling the network with torch.compile")
     rivals, absent = network_peers(model, inputs)
     steps.begin("checking the network against float64")
@@ -43,15 +43,17 @@ def compare_network(
         steps.begin("timing the network")
         race = bench.race(
             lambda: sparse(*inputs),
-            {**rivals, OURS: lambda: dense(*inputs)},
+            rivals,
+            None if dense is None else lambda: dense(*inputs),
             engines={name: engine.seconds for name, engine in others.items()},
         )
+    lost = {name: engine.failure for name, engine in others.items() if engine.failure is not None}
     return sparse.compile_seconds, NetworkComparison(
         race=race,
-        absent=absent | missing,
+        absent=absent | missing | lost,
         accuracy=accuracy(result, reference),
         argmax_agreement=argmax_agreement(result, reference),
         peak_bytes=sparse.peak_bytes,
         live_bytes=sparse.live_bytes,
-        engines={name: engine.version for name, engine in others.items()},
+        engines={name: engine.version for name, engine in others.items() if name not in lost},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sparsegen.compare.report import Comparison
-from sparsegen.files import check_writable, writing
+from sparsegen.files import check_writable, replacing, write_file
 
 
 def check_outputs(*, json: Path | None, png: Path | None) -> None:
@@ -21,11 +21,10 @@ def write_outputs(comparison: Comparison, *, json: Path | None, png: Path | None
     Raises SparsegenError where writing fails.
     """
     if json is not None:
-        with writing(json):
-            json.write_text(comparison.to_json())
+        write_file(json, comparison.to_json())
     if png is not None:
         # matplotlib takes a second to import.
         from sparsegen.compare.picture import save_picture
 
-        with writing(png):
-            save_picture(comparison, png)
+        with replacing(png) as new:
+            save_picture(comparison, new)

@@ -1,4 +1,4 @@
-"""What a comparison found, as frozen records, and its JSON (schema 3)."""
+"""What a comparison found, as frozen records, and its JSON (schema 4)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from dataclasses import asdict, dataclass, field
 from statistics import geometric_mean
 from typing import Any
 
-SCHEMA = 3
+from sparsegen.formats import SKIPPING
+
+SCHEMA = 4
 
 TOLERANCE = 1e-4
 """Largest error, relative to the largest reference value, that passes as correct."""
 
 OURS = "sparsegen"
-"""Our dense kernel among the dense rivals; every other name is a peer of torch's."""
+"""Our dense code, Winograd's too, among the dense rivals; every other name is a peer of torch's."""
+
+_NAMES = {"grouped_conv": "grouped"}
+"""Names of kernels that reports call otherwise."""
 
 Shape = tuple[int, ...]
 
@@ -26,12 +31,18 @@ class Timing:
     p10_ms: float
     p90_ms: float
 
+    @property
+    def spread(self) -> float:
+        """The 90th percentile over the 10th."""
+        return self.p90_ms / self.p10_ms if self.p10_ms else 1.0
+
 
 @dataclass(frozen=True)
 class Race:
-    """Our sparse code against its rivals, timed in turn.
+    """Our code, `sparse`, against its rivals, timed in turn.
 
-    `dense` is by rival; so are `csr`, products of CSR matrices, and `engines`, which may make what they
+    `dense` is by rival, our own dense code among them: where `sparse` is that very code, both have one
+    timing; so are `csr`, products of CSR matrices, and `engines`, which may make what they
     can of the zeros: these are empty where none took part.
     """
 
@@ -58,8 +69,13 @@ class Race:
 
     @property
     def speedup(self) -> float:
-        """Time of the best dense rival over ours."""
+        """What the zeros buy: time of the best dense rival over ours."""
         return self.over(self.best_dense)
+
+    @property
+    def speedup_over_torch(self) -> float:
+        """What sparsegen buys: time of the best of torch's dense rivals over ours."""
+        return self.over(self.best_torch)
 
     def over(self, rival: str) -> float:
         """Time of one dense rival or engine over ours."""
@@ -101,8 +117,7 @@ class LayerComparison:
     `weight_shape` is [K, C / groups, kh, kw], `input_shape` [N, C, H, W]; `density` is the share of
     weights that are not zero. `gflops` counts the multiply-adds with those weights only, two
     operations each, in 1e9 a second; `peak_fraction` is its share of the measured FMA peak.
-    `schedule_source` is as of `LayerReport`; `csr_accuracy` is by CSR rival. Our dense kernel is no rival of
-    a layer whose `kernel` is "winograd", where it is the same.
+    `kernel`, `format` and `schedule_source` are as of `LayerReport`; `csr_accuracy` is by CSR rival.
     """
 
     name: str
@@ -119,22 +134,36 @@ class LayerComparison:
     accuracy: Accuracy
     csr_accuracy: dict[str, Accuracy] = field(default_factory=dict)
 
+    @property
+    def implementation(self) -> str:
+        """Name of the kernel: "panels", "winograd", "grouped", ..."""
+        return _NAMES.get(self.kernel, self.kernel)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the kernel skips zeros."""
+        return self.format in SKIPPING
+
     def as_dict(self) -> dict[str, Any]:
         """The layer's entry in the JSON; what concerns CSR is null where no such rival took part."""
         csr_ms = {name: timing.median_ms for name, timing in self.race.csr.items()}
-        csr_error = {name: found.relative_error for name, found in self.csr_accuracy.items()}
+        csr_absolute = {name: found.max_abs_error for name, found in self.csr_accuracy.items()}
+        csr_relative = {name: found.relative_error for name, found in self.csr_accuracy.items()}
         return {
             "name": self.name,
             "weight_shape": list(self.weight_shape),
             "input_shape": list(self.input_shape),
             "density": self.density,
             "kernel": self.kernel,
+            "implementation": self.implementation,
+            "sparse": self.sparse,
             "format": self.format,
             "schedule": self.schedule,
             "schedule_source": self.schedule_source,
             **_race_as_dict(self.race),
             "csr_ms": csr_ms or None,
-            "csr_relative_error": csr_error or None,
+            "csr_max_abs_error": csr_absolute or None,
+            "csr_relative_error": csr_relative or None,
             "speedup_over_csr": self.race.speedup_over_csr,
             "gflops": self.gflops,
             "peak_fraction": self.peak_fraction,
@@ -170,8 +199,6 @@ class NetworkComparison:
             "engines_version": self.engines or None,
             "best_rival": self.race.best_rival,
             "speedup_over_rival": self.race.over(self.race.best_rival),
-            "best_torch": self.race.best_torch,
-            "speedup_over_torch": self.race.over(self.race.best_torch),
             "absent": self.absent,
             **_accuracy_as_dict(self.accuracy),
             "argmax_agreement": self.argmax_agreement,
@@ -209,7 +236,7 @@ class Comparison:
     `structure` is the canonical text of the pruned structure, `sparsity` the share of weights asked for;
     the layers, where any were timed, have their own densities. `samples` is the number of times behind
     every median; `compile_seconds` what the sparse network took to compile. It and `end_to_end` are None
-    where only layers were timed.
+    where only layers were timed. `warnings` tell what makes the times doubtful.
     """
 
     machine: Machine
@@ -222,11 +249,24 @@ class Comparison:
     compile_seconds: float | None
     layers: tuple[LayerComparison, ...]
     end_to_end: NetworkComparison | None
+    warnings: tuple[str, ...] = ()
 
     @property
     def geomean_speedup(self) -> float | None:
         """Geometric mean of the layers' speed-ups over their best dense rivals; None without layers."""
         return geometric_mean(layer.race.speedup for layer in self.layers) if self.layers else None
+
+    @property
+    def geomean_speedup_over_torch(self) -> float | None:
+        """Geometric mean of the layers' speed-ups over the best of torch; None without layers."""
+        if not self.layers:
+            return None
+        return geometric_mean(layer.race.speedup_over_torch for layer in self.layers)
+
+    @property
+    def sparse_layers(self) -> int:
+        """Layers whose kernels skip zeros; all others were faster dense."""
+        return sum(layer.sparse for layer in self.layers)
 
     @property
     def min_speedup(self) -> float | None:
@@ -241,7 +281,7 @@ class Comparison:
         return geometric_mean(taken) if taken else None
 
     def as_dict(self) -> dict[str, Any]:
-        """The comparison as JSON's own types, schema 3."""
+        """The comparison as JSON's own types, schema 4."""
         return {
             "schema": SCHEMA,
             "machine": asdict(self.machine),
@@ -254,15 +294,18 @@ class Comparison:
             "compile_seconds": self.compile_seconds,
             "layers": [layer.as_dict() for layer in self.layers],
             "end_to_end": None if self.end_to_end is None else self.end_to_end.as_dict(),
+            "warnings": list(self.warnings),
             "summary": {
                 "geomean_speedup": self.geomean_speedup,
                 "min_speedup": self.min_speedup,
+                "geomean_speedup_over_torch": self.geomean_speedup_over_torch,
+                "sparse_layers": self.sparse_layers,
                 "geomean_speedup_over_csr": self.geomean_speedup_over_csr,
             },
         }
 
     def to_json(self) -> str:
-        """The comparison as JSON text, schema 3; times in milliseconds, spreads as [p10, p90]."""
+        """The comparison as JSON text, schema 4; times in milliseconds, spreads as [p10, p90]."""
         return json.dumps(self.as_dict(), indent=2) + "\n"
 
 
@@ -273,6 +316,8 @@ def _race_as_dict(race: Race) -> dict[str, Any]:
         "spread_ms": race.spread(),
         "best_dense": race.best_dense,
         "speedup": race.speedup,
+        "best_torch": race.best_torch,
+        "speedup_over_torch": race.speedup_over_torch,
     }
 
 

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 import numpy as np
 
 from sparsegen.compare.report import Timing
+from sparsegen.errors import EngineError
 
 Call = Callable[[], object]
 
 Stopwatch = Callable[[], float]
-"""Runs a rival once and tells the seconds that it took; it warms up on its own."""
+"""Runs a rival once and tells the seconds that it took; it warms up on its own. May raise EngineError."""
 
 WARMUP = 3
 """Untimed rounds: caches fill, torch picks its kernels, thread teams start, the clock rises."""
@@ -37,19 +38,30 @@ def time_in_turn(
     `clock` gives seconds.
 
     Rivals `elsewhere` run in processes of their own and take their own times, each after a run that
-    is not timed; where there are any, so do all: whose turn comes finds its threads asleep.
+    is not timed; where there are any, so do all: whose turn comes finds its threads asleep. One that
+    raises EngineError takes no further part, and is not in the result.
     """
     elsewhere = elsewhere or {}
-    watches = [_watch(call, clock, warm=bool(elsewhere)) for call in calls.values()] + [*elsewhere.values()]
-    seconds = np.zeros((len(watches), samples))
+    ours = [_watch(call, clock, warm=bool(elsewhere)) for call in calls.values()]
+    watches = [*ours, *elsewhere.values()]
+    seconds, lost = np.zeros((len(watches), samples)), set[int]()
+
+    def take(row: int) -> float:
+        try:
+            return 0.0 if row in lost else watches[row]()
+        except EngineError:
+            lost.add(row)
+            return 0.0
+
     for _ in range(WARMUP):
-        for watch in watches:
-            watch()
+        for row in range(len(watches)):
+            take(row)
     with _without_garbage_collection():
         for sample, order in enumerate(_orders(len(watches), samples)):
             for row in order:
-                seconds[row, sample] = watches[row]()
-    return {name: _summary(row * 1e3) for name, row in zip((*calls, *elsewhere), seconds, strict=True)}
+                seconds[row, sample] = take(row)
+    names = enumerate((*calls, *elsewhere))
+    return {name: _summary(seconds[row] * 1e3) for row, name in names if row not in lost}
 
 
 def _watch(call: Call, clock: Callable[[], float], *, warm: bool) -> Stopwatch:

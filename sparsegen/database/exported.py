@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from sparsegen.database.records import UNREADABLE, read_point
 from sparsegen.database.tuned import Tuned, best_of
 from sparsegen.database.workload import Setting, Workload
 from sparsegen.errors import JournalError
-from sparsegen.files import check_writable, writing
+from sparsegen.files import check_writable, write_file
 
 SCHEMA = 1
 
@@ -81,7 +80,7 @@ def export_schedules(log: Log, setting: Setting, path: Path) -> list[Tuned]:
     new = [tuned for tuned in best if _wins(tuned, kept.get(_key(tuned)))]
     kept |= {_key(tuned): tuned for tuned in new}
     if new:
-        _replace(path, as_text(setting, kept.values()))
+        write_file(path, as_text(setting, kept.values()))
     return new
 
 
@@ -155,15 +154,3 @@ def _order(tuned: Tuned) -> tuple[Any, ...]:
     workload = tuned.workload
     rest = json.dumps([workload.parameters, workload.lanes, workload.structure, workload.density])
     return tuned.setting.threads, workload.operator, workload.input, workload.output, rest, tuned.kernel
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file beside the old one and put it in its place: nobody ever sees half of it."""
-    path = path.resolve()
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    with writing(path):
-        try:
-            new.write_text(text)
-            new.replace(path)
-        finally:
-            new.unlink(missing_ok=True)

@@ -145,7 +145,9 @@ def workload_of(layer: Layer, source: Shape, *, batch_lanes: bool, dense: bool =
         matrix = sparse.weight.reshape(len(sparse.weight), -1)
         per_channel = sparse.weight[0, 0].size if isinstance(sparse, Conv2d) else 1
         structure = detect(matrix, columns_per_channel=per_channel).text
-        density = round(float(np.count_nonzero(matrix)) / matrix.size, 2)
+        # A handful of zeros is dense, and has the schedules of a layer without any.
+        if structure != "dense":
+            density = round(float(np.count_nonzero(matrix)) / matrix.size, 2)
     return Workload(
         operator=type(core).__name__.lower(),
         input=source,

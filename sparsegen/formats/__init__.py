@@ -1,0 +1,4 @@
+"""Formats of weights, one a file."""
+
+SKIPPING = frozenset({"masked_panels", "column_combined", "masked_vectors"})
+"""Formats whose kernels skip zeros; those of all others multiply every weight."""

@@ -10,6 +10,13 @@ from numpy.typing import NDArray
 from sparsegen.formats.column_combined import groups_of_block
 from sparsegen.formats.registry import Array
 
+FULL = 0.99
+"""Density above which weights are dense: the zeros are chance, and a kernel multiplies them like the rest.
+
+Who skips a share z of the multiply-adds gains a factor of 1 / (1 - z) at the most. Below 1 % that is less
+than any estimate is good for, and dense weights have kernels that save more, such as Winograd's.
+"""
+
 _WINDOW = 144  # columns whose input slab stays in an L1 cache
 _LARGEST = 32  # M of N:M
 _TIGHT = 0.9  # of N:M's places, the share that has to be in use for the weights to count as N:M
@@ -35,12 +42,12 @@ def detect(matrix: Array, *, columns_per_channel: int) -> Structure:
     """The structure of a filter matrix [out, columns], columns numbered channel by channel.
 
     Of several that hold, the one that a kernel gains most from: vectors and blocks, N:M,
-    column-combined.
+    column-combined. A handful of zeros, more than `FULL` being kept, is dense.
     """
     kept = matrix != 0
     if not kept.any():
         return Structure("empty", "all zero")
-    if kept.all():
+    if kept.mean() > FULL:
         return Structure("dense", "dense")
     rows = _shared(kept)
     if rows > 1:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sparsegen.inspection.options import InspectOptions
 from sparsegen.inspection.report import Inspection, LayerInspection, Totals
 
 if TYPE_CHECKING:
@@ -11,30 +12,30 @@ if TYPE_CHECKING:
 
     from sparsegen.frontend.program import Model
 
-__all__ = ["Inspection", "LayerInspection", "Totals", "inspect"]
+__all__ = ["InspectOptions", "Inspection", "LayerInspection", "Totals", "inspect"]
+
+_DEFAULTS = InspectOptions()
 
 
 def inspect(
     model: str | Model,
     example_inputs: tuple[Tensor, ...] | None = None,
-    *,
-    batch: int = 16,
-    threads: int | None = None,
-    target: str = "native",
-    input_shape: tuple[int, ...] | None = None,
-    winograd: bool = True,
+    options: InspectOptions = _DEFAULTS,
+    **changes: Any,
 ) -> Inspection:
     """Tell what `compile` would make of every layer with weights, and what that should gain over dense.
 
     `model` is a torch module in evaluation mode or an exported program, with `example_inputs` (float32
     tensors on the CPU, of which only the shapes matter; the first dimension of the first is the batch),
-    or else a name: one of pytorchcv's, `package.module:factory`, or the path of a `.pt2` file, with
-    `batch` and, where the model does not tell it, `input_shape` (one image, such as (3, 224, 224)). The
-    model stays as it is. `threads` (None: every core), `target` and `winograd` are as in `compile`.
+    or else a name: one of pytorchcv's, `package.module:factory`, or the path of a `.pt2` file, with the
+    options `batch` and, where the model does not tell it, `input_shape` (one image, such as (3, 224, 224)).
+    The model stays as it is. `options` are explained in `InspectOptions`; `changes` are single ones by their
+    names: `inspect("resnet18", batch=1)`.
 
     For every convolution and linear layer it tells the structure of the zeros, the format and schedule
     that `compile` would choose, and why, the packed weights' size, and the speed-up over sparsegen's
-    own dense kernel that the analytic model expects. Nothing is measured: `compare` does that.
+    own dense kernels, Winograd's too, that the analytic model expects. Nothing is measured: `compare` does
+    that.
 
     Raises SparsegenError for bad input, and for a model without any convolution or linear layer; warns
     where `threads` exceeds the cores.
@@ -42,12 +43,4 @@ def inspect(
     # torch and TVM take seconds to import.
     from sparsegen.inspection.run import run
 
-    return run(
-        model,
-        example_inputs,
-        batch=batch,
-        threads=threads,
-        target=target,
-        input_shape=input_shape,
-        winograd=winograd,
-    )
+    return run(model, example_inputs, options.changed(changes))

@@ -6,8 +6,9 @@ import math
 from dataclasses import replace
 
 from sparsegen.compiler import Plan
+from sparsegen.formats.detect import FULL
 from sparsegen.formats.registry import Statistics
-from sparsegen.inspection.report import DENSE, FULL, PAYS
+from sparsegen.inspection.report import DENSE, PAYS
 from sparsegen.isa import expanding
 from sparsegen.kernels.linear_choice import LinearChoice
 from sparsegen.kernels.panels import Choice

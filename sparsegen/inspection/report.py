@@ -8,18 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sparsegen.formats.registry import Statistics
-
 if TYPE_CHECKING:
+    from sparsegen.formats.registry import Statistics
     from sparsegen.target import Target
 
 SCHEMA = 1
 
 PAYS = 1.05
 """Least expected speed-up that counts as one: below it, the estimate may as well be wrong."""
-
-FULL = 0.99
-"""Density above which a layer's zeros are chance: weights that were never pruned have a few."""
 
 DENSE, WINOGRAD = "dense_panels", "winograd"
 """What the speed-ups are over: the faster of the two, where a layer may be of the second kind."""
@@ -84,9 +80,12 @@ class LayerInspection:
     @property
     def expected_speedup(self) -> float | None:
         """Estimated cycles of the best dense kernel over the chosen one's; None without an estimate."""
-        if self.cycles is None:
-            return None
-        return min(self.estimates[name] for name in (DENSE, WINOGRAD) if name in self.estimates) / self.cycles
+        return None if self.cycles is None else self.dense_cycles / self.cycles
+
+    @property
+    def dense_cycles(self) -> float:
+        """Estimated cycles of the best dense kernel, of a layer with estimates."""
+        return min(self.estimates[name] for name in (DENSE, WINOGRAD) if name in self.estimates)
 
     @property
     def pays(self) -> bool:
@@ -124,8 +123,9 @@ class LayerInspection:
 class Totals:
     """All layers together; names as in `LayerInspection`.
 
-    `expected_speedup` is of the `estimated_layers`, those with an estimate, run one after the other: their
-    dense cycles over their chosen ones; None where there are none. `estimated_multiply_adds` are theirs.
+    `expected_speedup` is of the `estimated_layers`, those with an estimate, run one after the other: the
+    cycles of their best dense kernels over those of the chosen ones; None where there are none.
+    `estimated_multiply_adds` are theirs.
     """
 
     weights: int
@@ -157,7 +157,7 @@ class Inspection:
     def totals(self) -> Totals:
         """All layers together."""
         estimated = [layer for layer in self.layers if layer.cycles is not None]
-        dense = math.fsum(layer.estimates[DENSE] for layer in estimated)
+        dense = math.fsum(layer.dense_cycles for layer in estimated)
         chosen = math.fsum(layer.cycles or 0.0 for layer in estimated)
         return Totals(
             weights=sum(layer.weights for layer in self.layers),

@@ -10,28 +10,23 @@ from sparsegen.errors import ModelError
 from sparsegen.frontend import from_torch, resolve_model
 from sparsegen.frontend.program import Model
 from sparsegen.inspection.layer import has_weights, inspect_layer
+from sparsegen.inspection.options import InspectOptions
 from sparsegen.inspection.report import Inspection
 from sparsegen.target import parse_target
 
 
-def run(
-    model: str | Model,
-    example_inputs: tuple[Tensor, ...] | None,
-    *,
-    batch: int,
-    threads: int | None,
-    target: str,
-    input_shape: tuple[int, ...] | None,
-    winograd: bool,
-) -> Inspection:
+def run(model: str | Model, example_inputs: tuple[Tensor, ...] | None, options: InspectOptions) -> Inspection:
     """Run an inspection; see `sparsegen.inspect`."""
-    cpu = parse_target(target)
-    threads = check_threads(cpu.cores if threads is None else threads)
+    options.check()
+    cpu = parse_target(options.target)
+    threads = check_threads(cpu.cores if options.threads is None else options.threads)
     name = model if isinstance(model, str) else type(model).__name__
     with torch.no_grad():
-        network, inputs = resolve_model(model, example_inputs, batch=batch, input_shape=input_shape)
+        network, inputs = resolve_model(
+            model, example_inputs, batch=options.batch, input_shape=options.input_shape
+        )
         graph = from_torch(network, inputs)
-    plan = plan_graph(graph, threads=threads, target=cpu, winograd=winograd)
+    plan = plan_graph(graph, threads=threads, target=cpu, winograd=options.winograd)
     weighted = (layer for layer in plan.graph.layers if has_weights(layer))
     layers = [each for layer in weighted for each in inspect_layer(layer, plan)]
     if not layers:

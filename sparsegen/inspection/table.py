@@ -11,7 +11,8 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from sparsegen.inspection.report import FULL, Inspection, LayerInspection
+from sparsegen.formats.detect import FULL
+from sparsegen.inspection.report import Inspection, LayerInspection
 from sparsegen.pruning.prunable import names_of
 from sparsegen.wording import dimensions, short_names, threads_phrase
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +13,12 @@ import torch
 from torch.export import ExportedProgram
 
 from sparsegen.errors import FileError, PruningError
-from sparsegen.files import writing
+from sparsegen.files import replacing, write_file
 from sparsegen.progress import Listener
 from sparsegen.pruning.budget import Ratio
 from sparsegen.pruning.masks import PrunedLayer
 from sparsegen.pruning.n_m import check_ratio
+from sparsegen.pruning.options import PruneOptions
 from sparsegen.pruning.prunable import Model
 from sparsegen.pruning.registry import METHODS, Method, find_method
 from sparsegen.pruning.structures import DEFAULT_SPARSITY
@@ -84,6 +83,27 @@ def parse_request(method: str, given: Mapping[str, Any]) -> Request:
     if missing:
         raise PruningError(f"--method {method} needs {' and '.join(missing)}")
     return Request(found, options)
+
+
+def request_of(options: PruneOptions) -> Request:
+    """The request of a run's options; raises as `parse_request`."""
+    return parse_request(
+        options.method,
+        {
+            "sparsity": options.sparsity,
+            "n": options.n,
+            "m": options.m,
+            "rows": options.rows,
+            "shape": options.shape,
+            "group": options.group,
+            "conflicts": options.conflicts,
+            "method": options.partition,
+            "seed": options.seed,
+            "budget": options.budget,
+            "ratios": options.ratios,
+            "threads": options.threads,
+        },
+    )
 
 
 def parse_ratios(text: str) -> tuple[Ratio, ...]:
@@ -153,29 +173,23 @@ def check_program_path(path: Path) -> None:
     """Raise SparsegenError for a path that `save_program` could not write to."""
     if path.suffix != ".pt2":
         raise FileError(f"--output {path}: give a name that ends in .pt2, as exported programs have")
-    if not os.access(path.resolve().parent, os.W_OK):
-        raise FileError(f"--output {path}: the folder {path.parent} cannot be written: choose another")
 
 
 def save_program(program: ExportedProgram, path: Path) -> None:
-    """Write the program to `path`, all of it or nothing: what was there before stays until then.
+    """Write the program to `path`, whole or not at all: what was there before stays until then.
 
     Raises SparsegenError where writing fails.
     """
-    path = path.resolve()
     try:
-        with writing(path), tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
-            written = Path(folder) / path.name
-            torch.export.save(program, written)
-            written.replace(path)
+        with replacing(path) as new:
+            torch.export.save(program, new)
     except RuntimeError as error:  # so torch's own writer tells of a full disk
         raise FileError(f"cannot write {path}: {error}") from error
 
 
 def save_report(pruning: Pruning, path: Path) -> None:
     """Write the run's JSON to `path`; SparsegenError where writing fails."""
-    with writing(path):
-        path.write_text(pruning.to_json())
+    write_file(path, pruning.to_json())
 
 
 def _accepted(method: Method) -> tuple[str, ...]:

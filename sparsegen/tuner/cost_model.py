@@ -19,7 +19,7 @@ import xgboost
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from sparsegen.files import writing
+from sparsegen.files import write_file
 
 FEATURES_VERSION = 1
 """Of the features that spaces compute; raised when one changes its meaning."""
@@ -81,8 +81,7 @@ class CostModel:
             objective=self.objective,
             rank_correlation=json.dumps(self.rank_correlation),
         )
-        with writing(path):
-            path.write_bytes(self._booster.save_raw("json"))
+        write_file(path, bytes(self._booster.save_raw("json")))
 
     @classmethod
     def load(cls, path: Path) -> CostModel | None:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from sparsegen.errors import FileError
-from sparsegen.files import check_writable, writing
+from sparsegen.files import check_writable, replacing
 from sparsegen.tuner.report import WorkloadCurves, describe, searches_of
 
 # Okabe and Ito's palette, told apart by every kind of colour vision and by lightness in print.
@@ -57,8 +57,8 @@ def draw(curves: Sequence[WorkloadCurves], path: Path) -> None:
     Raises SparsegenError for another suffix, and where writing fails.
     """
     check_picture("picture", path)
-    with writing(path):
-        figure_of(curves).savefig(path, format=path.suffix[1:].lower(), dpi=_DPI)
+    with replacing(path) as new:
+        figure_of(curves).savefig(new, format=path.suffix[1:].lower(), dpi=_DPI)
 
 
 def figure_of(curves: Sequence[WorkloadCurves]) -> Figure:

@@ -14,6 +14,7 @@ from sparsegen.compiler import check_threads
 from sparsegen.database.journal import Journal, Log, read_journal
 from sparsegen.database.lookup import Database
 from sparsegen.errors import OptionError
+from sparsegen.noise import warn_of_noise
 from sparsegen.preparation import PREPARING_STEPS, prepare
 from sparsegen.progress import Listener, Steps
 from sparsegen.pruning.prunable import Model
@@ -111,6 +112,8 @@ def run(
                 ),
                 settings.layers,
             )
+            if settings.tracker is None:
+                warn_of_noise()
             session = _session(tasks, measurer, journal, settings, priors, on_progress)
             session.run()
             return session.progress()

@@ -152,7 +152,7 @@ def test_weights_come_from_a_state_dict(model: str) -> None:
         (("--threads", "1"), "--threads goes with --method budget, not with magnitude"),
         (("--skip", "features.*"), "no layer matches 'features.*'"),
         (("--skip", "*"), "no convolution to prune"),
-        (("--batch", "0"), "batch 0"),
+        (("--batch", "0"), "batch is 0"),
         (("--input-shape", "1x12x12"), "torch.export cannot trace Sequential"),
         (("-o", "pruned.pt"), "ends in .pt2"),
         (("-o", "absent/pruned.pt2"), "there is no folder absent"),

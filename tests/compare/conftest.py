@@ -6,7 +6,9 @@ import dataclasses
 
 import pytest
 
+from sparsegen.compare import run
 from sparsegen.compare.report import (
+    OURS,
     Accuracy,
     Comparison,
     LayerComparison,
@@ -15,6 +17,12 @@ from sparsegen.compare.report import (
     Race,
     Timing,
 )
+
+
+@pytest.fixture(autouse=True)
+def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else runs here: watching it takes half a second a comparison."""
+    monkeypatch.setattr(run, "warn_of_noise", lambda: ())
 
 
 def timing(median: float) -> Timing:
@@ -29,7 +37,7 @@ def layer(name: str, *, channels: int, size: int, kernel: int, times: tuple[floa
         weight_shape=(channels, channels, kernel, kernel),
         input_shape=(16, channels, size, size),
         density=0.5,
-        kernel="conv2d",
+        kernel="panels",
         format="masked_panels",
         schedule={"layout": "batch", "rows": 4, "tile_h": 2, "tile_w": 4, "block": 32, "pixels_outer": True},
         schedule_source="tuned",
@@ -50,6 +58,19 @@ def comparison() -> Comparison:
 def layers_only(comparison: Comparison) -> Comparison:
     """The same layers, without the network."""
     return dataclasses.replace(comparison, compile_seconds=None, end_to_end=None)
+
+
+@pytest.fixture
+def partly_dense(comparison: Comparison) -> Comparison:
+    """Every other layer on our dense kernel, Winograd's."""
+    layers = [run_dense(each) if index % 2 else each for index, each in enumerate(comparison.layers)]
+    return dataclasses.replace(comparison, layers=tuple(layers))
+
+
+def run_dense(layer: LayerComparison) -> LayerComparison:
+    """The layer compiled to a dense kernel: that, and our dense rival, are one and the same code."""
+    race = dataclasses.replace(layer.race, dense={**layer.race.dense, OURS: layer.race.sparse})
+    return dataclasses.replace(layer, kernel="winograd", format="winograd", race=race)
 
 
 @pytest.fixture

@@ -28,6 +28,23 @@ def test_every_layer_bears_its_name_and_speedup(comparison: Comparison) -> None:
     ]
 
 
+def test_layers_that_run_dense_are_marked(partly_dense: Comparison) -> None:
+    figure = draw(partly_dense)
+    layers, count = figure.axes[0], len(partly_dense.layers)
+    ours, dense = layers.patches[2 * count :], layers.patches[count : 2 * count]
+    for bar, rival, layer in zip(ours, dense, partly_dense.layers, strict=True):
+        assert bool(bar.get_hatch()) is not layer.sparse
+        assert (bar.get_facecolor() == rival.get_facecolor()) is not layer.sparse
+    assert "10 of 19 run sparse" in layers.get_title()
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[-1] == "sparsegen, runs dense"
+
+
+def test_the_mark_is_not_explained_where_all_layers_run_sparse(comparison: Comparison) -> None:
+    (legend,) = draw(comparison).legends
+    assert "sparsegen, runs dense" not in [text.get_text() for text in legend.get_texts()]
+
+
 def test_layers_alone_fill_the_picture(layers_only: Comparison) -> None:
     (layers,) = draw(layers_only).axes
     assert len(layers.patches) == 3 * len(layers_only.layers)

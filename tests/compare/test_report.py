@@ -1,4 +1,4 @@
-"""The records of a comparison and their JSON, schema 3."""
+"""The records of a comparison and their JSON, schema 4."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from sparsegen.compare.report import OURS, Accuracy, Comparison, Race, Timing
 
 TOP = {
     "schema", "machine", "model", "batch", "threads", "sparsity", "structure", "samples", "compile_seconds",
-    "layers", "end_to_end", "summary",
+    "layers", "end_to_end", "warnings", "summary",
 }  # fmt: skip
 LAYER = {
+    "kernel", "implementation", "sparse", "format", "best_torch", "speedup_over_torch", "csr_max_abs_error",
     "name", "weight_shape", "input_shape", "density", "schedule", "schedule_source", "sparse_ms", "dense_ms",
     "speedup", "csr_ms", "csr_relative_error", "speedup_over_csr", "gflops", "peak_fraction", "max_abs_error",
 }  # fmt: skip
 NETWORK = {"sparse_ms", "dense_ms", "speedup", "max_abs_error", "argmax_agreement"}
 
 
-def test_json_has_the_keys_of_schema_3(comparison: Comparison) -> None:
+def test_json_has_the_keys_of_schema_4(comparison: Comparison) -> None:
     found = json.loads(comparison.to_json())
-    assert found["schema"] == 3
+    assert found["schema"] == 4
     assert set(found) == TOP
     assert len(found["layers"]) == len(comparison.layers)
     for layer in found["layers"]:
@@ -31,7 +32,10 @@ def test_json_has_the_keys_of_schema_3(comparison: Comparison) -> None:
         assert set(layer["dense_ms"]) == {"torch-nchw", "torch-nhwc", "sparsegen"}
     assert set(found["end_to_end"]) >= NETWORK
     assert set(found["end_to_end"]["dense_ms"]) == {"torch-nchw", "torch-nhwc", "torch-compile", "sparsegen"}
-    assert set(found["summary"]) == {"geomean_speedup", "min_speedup", "geomean_speedup_over_csr"}
+    assert set(found["summary"]) == {
+        "geomean_speedup", "min_speedup", "geomean_speedup_over_torch", "sparse_layers",
+        "geomean_speedup_over_csr",
+    }  # fmt: skip
 
 
 def test_what_was_not_timed_is_null(layers_only: Comparison) -> None:
@@ -107,4 +111,34 @@ def test_the_best_rival_is_the_fastest_of_all_that_is_not_ours(comparison: Compa
 
 def test_a_comparison_without_layers_has_no_mean(comparison: Comparison) -> None:
     summary = dataclasses.replace(comparison, layers=()).as_dict()["summary"]
-    assert summary == dict.fromkeys(summary)
+    assert summary == {**dict.fromkeys(summary), "sparse_layers": 0}
+
+
+def test_a_layer_on_a_dense_kernel_gains_exactly_nothing_by_its_zeros(partly_dense: Comparison) -> None:
+    found = json.loads(partly_dense.to_json())
+    for index, layer in enumerate(found["layers"]):
+        dense = index % 2 == 1
+        assert layer["sparse"] is not dense
+        assert layer["implementation"] == ("winograd" if dense else "panels")
+        if dense:
+            assert layer["speedup"] == min(1, layer["dense_ms"][layer["best_torch"]] / layer["sparse_ms"])
+        assert layer["speedup_over_torch"] == pytest.approx(
+            min(ms for name, ms in layer["dense_ms"].items() if name != OURS) / layer["sparse_ms"]
+        )
+    summary, layers = found["summary"], partly_dense.layers
+    assert summary["sparse_layers"] == sum(layer.sparse for layer in layers) == (len(layers) + 1) // 2
+    over_torch = [layer.race.speedup_over_torch for layer in layers]
+    assert summary["geomean_speedup_over_torch"] == pytest.approx(
+        math.prod(over_torch) ** (1 / len(over_torch))
+    )
+
+
+def test_a_loss_is_told_as_it_is() -> None:
+    slow = Timing(2, 2, 2)
+    race = Race(sparse=slow, dense={"torch-nchw": Timing(1, 1, 1), OURS: slow})
+    assert (race.speedup, race.speedup_over_torch) == (0.5, 0.5)
+
+
+def test_warnings_are_kept(comparison: Comparison) -> None:
+    doubtful = dataclasses.replace(comparison, warnings=("other work keeps 1.0 of 2 cores busy",))
+    assert json.loads(doubtful.to_json())["warnings"] == ["other work keeps 1.0 of 2 cores busy"]

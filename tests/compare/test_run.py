@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from sparsegen.compare import compare, network, peers
+from sparsegen.compare import CompareOptions, bench, compare, network, peers
 from sparsegen.compare import run as orchestration
 from sparsegen.compare.report import Comparison
 from sparsegen.compare.timing import Call
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import OptionError, SparsegenError
 from sparsegen.graph import Conv2d, Layer, LayerGraph
+from sparsegen.runtime.model import CompiledModel
 
 
 class Small(nn.Module):
@@ -101,6 +103,64 @@ def test_combined_columns_are_compared(
     assert 0 < comparison.layers[0].density <= 0.25
     assert comparison.layers[0].accuracy.passes
     assert (comparison.structure, comparison.sparsity) == (structure, 0.75)
+
+
+def test_where_no_kernel_skips_zeros_there_is_one_code_and_one_time(
+    model: nn.Module, inputs: tuple[torch.Tensor, ...]
+) -> None:
+    comparison = quick(model, inputs, sparsity=0, target="haswell")
+    network = comparison.end_to_end
+    assert network is not None
+    assert comparison.sparse_layers == 0
+    for raced in (*comparison.layers, network):
+        race = raced.race
+        assert race.dense["sparsegen"] is race.sparse
+        assert race.speedup == min(1, race.speedup_over_torch)
+
+
+@pytest.mark.parametrize("winograd", [True, False])
+def test_where_a_kernel_skips_zeros_the_rival_is_our_dense_code(
+    model: nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    winograd: bool,
+) -> None:
+    compiled: list[tuple[bool, bool, list[str]]] = []
+    compile_graph = bench.compile_graph
+
+    def watch(*arguments: Any, dense: bool, winograd: bool, **options: Any) -> CompiledModel:
+        found = compile_graph(*arguments, dense=dense, winograd=winograd, **options)
+        compiled.append((dense, winograd, [report.format for report in found.layers]))
+        return found
+
+    monkeypatch.setattr(bench, "compile_graph", watch)
+    comparison = quick(
+        model, inputs, structure="vector:8", sparsity=0.9, layers="twice", network=False, target="haswell",
+        winograd=winograd,
+    )  # fmt: skip
+    (layer,) = comparison.layers
+    assert (layer.sparse, layer.implementation, layer.format) == (True, "panels", "masked_panels")
+    sparse, dense = compiled
+    assert sparse == (False, winograd, ["masked_panels"])
+    assert dense[:2] == (True, winograd)
+    assert dense[2] == ["dense_panels"] or (winograd and dense[2] == ["winograd"])
+    assert layer.race.dense["sparsegen"] is not layer.race.sparse
+
+
+def test_options_come_as_a_record_or_by_name(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    options = CompareOptions(threads=1, samples=1, layers="down", network=False)
+    comparison = compare(model, inputs, options, sparsity=0.75)
+    assert (comparison.samples, comparison.sparsity, comparison.end_to_end) == (1, 0.75, None)
+    with pytest.raises(OptionError, match="there is no option 'sampels'"):
+        compare(model, inputs, sampels=1)
+
+
+def test_doubts_are_kept(
+    model: nn.Module, inputs: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orchestration, "warn_of_noise", lambda: ("other work",))
+    monkeypatch.setattr(orchestration, "spread_warnings", lambda layers, network: iter(("times vary",)))
+    assert quick(model, inputs, layers="down", network=False).warnings == ("other work", "times vary")
 
 
 def test_layers_alone_leave_the_network_out(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:

@@ -8,8 +8,9 @@ import io
 import pytest
 from rich.console import Console
 
+from sparsegen.compare.headlines import headlines
 from sparsegen.compare.report import Accuracy, Comparison, Timing
-from sparsegen.compare.table import print_comparison, summary_line
+from sparsegen.compare.table import print_comparison
 
 
 def printed(comparison: Comparison, width: int) -> str:
@@ -17,6 +18,10 @@ def printed(comparison: Comparison, width: int) -> str:
     print_comparison(comparison, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+def told(comparison: Comparison) -> str:
+    return "\n".join(headlines(comparison))
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 200])
@@ -31,6 +36,39 @@ def test_every_layer_is_one_line_within_the_width(
     assert len(rows) == len(comparison.layers)
     for row, layer in zip(rows, comparison.layers, strict=True):
         assert f"{layer.race.speedup:.2f}x" in row
+
+
+def test_a_layer_that_runs_dense_says_so(partly_dense: Comparison) -> None:
+    for width, sparse, dense in (
+        (80, "sparse masked", "dense winograd"),
+        (160, "sparse panels masked_panels", "dense winograd winograd"),
+    ):
+        rows = [
+            line for line in printed(partly_dense, width).splitlines() if "3x3 " in line or "1x1 " in line
+        ]
+        assert len(rows) == len(partly_dense.layers)
+        for row, layer in zip(rows, partly_dense.layers, strict=True):
+            words = " ".join(row.split())
+            assert (f" {sparse} " in words, f" {dense} " in words) == (layer.sparse, not layer.sparse)
+
+
+def test_the_headlines_tell_what_zeros_and_what_sparsegen_buy(partly_dense: Comparison) -> None:
+    _, layers, network = headlines(partly_dense)
+    assert f"zeros buy {partly_dense.geomean_speedup:.2f}x over the best dense in geometric mean" in layers
+    assert f"sparsegen buys {partly_dense.geomean_speedup_over_torch:.2f}x over the best of torch" in layers
+    assert layers.endswith("10 of 19 run sparse")
+    assert network.startswith(
+        "network: zeros buy 1.46x over the best dense (sparsegen); sparsegen buys 1.49x"
+    )
+
+
+def test_warnings_stand_by_the_headlines(comparison: Comparison) -> None:
+    doubtful = dataclasses.replace(comparison, warnings=("the clock [varies]", "times vary"))
+    lines = printed(doubtful, 160).splitlines()
+    assert [line for line in lines if line.startswith("doubtful: ")] == [
+        "doubtful: the clock [varies]",
+        "doubtful: times vary",
+    ]
 
 
 def test_a_wide_table_shows_everything(comparison: Comparison) -> None:
@@ -54,12 +92,12 @@ def test_csr_has_columns_where_it_took_part(comparison: Comparison, with_csr: Co
     assert all(" 6.00x " in row for row in rows)
     milliseconds = f"{6 * with_csr.layers[0].race.sparse.median_ms:.0f}"
     assert milliseconds in printed(with_csr, 160)
-    assert "6.00x over the best CSR product in geometric mean" in summary_line(with_csr)
+    assert "6.00x over the best CSR product in geometric mean" in told(with_csr)
 
 
 def test_layers_alone_have_no_word_on_the_network(layers_only: Comparison) -> None:
     assert "network" not in printed(layers_only, 120)
-    assert "at least" in summary_line(layers_only)
+    assert "at least" in told(layers_only)
 
 
 def test_the_best_of_torch_is_marked(comparison: Comparison) -> None:
@@ -93,7 +131,7 @@ def test_a_wrong_rival_is_flagged(with_csr: Comparison) -> None:
 
 
 def test_the_summary_says_where_and_how(comparison: Comparison) -> None:
-    line = summary_line(comparison)
+    line = told(comparison)
     for expected in (
         "resnet18",
         "50% unstructured sparsity",
@@ -114,7 +152,7 @@ def test_other_engines_are_among_the_rivals(comparison: Comparison) -> None:
     with_engines = dataclasses.replace(comparison, end_to_end=dataclasses.replace(found, race=race))
     marked = [line for line in printed(with_engines, 120).splitlines() if "best rival" in line]
     assert marked[0].split()[:2] == ["fastest", "0.500"]
-    assert f"{0.5 / race.sparse.median_ms:.2f}x over the best rival (fastest)" in summary_line(with_engines)
+    assert f"{0.5 / race.sparse.median_ms:.2f}x over the best rival (fastest)" in told(with_engines)
 
 
 def test_the_network_alone_has_no_word_on_layers(comparison: Comparison) -> None:
@@ -122,4 +160,4 @@ def test_the_network_alone_has_no_word_on_layers(comparison: Comparison) -> None
     text = printed(alone, 120)
     assert "layer" not in text
     assert "whole network" in text
-    assert "network" in summary_line(alone)
+    assert "network" in told(alone)

@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from sparsegen.compare.timing import WARMUP, time_in_turn
+from sparsegen.errors import EngineError
 
 
 class Clock:
@@ -91,4 +92,21 @@ def test_rivals_elsewhere_take_turns_and_their_own_times() -> None:
     assert {name: t.median_ms for name, t in timings.items()} == pytest.approx({"ours": 2.0, "engine": 5.0})
     assert clock.log.count("elsewhere") == WARMUP + 4
     # What is timed here comes after a call that is not, as elsewhere.
+    assert clock.log.count("ours") == 2 * (WARMUP + 4)
+
+
+@pytest.mark.parametrize("last", [0, 1, WARMUP + 2])
+def test_a_rival_elsewhere_that_fails_takes_no_further_part(last: int) -> None:
+    clock, runs = Clock(), iter(range(last))
+
+    def dying() -> float:
+        clock.log.append("dying")
+        if next(runs, None) is None:
+            raise EngineError("its process ended")
+        return 0.005
+
+    calls, elsewhere = {"ours": clock.worker("ours", [0.002])}, {"dying": dying, "steady": lambda: 0.003}
+    timings = time_in_turn(calls, elsewhere=elsewhere, samples=4, clock=clock)
+    assert {name: t.median_ms for name, t in timings.items()} == pytest.approx({"ours": 2.0, "steady": 3.0})
+    assert clock.log.count("dying") == last + 1
     assert clock.log.count("ours") == 2 * (WARMUP + 4)

@@ -171,3 +171,17 @@ def test_pointwise_layers_that_wait_for_a_residual_are_no_workload(
     steps = (Step("add", "x"),) if added else ()
     layer = Layer("layer", conv, ("x",), (16, 8, 6, 6), steps)
     assert (workload_of(layer, (16, 8, 6, 6), batch_lanes=batch_lanes) is not None) is expected
+
+
+@pytest.mark.parametrize("zeros", [1, 10])
+def test_a_handful_of_zeros_is_the_workload_without_any(zeros: int) -> None:
+    weight = np.ones((32, 16, 3, 3), np.float32)
+    few = weight.copy()
+    few.flat[:zeros] = 0
+    dense, found = (
+        workload_of(Layer("conv", Conv2d(each, None), ("x",), (8, 32, 4, 4)), (8, 16, 6, 6), batch_lanes=True)
+        for each in (weight, few)
+    )
+    assert found == dense
+    assert found is not None
+    assert (found.structure, found.density) == ("dense", 1.0)

@@ -47,6 +47,13 @@ def test_structures(matrix: Array, taps: int, text: str) -> None:
     assert detect(matrix, columns_per_channel=taps).text == text
 
 
+@pytest.mark.parametrize(("zeros", "kind"), [(1, "dense"), (99, "dense"), (100, "unstructured")])
+def test_a_handful_of_zeros_is_dense(zeros: int, kind: str) -> None:
+    matrix = np.ones((100, 100), np.float32)
+    matrix.flat[np.random.default_rng(0).choice(matrix.size, zeros, replace=False)] = 0
+    assert detect(matrix, columns_per_channel=1).kind == kind
+
+
 def test_half_of_all_weights_at_random_follow_no_ratio() -> None:
     assert find_ratio(random(64, 64, 0.5) != 0, 1) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 from types import ModuleType
@@ -101,6 +102,37 @@ def test_compiling_does_what_was_told(batch: int, winograd: bool) -> None:
             assert (layer.format, report.kernel) in {("grouped", "grouped_conv"), ("linear", "linear")}
             assert layer.expected_speedup is None
     assert told["classifier"].format == ("linear" if batch == 1 else "dense_panels")
+
+
+@pytest.mark.parametrize("zeros", [1, 300])
+def test_a_layer_with_a_handful_of_zeros_has_its_dense_kernel(zeros: int) -> None:
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(64, 64, 3, padding=1).eval(), torch.zeros(8, 64, 28, 28)
+    few = copy.deepcopy(conv)
+    with torch.no_grad():
+        few.weight.view(-1)[:: few.weight.numel() // zeros] = 0
+    (dense,), (told,) = (
+        sparsegen.inspect(each, (x,), threads=1, target="haswell").layers for each in (conv, few)
+    )
+    assert (told.format, told.schedule, told.estimates) == (dense.format, dense.schedule, dense.estimates)
+    assert (told.structure, told.why) == ("dense", "hardly any zeros")
+    assert told.format in ("winograd", "dense_panels")
+    assert (told.expected_speedup, told.pays) == (1.0, False)
+    (*_, whole), (*_, report) = (
+        sparsegen.compile(each, (x,), threads=1, target="haswell").layers for each in (conv, few)
+    )
+    assert (report.kernel, report.format, report.schedule) == (whole.kernel, whole.format, whole.schedule)
+    assert (report.format, report.schedule) == (told.format, dict(told.schedule))
+
+
+def test_an_unpruned_network_is_expected_to_gain_nothing() -> None:
+    torch.manual_seed(0)
+    convs = (nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1), nn.Conv2d(32, 8, 1))
+    told = sparsegen.inspect(
+        nn.Sequential(*convs).eval(), (images(8, channels=16),), threads=1, target="haswell"
+    )
+    assert {layer.expected_speedup for layer in told.layers} == {1.0}
+    assert told.totals.expected_speedup == 1.0
 
 
 @pytest.mark.parametrize(

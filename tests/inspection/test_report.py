@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,17 @@ def test_totals_add_up(mixed: Inspection) -> None:
     assert totals.estimated_multiply_adds == totals.multiply_adds * 4 // 5
     assert totals.expected_speedup == pytest.approx(4 / (1 / 1.5 + 1 / 3 + 1 + 1 / 1.04))
     assert mixed.as_dict()["totals"]["expected_speedup"] == totals.expected_speedup
+
+
+def test_totals_are_over_the_same_dense_kernels_as_the_rows() -> None:
+    """Of layers that Winograd's filtering serves, whose estimates have panels' dearer one too."""
+    dense, sparse = (layer(name, speedup=1.0, why="") for name in ("dense", "sparse"))
+    estimates = {"dense_panels": 1e6, "masked_panels": 5e5, "winograd": 6e5}
+    dense = dataclasses.replace(dense, format="winograd", cycles=6e5, estimates=estimates)
+    assert (dense.expected_speedup, of_layers(dense).totals.expected_speedup) == (1.0, 1.0)
+    sparse = dataclasses.replace(sparse, cycles=5e5, estimates=estimates)
+    assert sparse.expected_speedup == of_layers(sparse).totals.expected_speedup == 1.2
+    assert of_layers(dense, sparse).totals.expected_speedup == pytest.approx(1.2e6 / 1.1e6)
 
 
 @given(st.lists(st.none() | st.floats(0.5, 50), min_size=1, max_size=6))

@@ -173,10 +173,7 @@ def test_a_failure_loses_nothing(
     assert [each.name for each in tmp_path.iterdir()] == ["net.pt2"]
 
 
-def test_paths_that_no_program_goes_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_that_no_program_goes_to(tmp_path: Path) -> None:
     run.check_program_path(tmp_path / "net.pt2")
     with pytest.raises(SparsegenError, match=r"net.pt: give a name that ends in .pt2"):
         run.check_program_path(tmp_path / "net.pt")
-    monkeypatch.setattr(run.os, "access", lambda path, mode: False)  # root may write anywhere
-    with pytest.raises(SparsegenError, match="cannot be written: choose another"):
-        run.check_program_path(tmp_path / "net.pt2")

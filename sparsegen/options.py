@@ -1,0 +1,57 @@
+"""The options of a verb as one record, with its defaults; what the records of several verbs have in common.
+
+The records import neither torch nor TVM: the command line takes its defaults from them, and starts at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sparsegen.errors import OptionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """What a model that is given by name is called with: `batch` images of `input_shape` (C, H, W).
+
+    An `input_shape` of None is the model's own, where it tells.
+    """
+
+    batch: int = 16
+    input_shape: tuple[int, ...] | None = None
+
+    def check(self) -> None:
+        """Raise OptionError for what no model and no machine could make sense of."""
+        self._check_least(1, "batch")
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """The same options, but for these; OptionError for a name that is none of them."""
+        known = [each.name for each in dataclasses.fields(self)]
+        for name in changes:
+            if name not in known:
+                raise OptionError(f"there is no option {name!r}: choose of {', '.join(known)}")
+        return dataclasses.replace(self, **changes)
+
+    def _check_least(self, least: int, *names: str) -> None:
+        """Raise OptionError for an option below `least`; None is no number, and passes."""
+        for name in names:
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise OptionError(f"{name} is {value}: give at least {least}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileOptions(ModelOptions):
+    """What a model is compiled for: `threads` (None: every core), `target` and `winograd` as in `compile`."""
+
+    threads: int | None = None
+    target: str = "native"
+    winograd: bool = True
+
+    def check(self) -> None:
+        """Raise OptionError for what no model and no machine could make sense of."""
+        super().check()
+        self._check_least(1, "threads")
