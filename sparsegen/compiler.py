@@ -24,6 +24,7 @@ from sparsegen.lowering.assemble import assemble, value_lifetimes
 from sparsegen.lowering.build import build
 from sparsegen.lowering.memory import plan_memory
 from sparsegen.runtime.model import CompiledModel, LayerReport
+from sparsegen.stopwatch import part, record
 from sparsegen.target import Target, available_cores, parse_target
 
 
@@ -40,6 +41,7 @@ class Plan:
     context: Context
 
 
+@record()
 def compile(
     model: torch.nn.Module | torch.export.ExportedProgram,
     example_inputs: tuple[torch.Tensor, ...],
@@ -74,6 +76,7 @@ def compile(
     return compiled
 
 
+@record()
 def compile_graph(
     graph: LayerGraph,
     *,
@@ -134,6 +137,7 @@ def compile_graph(
     )
 
 
+@part("planning")
 def plan_graph(
     graph: LayerGraph,
     *,

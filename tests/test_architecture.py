@@ -26,7 +26,7 @@ ROOMS = (
     "lowering",
     "runtime",
 )
-READ_FROM_ANYWHERE = ("graph", "target", "errors", "files", "progress", "reference", "wording")
+READ_FROM_ANYWHERE = ("graph", "target", "errors", "files", "progress", "reference", "stopwatch", "wording")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

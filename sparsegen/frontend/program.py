@@ -14,6 +14,7 @@ from torch.nn.utils import prune
 
 from sparsegen.errors import ModelError
 from sparsegen.frontend.builder import describe_path
+from sparsegen.stopwatch import part
 
 Model = torch.nn.Module | ExportedProgram
 
@@ -62,6 +63,7 @@ def user_inputs(program: ExportedProgram) -> list[Node]:
     return [node for node, spec in zip(placeholders, specs, strict=True) if spec.kind == InputKind.USER_INPUT]
 
 
+@part("torch.export")
 def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
     training = [path for path, module in model.named_modules() if module.training]
     if training:
@@ -82,6 +84,7 @@ def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) ->
         ) from error
 
 
+@part("decompositions")
 def _functionalise(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operators and views; convolutions, linears and pools stay whole."""
     with warnings.catch_warnings():

@@ -13,6 +13,7 @@ from sparsegen.kernels.operands import Operand, Value
 from sparsegen.kernels.space import KernelSchedule, Space
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
+from sparsegen.stopwatch import part
 from sparsegen.target import Target
 
 S = TypeVar("S", bound=KernelSchedule)
@@ -79,6 +80,7 @@ def kernel_for(core: type) -> Callable[[Builder], Builder]:
     return register
 
 
+@part("scheduling")
 def build_kernel(layer: Layer, context: Context) -> Kernel:
     """The kernel of a layer."""
     return _BUILDERS[type(layer.core)](layer, context)

@@ -13,6 +13,7 @@ from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.memory import Lifetime, MemoryPlan
 from sparsegen.runtime.model import Halo, Step, allocate_arena, place_weights
+from sparsegen.stopwatch import part
 
 Function = Callable[..., Any]
 
@@ -30,6 +31,7 @@ def value_lifetimes(graph: LayerGraph, layouts: Mapping[str, Layout]) -> dict[st
     }
 
 
+@part("placing weights")
 def assemble(
     graph: LayerGraph,
     kernels: Mapping[str, Kernel],

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sparsegen.errors import ToolchainError
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.pipeline import generate, lower
 from sparsegen.runtime import native
+from sparsegen.stopwatch import part
 from sparsegen.target import Target, available_cores
 
 
@@ -27,16 +29,18 @@ def build(kernels: Sequence[Kernel], target: Target) -> list[Any]:
     """
     distinct: dict[Any, tuple[str, Kernel]] = {}
     names = []
-    for kernel in kernels:
-        key: Any = (tvm_ffi.StructuralKey(kernel.module), kernel.store, kernel.prefetch)  # type: ignore[call-arg]
-        name, _ = distinct.setdefault(key, (f"kernel_{len(distinct)}", kernel))
-        names.append(name)
+    with part("telling kernels apart"):
+        for kernel in kernels:
+            key: Any = (tvm_ffi.StructuralKey(kernel.module), kernel.store, kernel.prefetch)  # type: ignore[call-arg]
+            name, _ = distinct.setdefault(key, (f"kernel_{len(distinct)}", kernel))
+            names.append(name)
     with (
         tempfile.TemporaryDirectory(prefix="sparsegen-") as folder,
         ThreadPoolExecutor(available_cores()) as pool,
     ):
         compiling = [
-            pool.submit(_compile, name, kernel, target, Path(folder)) for name, kernel in distinct.values()
+            pool.submit(copy_context().run, _compile, name, kernel, target, Path(folder))
+            for name, kernel in distinct.values()
         ]
         objects = [future.result() for future in compiling]
         library = load(_link(objects, Path(folder) / "kernels.so"))
@@ -51,6 +55,7 @@ def build_alone(kernel: Kernel, name: str, target: Target, folder: Path) -> Path
     return _link([_compile(name, kernel, target, folder)], folder / f"{name}.so")
 
 
+@part("loading")
 def load(path: Path) -> Any:
     """The module of a library of kernels, its parallel loops on torch's threads."""
     library = tvm.runtime.load_module(str(path))
@@ -61,11 +66,13 @@ def load(path: Path) -> Any:
 def _compile(name: str, kernel: Kernel, target: Target, folder: Path) -> Path:
     lowered = lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch)
     function = lowered["main"].with_attr("global_symbol", name)
-    path = folder / f"{name}.o"
-    generate(tvm.IRModule({name: function}), target).write_to_file(str(path), "o")
+    path, generated = folder / f"{name}.o", generate(tvm.IRModule({name: function}), target)
+    with part("writing objects"):
+        generated.write_to_file(str(path), "o")
     return path
 
 
+@part("linking")
 def _link(objects: Sequence[Path], path: Path) -> Path:
     command = ["gcc", "-shared", "-fPIC", "-o", str(path), *map(str, objects)]
     try:

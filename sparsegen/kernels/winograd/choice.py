@@ -11,6 +11,7 @@ from sparsegen.kernels.space import Space, below_one
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.transforms import OUTPUTS, operations
 from sparsegen.lowering.layout import LINE
+from sparsegen.stopwatch import part
 from sparsegen.target import Target
 
 _ROWS = (1, 2, 3, 4, 6, 8, 10, 12, 16)
@@ -42,6 +43,7 @@ class WinogradChoice:
         return self.cycles < cycles
 
 
+@part("choosing Winograd")
 def choose(problem: WinogradProblem, target: Target, *, threads: int) -> WinogradChoice | None:
     """The schedule without tuning; None for a layer too small for any."""
     estimated = (
