@@ -17,6 +17,7 @@ from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear, SeparableConv2d, 
 from sparsegen.kernels import Context, Kernel, build_kernel, enter, leave
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.planning import padded_values, place_taps, plan_operands, use_batch_lanes
+from sparsegen.kernels.registry import Memo
 from sparsegen.kernels.separable import fuse_separable
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.taps import TapConv2d
@@ -149,12 +150,12 @@ def plan_graph(
 ) -> Plan:
     """The half of `compile_graph` before any kernel is made; the options are as there."""
     batch_lanes = use_batch_lanes(graph, target)
-    given = schedules or {}
+    given, memo = schedules or {}, Memo()
 
     def planned(source: LayerGraph) -> Plan:
         placed = place_taps(source, batch_lanes=batch_lanes)
         operands = plan_operands(placed, lanes=target.lanes, batch_lanes=batch_lanes)
-        return Plan(source, placed, Context(operands, target, threads, dense, winograd, given))
+        return Plan(source, placed, Context(operands, target, threads, dense, winograd, given, memo))
 
     plan = planned(graph)
     if not batch_lanes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
 from typing import Any, Protocol
 
 import numpy as np
@@ -189,6 +191,14 @@ class PanelProblem:
     def channels(self) -> int:
         """Input channels."""
         return int(self.matrix.shape[1]) // self.columns_per_channel
+
+    def identity(self, *, dense: bool) -> Hashable:
+        """All that its schedules' times depend on: which weights are zeros, unless `dense`; no values."""
+        kept = self.matrix != 0
+        zeros = b"" if dense or kept.all() else blake2b(np.packbits(kept).tobytes()).digest()
+        depthwise = b"" if self.depthwise is None else self.depthwise.offsets.tobytes()
+        lie = self.pixels, self.pixel_steps, self.source, self.out, self.channels_last
+        return self.matrix.shape, zeros, self.columns_per_channel, self.offsets.tobytes(), depthwise, *lie
 
     @property
     def plane(self) -> int:

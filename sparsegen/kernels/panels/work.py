@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsegen.formats.column_combined import groups_of_block
 from sparsegen.formats.masked_panels import column_masks
-from sparsegen.formats.permutation import order_rows
+from sparsegen.formats.permutation import order_by, shared_columns
 from sparsegen.kernels.panels.candidates import Candidates, Counts, Flags
 from sparsegen.kernels.panels.problem import PanelProblem
 
@@ -78,8 +78,9 @@ class Works:
 
     def __init__(self, problem: PanelProblem) -> None:
         self._problem = problem
-        self._masked = functools.cache(self._masked_work)
-        self._groups = functools.cache(self._groups_of)
+        self._masked = cache(self._masked_work)
+        self._groups = cache(self._groups_of)
+        self._shared = cache(partial(shared_columns, problem.matrix))
 
     def of(self, candidates: Candidates) -> Work:
         """The work under schedules' formats, rows, blocks and permutations."""
@@ -103,7 +104,7 @@ class Works:
     def _masked_work(self, rows: int, *, dense: bool, permuted: bool) -> Work:
         matrix = self._problem.matrix
         if permuted:
-            matrix = matrix[order_rows(matrix, rows=rows)]
+            matrix = matrix[order_by(self._shared(), rows=rows)]
         return masked_work(matrix, rows, dense=dense)
 
     def _groups_of(self, block: int) -> int:
