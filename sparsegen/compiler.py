@@ -17,6 +17,7 @@ from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear, SeparableConv2d, 
 from sparsegen.kernels import Context, Kernel, build_kernel, enter, leave
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.planning import padded_values, place_taps, plan_operands, use_batch_lanes
+from sparsegen.kernels.registry import Memo
 from sparsegen.kernels.separable import fuse_separable
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.taps import TapConv2d
@@ -25,6 +26,7 @@ from sparsegen.lowering.build import build
 from sparsegen.lowering.memory import plan_memory
 from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.model import CompiledModel, LayerReport
+from sparsegen.stopwatch import part, record
 from sparsegen.target import Target, available_cores, parse_target
 
 
@@ -41,6 +43,7 @@ class Plan:
     context: Context
 
 
+@record()
 @foreign_errors()
 def compile(
     model: torch.nn.Module | torch.export.ExportedProgram,
@@ -84,6 +87,7 @@ def compile(
     return compiled
 
 
+@record()
 @foreign_errors()
 def compile_graph(
     graph: LayerGraph,
@@ -146,6 +150,7 @@ def compile_graph(
     )
 
 
+@part("planning")
 def plan_graph(
     graph: LayerGraph,
     *,
@@ -157,12 +162,12 @@ def plan_graph(
 ) -> Plan:
     """The half of `compile_graph` before any kernel is made; the options are as there."""
     batch_lanes = use_batch_lanes(graph, target)
-    given = schedules or {}
+    given, memo = schedules or {}, Memo()
 
     def planned(source: LayerGraph) -> Plan:
         placed = place_taps(source, batch_lanes=batch_lanes)
         operands = plan_operands(placed, lanes=target.lanes, batch_lanes=batch_lanes)
-        return Plan(source, placed, Context(operands, target, threads, dense, winograd, given))
+        return Plan(source, placed, Context(operands, target, threads, dense, winograd, given, memo))
 
     plan = planned(graph)
     if not batch_lanes:

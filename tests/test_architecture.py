@@ -36,6 +36,7 @@ READ_FROM_ANYWHERE = (
     "options",
     "progress",
     "reference",
+    "stopwatch",
     "target",
     "wording",
 )

@@ -10,6 +10,7 @@ from sparsegen.errors import JournalError
 from sparsegen.graph import LayerGraph
 from sparsegen.kernels.planning import use_batch_lanes
 from sparsegen.kernels.registry import Context, space_of
+from sparsegen.stopwatch import part
 
 DatabaseLike = str | os.PathLike[str] | Database | None
 """What stands for a database: see `as_database`."""
@@ -38,6 +39,7 @@ def as_database(database: DatabaseLike) -> Database:
     )
 
 
+@part("tuned schedules")
 def find_schedules(
     graph: LayerGraph, placed: LayerGraph, context: Context, database: Database
 ) -> dict[str, Found]:

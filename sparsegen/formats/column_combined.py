@@ -93,6 +93,6 @@ def pack(matrix: Array, *, rows: int, block: int, multiple: int = 1) -> ColumnCo
 
 def groups_of_block(matrix: Array, block: int) -> int:
     """Groups that every block of `block` columns has room in for its rows: at least 1."""
-    starts = np.arange(0, matrix.shape[1], block)
-    counts = np.add.reduceat(matrix != 0, starts, axis=1, dtype=np.int64)
+    kept = np.pad(matrix != 0, ((0, 0), (0, -matrix.shape[1] % block)))
+    counts = np.count_nonzero(kept.reshape(len(kept), -1, block), axis=2)
     return max(1, int(counts.max()))

@@ -20,6 +20,7 @@ than any estimate is good for, and dense weights have kernels that save more, su
 _WINDOW = 144  # columns whose input slab stays in an L1 cache
 _LARGEST = 32  # M of N:M
 _TIGHT = 0.9  # of N:M's places, the share that has to be in use for the weights to count as N:M
+_FEW = 8  # rows, to look at before all
 _LONGEST = 16  # rows of a vector, channels of a block
 _FULL = 0.8  # of the places in groups, the share in use that column combining leaves
 _COMBINED = 0.5  # density above which a group holds no two columns
@@ -72,15 +73,25 @@ def find_ratio(kept: NDArray[np.bool_], columns_per_channel: int) -> tuple[int, 
 
     None where they follow none, or fill less of it than 90 %.
     """
-    out, columns = kept.shape
-    channels, density = columns // columns_per_channel, kept.mean()
+    channels, density = kept.shape[1] // columns_per_channel, kept.mean()
+
+    def fills(n: int, m: int) -> bool:
+        return n < m and bool(density >= _TIGHT * n / m)
+
     for m in range(2, min(_LARGEST, channels) + 1):
-        if channels % m == 0:
-            counts = kept.reshape(out, channels // m, m, columns_per_channel).sum(axis=2)
-            n = int(counts.max())
-            if 0 < n < m and density >= _TIGHT * n / m:
-                return n, m
+        # Most weights follow no ratio, which a few rows tell: all of them keep no fewer.
+        if channels % m or not fills(_most_kept(kept[:_FEW], m, columns_per_channel), m):
+            continue
+        n = _most_kept(kept, m, columns_per_channel)
+        if n > 0 and fills(n, m):
+            return n, m
     return None
+
+
+def _most_kept(kept: NDArray[np.bool_], m: int, columns_per_channel: int) -> int:
+    """The most weights that are kept of `m` neighbouring input channels' at one tap."""
+    counts = np.count_nonzero(kept.reshape(len(kept), -1, m, columns_per_channel), axis=2)
+    return int(counts.max())
 
 
 def window_of(columns_per_channel: int) -> int:
@@ -91,9 +102,9 @@ def window_of(columns_per_channel: int) -> int:
 
 def _shared(kept: NDArray[np.bool_]) -> int:
     """The most consecutive rows, in aligned runs, that keep the same; 1 where rows differ."""
+    differ = (kept[1:] != kept[:-1]).any(axis=1)  # whether a row keeps others than the one before it
+    changes = np.flatnonzero(differ) + 1
     for length in range(min(_LONGEST, len(kept)), 1, -1):
-        whole = len(kept) // length * length
-        runs = kept[:whole].reshape(-1, length, kept.shape[1])
-        if (runs == runs[:, :1]).all() and (kept[whole:] == kept[whole : whole + 1]).all():
+        if (changes % length == 0).all():
             return length
     return 1

@@ -85,8 +85,9 @@ def column_masks(matrix: Array, rows: int, *, dense: bool = False) -> NDArray[np
     panels = -(-out // rows)
     kept = np.zeros((panels * rows, columns), bool)
     kept[:out] = True if dense else matrix != 0
-    bits = (1 << np.arange(rows, dtype=np.int64))[:, None]
-    masks: NDArray[np.int64] = (kept.reshape(panels, rows, columns) * bits).sum(axis=1)
+    masks = np.zeros((panels, columns), np.int64)
+    for row in range(rows):
+        masks |= kept[row::rows].astype(np.int64) << row
     return masks
 
 

@@ -12,14 +12,26 @@ def order_rows(matrix: NDArray[np.float32], *, rows: int) -> NDArray[np.intp]:
     Greedy: a panel begins with the fullest row that is left, and takes in, one by one, the row that
     shares the most columns with those it has. A loaded input vector then serves more rows.
     """
+    return order_by(shared_columns(matrix), rows=rows)
+
+
+def shared_columns(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Columns that every two rows of a matrix [out, columns] keep both, [out, out]."""
     kept = (matrix != 0).astype(np.float32)
-    shared = kept @ kept.T
-    left = np.ones(len(kept), np.bool_)
+    shared: NDArray[np.float32] = kept @ kept.T
+    return shared
+
+
+def order_by(shared: NDArray[np.float32], *, rows: int) -> NDArray[np.intp]:
+    """As `order_rows`, of a matrix whose rows share so many columns."""
+    left = np.ones(len(shared), np.bool_)
     order: list[int] = []
-    for position in range(len(kept)):
+    for position in range(len(shared)):
         # With no row yet to share with, a row counts by what it keeps itself.
-        panel = order[position - position % rows :]
-        score = shared[panel].sum(axis=0) if panel else shared.diagonal()
+        if position % rows == 0:
+            score = shared.diagonal()
+        else:
+            score = shared[order[-1]] if position % rows == 1 else score + shared[order[-1]]
         chosen = int(np.where(left, score, -1).argmax())
         left[chosen] = False
         order.append(chosen)

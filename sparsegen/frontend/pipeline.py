@@ -14,8 +14,10 @@ from sparsegen.frontend.simplify import merge_padding, merge_reshapes, merge_tra
 from sparsegen.frontend.tokens import tokens_to_pixels
 from sparsegen.frontend.translation import translate
 from sparsegen.graph import LayerGraph
+from sparsegen.stopwatch import part
 
 
+@part("graph passes")
 def from_torch(
     model: torch.nn.Module | ExportedProgram, example_inputs: tuple[torch.Tensor, ...]
 ) -> LayerGraph:

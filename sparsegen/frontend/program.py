@@ -16,6 +16,7 @@ from torch.nn.utils import prune
 from sparsegen.errors import ModelError
 from sparsegen.frontend.builder import describe_path
 from sparsegen.runtime.forks import ForkSafeLock
+from sparsegen.stopwatch import part
 
 Model = torch.nn.Module | ExportedProgram
 
@@ -66,6 +67,7 @@ def user_inputs(program: ExportedProgram) -> list[Node]:
     return [node for node, spec in zip(placeholders, specs, strict=True) if spec.kind == InputKind.USER_INPUT]
 
 
+@part("torch.export")
 def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
     training = [path for path, module in model.named_modules() if module.training]
     if training:
@@ -100,6 +102,7 @@ def _tracing(*tensors: torch.Tensor) -> Iterator[None]:
         yield
 
 
+@part("decompositions")
 def _functionalise(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operators and views; convolutions, linears and pools stay whole."""
     with _tracing(*program.parameters(), *program.buffers()), warnings.catch_warnings():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -82,7 +83,12 @@ def panel_problem(layer: Layer, context: Context) -> PanelProblem | None:
 def winograd_choice(layer: Layer, context: Context) -> WinogradChoice | None:
     """What Winograd's kernel would cost a layer; None for a layer that it does not serve, or may not."""
     tiles = _winograd_problem(layer, context)
-    return None if tiles is None else choose_winograd(tiles, context.target, threads=context.threads)
+    if tiles is None:
+        return None
+    choice = context.once(
+        tiles.geometry, partial(choose_winograd, tiles, context.target, threads=context.threads)
+    )
+    return None if choice is None else replace(choice, problem=tiles)
 
 
 def _winograd_problem(layer: Layer, context: Context) -> WinogradProblem | None:
@@ -99,7 +105,10 @@ def _fastest(layer: Layer, problem: PanelProblem, context: Context) -> Choice | 
 
 def choose_panels(problem: PanelProblem, context: Context) -> Choice:
     """The schedule of a problem in a model's context."""
-    return choose(problem, context.target, threads=context.threads, dense=context.dense)
+    return context.once(
+        problem.identity(dense=context.dense),
+        partial(choose, problem, context.target, threads=context.threads, dense=context.dense),
+    )
 
 
 def _conv_problem(layer: Layer, context: Context) -> PanelProblem:

@@ -17,6 +17,7 @@ from sparsegen.kernels.registry import Context
 from sparsegen.kernels.space import Point, Space, below_one
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.layout import Layout
+from sparsegen.stopwatch import part
 from sparsegen.target import Target
 
 _LATENCY = 4.0  # cycles of a multiply-add
@@ -87,6 +88,7 @@ class GroupedProblem:
         return -(-height // schedule.tile_h) * schedule.tile_h, -(-width // schedule.tile_w) * schedule.tile_w
 
 
+@part("choosing the rest")
 def default_grouped(problem: GroupedProblem, target: Target, *, threads: int) -> GroupedSchedule:
     """The schedule without tuning: the least estimated cycles among tiles of one row.
 

@@ -33,6 +33,7 @@ from sparsegen.kernels.linear_schedule import (
 from sparsegen.kernels.operands import Value, at_index, unravel, zero_outside
 from sparsegen.kernels.registry import Context
 from sparsegen.lowering.kernel import Kernel
+from sparsegen.stopwatch import part
 
 Expr = Any
 
@@ -46,6 +47,7 @@ def pack_features(matrix: Array, tiles: FeatureTiles) -> Array:
     return np.ascontiguousarray(padded.reshape(count, vectors * lanes, inner).transpose(0, 2, 1))
 
 
+@part("packing weights")
 def pack_linear(matrix: Array, tiles: FeatureTiles) -> Array | MaskedVectors:
     """[out, n] in the format of the tiles' schedule."""
     if tiles.format == masked_vectors.NAME:

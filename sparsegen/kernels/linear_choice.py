@@ -16,6 +16,7 @@ from sparsegen.kernels.linear_schedule import (
 )
 from sparsegen.kernels.registry import Context
 from sparsegen.lowering.layout import Layout
+from sparsegen.stopwatch import part
 
 # In cycles, fitted to the measured times of layers from 1000x512 to 4096x25088 at 10 to 100 % density
 # and batches 1 to 8, on Zen 5.
@@ -37,6 +38,7 @@ class LinearChoice:
         return self.estimates[self.schedule.format]
 
 
+@part("choosing the rest")
 def choose_linear(matrix: Array, layout: Layout, context: Context) -> LinearChoice:
     """The format and tiles of a layer with weights `matrix` [out, n] and an output in `layout`."""
     target, threads = context.target, context.threads

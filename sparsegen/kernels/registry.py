@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sparsegen.errors import ScheduleError
 from sparsegen.graph import Layer
@@ -13,9 +13,21 @@ from sparsegen.kernels.operands import Operand, Value
 from sparsegen.kernels.space import KernelSchedule, Space
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
+from sparsegen.stopwatch import part
 from sparsegen.target import Target
 
 S = TypeVar("S", bound=KernelSchedule)
+T = TypeVar("T")
+
+
+class Memo(dict[Hashable, Any]):
+    """What the contexts of one compilation have worked out, by all that it depends on.
+
+    It stays in its process: a context that is sent to another one begins with an empty memo.
+    """
+
+    def __reduce__(self) -> tuple[type[Memo], tuple[()]]:
+        return Memo, ()
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,8 @@ class Context:
 
     `operands` are all values and constants of the graph. `dense` asks for every weight, zeros too;
     `winograd` allows kernels whose rounding is another than that of sums of products.
-    `schedules`, by layer, are taken instead of a choice: see `given`.
+    `schedules`, by layer, are taken instead of a choice: see `given`. Contexts that share a `memo`
+    choose once for equal layers.
     """
 
     operands: Mapping[str, Operand]
@@ -33,6 +46,7 @@ class Context:
     dense: bool = False
     winograd: bool = True
     schedules: Mapping[str, KernelSchedule] = field(default_factory=dict)
+    memo: Memo = field(default_factory=Memo, repr=False, compare=False)
 
     def layout(self, name: str) -> Layout:
         """Layout of a value."""
@@ -57,6 +71,17 @@ class Context:
         if reason is not None:
             raise ScheduleError(f"layer {layer.name!r} cannot have the schedule {schedule}: {reason}")
         return schedule
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, which is called once for a key.
+
+        The key tells all that it depends on, beside the context's target, threads and density.
+        """
+        whole = (key, self.target, self.threads, self.dense)
+        if whole not in self.memo:
+            self.memo[whole] = make()
+        made: T = self.memo[whole]
+        return made
 
     def epilogue(self, layer: Layer) -> Epilogue:
         """The layer's epilogue, bound to its operands."""
@@ -84,6 +109,7 @@ def kernel_for(core: type, *kinds: str) -> Callable[[Builder], Builder]:
     return register
 
 
+@part("scheduling")
 def build_kernel(layer: Layer, context: Context) -> Kernel:
     """The kernel of a layer."""
     kernel = _BUILDERS[type(layer.core)](layer, context)

@@ -14,6 +14,7 @@ from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.memory import Lifetime, MemoryPlan
 from sparsegen.runtime.memory import allocate_arena, place_weights
 from sparsegen.runtime.model import Halo, Step
+from sparsegen.stopwatch import part
 
 Function = Callable[..., Any]
 
@@ -31,6 +32,7 @@ def value_lifetimes(graph: LayerGraph, layouts: Mapping[str, Layout]) -> dict[st
     }
 
 
+@part("placing weights")
 def assemble(
     graph: LayerGraph,
     kernels: Mapping[str, Kernel],

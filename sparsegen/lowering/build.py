@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import tvm
@@ -12,6 +13,7 @@ import tvm_ffi
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.library import emit, link, load
 from sparsegen.lowering.pipeline import generate, lower
+from sparsegen.stopwatch import part
 from sparsegen.target import Target, available_cores
 
 
@@ -22,12 +24,16 @@ def build(kernels: Sequence[Kernel], target: Target) -> list[Any]:
     """
     distinct: dict[Any, tuple[str, Kernel]] = {}
     names = []
-    for kernel in kernels:
-        key: Any = (tvm_ffi.StructuralKey(kernel.module), kernel.store, kernel.prefetch)  # type: ignore[call-arg]
-        name, _ = distinct.setdefault(key, (f"kernel_{len(distinct)}", kernel))
-        names.append(name)
+    with part("telling kernels apart"):
+        for kernel in kernels:
+            key: Any = (tvm_ffi.StructuralKey(kernel.module), kernel.store, kernel.prefetch)  # type: ignore[call-arg]
+            name, _ = distinct.setdefault(key, (f"kernel_{len(distinct)}", kernel))
+            names.append(name)
     with ThreadPoolExecutor(available_cores()) as pool:
-        compiling = [pool.submit(_compile, name, kernel, target) for name, kernel in distinct.values()]
+        compiling = [
+            pool.submit(copy_context().run, _compile, name, kernel, target)
+            for name, kernel in distinct.values()
+        ]
         objects = [future.result() for future in compiling]
     library = load(link(objects))
     return [library.get_function(name) for name in names]
@@ -44,4 +50,6 @@ def build_alone(kernel: Kernel, name: str, target: Target) -> bytes:
 def _compile(name: str, kernel: Kernel, target: Target) -> bytes:
     lowered = lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch)
     function = lowered["main"].with_attr("global_symbol", name)
-    return emit(generate(tvm.IRModule({name: function}), target))
+    generated = generate(tvm.IRModule({name: function}), target)
+    with part("writing objects"):
+        return emit(generated)

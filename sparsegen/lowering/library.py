@@ -23,6 +23,7 @@ import tvm_ffi
 from sparsegen.errors import ToolchainError
 from sparsegen.files import temporary_files, temporary_room
 from sparsegen.runtime import native
+from sparsegen.stopwatch import part
 
 _MFD_NOEXEC_SEAL = 8  # no permission to execute, which loading does not need: some systems demand it
 _LARGEST_OBJECT = 64 << 20  # bytes: far more than a kernel's
@@ -47,6 +48,7 @@ def emit(module: Any) -> bytes:
         return _content(descriptor)
 
 
+@part("linking")
 def link(objects: Sequence[bytes]) -> bytes:
     """The shared library of objects.
 
@@ -64,6 +66,7 @@ def link(objects: Sequence[bytes]) -> bytes:
         return _with_file(linked)  # lld and mold, where gcc uses them, write beside the file and rename
 
 
+@part("loading")
 def load(library: bytes) -> Any:
     """The module of a library of kernels, its parallel loops on torch's threads.
 

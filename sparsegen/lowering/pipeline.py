@@ -19,9 +19,11 @@ from sparsegen.lowering.prefetch import Lines, prefetch_lines
 from sparsegen.lowering.shared_values import shared_values_to_registers
 from sparsegen.lowering.stream import stream_output
 from sparsegen.lowering.sums import finish_in_visits
+from sparsegen.stopwatch import part
 from sparsegen.target import Target
 
 
+@part("lowering")
 def lower(module: Any, store: Store, output: tuple[int, ...], prefetch: Lines | None = None) -> Any:
     """Loops, still readable: blocks gone, the output bound to its flat buffer, masked loops tight.
 
@@ -78,4 +80,7 @@ def generate(lowered: Any, target: Target) -> Any:
     """The runtime module of machine code of a lowered module."""
     llvm = target.llvm()
     bound = tirx.transform.BindTarget(llvm.with_host(llvm))(lowered)
-    return tvm.get_global_func("target.build.llvm")(_vectorised(target)(bound), llvm)
+    with part("vectorising"):
+        vectorised = _vectorised(target)(bound)
+    with part("LLVM"):
+        return tvm.get_global_func("target.build.llvm")(vectorised, llvm)

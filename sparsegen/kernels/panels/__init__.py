@@ -20,6 +20,7 @@ from sparsegen.kernels.panels.prefetch import Together, plan_operand_prefetch, p
 from sparsegen.kernels.panels.problem import Depthwise, PanelProblem, PanelSchedule
 from sparsegen.kernels.panels.schedule import schedule
 from sparsegen.lowering.kernel import Kernel, as_argument
+from sparsegen.stopwatch import part
 
 __all__ = [
     "TILE_LIMIT",
@@ -42,6 +43,7 @@ def arranged(problem: PanelProblem, knobs: PanelSchedule) -> PanelProblem:
     return problem.permuted(order_rows(problem.matrix, rows=knobs.rows)) if knobs.permuted else problem
 
 
+@part("packing weights")
 def pack_weights(problem: PanelProblem, knobs: PanelSchedule) -> PackedWeights:
     """The weights of an arranged problem in the format of a schedule."""
     columns = knobs.block * problem.columns_per_channel

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import numpy as np
 
 from sparsegen.formats.detect import Structure, detect
-from sparsegen.kernels.panels.cost import Works, cycles, input_lines
-from sparsegen.kernels.panels.legality import block_fits, blocks, formats, most_rows, tile_fits
-from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
+from sparsegen.kernels.panels.candidates import Candidates, Counts, Tiles
+from sparsegen.kernels.panels.cost import Floats, cycles, input_lines
+from sparsegen.kernels.panels.legality import TILE_LIMIT, block_fits, blocks, formats, most_rows, tile_fits
+from sparsegen.kernels.panels.problem import PARALLEL, PanelProblem, PanelSchedule
+from sparsegen.kernels.panels.work import Works
+from sparsegen.stopwatch import part
 from sparsegen.target import Target
 
 _TASKS = 4  # parallel tasks a thread, so that a task more or less does not matter
@@ -30,6 +33,7 @@ class Choice:
     estimates: dict[str, float]
 
 
+@part("choosing panels")
 def choose(
     problem: PanelProblem, target: Target, *, threads: int, dense: bool = False, permute: bool = True
 ) -> Choice:
@@ -38,51 +42,71 @@ def choose(
     `dense` allows dense panels only; without `permute` the rows stay in their order.
     """
     structure = detect(problem.matrix, columns_per_channel=problem.columns_per_channel)
-    best: dict[tuple[str, bool], tuple[float, PanelSchedule]] = {}
-    for knobs, estimate in _candidates(problem, target, structure, threads, dense, permute):
-        key = (knobs.format, knobs.permuted)
-        if key not in best or estimate < best[key][0]:
-            best[key] = estimate, knobs
-    estimates = {name: estimate for (name, permuted), (estimate, _) in best.items() if not permuted}
-    least, knobs = min((best[name, False] for name in estimates), key=lambda each: each[0])
-    for (_, permuted), (estimate, each) in best.items():
-        if permuted and estimate < _WORTH_PERMUTING * least:
-            least, knobs = estimate, each
-    return Choice(knobs, structure, least, estimates)
+    candidates, lines = _candidates(problem, target, structure, threads, dense, permute)
+    estimated = cycles(
+        problem, target, candidates, Works(problem).of(candidates), lines=lines, threads=threads
+    )
+    best: dict[tuple[str, bool], int] = {}
+    for kind in dict.fromkeys(zip(candidates.format.tolist(), candidates.permuted.tolist(), strict=True)):
+        of_kind = np.nonzero((candidates.format == kind[0]) & (candidates.permuted == kind[1]))[0]
+        best[kind] = int(of_kind[estimated[of_kind].argmin()])
+    estimates = {name: float(estimated[at]) for (name, permuted), at in best.items() if not permuted}
+    chosen = min((best[name, False] for name in estimates), key=lambda at: float(estimated[at]))
+    least = estimated[chosen]
+    for (_, permuted), at in best.items():
+        if permuted and estimated[at] < _WORTH_PERMUTING * least:
+            least, chosen = estimated[at], at
+    return Choice(candidates.schedule(chosen), structure, float(least), estimates)
 
 
 def _candidates(
     problem: PanelProblem, target: Target, structure: Structure, threads: int, dense: bool, permute: bool
-) -> Iterator[tuple[PanelSchedule, float]]:
-    """Legal schedules of every format that suits the weights, with their estimated cycles."""
-    works, (height, width) = Works(problem), problem.pixels
+) -> tuple[Candidates, tuple[Counts, Floats]]:
+    """Legal schedules of every format that suits the weights, in order of knobs; what lines they read."""
+    tiles = Tiles.within(problem.pixels, TILE_LIMIT)
+    lines, sizes = input_lines(problem, tiles), np.array(blocks(problem))
+    block_fitting = block_fits(problem, target, lines[0][:, None], sizes)
+    found, tiles_of = [], []
     for rows in range(1, most_rows(problem, target) + 1):
         suitable = [each for each in formats(structure, rows, dense=dense) if permute or not each[1]]
-        for tile_h, tile_w in itertools.product(range(1, height + 1), range(1, width + 1)):
-            if not tile_fits(problem, target, rows, tile_h, tile_w):
-                continue
-            lines = input_lines(problem, PanelSchedule(rows, tile_h, tile_w, 1, 1))
-            for block in blocks(problem):
-                if not block_fits(problem, target, lines[0], block):
-                    continue
-                tiled = _with_chunk(problem, PanelSchedule(rows, tile_h, tile_w, block, 1), threads)
-                for name, permuted in suitable:
-                    knobs = replace(tiled, format=name, permuted=permuted)
-                    work = works.of(knobs)
-                    yield knobs, cycles(problem, target, knobs, work, lines=lines, threads=threads)
+        names, permuted = map(np.array, zip(*suitable, strict=True))
+        fitting = tile_fits(problem, target, rows, tiles)[:, None] & block_fitting
+        tile, block, kind = np.nonzero(np.repeat(fitting[..., None], len(suitable), axis=2))
+        found.append(
+            Candidates(
+                rows=np.full(len(tile), rows),
+                tile_h=tiles.tile_h[tile],
+                tile_w=tiles.tile_w[tile],
+                block=sizes[block],
+                chunk=_chunks(problem, rows, tiles, threads)[tile],
+                format=names[kind],
+                permuted=permuted[kind],
+                parallel=np.full(len(tile), PARALLEL[0]),
+            )
+        )
+        tiles_of.append(tile)
+    of_all = np.concatenate(tiles_of)
+    return Candidates.joined(found), (lines[0][of_all], lines[1][of_all])
 
 
-def _with_chunk(problem: PanelProblem, knobs: PanelSchedule, threads: int) -> PanelSchedule:
+def _chunks(problem: PanelProblem, rows: int, tiles: Tiles, threads: int) -> Counts:
     """As many panels a task as still leave every thread some tasks, and all threads equally many."""
-    panels = -(-problem.matrix.shape[0] // knobs.rows)
-    tiles = problem.tiles(knobs)
+    count: Counts = problem.tiles(tiles)
+    panels = -(-problem.matrix.shape[0] // rows)
     if threads == 1:
-        return replace(knobs, chunk=panels)
-    least = min(panels, -(-threads * _TASKS // tiles))
+        return np.full(len(count), panels)
+    least = np.minimum(panels, -(-threads * _TASKS // count))
+    chunks, idle = least, _idle(count * least, threads)
+    for more in range(1, threads):
+        others = np.minimum(panels, least + more)
+        idle_then = _idle(count * others, threads)
+        chunks = np.where(idle_then < idle, others, chunks)
+        idle = np.minimum(idle, idle_then)
+    chosen: Counts = -(-panels // chunks)
+    return chosen
 
-    def idle(chunks: int) -> float:
-        """Share of the threads' time without a task."""
-        return -(-tiles * chunks // threads) * threads / (tiles * chunks) - 1
 
-    chunks = min(range(least, min(panels, least + threads - 1) + 1), key=idle)
-    return replace(knobs, chunk=-(-panels // chunks))
+def _idle(tasks: Counts, threads: int) -> Floats:
+    """Share of the threads' time without a task."""
+    idle: Floats = -(-tasks // threads) * threads / tasks - 1
+    return idle

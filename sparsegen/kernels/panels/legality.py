@@ -1,13 +1,17 @@
-"""Which knobs of a panel schedule go together: what fits the registers, the image and the weights."""
+"""Which knobs of a panel schedule go together: what fits the registers, the image and the weights.
+
+Tiles, lines and blocks are numbers or arrays: the rules serve both.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from sparsegen.formats.detect import Structure
 from sparsegen.formats.registry import FORMATS
 from sparsegen.kernels.panels.packing import packable
-from sparsegen.kernels.panels.problem import PARALLEL, PanelProblem, PanelSchedule
+from sparsegen.kernels.panels.problem import PARALLEL, PanelProblem, PanelSchedule, Tile
 from sparsegen.kernels.space import below_one
 from sparsegen.lowering.layout import LINE
 from sparsegen.target import Target
@@ -48,7 +52,7 @@ def panel_fault(problem: PanelProblem, knobs: PanelSchedule) -> str | None:
         return f"panels have {knobs.rows} rows; at most {_MASK_BITS} have bits in a mask"
     if knobs.parallel not in PARALLEL:
         return f"parallel is {knobs.parallel!r}; it may be {' or '.join(PARALLEL)}"
-    if not _stand(problem, knobs.tile_h, knobs.tile_w):
+    if not _stand(problem, knobs):
         height, width = problem.pixels
         allowed = "" if problem.ragged else f", and {height} by {width} of them cut evenly"
         return (
@@ -63,26 +67,25 @@ def panel_fault(problem: PanelProblem, knobs: PanelSchedule) -> str | None:
     return None
 
 
-def _stand(problem: PanelProblem, tile_h: int, tile_w: int) -> bool:
+def _stand(problem: PanelProblem, tiles: Tile) -> Any:
     """Whether there is room for the last tiles: they end with the image, or not too far past it."""
     height, width = problem.pixels
-    whole = problem.ragged or (height % tile_h == 0 and width % tile_w == 0)
-    return max(tile_h, tile_w) <= TILE_LIMIT and whole
+    near = (tiles.tile_h <= TILE_LIMIT) & (tiles.tile_w <= TILE_LIMIT)
+    return near & (problem.ragged | ((height % tiles.tile_h == 0) & (width % tiles.tile_w == 0)))
 
 
-def tile_fits(problem: PanelProblem, target: Target, rows: int, tile_h: int, tile_w: int) -> bool:
+def tile_fits(problem: PanelProblem, target: Target, rows: int, tiles: Tile) -> Any:
     """Whether a tile's accumulators fit the registers, the tile the image, and its code the limit."""
-    height, width = problem.pixels
-    if rows * tile_h * tile_w > target.registers - FREE_REGISTERS:
-        return False
-    if problem.depthwise is not None and tile_h * tile_w * len(problem.depthwise.offsets) > _MOST_CODE:
-        return False
-    return tile_h <= height and tile_w <= width and _stand(problem, tile_h, tile_w)
+    (height, width), pixels = problem.pixels, tiles.tile_h * tiles.tile_w
+    fits = rows * pixels <= target.registers - FREE_REGISTERS
+    if problem.depthwise is not None:
+        fits = fits & (pixels * len(problem.depthwise.offsets) <= _MOST_CODE)
+    return fits & (tiles.tile_h <= height) & (tiles.tile_w <= width) & _stand(problem, tiles)
 
 
-def block_fits(problem: PanelProblem, target: Target, lines: int, block: int) -> bool:
+def block_fits(problem: PanelProblem, target: Target, lines: Any, block: Any) -> Any:
     """Whether a block is the least there is, or its input, `lines` a channel, a part of the L2 cache."""
-    return block == blocks(problem)[0] or 4 * LINE * lines * block <= target.l2_bytes // 4
+    return (block == blocks(problem)[0]) | (4 * LINE * lines * block <= target.l2_bytes // 4)
 
 
 def formats(structure: Structure, rows: int, *, dense: bool) -> Iterator[tuple[str, bool]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from hashlib import blake2b
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from tvm import tirx
 from sparsegen.graph import Step
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import all_of
+from sparsegen.kernels.panels.lines import Reads, lines_of
 from sparsegen.lowering.kernel import Parameters
 from sparsegen.lowering.layout import LINE, Layout
 
@@ -23,6 +26,18 @@ CHANNELS = "channel_of"
 
 PARALLEL = ("tiles", "panels")
 """What neighbouring tasks may have in common."""
+
+
+class Tile(Protocol):
+    """Pixel vectors of a tile: numbers of one schedule or arrays of many, which one arithmetic serves."""
+
+    @property
+    def tile_h(self) -> Any:
+        """Down."""
+
+    @property
+    def tile_w(self) -> Any:
+        """Across."""
 
 
 @dataclass(frozen=True)
@@ -177,13 +192,21 @@ class PanelProblem:
         """Input channels."""
         return int(self.matrix.shape[1]) // self.columns_per_channel
 
+    def identity(self, *, dense: bool) -> Hashable:
+        """All that its schedules' times depend on: which weights are zeros, unless `dense`; no values."""
+        kept = self.matrix != 0
+        zeros = b"" if dense or kept.all() else blake2b(np.packbits(kept).tobytes()).digest()
+        depthwise = b"" if self.depthwise is None else self.depthwise.offsets.tobytes()
+        lie = self.pixels, self.pixel_steps, self.source, self.out, self.channels_last
+        return self.matrix.shape, zeros, self.columns_per_channel, self.offsets.tobytes(), depthwise, *lie
+
     @property
     def plane(self) -> int:
         """Floats of the input from a channel to the next one; 0 where there is one channel."""
         first, second = self.offsets[[0, self.columns_per_channel % len(self.offsets)]]
         return int(second) - int(first)
 
-    def padded_pixels(self, schedule: PanelSchedule) -> tuple[int, int]:
+    def padded_pixels(self, schedule: Tile) -> tuple[Any, Any]:
         """The pixels rounded up to whole tiles."""
         tile = (schedule.tile_h, schedule.tile_w)
         height, width = (-(-extent // size) * size for extent, size in zip(self.pixels, tile, strict=True))
@@ -194,27 +217,29 @@ class PanelProblem:
         """Whether tiles may stand over the last pixel: images have room for it past their end."""
         return self.out.is_image and not self.channels_last
 
-    def tile_grid(self, schedule: PanelSchedule) -> tuple[int, int, int]:
+    def tile_grid(self, schedule: Tile) -> tuple[int, Any, Any]:
         """Pixel tiles of the whole batch: (groups, tiles down, tiles across)."""
         height, width = self.padded_pixels(schedule)
         return self.out.groups, height // schedule.tile_h, width // schedule.tile_w
 
-    def tile_steps(self, schedule: PanelSchedule) -> tuple[int, int]:
+    def tile_steps(self, schedule: Tile) -> tuple[Any, Any]:
         """Floats of the input from a tile to the one below and to the one on the right."""
         return schedule.tile_h * self.pixel_steps[0], schedule.tile_w * self.pixel_steps[1]
 
-    def tiles(self, schedule: PanelSchedule) -> int:
+    def tiles(self, schedule: Tile) -> Any:
         """Pixel tiles of the whole batch."""
         return math.prod(self.tile_grid(schedule))
 
+    @property
+    def reads(self) -> Reads:
+        """How tiles read an input channel: that of the depthwise convolution, where there is one."""
+        of_channel = self.offsets[: self.columns_per_channel]
+        taps = of_channel if self.depthwise is None else self.depthwise.offsets
+        return Reads(taps.astype(np.int64).tobytes(), self.pixel_steps, self.out.lanes)
+
     def lines(self, schedule: PanelSchedule) -> NDArray[np.int64]:
         """Cache lines that the first tile reads of the first input channel, as addresses in floats."""
-        of_channel = self.offsets[: self.columns_per_channel]
-        taps = (of_channel if self.depthwise is None else self.depthwise.offsets).astype(np.int64)
-        y, x = np.indices((schedule.tile_h, schedule.tile_w)).reshape(2, -1)
-        starts = (y * self.pixel_steps[0] + x * self.pixel_steps[1])[:, None] + taps
-        ends = starts + self.out.lanes - 1
-        return np.unique(np.concatenate([starts // LINE, ends // LINE])) * LINE
+        return lines_of(self.reads, schedule.tile_h, schedule.tile_w) * LINE
 
     def store(self, schedule: PanelSchedule) -> PanelStore:
         """How the kernel of a schedule stores its output."""

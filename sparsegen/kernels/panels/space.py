@@ -9,12 +9,15 @@ import math
 from dataclasses import dataclass, field
 
 from sparsegen.formats.detect import Structure
+from sparsegen.kernels.panels.candidates import Candidates
 from sparsegen.kernels.panels.choice import Choice, choose
-from sparsegen.kernels.panels.cost import Works, cycles, input_lines
+from sparsegen.kernels.panels.cost import cycles, input_lines
 from sparsegen.kernels.panels.legality import TILE_LIMIT, block_fits, blocks, formats, most_rows, tile_fits
+from sparsegen.kernels.panels.lines import lines_of
 from sparsegen.kernels.panels.packing import packable, slab_bytes
 from sparsegen.kernels.panels.prefetch import plan_prefetch
 from sparsegen.kernels.panels.problem import PARALLEL, PanelProblem, PanelSchedule
+from sparsegen.kernels.panels.work import Works
 from sparsegen.kernels.space import Space, Value
 from sparsegen.lowering.layout import LINE
 from sparsegen.target import Target
@@ -64,29 +67,22 @@ class _Implied:
     threads: int
     dense: bool
     works: Works = field(init=False)
-    lines: dict[tuple[int, int], tuple[int, float]] = field(init=False, default_factory=dict)
     slabs: dict[tuple[int, int, int], int | None] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.works = Works(self.problem)
-
-    def input_lines(self, knobs: PanelSchedule) -> tuple[int, float]:
-        """As `cost.input_lines`, which depends on the tile alone."""
-        tile = knobs.tile_h, knobs.tile_w
-        if tile not in self.lines:
-            self.lines[tile] = input_lines(self.problem, knobs)
-        return self.lines[tile]
 
     def legal(self, knobs: PanelSchedule) -> bool:
         """Whether a schedule fits, and says nothing in two ways."""
         problem, rows, pixels = self.problem, knobs.rows, knobs.tile_h * knobs.tile_w
         if rows > most_rows(problem, self.target):
             return False
-        if not tile_fits(problem, self.target, rows, knobs.tile_h, knobs.tile_w):
+        if not tile_fits(problem, self.target, rows, knobs):
             return False
         if (knobs.format, knobs.permuted) not in formats(self.structure, rows, dense=self.dense):
             return False
-        if not block_fits(problem, self.target, self.input_lines(knobs)[0], knobs.block):
+        lines = len(lines_of(problem.reads, knobs.tile_h, knobs.tile_w))
+        if not block_fits(problem, self.target, lines, knobs.block):
             return False
         panels = -(-len(problem.matrix) // rows)
         chunks = -(-panels // knobs.chunk)
@@ -122,17 +118,20 @@ class _Implied:
         """Numbers that a schedule implies, by name: ratios, and logarithms of counts to base 2."""
         problem, target = self.problem, self.target
         rows, pixels = knobs.rows, knobs.tile_h * knobs.tile_w
-        work, lines = self.works.of(knobs), self.input_lines(knobs)
+        alone = Candidates.of([knobs])
+        all_work, all_lines = self.works.of(alone), input_lines(problem, alone)
+        columns, masks, loads = all_work.columns[0].tolist(), int(all_work.masks[0]), int(all_work.loads[0])
+        lines, share = int(all_lines[0][0]), float(all_lines[1][0])
         panels, blocked = -(-len(problem.matrix) // rows), -(-problem.channels // knobs.block)
         chunks = -(-panels // knobs.chunk)
         tiles = problem.tiles(knobs)
         tasks = tiles * chunks
         height, width = problem.padded_pixels(knobs)
-        kept = sum(p * count for p, count in enumerate(work.columns, 1))
-        slab = 4 * LINE * lines[0] * min(knobs.block, problem.channels)
+        kept = sum(p * count for p, count in enumerate(columns, 1))
+        slab = 4 * LINE * lines * min(knobs.block, problem.channels)
         if knobs.pack_input and self._packs(knobs):
             slab = self.slabs[knobs.tile_h, knobs.tile_w, knobs.block] or slab
-        estimate = cycles(problem, target, knobs, work, lines=lines, threads=self.threads)
+        (estimate,) = cycles(problem, target, alone, all_work, lines=all_lines, threads=self.threads).tolist()
         return {
             "estimate": math.log2(estimate),
             "rows": rows,
@@ -151,14 +150,14 @@ class _Implied:
             "pack_input": knobs.pack_input,
             "registers": (rows * pixels + 1) / target.registers,
             "slab_l1": slab / target.l1_bytes,
-            "slab_sets": lines[1],
+            "slab_sets": share,
             "input_l2": 4 * problem.source.size / target.l2_bytes,
             "weights_l2": 8 * kept / target.l2_bytes,
-            "lines_per_pixel": lines[0] / pixels,
-            "loads_per_fma": _ratio(work.loads * sum(work.columns), kept),
+            "lines_per_pixel": lines / pixels,
+            "loads_per_fma": _ratio(loads * sum(columns), kept),
             "fmas_per_visit": math.log2(1 + kept * pixels / (panels * blocked)),
-            "columns_per_mask": math.log2(1 + sum(work.columns) / (panels * blocked * work.masks)),
-            "masks": work.masks,
+            "columns_per_mask": math.log2(1 + sum(columns) / (panels * blocked * masks)),
+            "masks": masks,
             "blocks": math.log2(blocked),
             "panels": math.log2(panels),
             "tiles": math.log2(tiles),

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sparsegen.kernels.features import implied
 from sparsegen.kernels.space import Space, below_one
-from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
+from sparsegen.kernels.winograd.candidates import Candidates
+from sparsegen.kernels.winograd.problem import Knobs, WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.transforms import OUTPUTS, operations
 from sparsegen.lowering.layout import LINE
+from sparsegen.stopwatch import part
 from sparsegen.target import Target
+
+Floats = NDArray[np.float64]
 
 _ROWS = (1, 2, 3, 4, 6, 8, 10, 12, 16)
 _MOST_BYTES = 16 << 20  # of a task's tiles and products
@@ -42,13 +49,18 @@ class WinogradChoice:
         return self.cycles < cycles
 
 
+@part("choosing Winograd")
 def choose(problem: WinogradProblem, target: Target, *, threads: int) -> WinogradChoice | None:
     """The schedule without tuning; None for a layer too small for any."""
-    estimated = (
-        WinogradChoice(problem, knobs, cycles(problem, target, knobs, threads=threads))
-        for knobs in _candidates(problem, target)
-    )
-    return min(estimated, key=lambda choice: choice.cycles, default=None)
+    best: WinogradChoice | None = None
+    for outputs in OUTPUTS:
+        candidates = _candidates(problem, target, outputs)
+        if len(candidates.rows):
+            estimated = cycles(problem, target, candidates, threads=threads)
+            least = int(estimated.argmin())
+            if best is None or best.cycles > estimated[least]:
+                best = WinogradChoice(problem, candidates.schedule(least), float(estimated[least]))
+    return best
 
 
 def winograd_space(choice: WinogradChoice, target: Target, *, threads: int) -> Space:
@@ -66,7 +78,7 @@ def winograd_space(choice: WinogradChoice, target: Target, *, threads: int) -> S
     }
 
     def legal(knobs: WinogradSchedule) -> bool:
-        return _fits(problem, target, knobs)
+        return bool(_fits(problem, target, knobs))
 
     def features(knobs: WinogradSchedule) -> dict[str, float]:
         return _features(problem, target, knobs, threads)
@@ -74,11 +86,12 @@ def winograd_space(choice: WinogradChoice, target: Target, *, threads: int) -> S
     return Space("winograd", knobs, default, WinogradSchedule, legal, features)
 
 
-def cycles(problem: WinogradProblem, target: Target, knobs: WinogradSchedule, *, threads: int) -> float:
-    """Estimated cycles of a kernel on each of `threads`."""
+def cycles(problem: WinogradProblem, target: Target, knobs: Candidates, *, threads: int) -> Floats:
+    """Estimated cycles of kernels on each of `threads`."""
     (_, channels), rows, tiles = problem.channels, knobs.rows, knobs.tiles_h * knobs.tiles_w
     transform = problem.transform(knobs)
-    inputs, far = transform.inputs, 1 + _FAR * min(_FARTHEST, task_bytes(problem, knobs) / target.l2_bytes)
+    taken = task_bytes(problem, knobs) / target.l2_bytes
+    inputs, far = transform.inputs, 1 + _FAR * np.minimum(_FARTHEST, taken)
     # Columns, then rows, of a tile's n x n vectors; n columns, then m rows, of its products.
     read = _INPUT * far * 2 * operations(transform.input) / inputs
     written = _OUTPUT * far * (inputs + knobs.outputs) * operations(transform.output) / inputs**2
@@ -88,43 +101,48 @@ def cycles(problem: WinogradProblem, target: Target, knobs: WinogradSchedule, *,
     store = _STORE * tiles * knobs.chunk * rows * knobs.outputs**2
     transformed = tiles * (channels * read + knobs.chunk * rows * written)
     rounds = -(-_tasks(problem, knobs) // threads)
-    return float(rounds * (inputs**2 * (knobs.chunk * visit + transformed) + store))
+    estimated: Floats = rounds * (inputs**2 * (knobs.chunk * visit + transformed) + store)
+    return estimated
 
 
-def _column(problem: WinogradProblem, target: Target, knobs: WinogradSchedule) -> float:
+def _column(problem: WinogradProblem, target: Target, knobs: Candidates) -> Floats:
     """Cycles of an input channel's multiply-adds: their number, latency, loads, or the way of the weights."""
     channels, rows, tiles = problem.channels[1], knobs.rows, knobs.tiles_h * knobs.tiles_w
     all_weights = problem.weight_bytes(knobs)
-    stream = 0.0
-    if task_bytes(problem, knobs) + all_weights > target.l2_bytes:
-        stream = 4 * rows / (_STREAM if all_weights * _SHARE < target.l3_bytes else _SLOW_STREAM)
-    past = min(1.0, max(0.0, 4 * LINE * tiles * channels / target.l1_bytes - _HELD))
-    compute = max(rows * tiles / target.fmas, (rows + tiles) / target.loads, _LATENCY, stream)
-    return compute + _L2_LOAD * tiles * past + _L2_WEIGHT * rows
+    beyond = task_bytes(problem, knobs) + all_weights > target.l2_bytes
+    rate = np.where(all_weights * _SHARE < target.l3_bytes, _STREAM, _SLOW_STREAM)
+    past = np.minimum(1.0, np.maximum(0.0, 4 * LINE * tiles * channels / target.l1_bytes - _HELD))
+    compute = np.maximum(rows * tiles / target.fmas, (rows + tiles) / target.loads)
+    compute = np.maximum(np.maximum(compute, _LATENCY), np.where(beyond, 4 * rows / rate, 0.0))
+    column: Floats = compute + _L2_LOAD * tiles * past + _L2_WEIGHT * rows
+    return column
 
 
-def task_bytes(problem: WinogradProblem, knobs: WinogradSchedule) -> int:
+def task_bytes(problem: WinogradProblem, knobs: Knobs) -> Any:
     """Bytes of a task's transformed tiles and of their products."""
     vectors = problem.channels[1] + knobs.chunk * knobs.rows
     tiles = knobs.tiles_h * knobs.tiles_w
     return 4 * LINE * problem.transform(knobs).inputs ** 2 * tiles * vectors
 
 
-def _tasks(problem: WinogradProblem, knobs: WinogradSchedule) -> int:
+def _tasks(problem: WinogradProblem, knobs: Knobs) -> Any:
     down, across = problem.groups(knobs)
     return problem.out.groups * down * across * -(-problem.panels(knobs) // knobs.chunk)
 
 
-def _candidates(problem: WinogradProblem, target: Target) -> Iterator[WinogradSchedule]:
-    """Legal schedules, in the order of their knobs."""
-    for outputs in OUTPUTS:
-        down, across = problem.tiles(outputs)
-        for rows, tiles_h, tiles_w in itertools.product(_ROWS, _divisors(down), _divisors(across)):
-            panels = -(-problem.channels[0] // rows)
-            for chunk in _divisors(panels):
-                knobs = WinogradSchedule(outputs, rows, tiles_h, tiles_w, chunk)
-                if _fits(problem, target, knobs):
-                    yield knobs
+def _candidates(problem: WinogradProblem, target: Target, outputs: int) -> Candidates:
+    """Legal schedules of tiles of so many outputs, in the order of their knobs."""
+    down, across = problem.tiles(outputs)
+    points = [
+        (rows, tiles_h, tiles_w, chunk)
+        for rows in _ROWS
+        if rows <= problem.channels[0]
+        for tiles_h, tiles_w in itertools.product(_divisors(down), _divisors(across))
+        if rows * tiles_h * tiles_w <= target.registers
+        for chunk in _divisors(-(-problem.channels[0] // rows))
+    ]
+    every = Candidates(outputs, *np.array(points, np.int64).reshape(-1, 4).T)
+    return every[_fits(problem, target, every)]
 
 
 def winograd_fault(problem: WinogradProblem | None, knobs: WinogradSchedule) -> str | None:
@@ -149,26 +167,28 @@ def winograd_fault(problem: WinogradProblem | None, knobs: WinogradSchedule) -> 
     return None
 
 
-def _whole(problem: WinogradProblem, knobs: WinogradSchedule) -> bool:
+def _whole(problem: WinogradProblem, knobs: Knobs) -> Any:
     """Whether tiles come in whole groups, and panels in whole chunks."""
     down, across = problem.tiles(knobs.outputs)
-    whole_groups = down % knobs.tiles_h == 0 and across % knobs.tiles_w == 0
-    return whole_groups and problem.panels(knobs) % knobs.chunk == 0
+    whole_groups = (down % knobs.tiles_h == 0) & (across % knobs.tiles_w == 0)
+    return whole_groups & (problem.panels(knobs) % knobs.chunk == 0)
 
 
-def _fits(problem: WinogradProblem, target: Target, knobs: WinogradSchedule) -> bool:
+def _fits(problem: WinogradProblem, target: Target, knobs: Knobs) -> Any:
     """Whether groups and chunks are whole, sums fit the registers, and a task some memory."""
     tiles = knobs.tiles_h * knobs.tiles_w
+    sums = knobs.rows * tiles
     return (
         _whole(problem, knobs)
-        and knobs.rows <= problem.channels[0]
-        and _LEAST_SUMS <= knobs.rows * tiles <= target.registers - min(knobs.rows, tiles) - 1
-        and task_bytes(problem, knobs) <= _MOST_BYTES
-        and _rows_fit(problem, knobs)
+        & (knobs.rows <= problem.channels[0])
+        & (sums >= _LEAST_SUMS)
+        & (sums <= target.registers - np.minimum(knobs.rows, tiles) - 1)
+        & (task_bytes(problem, knobs) <= _MOST_BYTES)
+        & _rows_fit(problem, knobs)
     )
 
 
-def _rows_fit(problem: WinogradProblem, knobs: WinogradSchedule) -> bool:
+def _rows_fit(problem: WinogradProblem, knobs: Knobs) -> Any:
     """Whether what vectors store past a row's end, with pixel lanes, is overwritten by the same task.
 
     They store nothing there where the last tiles of a row are as long as a vector. The last row's vector
@@ -178,7 +198,8 @@ def _rows_fit(problem: WinogradProblem, knobs: WinogradSchedule) -> bool:
     last = out.row - (across - 1) * problem.lane_tiles(knobs.outputs)[1] * knobs.outputs
     if out.batch_lanes or last >= out.lanes:
         return True
-    return across == 1 and knobs.tiles_h == down and out.plane - (out.shape[2] - 1) * out.row >= out.lanes
+    ends = across == 1 and out.plane - (out.shape[2] - 1) * out.row >= out.lanes
+    return (knobs.tiles_h == down) & ends
 
 
 def _divisors(number: int) -> list[int]:
@@ -193,7 +214,7 @@ def _features(
     _, _, height, width = problem.out.shape
     positions = transform.inputs**2
     return {
-        "estimate": cycles(problem, target, knobs, threads=threads),
+        "estimate": float(cycles(problem, target, Candidates.of(knobs), threads=threads)[0]),
         **implied(
             target,
             threads=threads,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tvm import te
@@ -17,6 +18,30 @@ from sparsegen.lowering.kernel import Parameters
 from sparsegen.lowering.layout import Layout
 
 Expr = Any
+
+
+class Knobs(Protocol):
+    """`WinogradSchedule`'s: of one schedule as numbers, or of many as arrays, which one arithmetic serves."""
+
+    @property
+    def outputs(self) -> int:
+        """One number, of many schedules too."""
+
+    @property
+    def rows(self) -> Any:
+        """Number or array, like the others."""
+
+    @property
+    def tiles_h(self) -> Any:
+        """Down."""
+
+    @property
+    def tiles_w(self) -> Any:
+        """Across."""
+
+    @property
+    def chunk(self) -> Any:
+        """Groups of rows."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +102,11 @@ class WinogradProblem:
         return WinogradProblem(conv, source, out) if fits else None
 
     @property
+    def geometry(self) -> Hashable:
+        """All that its schedules' times depend on: not the weights."""
+        return self.conv.weight.shape, self.conv.taps.stride, self.source, self.out
+
+    @property
     def stride(self) -> int:
         """Of the convolution, along both axes."""
         return self.conv.taps.stride[0]
@@ -115,20 +145,20 @@ class WinogradProblem:
         down, across = self.lane_tiles(outputs)
         return -(-height // (outputs * down)), -(-width // (outputs * across))
 
-    def groups(self, knobs: WinogradSchedule) -> tuple[int, int]:
+    def groups(self, knobs: Knobs) -> tuple[Any, Any]:
         """Groups of tiles of an image down and across."""
         down, across = self.tiles(knobs.outputs)
         return down // knobs.tiles_h, across // knobs.tiles_w
 
-    def panels(self, knobs: WinogradSchedule) -> int:
+    def panels(self, knobs: Knobs) -> Any:
         """Groups of rows."""
         return -(-self.channels[0] // knobs.rows)
 
-    def transform(self, knobs: WinogradSchedule) -> Transform:
+    def transform(self, knobs: Knobs) -> Transform:
         """The matrices of a schedule's tiles."""
         return transform(knobs.outputs, -(-self.conv.weight.shape[2] // self.stride))
 
-    def weight_bytes(self, knobs: WinogradSchedule) -> int:
+    def weight_bytes(self, knobs: Knobs) -> Any:
         """Bytes of the transformed weights."""
         return 4 * self.panels(knobs) * knobs.rows * self.channels[1] * self.transform(knobs).inputs ** 2
 

@@ -1,0 +1,50 @@
+"""Which cache lines tiles read of an input channel; worked out once for all layers of one geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsegen.lowering.layout import LINE
+
+_SETS = 64  # of an L1 cache: a page of lines, which every x86 core keeps to
+_KEPT = 1 << 14  # tiles of all geometries that are kept: of a hundred layers
+
+
+@dataclass(frozen=True)
+class Reads:
+    """How an input channel is read: `taps`, int64 as bytes, of each pixel, `steps` apart down and across.
+
+    All are in floats; a pixel's vector has `lanes`.
+    """
+
+    taps: bytes
+    steps: tuple[int, int]
+    lanes: int
+
+
+@lru_cache(_KEPT)
+def lines_of(reads: Reads, tile_h: int, tile_w: int) -> NDArray[np.int64]:
+    """Cache lines that the first tile reads of the first channel, ascending; the array cannot be written."""
+    y, x = np.indices((tile_h, tile_w)).reshape(2, -1)
+    starts = (y * reads.steps[0] + x * reads.steps[1])[:, None] + np.frombuffer(reads.taps, np.int64)
+    ends = starts + reads.lanes - 1
+    lines = np.unique(np.concatenate([starts // LINE, ends // LINE]))
+    lines.flags.writeable = False
+    return lines
+
+
+@lru_cache(_KEPT)
+def share_of_l1(reads: Reads, tile_h: int, tile_w: int, *, plane: int, channels: int) -> float:
+    """The share of the L1 cache that a tile's lines of so many channels, `plane` lines apart, can use.
+
+    Where strides leave out every other line, lines crowd in half of the cache's sets.
+    """
+    lines, channels = lines_of(reads, tile_h, tile_w), min(channels, _SETS)
+    starts = np.unique(np.arange(channels) * plane % _SETS)
+    sets = np.unique(lines % _SETS)[:, None] + starts
+    used = np.count_nonzero(np.bincount((sets % _SETS).reshape(-1)))
+    return min(1.0, used / min(_SETS, len(lines) * channels))
