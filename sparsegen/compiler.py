@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_schedules
+from sparsegen.dump import graph_text, next_dump
 from sparsegen.errors import OptionError, ScheduleError, foreign_errors
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear, SeparableConv2d, Shape, apart
@@ -28,6 +30,8 @@ from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.model import CompiledModel, LayerReport
 from sparsegen.stopwatch import part, record
 from sparsegen.target import Target, available_cores, parse_target
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +112,7 @@ def compile_graph(
     a schedule of a layer that is not there.
     """
     started = time.perf_counter()
-    cpu, threads = parse_target(target), check_threads(threads)
+    cpu, threads, dump = parse_target(target), check_threads(threads), next_dump()
     plan = plan_graph(graph, threads=threads, target=cpu, dense=dense, schedules=schedules, winograd=winograd)
     placed, given = plan.graph, plan.context.schedules
     strange = given.keys() - {layer.name for layer in placed.layers}
@@ -124,7 +128,9 @@ def compile_graph(
     taken = {name for name, schedule in given.items() if kernels[name].schedule == schedule.as_dict()}
     sources = {name: each.how for name, each in found.items()} | dict.fromkeys(taken, "given")
     leaving = [leave(context.value(name)) for name in placed.outputs]
-    functions = build([*kernels.values(), *leaving], cpu)
+    dump.write("graph", "graph", lambda: graph_text(placed))
+    last = {f"output {i}": kernel for i, kernel in enumerate(leaving)}
+    functions = build({**kernels, **last}, cpu, dump)
     layouts = {
         name: operand.layout for name, operand in context.operands.items() if isinstance(operand, Value)
     }
@@ -132,7 +138,7 @@ def compile_graph(
     padded = padded_values(placed, layouts)
     steps = assemble(placed, kernels, leaving, functions, layouts, memory, padded)
     shapes = placed.shapes()
-    return CompiledModel(
+    compiled = CompiledModel(
         steps=steps,
         layers=[
             report
@@ -148,6 +154,16 @@ def compile_graph(
         live_bytes=memory.live_bytes,
         compile_seconds=time.perf_counter() - started,
     )
+    _tell(compiled)
+    return compiled
+
+
+def _tell(compiled: CompiledModel) -> None:
+    """Log what became of each layer."""
+    for layer in compiled.layers:
+        what = layer.kernel, layer.format, layer.density, layer.schedule_source or "no", layer.schedule
+        _log.debug("layer %s: kernel %s, weights %s, density %.3f, %s schedule %s", layer.name, *what)
+    _log.info("compiled %d layers in %.1f s", len(compiled.layers), compiled.compile_seconds)
 
 
 @part("planning")

@@ -1,8 +1,8 @@
 """What the compiler made of a model, in files to look at: SPARSEGEN_DUMP=graph,tir,llvm,asm.
 
-The variable names what is written: `graph`, the layers and their kernels; `tir`, each kernel's loops as they
-are before vectorising; `llvm`, its LLVM code; `asm`, its assembly. Every compilation writes a folder of its
-own, `compilation-1` and so on, in `sparsegen-dump` or in the folder that SPARSEGEN_DUMP_FOLDER names.
+The variable names what is written: `graph`, the layers, and each one's kernel; `tir`, each kernel's loops as
+they are before vectorising; `llvm`, its LLVM code; `asm`, its assembly. Every compilation writes a folder of
+its own, `compilation-1` and so on, in `sparsegen-dump` or in the folder that SPARSEGEN_DUMP_FOLDER names.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,10 @@ class Dump:
         write_file(self.folder / f"{name}.{KINDS[kind]}", text())
 
 
+NO_DUMP = Dump(Path(_DEFAULT_FOLDER))
+"""Writes nothing."""
+
+
 def next_dump() -> Dump:
     """The dump of a compilation that begins, as the environment asks for it.
 
@@ -59,7 +63,7 @@ def next_dump() -> Dump:
     if unknown:
         raise OptionError(f"{WANTED} asks for {', '.join(sorted(unknown))}: it takes {', '.join(KINDS)}")
     if not wanted:
-        return Dump(folder)
+        return NO_DUMP
     dump = Dump(_new_folder(folder), wanted)
     _log.info("writing %s to %s", ", ".join(sorted(wanted)), dump.folder)
     return dump
@@ -83,18 +87,18 @@ def _new_folder(parent: Path) -> Path:
     raise AssertionError("unreachable: the numbers do not end")
 
 
-def graph_text(graph: LayerGraph, kernels: Mapping[str, str]) -> str:
-    """A graph, one line a layer: name, shape, core, inputs, epilogue, and, by name, what its kernel is."""
-    return "\n".join(_lines(graph, kernels)) + "\n"
+def graph_text(graph: LayerGraph) -> str:
+    """A graph, one line a layer: name, shape, core, inputs, epilogue."""
+    return "\n".join(_lines(graph)) + "\n"
 
 
-def _lines(graph: LayerGraph, kernels: Mapping[str, str]) -> Iterator[str]:
+def _lines(graph: LayerGraph) -> Iterator[str]:
     for name, shape in graph.inputs.items():
         yield f"input    {name}: {_shape(shape)}"
     for name, array in graph.constants.items():
         yield f"constant {name}: {_shape(array.shape)}"
     for layer in graph.layers:
-        yield _line(layer) + (f"    # {kernels[layer.name]}" if layer.name in kernels else "")
+        yield _line(layer)
     yield f"output   {', '.join(graph.outputs)}"
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sparsegen.compiler import compile_graph
 from sparsegen.dump import FOLDER, WANTED, graph_text, next_dump
 from sparsegen.errors import FileError, OptionError
-from sparsegen.graph import Conv2d, Layer, LayerGraph, Step
+from sparsegen.graph import Conv2d, Identity, Layer, LayerGraph, Step
 
 
 @pytest.fixture
@@ -56,10 +58,40 @@ def test_a_graph_as_text() -> None:
     weight[0] = 1
     conv = Layer("conv", Conv2d(weight, None), ("x",), (1, 4, 8, 8), (Step("add", "shift"), Step("relu")))
     graph = LayerGraph({"x": (1, 3, 8, 8)}, [conv], ("conv",), {"shift": np.ones((4, 1, 1), np.float32)})
-    assert graph_text(graph, {"conv": "panels"}).splitlines() == [
+    assert graph_text(graph).splitlines() == [
         "input    x: 1x3x8x8",
         "constant shift: 4x1x1",
         "layer    conv: 1x4x8x8 = Conv2d[weight=4x3x1x1 25.0%, bias=None, stride=(1, 1), "
-        "padding=(0, 0, 0, 0), dilation=(1, 1), groups=1](x) |> add(shift) |> relu    # panels",
+        "padding=(0, 0, 0, 0), dilation=(1, 1), groups=1](x) |> add(shift) |> relu",
         "output   conv",
     ]
+
+
+def test_a_compilation_writes_what_its_layers_became(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(WANTED, "graph,tir,llvm,asm")
+    weight = np.random.default_rng(0).standard_normal((8, 8, 3, 3)).astype(np.float32)
+    conv = Conv2d(weight * (weight > 0), None, padding=(1, 1, 1, 1))
+    layers = [Layer(f"conv{i}", conv, (source,), (1, 8, 8, 8)) for i, source in ((1, "x"), (2, "conv1"))]
+    compile_graph(LayerGraph({"x": (1, 8, 8, 8)}, layers, ("conv2",)), threads=1, target="haswell")
+    (written,) = folder.iterdir()
+    listing = [line.split(maxsplit=3) for line in (written / "kernels.txt").read_text().splitlines()]
+    functions = {rest.partition(":")[0]: function for function, _, _, rest in listing}
+    assert functions["conv1"] == functions["conv2"]  # equal layers share their code
+    assert set(functions) == {"x", "conv1", "conv2", "output 0"}
+    assert "layer    conv2" in (written / "graph.txt").read_text()
+    code = written / functions["conv1"]
+    assert "vfmadd" in code.with_suffix(".s").read_text()
+    assert "define" in code.with_suffix(".ll").read_text()
+    assert "T.func_attr" in code.with_suffix(".py").read_text()
+
+
+def test_a_compilation_is_logged_and_silent_by_default(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    graph = LayerGraph({"x": (1, 8)}, [Layer("relu", Identity(), ("x",), (1, 8), (Step("relu"),))], ("relu",))
+    with caplog.at_level(logging.DEBUG, logger="sparsegen"):
+        compile_graph(graph, threads=1)
+    told = [record.getMessage() for record in caplog.records if record.name == "sparsegen.compiler"]
+    assert told[0].startswith("layer relu: kernel pointwise")
+    assert told[-1].startswith("compiled 1 layers in")
+    assert capfd.readouterr() == ("", "")

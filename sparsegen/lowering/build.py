@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import tvm
 import tvm_ffi
 
+from sparsegen.dump import NO_DUMP, Dump
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.library import emit, link, load
 from sparsegen.lowering.pipeline import generate, lower
@@ -17,21 +18,24 @@ from sparsegen.stopwatch import part
 from sparsegen.target import Target, available_cores
 
 
-def build(kernels: Sequence[Kernel], target: Target) -> list[Any]:
+def build(kernels: Mapping[str, Kernel], target: Target, dump: Dump = NO_DUMP) -> list[Any]:
     """The compiled function of every kernel, in order; equal kernels share one.
+
+    `kernels` are by the name of their layer, which `dump` tells of each function's code.
 
     Raises SparsegenError where no linker (gcc) is found, it fails, or the library cannot be loaded.
     """
     distinct: dict[Any, tuple[str, Kernel]] = {}
     names = []
     with part("telling kernels apart"):
-        for kernel in kernels:
+        for kernel in kernels.values():
             key: Any = (tvm_ffi.StructuralKey(kernel.module), kernel.store, kernel.prefetch)  # type: ignore[call-arg]
             name, _ = distinct.setdefault(key, (f"kernel_{len(distinct)}", kernel))
             names.append(name)
+    dump.write("graph", "kernels", lambda: _listing(kernels, names))
     with ThreadPoolExecutor(available_cores()) as pool:
         compiling = [
-            pool.submit(copy_context().run, _compile, name, kernel, target)
+            pool.submit(copy_context().run, _compile, name, kernel, target, dump)
             for name, kernel in distinct.values()
         ]
         objects = [future.result() for future in compiling]
@@ -47,9 +51,21 @@ def build_alone(kernel: Kernel, name: str, target: Target) -> bytes:
     return link([_compile(name, kernel, target)])
 
 
-def _compile(name: str, kernel: Kernel, target: Target) -> bytes:
+def _compile(name: str, kernel: Kernel, target: Target, dump: Dump = NO_DUMP) -> bytes:
     lowered = lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch)
     function = lowered["main"].with_attr("global_symbol", name)
+    dump.write("tir", name, function.script)
     generated = generate(tvm.IRModule({name: function}), target)
+    dump.write("llvm", name, lambda: generated.inspect_source("ll"))
+    dump.write("asm", name, lambda: generated.inspect_source("asm"))
     with part("writing objects"):
         return emit(generated)
+
+
+def _listing(kernels: Mapping[str, Kernel], functions: Sequence[str]) -> str:
+    """A line a layer: its function, kernel, format of weights, and schedule."""
+    lines = (
+        f"{function:<11} {kernel.kind:<14} {kernel.format:<15} {layer}: {kernel.schedule or 'no schedule'}\n"
+        for (layer, kernel), function in zip(kernels.items(), functions, strict=True)
+    )
+    return "".join(lines)
