@@ -58,7 +58,7 @@ def constant(value: float) -> Expr:
 def opaque(value: Expr) -> Expr:
     """The value, which TVM's simplifier does not look into; LLVM does, so that it costs nothing.
 
-    Else `(x + a) - a` becomes x for it, and `x - x` becomes 0.
+    Else `(x + a) - a` becomes x for it.
     """
     return tirx.reinterpret("float32", tirx.reinterpret("int32", value))
 

@@ -12,6 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import sparsegen
 from sparsegen.compiler import compile_graph
 from sparsegen.graph import (
     BINARY,
@@ -28,6 +29,7 @@ from sparsegen.graph import (
     Softmax,
     Step,
 )
+from tests.frontend.checking import Function
 from tests.reference import BINARY_FUNCTIONS, UNARY_FUNCTIONS, evaluate_step
 
 VALUES = (
@@ -96,6 +98,23 @@ def test_exact_steps_give_torchs_bits(layout: str, target: str) -> None:
     results = run([(step,) for step in steps], SHAPES[layout], target)
     for step, actual in zip(steps, results, strict=True):
         assert_same(actual, of_torch((step,), SHAPES[layout]), step)
+
+
+def formulas(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    """What a simplifier might take for something else, as a model writes it."""
+    return (
+        *(x * 0, 0 / x, x / 0.0, x + 0.0, x - 0.0, x * 1, 0 - x, -x, x - x, x / x, x * x - x * x),
+        *(x + 1e8 - 1e8, x * 1e30 * 1e-30, x + y - y, x * y / y, (x - y) * 0.1 + 0.7, x.abs(), x.sqrt()),
+        *(x.reciprocal(), x**2, x**0.5, x.clamp(min=0.1), x.clamp(max=math.nan), F.hardtanh(x)),
+        *(F.leaky_relu(x, 0.0), F.relu6(x), F.relu(-x), x[:, :1].expand(x.shape)),
+    )
+
+
+def test_a_models_formulas_give_torchs_bits(layout: str, target: str) -> None:
+    x, y = (side.reshape(SHAPES[layout]) for side in PAIRS.T)
+    results = sparsegen.compile(Function(formulas), (x, y), target=target, threads=1)(x, y)
+    for number, (actual, expected) in enumerate(zip(results, formulas(x, y), strict=True)):
+        assert_same(actual, expected, number)
 
 
 def test_other_activations_place_special_values_as_torch(layout: str, target: str) -> None:
