@@ -81,7 +81,7 @@ never does (aes, amx-tile, xsave and the like): a machine may lack them.
 UNSHOWN = frozenset(
     {"avx10.1", "avx10.2", "avxifma", "avxneconvert", "avxvnniint16", "avxvnniint8", "cmpccxadd"}
 )
-"""Features of the same kind that Linux shows no flag of."""
+"""Features of the same kind that Linux has shown no flag of."""
 
 
 @dataclass(frozen=True)

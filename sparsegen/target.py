@@ -131,9 +131,12 @@ def _read_cpuinfo() -> tuple[str, frozenset[str]]:
 
 def _cache_bytes(level: int) -> int:
     for index in sorted(_CACHES.glob("index*")):
-        kind = (index / "type").read_text().strip()
-        if int((index / "level").read_text()) == level and kind != "Instruction":
-            return int((index / "size").read_text().strip().removesuffix("K")) << 10
+        try:
+            kind = (index / "type").read_text().strip()
+            if int((index / "level").read_text()) == level and kind != "Instruction":
+                return int((index / "size").read_text().strip().removesuffix("K")) << 10
+        except (OSError, ValueError):  # a virtual machine may leave out what it does not know
+            continue
     return 0
 
 
@@ -144,15 +147,16 @@ def available_cores() -> int:
 
 def cpu_model() -> str:
     """The name of this machine's CPU, such as AMD EPYC 9B45."""
-    return _read_cpuinfo()[0] or platform.processor() or platform.machine()
+    return this_host().model
 
 
 def read_host() -> Host:
     """This machine as it is."""
+    model, flags = _read_cpuinfo()
     return Host(
         cpu=str(codegen.llvm_get_system_cpu()),
-        model=cpu_model(),
-        flags=_read_cpuinfo()[1],
+        model=model or platform.processor() or platform.machine(),
+        flags=flags,
         cores=available_cores(),
         l1_bytes=_cache_bytes(1),
         l2_bytes=_cache_bytes(2),
@@ -167,7 +171,7 @@ def this_host() -> Host:
     Raises TargetError where that is no CPU.
     """
     host, cpu = read_host(), os.environ.get(HOST_CPU)
-    return host if cpu is None else disguised(host, cpu)
+    return disguised(host, cpu) if cpu else host
 
 
 def disguised(host: Host, cpu: str) -> Host:
@@ -175,7 +179,7 @@ def disguised(host: Host, cpu: str) -> Host:
 
     Raises TargetError for a name that LLVM does not know.
     """
-    _check_known(cpu, f"{HOST_CPU} {cpu!r}")
+    _check_known(cpu, f"{HOST_CPU} is {cpu!r}: that", give="a name")
     flags = {FLAGS[feature] for feature in _features(cpu) if feature in FLAGS}
     return replace(host, cpu=cpu, flags=host.flags & flags if host.flags else frozenset(flags))
 
@@ -206,15 +210,15 @@ def native_target(host: Host) -> Target:
     isa = isa_of(host.usable(cpu))
     if isa is None:
         raise TargetError(
-            f"this machine ({host.model}, {host.cpu} to LLVM) has no AVX2 with FMA, or its operating system "
-            f"or hypervisor hides them: they are {_LEAST}"
+            f"the CPU {host.model} ({host.cpu} to LLVM) has no AVX2 with FMA, or the operating system or "
+            f"hypervisor hides them: they are {_LEAST}"
         )
     return _target(cpu, isa, host, caches=host, without=host.lacks(_features(cpu)))
 
 
 @functools.cache
 def _named_target(name: str, host: Host, elsewhere: bool) -> Target:
-    _check_known(name, f"target {name!r}")
+    _check_known(name, f"target {name!r}", give="'native' or a name")
     features = _features(name)
     isa = isa_of(features)
     if isa is None:
@@ -244,11 +248,10 @@ def _target(cpu: str, isa: Isa, host: Host, *, caches: Host | None, without: tup
     )
 
 
-def _check_known(cpu: str, what: str) -> None:
+def _check_known(cpu: str, what: str, *, give: str) -> None:
     if cpu not in _known_cpus():
         raise TargetError(
-            f"{what} is no CPU that LLVM knows; give 'native' or a name such as "
-            "'haswell', 'skylake-avx512', 'znver4'"
+            f"{what} is no CPU that LLVM knows; give {give} such as 'haswell', 'skylake-avx512', 'znver4'"
         )
 
 

@@ -6,8 +6,6 @@ import os
 
 import pytest
 
-from sparsegen.target import HOST_CPU
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -24,5 +22,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Disguise the machine before anything asks for it."""
     cpu = config.getoption("--cpu")
-    if cpu is not None:
-        os.environ[HOST_CPU] = cpu
+    if cpu is None:
+        return
+    from sparsegen.errors import TargetError
+    from sparsegen.target import HOST_CPU, this_host
+
+    os.environ[HOST_CPU] = cpu
+    try:
+        this_host()
+    except TargetError as error:
+        raise pytest.UsageError(str(error)) from error

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import tvm
@@ -160,7 +161,7 @@ def test_native_is_what_the_flags_allow(host: Host, cpu: str, isa: Isa, without:
     ],
 )
 def test_machines_that_can_run_no_kernel(host: Host) -> None:
-    message = rf"machine \(a CPU, {host.cpu} to LLVM\) has no AVX2 with FMA, or .* hypervisor hides them"
+    message = rf"CPU a CPU \({host.cpu} to LLVM\) has no AVX2 with FMA, or .* hypervisor hides them"
     with pytest.raises(TargetError, match=message):
         native_target(host)
 
@@ -228,7 +229,7 @@ def test_a_disguised_machine_has_no_more_than_both() -> None:
     assert disguised(host, "haswell").flags <= {*HASWELL.split()}
     assert native_target(disguised(host, "haswell")).isa == "AVX2"
     assert native_target(disguised(host, "bdver4")).without == ("fma4", "sse4a", "tbm", "xop")
-    with pytest.raises(TargetError, match=f"{HOST_CPU} 'pentium-9000' is no CPU that LLVM knows"):
+    with pytest.raises(TargetError, match=f"{HOST_CPU} is 'pentium-9000': that is no CPU that LLVM knows"):
         disguised(host, "pentium-9000")
 
 
@@ -243,6 +244,18 @@ def test_processes_are_disguised_too() -> None:
 def test_the_option_of_the_test_run_disguises_this_process(request: pytest.FixtureRequest) -> None:
     cpu = request.config.getoption("--cpu")
     assert this_host() == (read_host() if cpu is None else disguised(read_host(), cpu))
+
+
+def test_caches_that_a_machine_does_not_tell_are_the_least_of_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index, fields in enumerate(({"level": "1"}, {"level": "2", "type": "Unified", "size": "2048K"})):
+        (tmp_path / f"index{index}").mkdir()
+        for name, text in fields.items():
+            (tmp_path / f"index{index}" / name).write_text(f"{text}\n")
+    monkeypatch.setattr(targets, "_CACHES", tmp_path)
+    target = native_target(read_host())
+    assert (target.l1_bytes, target.l2_bytes, target.l3_bytes) == (32 << 10, 2 << 20, 16 << 20)
 
 
 def test_the_first_processor_of_cpuinfo() -> None:
