@@ -21,6 +21,8 @@ from sparsegen.runtime import native
 from sparsegen.stopwatch import part
 from sparsegen.target import Target, available_cores
 
+_GROUPS = 4  # of kernels a core: LLVM takes as long to begin an object as for a small kernel
+
 
 def build(kernels: Sequence[Kernel], target: Target) -> list[Any]:
     """The compiled function of every kernel, in order; equal kernels share one.
@@ -38,9 +40,11 @@ def build(kernels: Sequence[Kernel], target: Target) -> list[Any]:
         tempfile.TemporaryDirectory(prefix="sparsegen-") as folder,
         ThreadPoolExecutor(available_cores()) as pool,
     ):
+        whole = list(distinct.values())
+        groups = min(len(whole), _GROUPS * available_cores())
         compiling = [
-            pool.submit(copy_context().run, _compile, name, kernel, target, Path(folder))
-            for name, kernel in distinct.values()
+            pool.submit(copy_context().run, _compile, whole[i::groups], target, Path(folder))
+            for i in range(groups)
         ]
         objects = [future.result() for future in compiling]
         library = load(_link(objects, Path(folder) / "kernels.so"))
@@ -52,7 +56,7 @@ def build_alone(kernel: Kernel, name: str, target: Target, folder: Path) -> Path
 
     Raises SparsegenError where no linker (gcc) is found.
     """
-    return _link([_compile(name, kernel, target, folder)], folder / f"{name}.so")
+    return _link([_compile([(name, kernel)], target, folder)], folder / f"{name}.so")
 
 
 @part("loading")
@@ -63,13 +67,18 @@ def load(path: Path) -> Any:
     return library
 
 
-def _compile(name: str, kernel: Kernel, target: Target, folder: Path) -> Path:
-    lowered = lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch)
-    function = lowered["main"].with_attr("global_symbol", name)
-    path, generated = folder / f"{name}.o", generate(tvm.IRModule({name: function}), target)
+def _compile(kernels: Sequence[tuple[str, Kernel]], target: Target, folder: Path) -> Path:
+    """One object of some kernels' functions."""
+    functions = {name: _lowered(name, kernel) for name, kernel in kernels}
+    path, generated = folder / f"{kernels[0][0]}.o", generate(tvm.IRModule(functions), target)
     with part("writing objects"):
         generated.write_to_file(str(path), "o")
     return path
+
+
+def _lowered(name: str, kernel: Kernel) -> Any:
+    module = lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch)
+    return module["main"].with_attr("global_symbol", name)
 
 
 @part("linking")
