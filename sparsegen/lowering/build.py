@@ -17,6 +17,8 @@ from sparsegen.lowering.pipeline import generate, lower
 from sparsegen.stopwatch import part
 from sparsegen.target import Target, available_cores
 
+_GROUPS = 4  # of kernels a core: LLVM takes as long to begin an object as for a small kernel
+
 
 def build(kernels: Mapping[str, Kernel], target: Target, dump: Dump = NO_DUMP) -> list[Any]:
     """The compiled function of every kernel, in order; equal kernels share one.
@@ -33,10 +35,12 @@ def build(kernels: Mapping[str, Kernel], target: Target, dump: Dump = NO_DUMP) -
             name, _ = distinct.setdefault(key, (f"kernel_{len(distinct)}", kernel))
             names.append(name)
     dump.write("graph", "kernels", lambda: _listing(kernels, names))
+    whole = list(distinct.values())
+    # What is dumped is a file a kernel.
+    groups = len(whole) if dump.kinds else min(len(whole), _GROUPS * available_cores())
     with ThreadPoolExecutor(available_cores()) as pool:
         compiling = [
-            pool.submit(copy_context().run, _compile, name, kernel, target, dump)
-            for name, kernel in distinct.values()
+            pool.submit(copy_context().run, _compile, whole[i::groups], target, dump) for i in range(groups)
         ]
         objects = [future.result() for future in compiling]
     library = load(link(objects))
@@ -48,18 +52,25 @@ def build_alone(kernel: Kernel, name: str, target: Target) -> bytes:
 
     Raises SparsegenError where no linker (gcc) is found, or it fails.
     """
-    return link([_compile(name, kernel, target)])
+    return link([_compile([(name, kernel)], target)])
 
 
-def _compile(name: str, kernel: Kernel, target: Target, dump: Dump = NO_DUMP) -> bytes:
-    lowered = lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch)
-    function = lowered["main"].with_attr("global_symbol", name)
-    dump.write("tir", name, function.script)
-    generated = generate(tvm.IRModule({name: function}), target)
-    dump.write("llvm", name, lambda: generated.inspect_source("ll"))
-    dump.write("asm", name, lambda: generated.inspect_source("asm"))
+def _compile(kernels: Sequence[tuple[str, Kernel]], target: Target, dump: Dump = NO_DUMP) -> bytes:
+    """One object of some kernels' functions."""
+    functions = {name: _lowered(name, kernel) for name, kernel in kernels}
+    for name, function in functions.items():
+        dump.write("tir", name, function.script)
+    generated = generate(tvm.IRModule(functions), target)
+    first, *_ = functions
+    dump.write("llvm", first, lambda: generated.inspect_source("ll"))
+    dump.write("asm", first, lambda: generated.inspect_source("asm"))
     with part("writing objects"):
         return emit(generated)
+
+
+def _lowered(name: str, kernel: Kernel) -> Any:
+    module = lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch)
+    return module["main"].with_attr("global_symbol", name)
 
 
 def _listing(kernels: Mapping[str, Kernel], functions: Sequence[str]) -> str:

@@ -58,7 +58,6 @@ def _vectorised(target: Target) -> Any:
         x.UnrollLoop(),
         x.StmtSimplify(),
         x.VectorizeLoop(True),
-        x.StmtSimplify(),
         stream_output(target.l3_bytes),
         accumulators_to_registers(),
         x.StorageRewrite(),
@@ -77,7 +76,7 @@ def _vectorised(target: Target) -> Any:
 
 
 def generate(lowered: Any, target: Target) -> Any:
-    """The runtime module of machine code of a lowered module."""
+    """The runtime module of machine code of a lowered module's functions."""
     llvm = target.llvm()
     bound = tirx.transform.BindTarget(llvm.with_host(llvm))(lowered)
     with part("vectorising"):
