@@ -1,8 +1,10 @@
-"""Options of the test run."""
+"""Options of the test run, and what it shares."""
 
 from __future__ import annotations
 
 import pytest
+
+pytest_plugins = ("tests.compile_once",)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
