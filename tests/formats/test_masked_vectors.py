@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.formats.masked_vectors import LANES, pack, packed_bytes
 from tests.kernels.contract import WEIGHTS, weights
+from tests.sampling import examples
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(out=st.integers(1, 80), inner=st.integers(1, 30), vectors=st.integers(1, 5), density=st.floats(0, 1))
 def test_unpack_gives_back_the_matrix(out: int, inner: int, vectors: int, density: float) -> None:
     rng = np.random.default_rng(0)
