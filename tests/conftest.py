@@ -1,10 +1,16 @@
-"""Options of the test run."""
+"""Options of the test run, and what it shares."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+
+pytest_plugins = ("tests.compile_once", "tests.sampling", "tests.soak")
+
+# Threads of a parallel loop that wait for the next one leave the core to others: to the other half of the
+# tests, where two run at a time. OpenMP reads it when torch is loaded, here and in processes of tests.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

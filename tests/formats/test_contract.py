@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsegen.formats import column_combined, masked_panels  # noqa: F401  (they register)
 from sparsegen.formats.registry import FORMATS
 from tests.kernels.contract import WEIGHTS
+from tests.sampling import examples
 
 Array = NDArray[np.float32]
 
@@ -26,7 +27,7 @@ def matrices(draw: st.DrawFn) -> Array:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     matrix=matrices(),
     rows=st.integers(1, 6),

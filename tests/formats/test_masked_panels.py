@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.formats.masked_panels import MaskedPanels, column_masks, pack
@@ -16,7 +16,6 @@ def matrix_of(out: int, columns: int, density: float, seed: int = 0) -> np.ndarr
     return (rng.standard_normal((out, columns)) * kept).astype(np.float32)
 
 
-@settings(deadline=None)
 @given(
     out=st.integers(1, 20),
     columns=st.integers(1, 40),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.formats.masked_vectors import pack, packed_bytes
 from tests.kernels.contract import WEIGHTS, weights
+from tests.sampling import examples
 
 LANES = 16
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     out=st.integers(1, 80),
     inner=st.integers(1, 30),

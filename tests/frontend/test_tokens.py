@@ -7,13 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, LayerGraph
 from tests.frontend.checking import Function, check, describe, images
+from tests.sampling import examples
 
 FIRST, LAST = ["Permute", "Reshape"], ["Reshape", "Permute"]
 
@@ -151,7 +152,7 @@ def test_layers_keep_their_names_and_weights_their_zeros() -> None:
     assert not first.core.weight[::2].any()
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@examples(25)
 @given(
     st.lists(st.sampled_from(["linear", "norm", "gelu", "residual", "tokens", "heads", "mean"]), max_size=6),
     st.integers(1, 3),

@@ -6,11 +6,12 @@ An example is several windows at once: exporting a model costs far more than ano
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.frontend.checking import check, describe, images
+from tests.sampling import examples
 
 HEIGHT, WIDTH = 11, 9
 WINDOWS = 8
@@ -68,21 +69,21 @@ def pools(draw: st.DrawFn) -> nn.Module:
     )
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(st.lists(convolutions(), min_size=WINDOWS, max_size=WINDOWS))
 def test_convolutions(branches: list[nn.Module]) -> None:
     graph = check(Parallel(branches), images(2, 4, HEIGHT, WIDTH))
     assert describe(graph) == ["Conv2d"] * WINDOWS
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(st.lists(pools(), min_size=WINDOWS, max_size=WINDOWS))
 def test_pools(branches: list[nn.Module]) -> None:
     graph = check(Parallel(branches), images(2, 4, HEIGHT, WIDTH))
     assert describe(graph) == ["Pool2d"] * WINDOWS
 
 
-@settings(max_examples=5, deadline=None)
+@examples(5)
 @given(st.lists(pairs(1, 8), min_size=WINDOWS, max_size=WINDOWS))
 def test_adaptive_pools(sizes: list[tuple[int, int]]) -> None:
     kinds = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from sparsegen.graph import Array, Core, LayerGraph, Shape, Step
 from sparsegen.lowering.layout import Halo
 from tests.kernels.harness import Setting, one_layer
+from tests.sampling import examples
 
-FEW = settings(max_examples=12, deadline=None, derandomize=True, database=None)
+FEW = examples(12)
 """Every example compiles a kernel, which takes some 0.1 s."""
 
 HALOS = st.sampled_from([Halo(), Halo(1, 1, 1, 1), Halo(top=2, left=3, rows_past=2, pixels_past=5)])

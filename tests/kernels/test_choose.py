@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.formats.masked_panels import pack
@@ -19,6 +19,7 @@ from sparsegen.lowering.layout import Halo, plan_layout
 from sparsegen.target import Target, parse_target
 from tests.formats.test_column_combined import n_m
 from tests.kernels.contract import weights
+from tests.sampling import examples
 
 WIDE = Target("znver4", AVX512, 32 << 10, 1 << 20, 32 << 20, 2, 1.0, 1.0)
 NARROW = parse_target("haswell")
@@ -75,7 +76,7 @@ def problems(draw: st.DrawFn) -> tuple[PanelProblem, Target]:
     return case, target
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(problems(), st.integers(1, 8))
 def test_chosen_schedules_are_legal(drawn: tuple[PanelProblem, Target], threads: int) -> None:
     case, target = drawn

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.formats.registry import FORMATS
 from sparsegen.graph import Layer, LayerGraph, Step
 from sparsegen.kernels.panels import PanelSchedule
 from tests.kernels.contract import LAYERS, WEIGHTS, check, conv_graph, weights
+from tests.sampling import examples, large
 
 
 @pytest.mark.parametrize("kind", WEIGHTS)
@@ -64,12 +66,17 @@ def test_any_format(name: str, kind: str) -> None:
     check(graph, threads=2, schedules={"layer": SCHEDULES[name]})
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize(
-    ("batch", "target"), [(1, "native"), (3, "haswell"), (16, "haswell"), (17, "native")]
+@large(
+    ("layer", "batch", "target", "name"),
+    itertools.product(
+        ["3x3", "3x3 stride 2", "1x1", "linear of a sequence"],
+        [1, 3, 16, 17],
+        ["native", "haswell"],
+        SCHEDULES,
+    ),
+    sample=176,
 )
-@pytest.mark.parametrize("layer", ["3x3", "3x3 stride 2", "1x1", "linear of a sequence"])
-def test_any_format_on_any_layer(name: str, layer: str, batch: int, target: str) -> None:
+def test_any_format_on_any_layer(layer: str, batch: int, target: str, name: str) -> None:
     knobs = replace(SCHEDULES[name], tile_w=1) if layer.startswith("linear") else SCHEDULES[name]
     check(LAYERS[layer](batch), threads=1 + batch % 2, target=target, schedules={"layer": knobs})
 
@@ -134,7 +141,7 @@ def convolutions(draw: st.DrawFn) -> LayerGraph:
     )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(40)
 @given(graph=convolutions(), threads=st.integers(1, 2), target=st.sampled_from(["native", "haswell"]))
 def test_any_convolution(graph: LayerGraph, threads: int, target: str) -> None:
     check(graph, threads=threads, target=target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.graph import Conv2d
@@ -14,6 +14,7 @@ from sparsegen.kernels.panels.packing import plan_slab
 from sparsegen.kernels.taps import direct_taps
 from sparsegen.lowering.layout import Halo, plan_layout
 from tests.kernels.contract import weights
+from tests.sampling import examples
 
 LANES, CHANNELS, PAST = 8, 5, 16
 
@@ -52,7 +53,7 @@ def cases(draw: st.DrawFn) -> tuple[PanelProblem, PanelSchedule]:
     return case, PanelSchedule(2, *tile, draw(st.sampled_from([1, 2, 8])), 1, pack_input=True)
 
 
-@settings(deadline=None, max_examples=150, derandomize=True)
+@examples(150)
 @given(case=cases())
 def test_every_column_of_every_tile_is_in_the_slab(case: tuple[PanelProblem, PanelSchedule]) -> None:
     which, knobs = case

@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.errors import SparsegenError
@@ -19,6 +19,7 @@ from sparsegen.tuner.search import Sampler
 from tests.kernels.contract import LAYERS, check
 from tests.kernels.test_choose import WIDE, problem, problems
 from tests.kernels.test_spaces import planned
+from tests.sampling import examples
 
 PANELS = sorted(set(LAYERS) - {"grouped", "depthwise", "linear", "linear of a sequence"})
 CASES = [(name, batch) for name in PANELS for batch in (1, 16)] + [
@@ -44,7 +45,7 @@ def test_legal_schedules_compute_the_layer(name: str, batch: int, target: str) -
         check(graph, threads=2, target=target, schedules={"layer": schedule})
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(problems(), st.integers(1, 8), st.booleans())
 def test_legal_schedules_fit(made: tuple[PanelProblem, Target], threads: int, dense: bool) -> None:
     case, target = made

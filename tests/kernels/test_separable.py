@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.compiler import compile_graph, plan_graph
@@ -15,6 +15,7 @@ from sparsegen.kernels.panels import PanelSchedule
 from sparsegen.kernels.registry import space_of
 from sparsegen.target import parse_target
 from tests.kernels.contract import WEIGHTS, check, weights
+from tests.sampling import examples
 
 RELU = (Step("relu"),)
 
@@ -102,7 +103,7 @@ def test_any_steps_between(steps: tuple[Step, ...], bias: bool) -> None:
     check(fused(pair(16, 12, (7, 7), 9, steps=steps, bias=bias)), threads=1)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(40)
 @given(
     batch=st.sampled_from([15, 16, 28]),
     channels=st.integers(2, 20),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.compiler import compile_graph, plan_graph
@@ -24,6 +24,7 @@ from sparsegen.kernels.winograd.choice import choose, winograd_space
 from sparsegen.kernels.winograd.transforms import MOST_TAPS, OUTPUTS, Matrix, combine, operations, transform
 from sparsegen.target import parse_target
 from tests.kernels.contract import WEIGHTS, check, conv_graph, weights
+from tests.sampling import examples
 
 SAME = (1, 1, 1, 1)
 
@@ -218,7 +219,7 @@ def test_schedules_of_the_space_are_right(threads: int, target: str, batch: int)
         check(graph, threads=threads, target=target, schedules={"layer": schedule})
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.data())
 def test_points_are_read_back(data: st.DataObject) -> None:
     found = space(conv_graph(weights((16, 8, 3, 3), "dense"), (16, 8, 8, 8), padding=SAME))

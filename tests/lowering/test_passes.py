@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 import tvm_ffi
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tvm import s_tir, te, tirx
 
 from sparsegen.lowering.passes import MASKED
 from sparsegen.lowering.pipeline import generate, lower
 from sparsegen.target import parse_target
+from tests.sampling import examples
 
 ROWS, MOST = 5, 11
 
@@ -56,7 +57,7 @@ def found(module, kind):
     return nodes
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@examples(60)
 @given(
     factor=st.sampled_from([1, 2, 4]),
     most=st.sampled_from([1, 4, MOST]),

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsegen.pruning.annealing import anneal, lost_magnitude
+from tests.sampling import examples
 
 Array = NDArray[np.float32]
 Groups = list[NDArray[np.intp]]
@@ -43,7 +44,7 @@ def partitions(columns: int, group: int, count: int) -> Iterator[list[list[int]]
             yield [*groups, [columns - 1]]
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     rows=st.integers(1, 12),
     columns=st.integers(1, 20),

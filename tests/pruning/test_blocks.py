@@ -6,13 +6,14 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from sparsegen.errors import SparsegenError
 from sparsegen.pruning import block, vector
 from tests.pruning.networks import filters, network, sandwich, sparsities, weight_of
+from tests.sampling import examples
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 5))
 
@@ -40,7 +41,7 @@ def check_blocks(before: Tensor, after: Tensor, shape: tuple[int, int], sparsity
 
 
 @given(filters(), sparsities, shapes, st.booleans())
-@settings(deadline=None, max_examples=60)
+@examples(60)
 def test_blocks_are_kept_or_dropped_whole(
     weight: Tensor, sparsity: float, shape: tuple[int, int], linear: bool
 ) -> None:
@@ -52,7 +53,7 @@ def test_blocks_are_kept_or_dropped_whole(
 
 
 @given(filters(), sparsities, st.integers(1, 6))
-@settings(deadline=None, max_examples=40)
+@examples(40)
 def test_vectors_are_kept_or_dropped_whole(weight: Tensor, sparsity: float, rows: int) -> None:
     model = sandwich(weight)
     vector(model, sparsity=sparsity, rows=rows)
@@ -60,7 +61,7 @@ def test_vectors_are_kept_or_dropped_whole(weight: Tensor, sparsity: float, rows
 
 
 @given(filters(), sparsities, shapes)
-@settings(deadline=None, max_examples=30)
+@examples(30)
 def test_pruning_again_changes_nothing(weight: Tensor, sparsity: float, shape: tuple[int, int]) -> None:
     model = sandwich(weight)
     block(model, sparsity=sparsity, shape=shape)

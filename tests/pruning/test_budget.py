@@ -6,13 +6,14 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.errors import SparsegenError
 from sparsegen.pruning import budget, magnitude
 from sparsegen.pruning.budget import choose_ratios
 from tests.pruning.networks import network
+from tests.sampling import examples
 
 STEPS = 200
 
@@ -52,7 +53,7 @@ def most(problem: list[Options]) -> float:
 
 
 @given(problems, st.floats(0, 1.2))
-@settings(deadline=None, max_examples=200)
+@examples(200)
 def test_as_good_as_brute_force_but_for_the_rounding(problem: list[Options], share: float) -> None:
     limit = least(problem) + share * (most(problem) - least(problem))
     chosen = choose(problem, limit)
@@ -74,7 +75,7 @@ def test_as_good_as_brute_force_but_for_the_rounding(problem: list[Options], sha
     ),
     st.sampled_from([1, 2, 4, 5, 8, 10, 20, 25, 40, 50]),
 )
-@settings(deadline=None, max_examples=100)
+@examples(100)
 def test_exactly_brute_force_where_times_are_whole_parts(problem: list[Options], slack: int) -> None:
     limit = least(problem) + slack
     kept = math.fsum(share for _, share in choose(problem, limit))

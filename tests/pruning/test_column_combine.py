@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -12,10 +12,11 @@ from sparsegen.errors import SparsegenError
 from sparsegen.pruning import column_combine
 from sparsegen.pruning.combining import combine_columns
 from tests.pruning.networks import filters, network, sandwich, weight_of
+from tests.sampling import examples
 
 
 @given(filters(), st.floats(0.3, 0.95), st.integers(1, 8), st.sampled_from(["greedy", "annealing"]))
-@settings(deadline=None, max_examples=25)
+@examples(25)
 def test_a_layer_is_its_filter_matrix_combined(
     weight: Tensor, sparsity: float, group: int, method: str
 ) -> None:

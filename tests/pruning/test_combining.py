@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsegen.errors import SparsegenError
 from sparsegen.pruning.combining import Combination, combine_columns
+from tests.sampling import examples
 
 Array = NDArray[np.float32]
 
@@ -51,7 +52,7 @@ def problems(draw: st.DrawFn) -> tuple[Array, dict[str, Any]]:
     }
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(problems())
 def test_a_row_keeps_the_largest_weight_of_a_group(problem: tuple[Array, dict[str, Any]]) -> None:
     matrix, options = problem
@@ -66,7 +67,7 @@ def test_a_row_keeps_the_largest_weight_of_a_group(problem: tuple[Array, dict[st
         np.testing.assert_array_equal(np.abs(matrix[:, columns][kept]), largest[rows, index])
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(problems())
 def test_as_many_weights_as_asked_for_and_slots_allow(problem: tuple[Array, dict[str, Any]]) -> None:
     """The slots' largest weights fill what the sparsity leaves, the largest first."""
@@ -79,7 +80,7 @@ def test_as_many_weights_as_asked_for_and_slots_allow(problem: tuple[Array, dict
     np.testing.assert_array_equal(np.sort(np.abs(matrix[combination.mask]))[::-1], offered[:kept])
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(problems())
 def test_groups_are_a_partition_within_windows(problem: tuple[Array, dict[str, Any]]) -> None:
     matrix, options = problem
@@ -90,7 +91,7 @@ def test_groups_are_a_partition_within_windows(problem: tuple[Array, dict[str, A
         assert all(len(set(columns // options["window"])) == 1 for columns in groups)
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(problems())
 def test_greedy_groups_hold_the_bound_on_conflicts(problem: tuple[Array, dict[str, Any]]) -> None:
     matrix, options = problem
@@ -103,7 +104,7 @@ def test_greedy_groups_hold_the_bound_on_conflicts(problem: tuple[Array, dict[st
         assert conflicts <= options["conflicts"] * len(matrix)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(problems())
 def test_statistics_are_those_of_the_mask(problem: tuple[Array, dict[str, Any]]) -> None:
     matrix, options = problem
@@ -116,7 +117,7 @@ def test_statistics_are_those_of_the_mask(problem: tuple[Array, dict[str, Any]])
     assert combination.kept_l1 == pytest.approx(share, abs=1e-5)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(problems())
 def test_annealing_keeps_no_less_than_greedy(problem: tuple[Array, dict[str, Any]]) -> None:
     matrix, options = problem

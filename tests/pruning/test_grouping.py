@@ -6,11 +6,12 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsegen.pruning.grouping import greedy_groups
+from tests.sampling import examples
 
 
 def kept_of(rows: int, columns: int, density: float, seed: int) -> NDArray[np.bool_]:
@@ -50,7 +51,6 @@ def matrices(draw: st.DrawFn) -> NDArray[np.bool_]:
 conflict_bounds = st.sampled_from([0.0, 0.1, 0.5, 1.0, 10.0])
 
 
-@settings(deadline=None)
 @given(matrices(), st.integers(1, 9), conflict_bounds)
 def test_groups_are_a_partition_within_the_bounds(
     kept: NDArray[np.bool_], group: int, conflicts: float
@@ -61,7 +61,7 @@ def test_groups_are_a_partition_within_the_bounds(
     assert all(conflicts_of(kept, columns) <= conflicts * len(kept) for columns in groups)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(matrices(), st.integers(1, 9), conflict_bounds)
 def test_merges_are_those_of_the_plain_algorithm(
     kept: NDArray[np.bool_], group: int, conflicts: float
@@ -70,7 +70,6 @@ def test_merges_are_those_of_the_plain_algorithm(
     assert [columns.tolist() for columns in groups] == plain_greedy(kept, group, conflicts)
 
 
-@settings(deadline=None)
 @given(matrices(), st.integers(1, 9), conflict_bounds)
 def test_no_allowed_pair_is_left(kept: NDArray[np.bool_], group: int, conflicts: float) -> None:
     groups = greedy_groups(kept, group=group, conflicts=conflicts)

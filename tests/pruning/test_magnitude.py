@@ -6,13 +6,14 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sparsegen.errors import SparsegenError
 from sparsegen.pruning import PrunedLayer, finalize, magnitude
 from tests.pruning.networks import Network, filters, images, network, sandwich, sparsities, weight_of
+from tests.sampling import examples
 
 
 def names(layers: tuple[PrunedLayer, ...]) -> tuple[str, ...]:
@@ -28,7 +29,7 @@ def check_smallest_gone(before: Tensor, after: Tensor, count: int) -> None:
 
 
 @given(filters(), sparsities, st.booleans())
-@settings(deadline=None, max_examples=60)
+@examples(60)
 def test_exactly_the_smallest_of_a_layer_go(weight: Tensor, sparsity: float, linear: bool) -> None:
     weight = weight.flatten(1) if linear else weight
     model = sandwich(weight)
@@ -41,7 +42,7 @@ def test_exactly_the_smallest_of_a_layer_go(weight: Tensor, sparsity: float, lin
 
 
 @given(st.lists(filters(), min_size=1, max_size=3), sparsities)
-@settings(deadline=None, max_examples=40)
+@examples(40)
 def test_globally_exactly_the_smallest_of_all_layers_go(weights: list[Tensor], sparsity: float) -> None:
     model = nn.Sequential(*(sandwich(weight)[1] for weight in weights))
     layers = magnitude(model, sparsity=sparsity, scope="global", skip=())
@@ -51,7 +52,7 @@ def test_globally_exactly_the_smallest_of_all_layers_go(weights: list[Tensor], s
 
 
 @given(filters(), sparsities, st.sampled_from(["layer", "global"]))
-@settings(deadline=None, max_examples=30)
+@examples(30)
 def test_pruning_again_changes_nothing(weight: Tensor, sparsity: float, scope: str) -> None:
     model = sandwich(weight)
     magnitude(model, sparsity=sparsity, scope=scope)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
@@ -25,6 +25,7 @@ from sparsegen.pruning import (
     vector,
 )
 from tests.pruning.networks import Network, images, network, weight_of
+from tests.sampling import examples
 
 Prune = Callable[[nn.Module], tuple[PrunedLayer, ...]]
 
@@ -112,7 +113,7 @@ def test_finalize_takes_masks_of_torchs_own_too() -> None:
 
 
 @given(st.lists(st.sampled_from(sorted(set(METHODS) - {"budget"})), min_size=2, max_size=4))
-@settings(deadline=None, max_examples=30)
+@examples(30)
 def test_what_is_pruned_stays_pruned(sequence: list[str]) -> None:
     model = network()
     zeros = {name: torch.zeros_like(weight_of(model, name), dtype=torch.bool) for name in ("wide", "narrow")}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sparsegen.errors import SparsegenError
 from sparsegen.pruning import magnitude, n_m
 from tests.pruning.networks import filters, network, sandwich, weight_of
+from tests.sampling import examples
 
 
 @st.composite
@@ -20,7 +21,7 @@ def cases(draw: st.DrawFn) -> tuple[Tensor, int, int]:
 
 
 @given(cases(), st.booleans())
-@settings(deadline=None, max_examples=60)
+@examples(60)
 def test_the_n_largest_of_every_m_stay(case: tuple[Tensor, int, int], linear: bool) -> None:
     weight, n, m = case
     weight = weight[:, :, 0, 0].contiguous() if linear else weight
@@ -38,7 +39,7 @@ def test_the_n_largest_of_every_m_stay(case: tuple[Tensor, int, int], linear: bo
 
 
 @given(cases())
-@settings(deadline=None, max_examples=20)
+@examples(20)
 def test_pruning_again_changes_nothing(case: tuple[Tensor, int, int]) -> None:
     weight, n, m = case
     model = sandwich(weight)

@@ -1,0 +1,118 @@
+"""A plugin: `make test` checks a seeded sample of each large set of cases, `make soak` all of it.
+
+A set of a hundred cases or more of one kind says that it is one:
+
+    @large(("kind", "batch"), itertools.product(WEIGHTS, BATCHES), sample=100)
+    def test_any_weights(kind: str, batch: int) -> None: ...
+
+and a property that is costly to check says how many examples it is worth, here and in a soak:
+
+    @examples(12, soak=300)
+    @given(shapes())
+    def test_any_shape(shape: Shape) -> None: ...
+
+Every run takes the same. `--sample-seed N` takes another sample of the sets, `--soak` everything.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+TEST, SOAK = "test", "soak"  # hypothesis's profiles
+# What a property test takes where it does not say; its examples are the same in every run.
+settings.register_profile(TEST, deadline=None, derandomize=True, database=None)
+settings.register_profile(SOAK, settings.get_profile(TEST), max_examples=2000)
+
+Case = tuple[Any, ...]
+_SIZE = "cases of the set"
+
+
+def large(names: Sequence[str], cases: Iterable[Case], *, sample: int) -> pytest.MarkDecorator:
+    """Parametrise a test as `pytest.mark.parametrize` does: by all cases in a soak, else by `sample` of them.
+
+    Every value of every parameter occurs in the sample, which is larger where that takes more cases.
+    """
+    return pytest.mark.large(tuple(names), list(cases), sample=sample)
+
+
+def examples(count: int, *, soak: int | None = None) -> settings:
+    """How often a property is tested: `count` times, and in a soak `soak` or else 20 times as often."""
+    return settings(max_examples=soak or 20 * count if settings.get_current_profile_name() == SOAK else count)
+
+
+def stratified(cases: Sequence[Case], count: int, seed: str) -> list[Case]:
+    """Some of the cases, in their order: `count`, or as many as it takes for every value to occur.
+
+    Cases are drawn at random, those first that have a value which none before has.
+    """
+    drawn = random.Random(seed).sample(range(len(cases)), len(cases))
+    seen: set[tuple[int, Any]] = set()
+    needed, others = [], []
+    for index in drawn:
+        values = {(place, _identity(value)) for place, value in enumerate(cases[index])}
+        (others if values <= seen else needed).append(index)
+        seen |= values
+    chosen = needed + others[: max(0, count - len(needed))]
+    return [cases[index] for index in sorted(chosen)]
+
+
+def _identity(value: Any) -> Any:
+    """What tells values of a parameter apart."""
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return type(value), value
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("sparsegen")
+    group.addoption("--soak", action="store_true", help="check every case of large sets, and more examples")
+    group.addoption(
+        "--sample-seed", type=int, default=0, metavar="N", help="which sample of large sets is checked (0)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "large(names, cases, *, sample): see tests/sampling.py")
+    settings.load_profile(SOAK if config.getoption("--soak") else TEST)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    if config.getoption("--soak"):
+        return "large sets of cases: all of each"
+    seed = config.getoption("--sample-seed")
+    return f"large sets of cases: a sample of each, seed {seed} (--sample-seed N: another; --soak: all)"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    option, test = metafunc.config.getoption, metafunc.definition
+    for mark in test.iter_markers("large"):
+        names, cases = mark.args
+        if not option("--soak"):
+            cases = stratified(cases, mark.kwargs["sample"], f"{option('--sample-seed')} {test.nodeid}")
+        metafunc.parametrize(names, cases)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the report of each case tell how many the set has, for another process may have run the test."""
+    for item in items:
+        item.user_properties += [(_SIZE, len(mark.args[1])) for mark in item.iter_markers("large")]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say of how many cases those are that were checked."""
+    checked: Counter[tuple[str, int]] = Counter()
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            properties = dict(report.user_properties)
+            if _SIZE in properties:
+                checked[report.nodeid.partition("[")[0], properties[_SIZE]] += 1
+    for (test, size), count in sorted(checked.items()):
+        terminalreporter.write_line(f"{test}: {count:,} of {size:,} cases")
