@@ -36,15 +36,16 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if not folder.is_dir():
         raise pytest.UsageError(f"--soak-result {folder}: there is no such folder")
-    config.pluginmanager.register(Record(folder, seed=config.getoption("--sample-seed")))
+    arguments = [str(argument) for argument in config.invocation_params.args]
+    config.pluginmanager.register(Record(folder, arguments))
 
 
 class Record:
     """Counts outcomes by folder, and writes them down when the run is over."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, arguments: list[str]) -> None:
         self.folder = folder
-        self.seed = seed
+        self.arguments = arguments
         self.outcomes: dict[str, Counter[str]] = defaultdict(Counter)
         self.failures: list[str] = []
         self._began = time.monotonic()
@@ -74,7 +75,7 @@ class Record:
             "machine": machine,
             "versions": {"python": platform.python_version()}
             | {name: metadata.version(name) for name in VERSIONS},
-            "seed": self.seed,
+            "arguments": self.arguments,
             "seconds": seconds,
             "completed": completed,
             "tests": {folder: dict(counts) for folder, counts in sorted(self.outcomes.items())},
