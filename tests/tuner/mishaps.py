@@ -50,10 +50,8 @@ def pid() -> int:
     return os.getpid()
 
 
-VERBS = {
-    each.__name__: each
-    for each in (crash, be_killed, hang, use_memory, be_wrong, fail, lack_room, leave, pid)
-}
+_ALL = (crash, be_killed, hang, use_memory, be_wrong, fail, lack_room, leave, pid)
+VERBS = {each.__name__: each for each in _ALL}
 
 if __name__ == "__main__":
     confine()
