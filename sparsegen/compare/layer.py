@@ -36,7 +36,9 @@ def compare_layer(
     assert isinstance(layer.core, Conv2d)
     conv = layer.core
     steps.begin(f"compiling layer {layer.name}")
-    x = torch.randn(graph.shapes()[layer.inputs[0]], generator=torch.Generator().manual_seed(_SEED))
+    generator = torch.Generator().manual_seed(_SEED)
+    shape = graph.shapes()[layer.inputs[0]]
+    x = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
     graph_alone = alone(layer, tuple(x.shape))
     sparse, dense = bench.compile(graph_alone)
     result = sparse(x)

@@ -99,7 +99,9 @@ def _native_shape(model: torch.nn.Module) -> tuple[int, ...]:
 
 def _random_inputs(shapes: list[tuple[int, ...]]) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(SEED)
-    return tuple(torch.randn(shape, generator=generator) for shape in shapes)
+    return tuple(
+        torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu") for shape in shapes
+    )
 
 
 def _from_file(

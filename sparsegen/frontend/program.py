@@ -13,7 +13,8 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import GraphModule, Node
 from torch.nn.utils import prune
 
-from sparsegen.errors import ModelError
+from sparsegen.errors import ModelError, ToolchainError
+from sparsegen.files import temporary_room
 from sparsegen.frontend.builder import describe_path
 from sparsegen.runtime.forks import ForkSafeLock
 from sparsegen.stopwatch import part
@@ -80,6 +81,8 @@ def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) ->
                 # torch's pruning sets `weight` anew in every call; export takes that for a state it loses.
                 warnings.filterwarnings("ignore", message="The tensor attribute", category=UserWarning)
             return torch.export.export(model, example_inputs)
+    except OSError as error:  # torch keeps a folder of its own among the temporary ones
+        raise ToolchainError(f"torch.export failed on a file ({error}); {temporary_room()}") from error
     except Exception as error:  # whatever the model's own code or the tracer raises
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise ModelError(

@@ -7,6 +7,7 @@ to execution. It is used where the linker or the loader cannot do with files in 
 from __future__ import annotations
 
 import _ctypes
+import contextlib
 import ctypes
 import itertools
 import os
@@ -103,7 +104,12 @@ def run_gcc(what: str, arguments: Sequence[str], *, inherited: Sequence[int] = (
     """
     try:
         done = subprocess.run(
-            ["gcc", *arguments], capture_output=True, text=True, pass_fds=inherited, check=False
+            ["gcc", *arguments],
+            capture_output=True,
+            text=True,
+            pass_fds=inherited,
+            env={**os.environ, **_scratch()},
+            check=False,
         )
     except FileNotFoundError:
         raise ToolchainError(f"building {what} needs gcc, which is not on the PATH: install it") from None
@@ -113,6 +119,14 @@ def run_gcc(what: str, arguments: Sequence[str], *, inherited: Sequence[int] = (
         by_signal = done.returncode < 0
         reason = f"it was ended by signal {-done.returncode}" if by_signal else done.stderr.strip()
         raise ToolchainError(f"gcc could not build {what}: {reason}; {temporary_room()}")
+
+
+def _scratch() -> dict[str, str]:
+    """The setting of a folder for the empty files that gcc makes while it links; gcc's own choice else."""
+    for choose in (tempfile.gettempdir, lambda: "/dev/shm"):
+        with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=(folder := choose())):
+            return {"TMPDIR": folder}
+    return {}
 
 
 def _with_file(use: Callable[[str, int | None], T]) -> T:

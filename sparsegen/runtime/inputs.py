@@ -27,9 +27,8 @@ def flat_inputs(inputs: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> lis
     ]
 
 
-def _flat(name: str, tensor: Any, shape: tuple[int, ...]) -> torch.Tensor:
-    if type(tensor) is not torch.Tensor:
-        tensor = _plain(name, tensor)
+def _flat(name: str, given: Any, shape: tuple[int, ...]) -> torch.Tensor:
+    tensor: torch.Tensor = given if type(given) is torch.Tensor else _plain(name, given)
     if tensor.device.type != "cpu":
         raise InputError(f"{name} is on {tensor.device}; compiled models run on the CPU: call .cpu()")
     if tensor.dtype != torch.float32:
@@ -45,16 +44,19 @@ def _flat(name: str, tensor: Any, shape: tuple[int, ...]) -> torch.Tensor:
             f"{name} has shape {tuple(tensor.shape)}; the model was compiled for {shape}: "
             "compile once per batch size and image size"
         )
+    cause: Exception | None = None
     try:
-        # A negative view holds the numbers with the other sign, and is contiguous as it is.
-        flat: torch.Tensor = tensor.detach().resolve_neg().contiguous().view(-1)
-        # Zeros that torch knows of are in no memory.
-        return flat if flat.data_ptr() else flat.clone()
+        if tensor.data_ptr():
+            # A negative view holds the numbers with the other sign, and is contiguous as it is.
+            return tensor.detach().resolve_neg().contiguous().view(-1)
+        if tensor._is_zerotensor():  # torch knows what is in it without any memory
+            return tensor.detach().clone().view(-1)
     except (RuntimeError, AssertionError) as error:  # torch's own, of either type
-        raise InputError(
-            f"{name} has no memory of its own, as inside torch.func, torch.vmap or FakeTensorMode; "
-            "call a compiled model outside of them"
-        ) from error
+        cause = error
+    raise InputError(
+        f"{name} has no memory of its own, as inside torch.func, torch.vmap or FakeTensorMode, or once its "
+        "storage is freed; call a compiled model outside of them, with a tensor of numbers"
+    ) from cause
 
 
 def _plain(name: str, value: Any) -> torch.Tensor:

@@ -13,7 +13,7 @@ from torch import nn
 
 import sparsegen
 from sparsegen.errors import SparsegenError
-from sparsegen.runtime.model import allocate_arena
+from sparsegen.runtime.memory import allocate_arena
 
 
 class Branches(nn.Module):
@@ -132,14 +132,15 @@ def test_run_layer_repeats_one_layer(compiled: sparsegen.CompiledModel) -> None:
     before = compiled(*inputs(16))["half"]
     compiled.run_layer("down")
     torch.testing.assert_close(compiled(*inputs(16))["half"], before, rtol=0, atol=0)
-    with pytest.raises(SparsegenError, match="no layer 'third'; there are first, second"):
-        compiled.run_layer("third")
+    for name in ("third", "image", "output 0"):  # inputs and outputs are no layers
+        with pytest.raises(SparsegenError, match=f"no layer '{name}'; there are first, second"):
+            compiled.run_layer(name)
 
 
 def test_wrong_inputs_are_refused(compiled: sparsegen.CompiledModel) -> None:
     image, scale = inputs(16)
     cases = {
-        r"takes 2 inputs, 1 were given": (image,),
+        r"takes 2 inputs of shape .*, 1 were given": (image,),
         r"input 0 has shape \(16, 3, 10, 10\).*compiled for \(16, 3, 10, 11\)": (image[..., :10], scale),
         r"input 0 has shape \(8, 3, 10, 11\).*once per batch size": (image[:8], scale),
         r"input 1 has dtype torch.float64.*take torch.float32": (image, scale.double()),

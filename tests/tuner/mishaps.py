@@ -8,6 +8,7 @@ import sys
 import time
 from multiprocessing.connection import Connection
 
+from sparsegen.errors import ToolchainError
 from sparsegen.tuner.measure.candidate import WrongResultError
 from sparsegen.tuner.measure.worker import confine, serve
 
@@ -37,6 +38,10 @@ def fail() -> None:
     raise ValueError("no such schedule")
 
 
+def lack_room() -> None:
+    raise ToolchainError("a temporary file cannot be written")
+
+
 def leave() -> None:
     os._exit(3)
 
@@ -45,7 +50,8 @@ def pid() -> int:
     return os.getpid()
 
 
-VERBS = {each.__name__: each for each in (crash, be_killed, hang, use_memory, be_wrong, fail, leave, pid)}
+_ALL = (crash, be_killed, hang, use_memory, be_wrong, fail, lack_room, leave, pid)
+VERBS = {each.__name__: each for each in _ALL}
 
 if __name__ == "__main__":
     confine()

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sparsegen.errors import ToolchainError
 from sparsegen.graph import AdaptivePool2d, LayerGraph, Pool2d
 from sparsegen.kernels.panels import PanelSchedule
 from sparsegen.kernels.space import KernelSchedule
@@ -197,3 +198,28 @@ def test_layers_of_one_workload_are_one_task() -> None:
     assert task.layers == ("conv0", "conv1", "conv2")
     (dense,) = find_tasks(graph, parse_target(), threads=1, dense=True)
     assert (dense.workload.structure, dense.workload.density) == ("dense", 1.0)
+
+
+def test_without_gcc_tuning_stops_instead_of_failing_every_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of(SMALL)
+    monkeypatch.setenv("PATH", "/nowhere")  # which workers inherit
+    measurer = LocalMeasurer(parse_target(), 1)
+    with pytest.raises(ToolchainError, match="needs gcc, which is not on the PATH"):
+        list(measurer.measure(task.job, some(task, 3), best_ms=FOREVER, deadline=FOREVER))
+    measurer.close()
+    assert not measurer._builders.path.exists()
+
+
+def test_a_temporary_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    with pytest.raises(ToolchainError, match=r"\(Not a directory\); .*TMPDIR"):
+        LocalMeasurer(parse_target(), 1)
+
+
+def test_a_folder_that_fills_up_is_no_fault_of_the_schedule(tmp_path: Path) -> None:
+    task = task_of(SMALL)
+    job = tmp_path / "job"
+    job.write_bytes(pickle.dumps(task.job))
+    with pytest.raises(ToolchainError, match="a temporary file cannot be written"):
+        candidate.build(job, task.space.default, tmp_path / "gone", "kernel")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from sparsegen.database.trial import Status
+from sparsegen.errors import ToolchainError
 from sparsegen.tuner.measure.process import Worker
 
 
@@ -41,6 +42,13 @@ def test_a_mishap_is_an_answer_and_the_next_call_works(
     assert answer.status == status
     assert error in answer.error
     assert worker.call("pid", limit_s=30).value == worker.pid
+
+
+def test_what_fails_for_every_candidate_is_raised_and_the_next_call_works(worker: Worker) -> None:
+    before = worker.call("pid", limit_s=30).value
+    with pytest.raises(ToolchainError, match="a temporary file cannot be written"):
+        worker.call("lack_room", limit_s=30)
+    assert worker.call("pid", limit_s=30).value == before
 
 
 def test_a_hang_ends_with_its_time_limit(worker: Worker) -> None:

@@ -6,6 +6,7 @@ import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from sparsegen.reference import Operator, evaluate_operator
 from sparsegen.tuner.jobs import Job
 
 _SEED = 0
+_PLAIN: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}  # whatever torch's defaults are
 _TOLERANCE = 1e-4  # of the largest result: single precision, in any order of summation
 
 
@@ -65,7 +67,7 @@ def prepare(job: Job) -> Case:
     """Random input of a fixed seed, and its result."""
     core = job.layer.core
     assert isinstance(core, Operator)
-    x = torch.randn(job.input_shape, generator=torch.Generator().manual_seed(_SEED))
+    x = torch.randn(job.input_shape, generator=torch.Generator().manual_seed(_SEED), **_PLAIN)
     read = x
     if job.source != job.layer.inputs[0]:
         assert isinstance(core, Conv2d)
@@ -76,10 +78,10 @@ def prepare(job: Job) -> Case:
 
 def filled(x: Tensor, layout: Layout) -> Tensor:
     """A buffer [groups, size] that holds `x` in a layout, its halo zero."""
-    buffer = torch.zeros(layout.groups, layout.size)
+    buffer = torch.zeros(layout.groups, layout.size, **_PLAIN)
     view = _view(buffer, layout)
     if layout.batch_lanes:  # the last group may have lanes without an image
-        images = torch.zeros(layout.groups * layout.lanes, *layout.element_shape)
+        images = torch.zeros(layout.groups * layout.lanes, *layout.element_shape, **_PLAIN)
         images[: len(x)] = x
         x = images.view(view.shape)
     view.copy_(x)
@@ -110,7 +112,7 @@ def _layout(job: Job, name: str) -> Layout:
 def _split(x: Tensor, split: SplitPhases) -> Tensor:
     """An image [N, C, H, W] by stride phase: [N, C * phases, H / stride, W / stride], rounded up."""
     batch, channels, height, width = split.shape(tuple(x.shape))
-    result = torch.zeros(batch, channels, height, width)
+    result = torch.zeros(batch, channels, height, width, **_PLAIN)
     count = len(split.phases)
     for p, (y, x_phase) in enumerate(split.phases):
         part = x[:, :, y :: split.stride[0], x_phase :: split.stride[1]]

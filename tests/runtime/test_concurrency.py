@@ -1,0 +1,41 @@
+"""Threads that compile at once, and call at once."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import nn
+
+import sparsegen
+from tests.runtime.networks import check, compiled_network, example, small_network
+
+
+def test_four_threads_compile_at_once() -> None:
+    start = threading.Barrier(4)
+    networks = [small_network(width) for width in (5, 8, 13, 16)]
+
+    def compile_and_call(network: nn.Module) -> torch.Tensor:
+        start.wait(60)
+        model = sparsegen.compile(network, (example(),), threads=1, target="haswell", database=None)
+        result: torch.Tensor = model(example())
+        return result
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(compile_and_call, networks))
+    for network, result in zip(networks, results, strict=True):
+        with torch.no_grad():
+            torch.testing.assert_close(result, network(example()), rtol=1e-4, atol=1e-5)
+
+
+def test_two_models_are_called_at_once_on_threads_of_their_own() -> None:
+    one, two = compiled_network(threads=1), compiled_network(threads=2)
+
+    def call_often(model: sparsegen.CompiledModel) -> None:
+        for seed in range(50):
+            check(model, example(seed))
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(call_often, model) for model in (one, two, one, two)]:
+            done.result()
