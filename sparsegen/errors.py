@@ -3,6 +3,10 @@
 A message names the file, layer or operator, what was found, what is allowed, and what to do about it.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 
 class SparsegenError(Exception):
     """The base of every error that sparsegen raises on purpose."""
@@ -12,8 +16,25 @@ class ModelError(SparsegenError):
     """A model, or the example inputs that it is compiled for, that cannot be loaded or compiled."""
 
 
+@dataclass(frozen=True)
+class UnsupportedOperator:
+    """An operator that a model uses and that is not supported, for one reason.
+
+    `modules` are the paths of the modules that call it, each once, in the model's order; "" is the model
+    itself.
+    """
+
+    operator: str
+    modules: tuple[str, ...]
+    reason: str
+
+
 class UnsupportedOperatorError(ModelError):
-    """The model uses an operator outside the supported set."""
+    """The model uses operators outside the supported set; `operators` has all of them, in its order."""
+
+    def __init__(self, message: str, operators: tuple[UnsupportedOperator, ...] = ()) -> None:
+        super().__init__(message)
+        self.operators = operators
 
 
 class InputError(SparsegenError):

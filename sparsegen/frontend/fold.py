@@ -1,7 +1,8 @@
 """Folding: a scale and a shift by channel right after a convolution or linear go into its weights.
 
 Batch norm comes as such a pair, and so do a layer scale or a division by a constant. Fusing comes
-first: it sees to it that nothing else reads the convolution's own result.
+first: it sees to it that nothing else reads the convolution's own result. A scale that is not finite, or
+too large for a weight, stays a step of its own: kernels skip zeros, which takes finite weights.
 """
 
 from __future__ import annotations
@@ -32,11 +33,16 @@ def _folded(layer: Layer, constants: dict[str, Array]) -> Layer:
         operand = _by_channel(step, constants, layer.shape, channel_dim)
         if operand is None:
             break
-        scale, shift = _compose(step, operand, scale, shift)
+        with np.errstate(invalid="ignore", over="ignore"):
+            scale, shift = _compose(step, operand, scale, shift)
         folded += 1
     if folded == 0:
         return layer
-    return replace(layer, core=_rescaled(layer.core, scale, shift), epilogue=layer.epilogue[folded:])
+    with np.errstate(invalid="ignore", over="ignore"):
+        core = _rescaled(layer.core, scale, shift)
+    if not np.isfinite(core.weight).all():
+        return layer
+    return replace(layer, core=core, epilogue=layer.epilogue[folded:])
 
 
 def _by_channel(step: Step, constants: dict[str, Array], shape: Shape, channel_dim: int) -> Vector | None:

@@ -9,7 +9,7 @@ from sparsegen.inspection.report import Inspection, LayerInspection, Totals
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sparsegen.frontend.program import Model
+    from sparsegen.frontend.modules import Model
 
 __all__ = ["Inspection", "LayerInspection", "Totals", "inspect"]
 
@@ -18,7 +18,7 @@ def inspect(
     model: str | Model,
     example_inputs: tuple[Tensor, ...] | None = None,
     *,
-    batch: int = 16,
+    batch: int | None = None,
     threads: int | None = None,
     target: str = "native",
     input_shape: tuple[int, ...] | None = None,
@@ -29,7 +29,8 @@ def inspect(
     `model` is a torch module in evaluation mode or an exported program, with `example_inputs` (float32
     tensors on the CPU, of which only the shapes matter; the first dimension of the first is the batch),
     or else a name: one of pytorchcv's, `package.module:factory`, or the path of a `.pt2` file, with
-    `batch` and, where the model does not tell it, `input_shape` (one image, such as (3, 224, 224)). The
+    `batch` (None: 16, or the file's own) and, where the model does not tell it, `input_shape` (one image,
+    such as (3, 224, 224)). The
     model stays as it is. `threads` (None: every core), `target` and `winograd` are as in `compile`.
 
     For every convolution and linear layer it tells the structure of the zeros, the format and schedule
