@@ -24,7 +24,7 @@ def compare(
     model: ModelName,
     sparsity: Sparsity = None,
     structure: StructureName = "unstructured",
-    batch: Batch = 16,
+    batch: Batch = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads of every engine.", show_default="every core")
     ] = None,

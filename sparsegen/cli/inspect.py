@@ -11,7 +11,7 @@ from sparsegen.cli.options import Batch, InputShape, JsonFile, ModelName, Target
 
 def inspect(
     model: ModelName,
-    batch: Batch = 16,
+    batch: Batch = None,
     threads: Annotated[
         int | None, typer.Option(help="Threads of the compiled model.", show_default="every core")
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sparsegen.cli.options import InputShape, JsonFile, ModelName, parse_shape
+from sparsegen.cli.options import Batch, InputShape, JsonFile, ModelName, parse_shape
 
 if TYPE_CHECKING:
     from sparsegen.progress import Listener
@@ -77,7 +77,7 @@ def prune(
     weights: Annotated[
         Path | None, typer.Option(help="State dict to load into MODEL first.", metavar="FILE")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Images per call of the saved model.")] = 16,
+    batch: Batch = None,
     input_shape: InputShape = None,
     json: JsonFile = None,
 ) -> None:
@@ -116,14 +116,14 @@ def _prune_and_save(
     weights: Path | None,
     skip: Sequence[str] | None,
     linear: bool,
-    batch: int,
+    batch: int | None,
     image: tuple[int, ...] | None,
 ) -> None:
     """Load the model and its weights, prune it, save it, and tell what became of it."""
     from rich.console import Console
 
     from sparsegen.files import check_writable
-    from sparsegen.frontend import export, load_model
+    from sparsegen.frontend import export, load_model, own_model
     from sparsegen.progress import shown
     from sparsegen.pruning import finalize
     from sparsegen.pruning.run import Pruning, check_program_path, save_program, save_report
@@ -134,9 +134,12 @@ def _prune_and_save(
         if path is not None:
             check_writable(option, path)
     check_program_path(output)
-    network, inputs = load_model(model, batch=batch, input_shape=image)
+    named, inputs = load_model(model, batch=batch, input_shape=image)
+    console = Console(stderr=True)
     if weights is not None:
-        load_weights(network, weights)
+        for note in load_weights(named, weights):
+            console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    network = own_model(named, inputs, in_place=True)
 
     def measure(ratios: Sequence[Ratio], threads: int | None, on_progress: Listener) -> Times:
         # TVM takes seconds to import.
@@ -146,7 +149,7 @@ def _prune_and_save(
             network, inputs, ratios, threads=threads, skip=skip, linear=linear, on_progress=on_progress
         )
 
-    with shown(Console(stderr=True)) as on_progress:
+    with shown(console) as on_progress:
         layers = request.prune(network, skip=skip, linear=linear, measure=measure, on_progress=on_progress)
     save_program(export(finalize(network), inputs), output)
     pruning = Pruning(model, request.method.name, request.options, str(output), layers)

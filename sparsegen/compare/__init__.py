@@ -28,7 +28,7 @@ def compare(
     *,
     sparsity: float | None = None,
     structure: str = "unstructured",
-    batch: int = 16,
+    batch: int | None = None,
     threads: int | None = None,
     layers: str | None = "*",
     network: bool = True,
@@ -46,10 +46,10 @@ def compare(
 
     `model` is a torch module in evaluation mode or an exported program, with `example_inputs`
     (float32 tensors on the CPU; the first dimension of the first is the batch), or else a name:
-    one of pytorchcv's, `package.module:factory`, or the path of a `.pt2` file, with `batch` and,
-    where the model does not tell it, `input_shape` (one image, such as (3, 224, 224)). A model
-    that is passed in is left as it is; a copy is pruned, every convolution but the first, the
-    classifier's and the depthwise ones, to `structure` (the texts of
+    one of pytorchcv's, `package.module:factory`, or the path of a `.pt2` file, with `batch` (None: 16, or
+    the file's own) and, where the model does not tell it, `input_shape` (one image, such as
+    (3, 224, 224)). A model that is passed in is left as it is; a copy is pruned, every convolution but the
+    first, the classifier's and the depthwise ones, to `structure` (the texts of
     `sparsegen.pruning.structures.parse_structure`: `unstructured`, `vector:8`, `block:4x2`,
     `column-combined`, `2:4`, `2:4x4`, ...) and `sparsity` (None: what N:M says, else 0.5). A sparsity of 0
     measures the weights as they are.

@@ -20,6 +20,7 @@ from sparsegen.compare.network import NETWORK_STEPS, compare_network
 from sparsegen.compare.report import Comparison
 from sparsegen.database.assign import DatabaseLike, as_database
 from sparsegen.errors import OptionError
+from sparsegen.frontend import batch_of
 from sparsegen.graph import Conv2d, Layer, LayerGraph
 from sparsegen.preparation import PREPARING_STEPS, prepare
 from sparsegen.progress import Listener, Steps
@@ -34,7 +35,7 @@ class Settings:
 
     sparsity: float | None
     structure: str
-    batch: int
+    batch: int | None
     threads: int | None
     layers: str | None
     network: bool
@@ -101,7 +102,7 @@ def run(
     return Comparison(
         machine=machine,
         model=model if isinstance(model, str) else type(model).__name__,
-        batch=prepared.inputs[0].shape[0],
+        batch=batch_of(prepared.inputs),
         threads=threads,
         sparsity=structure.sparsity,
         structure=structure.name,

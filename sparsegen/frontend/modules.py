@@ -155,6 +155,14 @@ def hold_weights(model: nn.Module) -> None:
             elif isinstance(hook, SpectralNorm):
                 remove_spectral_norm(module, hook.name)
         if parametrize.is_parametrized(module):
-            assert isinstance(module.parametrizations, nn.ModuleDict)
-            for name in list(module.parametrizations):
-                parametrize.remove_parametrizations(module, name)
+            _hold_parametrized(module)
+
+
+def _hold_parametrized(module: nn.Module) -> None:
+    """As torch's `remove_parametrizations`, which changes a class that copies of the module share."""
+    assert isinstance(module.parametrizations, nn.ModuleDict)
+    values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}
+    del module.parametrizations
+    module.__class__ = type(module).__bases__[0]
+    for name, value in values.items():
+        module.register_parameter(name, nn.Parameter(value))
