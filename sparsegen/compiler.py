@@ -63,8 +63,15 @@ def compile(
     Convolutions whose zeros save less than Winograd's minimal filtering does are computed by that, where
     `winograd` allows: results are then within some 1e-5 of their largest, not 1e-6.
 
-    Raises SparsegenError for a model, input, target or database that cannot be compiled or read, and
-    UnsupportedOperatorError where the model uses an operator outside the supported set.
+    Weights of convolutions and linear layers must be finite, and their zeros are skipped: where an input is
+    NaN or infinite, torch makes NaN of its product with a zero, and a sparse kernel nothing. Everywhere
+    else infinities and NaN are values as any other.
+
+    The compiled model computes in float32, also where it is compiled under autocast.
+
+    Raises ModelError for a model or example inputs that cannot be compiled, UnsupportedOperatorError where
+    the model uses operators outside the supported set (all of them are in its `operators`), OptionError for
+    threads, TargetError for a target, and JournalError for a database that cannot be read.
     """
     started = time.perf_counter()
     schedules = as_database(database)

@@ -104,6 +104,8 @@ def test_sparse_weights() -> None:
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8)).eval()
     for layer in (model[0], model[2]):
         layer.weight = nn.Parameter(layer.weight.detach().to_sparse_coo(), requires_grad=False)
+    with pytest.raises(PruningError, match=r"layer '0' has the layout torch.sparse_coo: make it dense first"):
+        magnitude(model, sparsity=0.5)
     made = prepared(model, 0.5)
     assert isinstance(made.model, nn.Module)
     assert all(value.layout == torch.strided for value in made.model.parameters())

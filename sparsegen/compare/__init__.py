@@ -68,7 +68,8 @@ def compare(
     step. What the process had compiled with `torch.compile` before, it compiles anew after a comparison of
     networks.
 
-    Raises SparsegenError for bad input; warns where `threads` exceeds the cores.
+    Raises ModelError for a model that cannot be loaded or compiled, PruningError for one that cannot be
+    pruned so, and OptionError and its kinds for an option; warns where `threads` exceeds the cores.
     """
     # torch and TVM take seconds to import.
     from sparsegen.compare.run import Settings, run

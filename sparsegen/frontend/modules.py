@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
@@ -93,29 +94,28 @@ def check_call(model: nn.Module, count: int, advice: str = "") -> None:
     try:
         signature.bind(*range(count))
     except TypeError as error:
-        required = [
-            parameter
-            for parameter in signature.parameters.values()
-            if parameter.default is parameter.empty
-            and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        found = signature.parameters.values()
+        keywords = [
+            each.name for each in found if each.kind == each.KEYWORD_ONLY and each.default is each.empty
         ]
-        keywords = [each.name for each in required if each.kind == each.KEYWORD_ONLY]
-        names = [each.name for each in required if each.kind != each.KEYWORD_ONLY]
         if keywords:
             raise ModelError(
                 f"forward of {type(model).__name__} needs the keyword {', '.join(keywords)}: inputs are "
                 f"given by position; wrap the model in a module that sets it"
             ) from error
+        inputs = [each for each in found if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
         raise ModelError(
-            f"forward of {type(model).__name__} takes {_inputs(names)}, {count} "
+            f"forward of {type(model).__name__} takes {_inputs(inputs)}, {count} "
             f"{'is' if count == 1 else 'are'} given{advice}"
         ) from error
 
 
-def _inputs(names: Sequence[str]) -> str:
-    return (
-        f"{len(names)} input{'' if len(names) == 1 else 's'} ({', '.join(names)})" if names else "no inputs"
-    )
+def _inputs(parameters: Sequence[inspect.Parameter]) -> str:
+    """`2 inputs (a, b)`, `1 to 2 inputs (a, b)`, `no inputs`."""
+    most, least = len(parameters), sum(each.default is each.empty for each in parameters)
+    number = str(most) if least == most else f"{least} to {most}"
+    names = ", ".join(each.name for each in parameters)
+    return f"{number} input{'' if number == '1' else 's'} ({names})" if parameters else "no inputs"
 
 
 def has_plain_tensors(model: nn.Module) -> bool:
@@ -141,6 +141,14 @@ def plain_copy(model: nn.Module) -> nn.Module:
             f"copy.deepcopy cannot copy the model, {type(model).__name__} ({type(error).__name__}: "
             f"{first_line(error)}): give it attributes that can be copied"
         ) from error
+
+
+def sets_weights(model: nn.Module) -> bool:
+    """Whether hooks of torch's, of pruning or of a norm, set weights anew in every call."""
+    kinds = (BasePruningMethod, WeightNorm, SpectralNorm)
+    return any(
+        isinstance(hook, kinds) for module in model.modules() for hook in module._forward_pre_hooks.values()
+    )
 
 
 def hold_weights(model: nn.Module) -> None:

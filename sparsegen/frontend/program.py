@@ -12,11 +12,17 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import GraphModule, Node
-from torch.nn.utils import prune
 
 from sparsegen.errors import ModelError
 from sparsegen.frontend.failures import export_failure, first_line, quiet_torch
-from sparsegen.frontend.modules import Model, check_call, check_exportable, has_plain_tensors, plain_copy
+from sparsegen.frontend.modules import (
+    Model,
+    check_call,
+    check_exportable,
+    has_plain_tensors,
+    plain_copy,
+    sets_weights,
+)
 from sparsegen.frontend.refusals import describe_path
 from sparsegen.frontend.tensors import placement_problem
 
@@ -86,8 +92,7 @@ def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) ->
     try:
         # Under no_grad: a model's own `with torch.no_grad()` would otherwise hide its part in a subgraph.
         with plain_torch(), quiet_torch(), warnings.catch_warnings():
-            if prune.is_pruned(model):
-                # torch's pruning sets `weight` anew in every call; export takes that for a state it loses.
+            if sets_weights(model):  # export takes that for a state that it loses
                 warnings.filterwarnings("ignore", message="The tensor attribute", category=UserWarning)
             return torch.export.export(model, example_inputs)
     except Exception as error:  # whatever the model's own code or the tracer raises

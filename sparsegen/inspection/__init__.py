@@ -37,8 +37,8 @@ def inspect(
     that `compile` would choose, and why, the packed weights' size, and the speed-up over sparsegen's
     own dense kernel that the analytic model expects. Nothing is measured: `compare` does that.
 
-    Raises SparsegenError for bad input, and for a model without any convolution or linear layer; warns
-    where `threads` exceeds the cores.
+    Raises ModelError for a model that cannot be loaded or compiled, or has no convolution and no linear
+    layer, and OptionError and its kinds for an option; warns where `threads` exceeds the cores.
     """
     # torch and TVM take seconds to import.
     from sparsegen.inspection.run import run

@@ -61,7 +61,7 @@ def prunable_layers(
     which reads the image, and the last layer, which is the classifier. (Not so in a model of linear layers
     alone whose result is as wide as what the first one reads: that is an encoder, all of blocks.)
 
-    Raises SparsegenError where nothing is left to prune, for a pattern that matches no layer, and for a
+    Raises PruningError where nothing is left to prune, for a pattern that matches no layer, and for a
     layer whose weights are not finite.
     """
     layers = weight_layers(model)
@@ -108,8 +108,8 @@ def names_of(names: Iterable[str]) -> str:
 def _nothing_to_prune(layers: Sequence[WeightLayer], linear: bool) -> str:
     if not layers:
         return (
-            f"the model has no {'layer' if linear else 'convolution'} to prune: it has no 2-D convolution and "
-            "no linear layer, or none whose weight is a parameter. Of a module that torch.export made, prune "
+            f"the model has no {'layer' if linear else 'convolution'} to prune: it has no 2-D convolution or "
+            "linear layer, or none whose weight is a parameter. Of a module that torch.export made, prune "
             "the program; one that computes its weights, export after remove_parametrizations"
         )
     convolutions = sum(layer.convolution for layer in layers)
@@ -130,7 +130,7 @@ def weight_layers(model: Model) -> list[WeightLayer]:
 
     The order is that of registration in a module and that of execution in an exported program.
 
-    Raises SparsegenError for a weight that is no parameter but computed from others.
+    Raises PruningError for a weight that is no parameter but computed from others, and for a sparse layout.
     """
     found = _of_program(model) if isinstance(model, ExportedProgram) else _of_module(model)
     layers: dict[int, WeightLayer] = {}
@@ -151,6 +151,11 @@ def _of_module(model: nn.Module) -> Iterator[WeightLayer]:
             raise PruningError(
                 f"layer '{name}' computes its weight from other parameters (weight norm, or another "
                 f"parametrization): make the weight a parameter first, with {_remover(module)}"
+            )
+        if parameter.layout != torch.strided:
+            raise PruningError(
+                f"the weight of layer '{name}' has the layout {parameter.layout}: make it dense first, with "
+                f"layer.weight = torch.nn.Parameter(layer.weight.to_dense())"
             )
         yield WeightLayer(
             name,

@@ -238,12 +238,18 @@ def test_values_that_leave_torch() -> None:
     assert "shapes" not in message.partition("): ")[2]
 
 
+class Optional(nn.Module):
+    def forward(self, value: Tensor, other: Tensor | None = None) -> Tensor:
+        return value if other is None else value + other
+
+
 @pytest.mark.parametrize(
     ("model", "count", "message"),
     [
         (nn.Bilinear(3, 4, 5), 1, "forward of Bilinear takes 2 inputs (input1, input2), 1 is given"),
         (nn.ReLU(), 2, "forward of ReLU takes 1 input (input), 2 are given"),
         (nn.ReLU(), 0, "forward of ReLU takes 1 input (input), 0 are given"),
+        (Optional(), 3, "forward of Optional takes 1 to 2 inputs (value, other), 3 are given"),
     ],
 )
 def test_another_number_of_inputs(model: nn.Module, count: int, message: str) -> None:
