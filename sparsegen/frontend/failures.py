@@ -16,12 +16,11 @@ from torch import Tensor, nn
 from torch.export import _trace
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-import sparsegen
 from sparsegen.errors import ModelError
 from sparsegen.frontend.refusals import describe_path
 from sparsegen.frontend.tensors import named_tensors, placement_problem, type_problem
 
-_OURS, _TORCH = Path(sparsegen.__file__).parent, Path(torch.__file__).parent
+_OURS, _TORCH = Path(__file__).parents[1], Path(torch.__file__).parent
 _STANDARD = Path(sysconfig.get_path("stdlib"))
 _PACKAGES = Path(sysconfig.get_path("purelib"))
 _OPERATORS = (
