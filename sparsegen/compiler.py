@@ -75,9 +75,14 @@ def compile(
     Torch's default dtype and device, autocast and inference mode change nothing. Several threads may compile
     at once.
 
-    Raises SparsegenError for a model, input, target or database that cannot be compiled or read, where gcc
-    fails or memory or room for files is missing, and UnsupportedOperatorError where the model uses an
-    operator outside the supported set.
+    Weights of convolutions and linear layers must be finite, and their zeros are skipped: where an input is
+    NaN or infinite, torch makes NaN of its product with a zero, and a sparse kernel nothing. Everywhere
+    else infinities and NaN are values as any other.
+
+    Raises ModelError for a model or example inputs that cannot be compiled, UnsupportedOperatorError where
+    the model uses operators outside the supported set (all of them are in its `operators`), OptionError for
+    threads, TargetError for a target, JournalError for a database that cannot be read, and ToolchainError
+    where gcc fails or room for files is missing.
     """
     started = time.perf_counter()
     schedules = as_database(database)

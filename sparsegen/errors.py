@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+_LONGEST = 300  # characters of a foreign message that are passed on
 
 
 class SparsegenError(Exception):
@@ -17,8 +20,25 @@ class ModelError(SparsegenError):
     """A model, or the example inputs that it is compiled for, that cannot be loaded or compiled."""
 
 
+@dataclass(frozen=True)
+class UnsupportedOperator:
+    """An operator that a model uses and that is not supported, for one reason.
+
+    `modules` are the paths of the modules that call it, each once, in the model's order; "" is the model
+    itself.
+    """
+
+    operator: str
+    modules: tuple[str, ...]
+    reason: str
+
+
 class UnsupportedOperatorError(ModelError):
-    """The model uses an operator outside the supported set."""
+    """The model uses operators outside the supported set; `operators` has all of them, in its order."""
+
+    def __init__(self, message: str, operators: tuple[UnsupportedOperator, ...] = ()) -> None:
+        super().__init__(message)
+        self.operators = operators
 
 
 class InputError(SparsegenError):
@@ -84,5 +104,6 @@ def foreign_errors() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its type where it says nothing: for messages of our own."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    """The first line of what a foreign error says, in short, or its type where it says nothing."""
+    line = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST].rpartition('. ')[0] or line[:_LONGEST]} ..."

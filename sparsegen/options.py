@@ -17,10 +17,11 @@ from sparsegen.errors import OptionError
 class ModelOptions:
     """What a model that is given by name is called with: `batch` images of `input_shape` (C, H, W).
 
-    An `input_shape` of None is the model's own, where it tells.
+    A `batch` of None is 16, or a `.pt2` file's own; an `input_shape` of None is the model's own, where it
+    tells.
     """
 
-    batch: int = 16
+    batch: int | None = None
     input_shape: tuple[int, ...] | None = None
 
     def check(self) -> None:

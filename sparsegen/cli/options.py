@@ -26,7 +26,9 @@ StructureName = Annotated[
     str,
     typer.Option(help="unstructured, vector:ROWS, block:ROWSxCOLUMNS, column-combined:annealing, 2:4."),
 ]
-Batch = Annotated[int, typer.Option(help="Images per call.")]
+Batch = Annotated[
+    int | None, typer.Option(help="Images per call.", show_default="16, or the .pt2 file's own")
+]
 Winograd = Annotated[
     bool,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sparsegen.cli.options import InputShape, JsonFile, ModelName, parse_shape
+from sparsegen.cli.options import Batch, InputShape, JsonFile, ModelName, parse_shape
 from sparsegen.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def prune(
     weights: Annotated[
         Path | None, typer.Option(help="State dict to load into MODEL first.", metavar="FILE")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Images per call of the saved model.")] = ModelOptions.batch,
+    batch: Batch = ModelOptions.batch,
     input_shape: InputShape = None,
     json: JsonFile = None,
 ) -> None:
@@ -118,7 +118,7 @@ def _prune_and_save(model: str, options: PruneOptions, output: Path, json: Path 
     from rich.console import Console
 
     from sparsegen.files import check_writable
-    from sparsegen.frontend import export, load_model
+    from sparsegen.frontend import export, load_model, own_model
     from sparsegen.progress import shown
     from sparsegen.pruning import finalize
     from sparsegen.pruning.run import Pruning, check_program_path, request_of, save_program, save_report
@@ -131,9 +131,12 @@ def _prune_and_save(model: str, options: PruneOptions, output: Path, json: Path 
         if path is not None:
             check_writable(option, path)
     check_program_path(output)
-    network, inputs = load_model(model, batch=options.batch, input_shape=options.input_shape)
+    console = Console(stderr=True)
+    named, inputs = load_model(model, batch=options.batch, input_shape=options.input_shape)
     if options.weights is not None:
-        load_weights(network, options.weights)
+        for note in load_weights(named, options.weights):
+            console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    network = own_model(named, inputs, in_place=True)
 
     def measure(ratios: Sequence[Ratio], threads: int | None, on_progress: Listener) -> Times:
         # TVM takes seconds to import.
@@ -149,7 +152,7 @@ def _prune_and_save(model: str, options: PruneOptions, output: Path, json: Path 
             on_progress=on_progress,
         )
 
-    with shown(Console(stderr=True)) as on_progress:
+    with shown(console) as on_progress:
         layers = request.prune(
             network, skip=options.skip, linear=options.linear, measure=measure, on_progress=on_progress
         )

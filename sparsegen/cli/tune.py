@@ -37,7 +37,7 @@ def tune(
     sparsity: Sparsity = None,
     structure: StructureName = "unstructured",
     dense: Annotated[bool, typer.Option("--dense", help="Tune the dense kernels instead.")] = False,
-    batch: Batch = 16,
+    batch: Batch = None,
     threads: Annotated[int | None, typer.Option(help="Threads.", show_default="every core")] = None,
     layers: Annotated[
         str, typer.Option(help="Shell pattern of the names of the layers to tune.", metavar="GLOB")
@@ -79,6 +79,7 @@ def tune(
     from sparsegen.compiler import check_threads
     from sparsegen.database.journal import read_journal
     from sparsegen.files import check_writable
+    from sparsegen.frontend import own_batch
     from sparsegen.progress import shown
     from sparsegen.target import available_cores
     from sparsegen.tuner import tune as run_tuner
@@ -90,7 +91,7 @@ def tune(
         check_writable("--report", report)
     compared = [read_journal(path) for path in against or ()]
     threads = check_threads(available_cores() if threads is None else threads) if rpc is None else threads
-    path = journal or default_journal(model, batch=batch, threads=threads, dense=dense)
+    path = journal or default_journal(model, batch=own_batch(model, batch), threads=threads, dense=dense)
     if report is not None and trials is None and hours is None:
         _report([read_journal(path), *compared], path, report)
         return

@@ -51,9 +51,10 @@ def compare(
     What the process had compiled with `torch.compile` before, it compiles anew after a comparison of
     networks.
 
-    Raises SparsegenError for bad input; warns where the threads exceed the cores, and of what makes times
-    doubtful: other work on the machine, a clock that varies. `warnings` of the result keeps those, and tells
-    of times that vary among themselves.
+    Raises ModelError for a model that cannot be loaded or compiled, PruningError for one that cannot be
+    pruned so, and OptionError and its kinds for an option; warns where the threads exceed the cores, and of
+    what makes times doubtful: other work on the machine, a clock that varies. `warnings` of the result keeps
+    those, and tells of times that vary among themselves.
     """
     # torch and TVM take seconds to import.
     from sparsegen.compare.run import run

@@ -20,6 +20,7 @@ from sparsegen.compare.report import Comparison
 from sparsegen.compare.spread import spread_warnings
 from sparsegen.database.assign import as_database
 from sparsegen.errors import OptionError
+from sparsegen.frontend import batch_of
 from sparsegen.graph import Conv2d, Layer, LayerGraph
 from sparsegen.noise import warn_of_noise
 from sparsegen.preparation import PREPARING_STEPS, prepare
@@ -70,7 +71,7 @@ def run(
     return Comparison(
         machine=machine,
         model=model if isinstance(model, str) else type(model).__name__,
-        batch=prepared.inputs[0].shape[0],
+        batch=batch_of(prepared.inputs),
         threads=threads,
         sparsity=structure.sparsity,
         structure=structure.name,

@@ -1,7 +1,17 @@
 """torch.export in, layer graph out: batch norm folded, epilogues fused."""
 
-from sparsegen.frontend.load import load_model, load_program, resolve_model
+from sparsegen.frontend.load import batch_of, load_model, load_program, own_batch, resolve_model
+from sparsegen.frontend.own import own_model
 from sparsegen.frontend.pipeline import from_torch
 from sparsegen.frontend.program import export
 
-__all__ = ["export", "from_torch", "load_model", "load_program", "resolve_model"]
+__all__ = [
+    "batch_of",
+    "export",
+    "from_torch",
+    "load_model",
+    "load_program",
+    "own_batch",
+    "own_model",
+    "resolve_model",
+]

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from sparsegen.errors import ModelError, UnsupportedOperatorError
+from sparsegen.errors import ModelError
+from sparsegen.frontend.refusals import RefusedCallError, describe_path, describe_tensor
 from sparsegen.graph import Array, Core, Identity, Layer, LayerGraph, Shape, Step
 
 Value = str | torch.Tensor
@@ -65,6 +66,12 @@ class GraphBuilder:
             self.stored[id(tensor)] = (tensor, name)
         return self.stored[id(tensor)][1]
 
+    def add_unknown(self, name: str, shape: Shape) -> str:
+        """Name of a value that nothing computes: it stands in for a refused operator's."""
+        name = self.unique(name)
+        self.shapes[name] = shape
+        return name
+
     def build(
         self, outputs: tuple[str, ...], known_outputs: dict[int, Any], output_spec: object
     ) -> LayerGraph:
@@ -84,7 +91,6 @@ class CallSite:
     operator: str
     path: str
     shape: Shape
-    supported: tuple[str, ...]
     broadcasts: bool = False
 
     @property
@@ -116,28 +122,32 @@ class CallSite:
         return self.layer(Identity(), value, shape=self.shape_of(value), epilogue=steps)
 
     def known(self, value: Value, role: str) -> torch.Tensor:
-        """`value` as a tensor; UnsupportedOperatorError where the model computes it from its inputs."""
+        """`value` as a tensor; refuses the call where the model computes it from its inputs."""
         if isinstance(value, str):
             self.refuse(f"its {role} is computed by the model; only a parameter or constant is supported")
         return value
 
+    def weight(self, value: Value) -> torch.Tensor:
+        """`value` as a tensor whose zeros may be skipped; ModelError where it is not finite float32."""
+        weight = self.known(value, "weight")
+        path = self.builder.parameters.get(id(weight))
+        name = (
+            describe_tensor(path) if path else f"the weight of {self.operator} in {describe_path(self.path)}"
+        )
+        if weight.dtype != torch.float32:
+            raise ModelError(f"{name} is {weight.dtype}; call model.float()")
+        if not torch.isfinite(weight).all():
+            raise ModelError(
+                f"{name} has NaN or infinite values; the weights of convolutions and linear layers must be "
+                f"finite: repair them"
+            )
+        return weight
+
     def require_rank(self, value: Value, rank: int) -> None:
-        """Raise UnsupportedOperatorError where `value` has not that many dimensions."""
+        """Refuse the call where `value` has not that many dimensions."""
         if len(self.shape_of(value)) != rank:
             self.refuse(f"its input has shape {self.shape_of(value)}; {rank} dimensions are supported")
 
     def refuse(self, reason: str) -> NoReturn:
-        """Raise UnsupportedOperatorError for this call."""
-        raise UnsupportedOperatorError(
-            f"operator {self.operator} in {describe_path(self.path)} is not supported: {reason}. "
-            f"Supported operators: {', '.join(self.supported)}"
-        )
-
-    def fail(self, problem: str) -> NoReturn:
-        """Raise ModelError for a call whose operator is fine and whose use is not."""
-        raise ModelError(f"operator {self.operator} in {describe_path(self.path)}: {problem}")
-
-
-def describe_path(path: str) -> str:
-    """A module path as messages name it."""
-    return f"module '{path}'" if path else "the model itself"
+        """Refuse this call: translation goes on, and tells of all refusals at its end."""
+        raise RefusedCallError(self.operator, self.path, reason)

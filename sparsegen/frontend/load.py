@@ -16,9 +16,11 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from sparsegen.errors import ModelError, OptionError
-from sparsegen.frontend.program import Model, user_inputs
+from sparsegen.errors import ModelError, OptionError, first_line
+from sparsegen.frontend.modules import Model, check_call, evaluating
+from sparsegen.frontend.program import check_inputs_of, user_inputs
 
+DEFAULT_BATCH = 16
 DEFAULT_IMAGE = (3, 224, 224)
 SEED = 0
 
@@ -26,7 +28,7 @@ SEED = 0
 def load_program(path: str | Path) -> ExportedProgram:
     """The program that `torch.export.save` wrote to `path`.
 
-    Raises SparsegenError for a missing file and for one that holds no exported program.
+    Raises ModelError for a missing file and for one that holds no exported program.
     """
     path = Path(path)
     if not path.is_file():
@@ -37,24 +39,25 @@ def load_program(path: str | Path) -> ExportedProgram:
         return torch.export.load(path)
     except Exception as error:  # torch raises errors of many types for one broken file
         raise ModelError(
-            f"{path} is not a program that torch {torch.__version__} can read ({_first_line(error)}); "
+            f"{path} is not a program that torch {torch.__version__} can read ({first_line(error)}); "
             f"write one with torch.export.save(torch.export.export(model, inputs), '{path}')"
         ) from error
 
 
 def load_model(
-    name: str, *, batch: int, input_shape: tuple[int, ...] | None = None
+    name: str, *, batch: int | None = None, input_shape: tuple[int, ...] | None = None
 ) -> tuple[Model, tuple[torch.Tensor, ...]]:
     """A model in evaluation mode and random example inputs of shape (batch, *input_shape).
 
     `name` is a pytorchcv model (`resnet18`, random weights), `package.module:factory` (called without
     arguments; modules in the current folder are found), or the path of a `.pt2` file. Weights and
-    inputs are drawn from a fixed seed. `input_shape`, without the batch, defaults to the size a
-    pytorchcv network was made for, else to (3, 224, 224); a file fixes its own shapes.
+    inputs are drawn from a fixed seed. `batch` defaults to 16. `input_shape`, without the batch, defaults
+    to the size a pytorchcv network was made for, else to (3, 224, 224). A file fixes both itself.
 
-    Raises SparsegenError where the name leads to no model or the shapes do not fit.
+    Raises ModelError where the name leads to no model, or to one that takes other inputs, and OptionError
+    for a batch or shape that cannot be, or is not the file's.
     """
-    if batch < 1 or any(size < 1 for size in input_shape or ()):
+    if (batch is not None and batch < 1) or any(size < 1 for size in input_shape or ()):
         raise OptionError(
             f"batch {batch}, input shape {input_shape}: every size must be a positive whole number"
         )
@@ -62,20 +65,41 @@ def load_model(
         return _from_file(name, batch, input_shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        model = _from_factory(name) if ":" in name else _from_zoo(name)
-    return model.eval(), _random_inputs([(batch, *(input_shape or _native_shape(model)))])
+        model = evaluating(_from_factory(name) if ":" in name else _from_zoo(name))
+    check_call(
+        model,
+        1,
+        ". A model that is named is called with one image; give others to Python's sparsegen.compile, "
+        ".compare, .inspect or .tune, with example_inputs",
+    )
+    return model, _random_inputs([(batch or DEFAULT_BATCH, *(input_shape or _native_shape(model)))])
+
+
+def own_batch(name: str, batch: int | None) -> int:
+    """The batch that `load_model` gives a named model where `batch` asks for it: its own where that is None.
+
+    Raises ModelError for a file that cannot be read.
+    """
+    if batch is None and name.endswith(".pt2"):
+        return batch_of(load_model(name)[1])
+    return DEFAULT_BATCH if batch is None else batch
+
+
+def batch_of(example_inputs: tuple[torch.Tensor, ...]) -> int:
+    """The batch of example inputs: the first dimension of the first; 1 where that is a number."""
+    return example_inputs[0].shape[0] if example_inputs[0].dim() else 1
 
 
 def resolve_model(
     model: str | Model,
     example_inputs: tuple[torch.Tensor, ...] | None,
     *,
-    batch: int,
+    batch: int | None,
     input_shape: tuple[int, ...] | None,
 ) -> tuple[Model, tuple[torch.Tensor, ...]]:
     """A model and its example inputs: loaded if the model was named, else those of the caller.
 
-    Raises SparsegenError for inputs given with a name, and for a model without any, beside what
+    Raises OptionError for inputs given with a name, and ModelError for a model without any, beside what
     `load_model` raises.
     """
     if isinstance(model, str):
@@ -105,27 +129,28 @@ def _random_inputs(shapes: list[tuple[int, ...]]) -> tuple[torch.Tensor, ...]:
 
 
 def _from_file(
-    path: str, batch: int, input_shape: tuple[int, ...] | None
+    path: str, batch: int | None, input_shape: tuple[int, ...] | None
 ) -> tuple[ExportedProgram, tuple[torch.Tensor, ...]]:
     program = load_program(path)
-    shapes = [node.meta["val"].shape for node in user_inputs(program)]
+    check_inputs_of(program)
+    shapes = [tuple(node.meta["val"].shape) for node in user_inputs(program)]
     if any(not isinstance(size, int) for shape in shapes for size in shape):
         raise ModelError(
             f"{path} has a dynamic batch (or another dynamic size): export with static shapes and "
             f"compile once per batch size"
         )
-    for shape in shapes:
-        if shape[:1] != (batch,):
-            raise ModelError(
-                f"{path} was exported for inputs of shape {tuple(shape)}, batch {batch} was asked for: "
-                f"the batch is fixed at export; export once per batch size"
-            )
-        if input_shape is not None and shape[1:] != input_shape:
-            raise ModelError(
-                f"{path} was exported for inputs of shape {tuple(shape)}, input shape {input_shape} was "
-                f"asked for: shapes are fixed at export; leave the input shape out"
-            )
-    return program, _random_inputs([tuple(shape) for shape in shapes])
+    first = shapes[0]
+    if batch is not None and first[:1] != (batch,):
+        raise OptionError(
+            f"{path} was exported for inputs of shape {first}, batch {batch} was asked for: the batch is "
+            f"fixed at export; leave the batch out, or export once per batch size"
+        )
+    if input_shape is not None and first[1:] != input_shape:
+        raise OptionError(
+            f"{path} was exported for inputs of shape {first}, input shape {input_shape} was asked for: "
+            f"shapes are fixed at export; leave the input shape out"
+        )
+    return program, _random_inputs(shapes)
 
 
 def _from_factory(name: str) -> torch.nn.Module:
@@ -137,9 +162,9 @@ def _from_factory(name: str) -> torch.nn.Module:
             raise ModelError(f"{name}: the module '{module_name}' has no function '{factory_name}'")
         try:
             model: Any = factory()
-        except Exception as error:  # the user's own code
+        except (Exception, SystemExit) as error:  # the user's own code
             raise ModelError(
-                f"{name}: {factory_name}() raised {type(error).__name__}: {_first_line(error)}; it must "
+                f"{name}: {factory_name}() raised {type(error).__name__}: {first_line(error)}; it must "
                 f"return a torch.nn.Module when called without arguments"
             ) from error
     if not isinstance(model, torch.nn.Module):
@@ -162,20 +187,21 @@ def _current_folder_importable() -> Iterator[None]:
 def _import(module_name: str, name: str) -> Any:
     try:
         return importlib.import_module(module_name)
-    except Exception as error:  # importing runs whatever the module holds
+    except (Exception, SystemExit) as error:  # importing runs whatever the module holds
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing and f"{module_name}.".startswith(f"{missing}."):
             raise ModelError(
                 f"{name}: there is no module '{module_name}' in the current folder or installed"
             ) from error
         raise ModelError(
-            f"{name}: importing '{module_name}' raised {type(error).__name__}: {_first_line(error)}"
+            f"{name}: importing '{module_name}' raised {type(error).__name__}: {first_line(error)}"
         ) from error
 
 
 def _from_zoo(name: str) -> torch.nn.Module:
     modules = _zoo_modules(name)
     if name not in modules:
+        _check_is_no_file(name)
         close = difflib.get_close_matches(name, modules, n=3)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
         raise ModelError(
@@ -183,8 +209,23 @@ def _from_zoo(name: str) -> torch.nn.Module:
             f"package.module:factory, or the path of a .pt2 file"
         )
     factory = getattr(_import(modules[name], name), name)
-    model: torch.nn.Module = factory(pretrained=False)
+    try:
+        model: torch.nn.Module = factory(pretrained=False)
+    except Exception as error:  # pytorchcv's own code
+        raise ModelError(
+            f"pytorchcv's {name} raised {type(error).__name__}: {first_line(error)}; give another model, or "
+            f"package.module:factory"
+        ) from error
     return model
+
+
+def _check_is_no_file(name: str) -> None:
+    if Path(name).is_file():
+        raise ModelError(
+            f"{name} is a file, but no .pt2 file: write one with "
+            f"torch.export.save(torch.export.export(model, inputs), 'model.pt2'); weights alone are for "
+            f"`sparsegen prune --weights`"
+        )
 
 
 def _zoo_modules(name: str) -> dict[str, str]:
@@ -200,10 +241,12 @@ def _zoo_modules(name: str) -> dict[str, str]:
             f"and 'sparsegen[zoo]' for the rest. Otherwise give package.module:factory or the path "
             f"of a .pt2 file"
         )
-    table = ast.parse((Path(package.origin).parent / "model_provider.py").read_text(encoding="utf-8"))
+    source = Path(package.origin).parent / "model_provider.py"
+    try:
+        table = ast.parse(source.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError) as error:
+        raise ModelError(
+            f"pytorchcv's table of models, {source}, cannot be read: install pytorchcv anew"
+        ) from error
     imports = [node for node in table.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: f"pytorchcv.{node.module}" for node in imports for alias in node.names}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -8,7 +8,7 @@ from torch.export import ExportedProgram
 from sparsegen.frontend.activations import recognise_activations
 from sparsegen.frontend.fold import fold_scales
 from sparsegen.frontend.fuse import fuse_epilogues
-from sparsegen.frontend.program import export_program
+from sparsegen.frontend.program import export_program, plain_torch
 from sparsegen.frontend.reorder import pool_before_pointwise
 from sparsegen.frontend.simplify import merge_padding, merge_reshapes, merge_transposes, remove_unread
 from sparsegen.frontend.tokens import tokens_to_pixels
@@ -24,14 +24,16 @@ def from_torch(
     """The layer graph of a model in evaluation mode, for inputs of the examples' shapes.
 
     `example_inputs` are float32 tensors on the CPU; only their shapes matter. The graph owns copies of
-    the weights.
+    the weights. It computes in float32 also where the caller's autocast would not.
 
     Raises:
-        SparsegenError: a model in training mode or with weights that are not finite float32, shapes that
-            are not static, inputs that do not fit, or a model that torch.export cannot trace.
-        UnsupportedOperatorError: an operator outside the supported set; names it and its module.
+        ModelError: a model in training mode, weights of convolutions and linear layers that are not finite,
+            weights or inputs that are not float32 on the CPU, shapes that are not static, inputs that do
+            not fit, or a model that torch.export cannot trace.
+        UnsupportedOperatorError: operators outside the supported set; tells of all, with their modules.
     """
-    graph = translate(export_program(model, example_inputs))
+    with plain_torch():
+        graph = translate(export_program(model, example_inputs))
     graph = merge_transposes(merge_reshapes(remove_unread(graph)))
     graph = remove_unread(merge_padding(remove_unread(graph)))
     graph = fuse_epilogues(graph)

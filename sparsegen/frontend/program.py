@@ -7,19 +7,27 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import GraphModule, Node
-from torch.nn.utils import prune
 
-from sparsegen.errors import ModelError, ToolchainError
+from sparsegen.errors import ModelError, ToolchainError, first_line
 from sparsegen.files import temporary_room
-from sparsegen.frontend.builder import describe_path
+from sparsegen.frontend.failures import export_failure, quiet_torch
+from sparsegen.frontend.modules import (
+    Model,
+    check_call,
+    check_exportable,
+    has_plain_tensors,
+    plain_copy,
+    sets_weights,
+)
+from sparsegen.frontend.refusals import describe_path
+from sparsegen.frontend.tensors import placement_problem
 from sparsegen.runtime.forks import ForkSafeLock
 from sparsegen.stopwatch import part
-
-Model = torch.nn.Module | ExportedProgram
 
 _LOCK = ForkSafeLock()
 
@@ -27,31 +35,35 @@ _LOCK = ForkSafeLock()
 def export_program(model: Model, example_inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
     """The model as a program whose operators write to no tensor, its weights and shapes checked.
 
-    Raises SparsegenError for a model in training mode, weights that are not finite float32 on the CPU,
-    inputs that are not float32 on the CPU or do not fit the program, shapes that are not static, and a
-    model that torch.export cannot trace or that writes to its inputs or buffers.
+    Raises ModelError for a model in training mode, weights without data or not on the CPU, inputs that are
+    not float32 on the CPU or do not fit the program, shapes that are not static, and a model that
+    torch.export cannot trace or that writes to its inputs or buffers.
     """
     _check_inputs(example_inputs)
-    if not isinstance(model, torch.nn.Module | ExportedProgram):
-        raise ModelError(
-            f"the model is a {type(model).__name__}; pass a torch.nn.Module or a torch.export.ExportedProgram"
-        )
-    _check_weights(model)
     program = export(model, example_inputs)
     _check_no_training(program)
     _check_static(program)
     _check_fit(program, example_inputs)
     functional = _functionalise(program)
     _check_no_mutation(functional)
+    _check_weights(functional)
+    _check_results(functional)
     return functional
 
 
 def export(model: Model, example_inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
     """The program that torch.export makes of a module in evaluation mode; a program is one already.
 
-    Raises SparsegenError for a module in training mode, and for one that torch.export cannot trace.
+    Raises ModelError for a module in training mode, and for one that torch.export cannot trace.
     """
     return model if isinstance(model, ExportedProgram) else _export(model, example_inputs)
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Torch without the caller's contexts: no autocast, no inference mode, no gradients."""
+    with torch.autocast("cpu", enabled=False), torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 def module_path(node: Node) -> str:
@@ -68,28 +80,31 @@ def user_inputs(program: ExportedProgram) -> list[Node]:
     return [node for node, spec in zip(placeholders, specs, strict=True) if spec.kind == InputKind.USER_INPUT]
 
 
+def stored_tensor(program: ExportedProgram, path: str) -> torch.Tensor:
+    """A parameter, buffer or constant of the program; ModelError where it is no tensor."""
+    stored = program.state_dict if path in program.state_dict else program.constants
+    found = stored.get(path)
+    if not isinstance(found, torch.Tensor):
+        raise ModelError(f"'{path}' of the program is not a tensor; only tensors are supported")
+    return found if found.layout == torch.strided else found.to_dense()
+
+
 @part("torch.export")
 def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
-    training = [path for path, module in model.named_modules() if module.training]
-    if training:
-        raise ModelError(f"{describe_path(training[0])} is in training mode: call model.eval()")
+    check_exportable(model)
+    check_call(model, len(example_inputs))
+    if not has_plain_tensors(model):
+        model = plain_copy(model)
     try:
         weights = (*model.parameters(), *model.buffers())
-        # Under no_grad: a model's own `with torch.no_grad()` would otherwise hide its part in a subgraph.
-        with _tracing(*weights, *example_inputs), torch.no_grad(), warnings.catch_warnings():
-            if prune.is_pruned(model):
-                # torch's pruning sets `weight` anew in every call; export takes that for a state it loses.
+        with _tracing(*weights, *example_inputs), quiet_torch(), warnings.catch_warnings():
+            if sets_weights(model):  # export takes that for a state that it loses
                 warnings.filterwarnings("ignore", message="The tensor attribute", category=UserWarning)
             return torch.export.export(model, example_inputs)
     except OSError as error:  # torch keeps a folder of its own among the temporary ones
         raise ToolchainError(f"torch.export failed on a file ({error}); {temporary_room()}") from error
     except Exception as error:  # whatever the model's own code or the tracer raises
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise ModelError(
-            f"torch.export cannot trace {type(model).__name__} on inputs of shapes "
-            f"{', '.join(str(tuple(value.shape)) for value in example_inputs)}: {reason}. Check the input "
-            f"shapes; control flow must not depend on values"
-        ) from error
+        raise export_failure(error, model, example_inputs) from error
 
 
 @contextmanager
@@ -97,7 +112,8 @@ def _tracing(*tensors: torch.Tensor) -> Iterator[None]:
     """Trace `tensors` on this thread alone, which torch cannot do on several, for float32 on the CPU."""
     with ExitStack() as stack:
         stack.enter_context(_LOCK)
-        stack.enter_context(torch.autocast("cpu", enabled=False))
+        # Under no_grad: a model's own `with torch.no_grad()` would otherwise hide its part in a subgraph.
+        stack.enter_context(plain_torch())
         # Only inference mode takes tensors that were made in it; all others are traced as ever.
         stack.enter_context(torch.inference_mode(any(tensor.is_inference() for tensor in tensors)))
         if torch.get_default_device().type != "cpu":
@@ -108,10 +124,20 @@ def _tracing(*tensors: torch.Tensor) -> Iterator[None]:
 @part("decompositions")
 def _functionalise(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operators and views; convolutions, linears and pools stay whole."""
-    with _tracing(*program.parameters(), *program.buffers()), warnings.catch_warnings():
+    with (
+        _tracing(*program.parameters(), *program.buffers()),
+        quiet_torch(),
+        warnings.catch_warnings(),
+    ):
         # torch warns of a class that it uses itself; the user can do nothing about it.
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        functional: ExportedProgram = program.run_decompositions({})
+        try:
+            functional: ExportedProgram = program.run_decompositions({})
+        except Exception as error:  # of a program that was changed, or that torch has no rules for
+            raise ModelError(
+                f"torch cannot take the program apart ({type(error).__name__}: {first_line(error)}): export "
+                f"the model anew with torch {torch.__version__}, its weights dense"
+            ) from error
     return functional
 
 
@@ -121,33 +147,59 @@ def _check_inputs(example_inputs: tuple[torch.Tensor, ...]) -> None:
             f"example inputs are a {type(example_inputs).__name__}; pass a tuple of tensors: (x,)"
         )
     for index, value in enumerate(example_inputs):
-        found = (
-            f"{value.dtype} on {value.device}" if isinstance(value, torch.Tensor) else type(value).__name__
-        )
-        if found != "torch.float32 on cpu":
-            raise ModelError(f"example input {index} is {found}; a torch.float32 tensor on cpu is supported")
-        if value.is_nested or value.layout not in (torch.strided, torch._mkldnn):  # type: ignore[attr-defined]
-            raise ModelError(f"example input {index} is sparse or nested; give a dense tensor")
-        if not value.numel():
+        if advice := _advice(value):
+            found = (
+                f"{value.dtype} on {value.device}"
+                if isinstance(value, torch.Tensor)
+                else type(value).__name__
+            )
             raise ModelError(
-                f"example input {index} has the shape {tuple(value.shape)}; every size must be 1 or more"
+                f"example input {index} is {found}; a torch.float32 tensor on cpu is supported: {advice}"
+            )
+        if value.numel() == 0:
+            raise ModelError(
+                f"example input {index} has the shape {tuple(value.shape)}, without elements: give every "
+                f"dimension, the batch too, at least 1"
             )
 
 
-def _check_weights(model: Model) -> None:
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        path, _, kind = name.rpartition(".")
-        owner = describe_path(path)
-        if tensor.device.type != "cpu":
-            raise ModelError(f"'{kind}' of {owner} is on {tensor.device}; call model.cpu()")
-        if not tensor.is_floating_point():
-            continue
-        if tensor.dtype != torch.float32:
-            raise ModelError(f"'{kind}' of {owner} is {tensor.dtype}; call model.float()")
-        if not torch.isfinite(tensor).all():
+def _advice(value: Any) -> str:
+    """How to make a float32 tensor on the CPU of an example input; "" for one that is."""
+    match value:
+        case torch.Tensor() if value.device.type == "meta":
+            return "give one with data"
+        case torch.Tensor() if value.device.type != "cpu":
+            return "call .cpu() on it"
+        case torch.Tensor() if value.layout != torch.strided:
+            return f"call .to_dense() on it, its layout is {value.layout}"
+        case torch.Tensor() if value.dtype in (torch.int32, torch.int64):
+            return "call .float() on it; a model that needs integers, as token ids, cannot be compiled"
+        case torch.Tensor():
+            return "" if value.dtype == torch.float32 else "call .float() on it"
+        case np.ndarray():
+            return "call torch.from_numpy(array).float()"
+        case list() | tuple() | dict():
+            return "wrap the model in a module whose forward takes the tensors one by one"
+        case _:
+            return "wrap the model in a module that sets everything but the tensors"
+
+
+def _check_weights(program: ExportedProgram) -> None:
+    """Check the parameters, buffers and constants that operators read."""
+    nodes = (node for node in program.graph.nodes if node.op == "placeholder")
+    for node, spec in zip(nodes, program.graph_signature.input_specs, strict=True):
+        if spec.kind != InputKind.USER_INPUT and node.users:
+            path = spec.target or node.name
+            if problem := placement_problem(path, stored_tensor(program, path)):
+                raise ModelError(problem)
+
+
+def _check_results(program: ExportedProgram) -> None:
+    for node in program.graph.output_node().args[0]:
+        value = node.meta.get("val") if isinstance(node, Node) else None
+        if isinstance(value, torch.Tensor) and value.numel() == 0:
             raise ModelError(
-                f"'{kind}' of {owner} has NaN or infinite values; sparsegen compiles finite weights: "
-                f"repair them"
+                f"the model returns a tensor of shape {tuple(value.shape)}, without elements: leave it out"
             )
 
 
@@ -190,14 +242,21 @@ def _check_static(program: ExportedProgram) -> None:
         )
 
 
-def _check_fit(program: ExportedProgram, example_inputs: tuple[torch.Tensor, ...]) -> None:
+def check_inputs_of(program: ExportedProgram) -> None:
+    """Raise ModelError for a program that takes anything but float32 tensors, or nothing."""
     nodes = user_inputs(program)
+    if not nodes:
+        raise ModelError("the program takes no input: its result is a constant")
     for node in nodes:
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor) or value.dtype != torch.float32:
             found = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
             raise ModelError(f"input '{node.name}' of the program is {found}; float32 tensors are supported")
-    exported = [tuple(node.meta["val"].shape) for node in nodes]
+
+
+def _check_fit(program: ExportedProgram, example_inputs: tuple[torch.Tensor, ...]) -> None:
+    check_inputs_of(program)
+    exported = [tuple(node.meta["val"].shape) for node in user_inputs(program)]
     given = [tuple(value.shape) for value in example_inputs]
     if exported != given:
         raise ModelError(

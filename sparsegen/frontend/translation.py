@@ -13,9 +13,11 @@ from torch.fx.node import map_arg
 
 from sparsegen.errors import ModelError
 from sparsegen.frontend.builder import CallSite, GraphBuilder
-from sparsegen.frontend.operators import TRANSLATORS, supported_operators
+from sparsegen.frontend.operators import TRANSLATORS
 from sparsegen.frontend.operators.pointwise import BROADCASTING
-from sparsegen.frontend.program import module_path
+from sparsegen.frontend.program import module_path, stored_tensor
+from sparsegen.frontend.refusals import RefusedCallError, unsupported
+from sparsegen.frontend.tensors import type_problem
 from sparsegen.graph import Identity, LayerGraph, Shape
 
 Values = dict[Node, Any]
@@ -25,19 +27,34 @@ Values = dict[Node, Any]
 def translate(program: ExportedProgram) -> LayerGraph:
     """The layer graph of a program that `export_program` made.
 
-    Raises UnsupportedOperatorError, which names the operator, the module and the supported operators.
+    Raises UnsupportedOperatorError, which tells of all operators that are not supported, and ModelError
+    for weights that are not finite and for results that are no tensors.
     """
     builder = GraphBuilder()
     values = _bind_placeholders(program, builder)
+    refusals: list[RefusedCallError] = []
     for node in program.graph.nodes:
         is_assertion = node.meta.get("val") is None and not node.users
         if node.op == "call_function" and not is_assertion:
-            values[node] = _translate_call(builder, node, values)
+            try:
+                values[node] = _translate_call(builder, node, values)
+            except RefusedCallError as refusal:
+                refusals.append(refusal)
+                values[node] = _stand_in(builder, node.name, node.meta.get("val"))
         elif node.op == "get_attr":
             values[node] = operator.attrgetter(node.target)(program.graph_module)
+    if refusals:
+        raise unsupported(refusals)
     outputs, known = _outputs(builder, program, values)
     spec = program.call_spec.out_spec
     return builder.build(outputs, known, None if spec is None or spec.is_leaf() else spec)
+
+
+def _stand_in(builder: GraphBuilder, name: str, value: Any) -> Any:
+    """What stands for a refused operator's results, so that translation can go on to the next refusal."""
+    if isinstance(value, list | tuple):
+        return tuple(_stand_in(builder, name, part) for part in value)
+    return builder.add_unknown(name, tuple(value.shape) if isinstance(value, torch.Tensor) else ())
 
 
 def _bind_placeholders(program: ExportedProgram, builder: GraphBuilder) -> Values:
@@ -47,16 +64,16 @@ def _bind_placeholders(program: ExportedProgram, builder: GraphBuilder) -> Value
         if spec.kind == InputKind.USER_INPUT:
             values[node] = builder.add_input(node.name, tuple(node.meta["val"].shape))
             continue
-        path = spec.target or node.name
-        stored = program.state_dict if path in program.state_dict else program.constants
-        if not isinstance(stored.get(path), torch.Tensor):
-            raise ModelError(f"'{path}' of the program is not a tensor; only tensors are supported")
-        values[node] = stored[path]
-        builder.parameters[id(stored[path])] = path
+        if node.users:
+            path = spec.target or node.name
+            values[node] = stored = stored_tensor(program, path)
+            builder.parameters[id(stored)] = path
     return values
 
 
 def _translate_call(builder: GraphBuilder, node: Node, values: Values) -> Any:
+    if _is_empty(node.meta.get("val")):
+        return torch.empty(tuple(node.meta["val"].shape), dtype=node.meta["val"].dtype)
     if node.target is operator.getitem:
         return _result(builder, node, values)
     site = _call_site(builder, node)
@@ -70,8 +87,33 @@ def _translate_call(builder: GraphBuilder, node: Node, values: Values) -> Any:
         site.refuse("sparsegen has no such operator")
     dtype = _first_result(node).dtype
     if dtype != torch.float32:
-        site.fail(f"it gives {dtype}; sparsegen computes in float32")
+        if any(_is_unknown_of_another_type(source, values) for source in node.all_input_nodes):
+            return _stand_in(builder, node.name, node.meta["val"])  # what was refused before has that type
+        _check_types(builder, node, values)
+        site.refuse(
+            f"it gives {dtype}; sparsegen computes in float32: leave casts to other types, and autocast, out "
+            f"of the model"
+        )
     return translator(site, *_arguments(node, values))
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a node's value is a tensor without elements: a constant, whatever computes it."""
+    return isinstance(value, torch.Tensor) and value.numel() == 0
+
+
+def _is_unknown_of_another_type(node: Node, values: Values) -> bool:
+    value = node.meta.get("val")
+    return isinstance(values[node], str) and isinstance(value, torch.Tensor) and value.dtype != torch.float32
+
+
+def _check_types(builder: GraphBuilder, node: Node, values: Values) -> None:
+    """Raise ModelError for a parameter or buffer whose type makes an operator's result another one."""
+    for source in node.all_input_nodes:
+        known = values[source]
+        path = builder.parameters.get(id(known))
+        if path is not None and (problem := type_problem(path, known)):
+            raise ModelError(problem)
 
 
 def _result(builder: GraphBuilder, node: Node, values: Values) -> Any:
@@ -79,6 +121,8 @@ def _result(builder: GraphBuilder, node: Node, values: Values) -> Any:
     source, index = node.args
     assert isinstance(source, Node)
     assert isinstance(index, int)
+    if isinstance(values[source], str):  # it stands in for a refused operator
+        return values[source]
     if values[source][index] is None and node.users:
         _call_site(builder, source).refuse(f"its result {index} is used; only result 0 is supported")
     return values[source][index]
@@ -91,7 +135,6 @@ def _call_site(builder: GraphBuilder, node: Node) -> CallSite:
         str(node.target),
         module_path(node),
         _shape(node),
-        supported_operators(),
         broadcasts=all(translator in BROADCASTING for translator in translators),
     )
 

@@ -10,7 +10,7 @@ from sparsegen.inspection.report import Inspection, LayerInspection, Totals
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sparsegen.frontend.program import Model
+    from sparsegen.frontend.modules import Model
 
 __all__ = ["InspectOptions", "Inspection", "LayerInspection", "Totals", "inspect"]
 
@@ -37,8 +37,8 @@ def inspect(
     own dense kernels, Winograd's too, that the analytic model expects. Nothing is measured: `compare` does
     that.
 
-    Raises SparsegenError for bad input, and for a model without any convolution or linear layer; warns
-    where `threads` exceeds the cores.
+    Raises ModelError for a model that cannot be loaded or compiled, or has no convolution and no linear
+    layer, and OptionError and its kinds for an option; warns where `threads` exceeds the cores.
     """
     # torch and TVM take seconds to import.
     from sparsegen.inspection.run import run

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from sparsegen.compiler import check_threads, plan_graph
 from sparsegen.errors import ModelError
-from sparsegen.frontend import from_torch, resolve_model
-from sparsegen.frontend.program import Model
+from sparsegen.frontend import batch_of, from_torch, resolve_model
+from sparsegen.frontend.modules import Model
 from sparsegen.inspection.layer import has_weights, inspect_layer
 from sparsegen.inspection.options import InspectOptions
 from sparsegen.inspection.report import Inspection
@@ -33,4 +33,4 @@ def run(model: str | Model, example_inputs: tuple[Tensor, ...] | None, options: 
         raise ModelError(
             f"{name} has no 2-D convolution and no linear layer: it has no weights that could be sparse"
         )
-    return Inspection(model=name, target=cpu, batch=inputs[0].shape[0], threads=threads, layers=tuple(layers))
+    return Inspection(model=name, target=cpu, batch=batch_of(inputs), threads=threads, layers=tuple(layers))

@@ -33,7 +33,7 @@ def block(
     blocks may be smaller, where the channels are no multiple of `shape`. Of equal ones those with the
     lower index go first. `skip` and `linear` are those of `magnitude`.
 
-    Raises SparsegenError for a sparsity outside [0, 1), a shape below 1, a layer with more zeros than asked
+    Raises PruningError for a sparsity outside [0, 1), a shape below 1, a layer with more zeros than asked
     for, and a model without a layer to prune.
     """
     check_sparsity(sparsity)
@@ -45,6 +45,6 @@ def block(
 
 
 def check_shape(shape: tuple[int, int]) -> None:
-    """Raise SparsegenError unless a block can have that shape."""
+    """Raise PruningError unless a block can have that shape."""
     if len(shape) != 2 or min(shape) < 1:
         raise PruningError(f"the block shape is {shape}: give output and input channels, each at least 1")

@@ -43,7 +43,7 @@ def budget(
 
     The layers returned tell in `detail` their `n`, `m` and `seconds`.
 
-    Raises SparsegenError for a budget below the least possible time, a layer without times, times of no
+    Raises PruningError for a budget below the least possible time, a layer without times, times of no
     layer to prune, a time that is not positive, a ratio that cannot be (see `n_m`), and a model without a
     layer to prune.
     """
@@ -79,7 +79,7 @@ def choose_ratios(
     extra time is rounded up to whole parts, so that the budget is never exceeded. With
     kept(l, r) and extra(l, r), g[l][t] = max over r of g[l-1][t - extra(l, r)] + kept(l, r).
 
-    Raises SparsegenError where even the fastest options exceed the budget.
+    Raises PruningError where even the fastest options exceed the budget.
     """
     least = math.fsum(min(options) for options in seconds)
     if not budget >= least:

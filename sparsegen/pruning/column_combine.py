@@ -47,7 +47,7 @@ def column_combine(
     loses less. `skip` and `linear` are those of `magnitude`. `on_progress(text, done, total)` is told of
     every layer.
 
-    Raises SparsegenError for a sparsity outside [0, 1), group < 1, conflicts < 0, an unknown method, and a
+    Raises PruningError for a sparsity outside [0, 1), group < 1, conflicts < 0, an unknown method, and a
     model without a layer to prune.
     """
     check_sparsity(sparsity)

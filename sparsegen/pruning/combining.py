@@ -73,7 +73,7 @@ def combine_columns(
     weights counted beyond the smallest that greedy combining keeps: a slot left empty is refilled with a
     weight of about that size, so that no more is lost. The better of both by `kept_l1` is returned.
 
-    Raises SparsegenError for a sparsity outside [0, 1), group < 1, conflicts < 0, an unknown method, a seed
+    Raises PruningError for a sparsity outside [0, 1), group < 1, conflicts < 0, an unknown method, a seed
     < 0, a window of no whole number of channels, and a matrix of no such number or without weights.
     """
     _check(matrix, columns_per_channel, group, conflicts, method, seed)

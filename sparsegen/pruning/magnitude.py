@@ -43,7 +43,7 @@ def magnitude(
     A module's masks are those of `torch.nn.utils.prune`, so that any training loop fine-tunes with them
     held; `finalize` makes them permanent. In an exported program the weights themselves become zero.
 
-    Raises SparsegenError for a sparsity outside [0, 1), an unknown scope, a layer with more zeros than asked
+    Raises PruningError for a sparsity outside [0, 1), an unknown scope, a layer with more zeros than asked
     for, a pattern in `skip` that matches no layer, and a model without a layer to prune.
     """
     check_sparsity(sparsity)

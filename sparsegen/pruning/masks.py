@@ -62,7 +62,7 @@ def apply_masks(model: Model, masks: Mapping[str, Tensor]) -> tuple[PrunedLayer,
     A mask has its weight's shape and holds 1 (or True) where a weight stays, 0 (or False) elsewhere.
     Weights that are zero already stay so.
 
-    Raises SparsegenError for a name that is no convolution's or linear layer's, and for a mask of another
+    Raises PruningError for a name that is no convolution's or linear layer's, and for a mask of another
     shape or with other values; the model is then as it was.
     """
     layers = {layer.name: layer for layer in weight_layers(model)}

@@ -37,7 +37,7 @@ def n_m(
     the layer's input channels (a group's, in a grouped convolution). `skip` and `linear` are those of
     `magnitude`.
 
-    Raises SparsegenError for N > M, N < 1 or rows < 1, for a layer whose channels M does not divide, for
+    Raises PruningError for N > M, N < 1 or rows < 1, for a layer whose channels M does not divide, for
     a layer with more zeros than N:M leaves, and for a model without a layer to prune.
     """
     check_ratio(n, m)
@@ -49,13 +49,13 @@ def n_m(
 
 
 def check_ratio(n: int, m: int) -> None:
-    """Raise SparsegenError unless 1 <= n <= m."""
+    """Raise PruningError unless 1 <= n <= m."""
     if not 1 <= n <= m:
         raise PruningError(f"the ratio is {n}:{m}: give N:M with 1 <= N <= M, N weights kept of every M")
 
 
 def keep_ratio(layer: WeightLayer, n: int, m: int, rows: int = 1) -> Tensor:
-    """`keep_n_of_m` of a layer's weight; SparsegenError, which names the layer, where M does not fit."""
+    """`keep_n_of_m` of a layer's weight; PruningError, which names the layer, where M does not fit."""
     channels = layer.weight.shape[1]
     if n < m and channels % m:
         raise PruningError(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from sparsegen.errors import PruningError
 
@@ -59,7 +61,7 @@ def prunable_layers(
     which reads the image, and the last layer, which is the classifier. (Not so in a model of linear layers
     alone whose result is as wide as what the first one reads: that is an encoder, all of blocks.)
 
-    Raises SparsegenError where nothing is left to prune, for a pattern that matches no layer, and for a
+    Raises PruningError where nothing is left to prune, for a pattern that matches no layer, and for a
     layer whose weights are not finite.
     """
     layers = weight_layers(model)
@@ -104,6 +106,12 @@ def names_of(names: Iterable[str]) -> str:
 
 
 def _nothing_to_prune(layers: Sequence[WeightLayer], linear: bool) -> str:
+    if not layers:
+        return (
+            f"the model has no {'layer' if linear else 'convolution'} to prune: it has no 2-D convolution or "
+            "linear layer, or none whose weight is a parameter. Of a module that torch.export made, prune "
+            "the program; one that computes its weights, export after remove_parametrizations"
+        )
     convolutions = sum(layer.convolution for layer in layers)
     if not linear:
         return (
@@ -122,7 +130,7 @@ def weight_layers(model: Model) -> list[WeightLayer]:
 
     The order is that of registration in a module and that of execution in an exported program.
 
-    Raises SparsegenError for a weight that is no parameter but computed from others.
+    Raises PruningError for a weight that is no parameter but computed from others, and for a sparse layout.
     """
     found = _of_program(model) if isinstance(model, ExportedProgram) else _of_module(model)
     layers: dict[int, WeightLayer] = {}
@@ -142,8 +150,12 @@ def _of_module(model: nn.Module) -> Iterator[WeightLayer]:
         if parameter is None:
             raise PruningError(
                 f"layer '{name}' computes its weight from other parameters (weight norm, or another "
-                "parametrization): make the weight a parameter first, as with "
-                "torch.nn.utils.parametrize.remove_parametrizations(module, 'weight')"
+                f"parametrization): make the weight a parameter first, with {_remover(module)}"
+            )
+        if parameter.layout != torch.strided:
+            raise PruningError(
+                f"the weight of layer '{name}' has the layout {parameter.layout}: make it dense first, with "
+                f"layer.weight = torch.nn.Parameter(layer.weight.to_dense())"
             )
         yield WeightLayer(
             name,
@@ -155,6 +167,16 @@ def _of_module(model: nn.Module) -> Iterator[WeightLayer]:
         )
 
 
+def _remover(module: nn.Module) -> str:
+    """The call of torch's that makes a parameter of a weight that the module computes."""
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, WeightNorm):
+            return "torch.nn.utils.remove_weight_norm(module)"
+        if isinstance(hook, SpectralNorm):
+            return "torch.nn.utils.remove_spectral_norm(module)"
+    return "torch.nn.utils.parametrize.remove_parametrizations(module, 'weight')"
+
+
 def _of_program(program: ExportedProgram) -> Iterator[WeightLayer]:
     parameters = program.graph_signature.inputs_to_parameters
     for node in program.graph.nodes:
@@ -163,18 +185,19 @@ def _of_program(program: ExportedProgram) -> Iterator[WeightLayer]:
             continue
         dimensions = 2 if groups is None else 4
         for source in _sources(node):
-            _check_unmasked(source, parameters)
+            _check_unmasked(source, program)
             weight = program.state_dict.get(parameters.get(source.name, ""))
             if weight is not None and weight.dim() == dimensions:
                 name = parameters[source.name].removesuffix(".weight")
                 yield WeightLayer(name, weight, convolution=groups is not None, groups=groups or 1)
 
 
-def _check_unmasked(source: torch.fx.Node, parameters: Mapping[str, str]) -> None:
+def _check_unmasked(source: torch.fx.Node, program: ExportedProgram) -> None:
     """Refuse a weight that the program computes from a parameter and a mask in every call."""
+    parameters = program.graph_signature.inputs_to_parameters
     for read in source.all_input_nodes:
         name = parameters.get(read.name, "")
-        if name.endswith(".weight_orig"):
+        if name.endswith(".weight_orig") and f"{name.removesuffix('_orig')}_mask" in program.state_dict:
             raise PruningError(
                 f"the program masks the weight of '{name.removesuffix('.weight_orig')}' in every "
                 "call: call sparsegen.pruning.finalize(model) before torch.export"

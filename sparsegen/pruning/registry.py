@@ -65,7 +65,7 @@ def register(name: str, **fixed: Any) -> Callable[[_Prune], _Prune]:
 
 
 def find_method(name: str) -> Method:
-    """The method of that name; SparsegenError where there is none."""
+    """The method of that name; PruningError where there is none."""
     if name not in METHODS:
         raise PruningError(f"there is no pruning method {name!r}: choose one of {', '.join(METHODS)}")
     return METHODS[name]

@@ -66,7 +66,7 @@ class Request:
 def parse_request(method: str, given: Mapping[str, Any]) -> Request:
     """The request for a method by name, with the options that were `given` (None: left out).
 
-    Raises SparsegenError for an unknown method, for an option that is another method's, and for one that
+    Raises PruningError for an unknown method, for an option that is another method's, and for one that
     is needed and missing.
     """
     found = find_method(method)
@@ -107,7 +107,7 @@ def request_of(options: PruneOptions) -> Request:
 
 
 def parse_ratios(text: str) -> tuple[Ratio, ...]:
-    """Read `1:4,2:4,4:4`; SparsegenError for anything that is no list of N:M."""
+    """Read `1:4,2:4,4:4`; PruningError for anything that is no list of N:M."""
     ratios = []
     for part in text.split(","):
         n, colon, m = part.strip().partition(":")
@@ -170,7 +170,7 @@ class Pruning:
 
 
 def check_program_path(path: Path) -> None:
-    """Raise SparsegenError for a path that `save_program` could not write to."""
+    """Raise FileError for a path that `save_program` could not write to."""
     if path.suffix != ".pt2":
         raise FileError(f"--output {path}: give a name that ends in .pt2, as exported programs have")
 
@@ -178,7 +178,7 @@ def check_program_path(path: Path) -> None:
 def save_program(program: ExportedProgram, path: Path) -> None:
     """Write the program to `path`, whole or not at all: what was there before stays until then.
 
-    Raises SparsegenError where writing fails.
+    Raises FileError where writing fails.
     """
     try:
         with replacing(path) as new:
@@ -188,7 +188,7 @@ def save_program(program: ExportedProgram, path: Path) -> None:
 
 
 def save_report(pruning: Pruning, path: Path) -> None:
-    """Write the run's JSON to `path`; SparsegenError where writing fails."""
+    """Write the run's JSON to `path`; FileError where writing fails."""
     write_file(path, pruning.to_json())
 
 

@@ -18,7 +18,7 @@ class CubicSchedule:
     `begin` and `final` from `end` on (Zhu and Gupta, To prune, or not to prune, 2017). Pruning is due every
     `every` steps from `begin`, and at `end`.
 
-    Raises SparsegenError unless 0 <= initial <= final < 1, 0 <= begin < end and every >= 1.
+    Raises PruningError unless 0 <= initial <= final < 1, 0 <= begin < end and every >= 1.
     """
 
     final: float

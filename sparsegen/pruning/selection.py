@@ -12,13 +12,13 @@ from sparsegen.pruning.masks import Choice
 
 
 def check_sparsity(sparsity: float) -> None:
-    """Raise SparsegenError unless 0 <= sparsity < 1."""
+    """Raise PruningError unless 0 <= sparsity < 1."""
     if not 0 <= sparsity < 1:
         raise PruningError(f"sparsity is {sparsity}: give a share of weights to remove, 0 <= sparsity < 1")
 
 
 def check_rows(rows: int) -> None:
-    """Raise SparsegenError unless so many output channels can share what they keep."""
+    """Raise PruningError unless so many output channels can share what they keep."""
     if rows < 1:
         raise PruningError(f"rows is {rows}: a vector has at least 1 output channel")
 
@@ -57,7 +57,7 @@ def keep_blocks(weight: Tensor, sparsity: float, shape: tuple[int, int]) -> Tens
 
 
 def check_not_undone(choices: Sequence[Choice]) -> None:
-    """Raise SparsegenError where a layer has more zeros already than its choice would leave.
+    """Raise PruningError where a layer has more zeros already than its choice would leave.
 
     Choices that drop nothing ask for nothing, and pass.
     """

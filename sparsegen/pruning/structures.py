@@ -48,7 +48,7 @@ class Structure:
 
         A module's masks are held by hooks, which `sparsegen.pruning.finalize` removes.
 
-        Raises SparsegenError where the method does, and for a model without a layer to prune.
+        Raises PruningError where the method does, and for a model without a layer to prune.
         """
         if self.sparsity == 0:
             return report(prunable_layers(model, skip=skip, linear=linear))
@@ -63,7 +63,7 @@ def parse_structure(text: str, *, sparsity: float | None = None) -> Structure:
     any N:M, and `2:4x4` where 4 output channels choose together. A sparsity of None stands for
     0.5, or for 1 - N/M.
 
-    Raises SparsegenError for another text, a sparsity outside [0, 1), and one other than 1 - N/M (or 0).
+    Raises PruningError for another text, a sparsity outside [0, 1), and one other than 1 - N/M (or 0).
     """
     if sparsity is not None:
         check_sparsity(sparsity)
@@ -92,7 +92,7 @@ def prune(
 
     Returns what became of each layer, in the model's order.
 
-    Raises SparsegenError for an unknown structure, options that cannot be, and a model without a layer to
+    Raises PruningError for an unknown structure, options that cannot be, and a model without a layer to
     prune.
     """
     return parse_structure(structure, sparsity=sparsity).prune(model, skip=skip, linear=linear)

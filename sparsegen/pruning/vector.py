@@ -32,7 +32,7 @@ def vector(
     L1 norm made fair to a last vector of fewer rows; of equal ones those with the lower index go
     first. `skip` and `linear` are those of `magnitude`.
 
-    Raises SparsegenError for a sparsity outside [0, 1), rows < 1, a layer with more zeros than asked for,
+    Raises PruningError for a sparsity outside [0, 1), rows < 1, a layer with more zeros than asked for,
     and a model without a layer to prune.
     """
     check_sparsity(sparsity)

@@ -23,7 +23,7 @@ def tune(
     trials: int | None = None,
     hours: float | None = None,
     threads: int | None = None,
-    batch: int = 16,
+    batch: int | None = None,
     layers: str = "*",
     sparsity: float | None = 0.0,
     structure: str = "unstructured",

@@ -40,7 +40,7 @@ class Settings:
     budget: Budget
     journal: Path
     threads: int | None
-    batch: int
+    batch: int | None
     layers: str
     sparsity: float | None
     structure: str

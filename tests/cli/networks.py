@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 
-def small() -> nn.Module:
+def small() -> nn.Sequential:
     """Two convolutions to prune, `2` and `4`, for images of 3x12x12."""
     torch.manual_seed(0)
     return nn.Sequential(
@@ -32,3 +35,41 @@ def not_finite() -> nn.Module:
     with torch.no_grad():
         model.get_submodule("2").weight[0, 0, 0, 0] = float("nan")  # type: ignore[index, operator, union-attr]
     return model
+
+
+def two_inputs() -> nn.Module:
+    """A model that no name can give its inputs."""
+    return nn.Bilinear(3, 4, 5)
+
+
+def scripted() -> nn.Module:
+    """A model whose code is gone."""
+    with warnings.catch_warnings(action="ignore"):
+        return torch.jit.script(small())
+
+
+def raising() -> nn.Module:
+    """A model whose own code fails."""
+
+    class Raising(nn.Module):
+        def forward(self, value: Tensor) -> Tensor:
+            raise ValueError("five channels are needed")
+
+    return nn.Sequential(nn.Conv2d(3, 8, 3), Raising(), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1))
+
+
+def normed() -> nn.Module:
+    """`small`, the weight of `2` computed from others."""
+    model = small()
+    parametrizations.weight_norm(model[2])
+    return model
+
+
+def unsupported() -> nn.Module:
+    """`small` with operators that sparsegen has no kernel for."""
+    return nn.Sequential(nn.Mish(), small(), nn.Softplus())
+
+
+def linear() -> nn.Module:
+    """Linear layers, which tell torch's logs when an input does not fit them."""
+    return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 2))

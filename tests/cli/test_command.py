@@ -12,8 +12,15 @@ from typer.testing import CliRunner, Result
 from sparsegen import cli
 from sparsegen.cli.app import app
 from sparsegen.compare import run as orchestration
+from tests.cli.networks import small
 
 SMALL = ("tests.cli.networks:small", "--input-shape", "3x12x12", "--batch", "2", "--threads", "1")
+
+
+def save_small() -> None:
+    """`small.pt2`, of batch 2, in the current folder."""
+    program = torch.export.export(small().eval(), (torch.randn(2, 3, 12, 12),))
+    torch.export.save(program, "small.pt2")
 
 
 def compare(*arguments: str) -> Result:
@@ -45,6 +52,13 @@ def compare(*arguments: str) -> Result:
         (("tests.cli.networks:one_convolution",), "no convolution to prune"),
         (("tests.cli.networks:not_finite", *SMALL[1:]), "2"),
         (("tests.cli.networks:small", "--input-shape", "1x12x12"), "shape"),
+        (("tests.cli.networks:two_inputs",), "takes 2 inputs (input1, input2), 1 is given"),
+        (("tests.cli.networks:scripted",), "TorchScript"),
+        (("tests.cli.networks:raising", *SMALL[1:]), "module '1' (networks.py, line "),
+        (("tests.cli.networks:unsupported", *SMALL[1:]), "aten.softplus.default"),
+        (("tests.cli.networks:linear", *SMALL[1:]), "Check the input shapes"),
+        (("weights.pt",), "weights.pt is a file, but no .pt2 file"),
+        (("small.pt2", "--batch", "3"), "leave the batch out"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -53,6 +67,9 @@ def test_bad_input_is_one_clear_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("broken.pt2").write_bytes(b"not a program")
+    torch.save(small().state_dict(), "weights.pt")
+    if "small.pt2" in arguments:
+        save_small()
     result = compare(*arguments)
     assert result.exit_code == 1
     (line,) = [line for line in result.stderr.splitlines() if not line.startswith("[")]
@@ -120,6 +137,26 @@ def test_a_comparison_from_end_to_end(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (layer["name"], layer["weight_shape"], layer["density"]) == ("4", [10, 8, 3, 3], 0.5)
     assert layer["relative_error"] <= 1e-4
     assert found["end_to_end"]["argmax_agreement"] == 1.0
+
+
+def test_a_file_needs_no_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_small()
+    result = compare(
+        "small.pt2", "--threads", "1", "--samples", "2", "--no-network", "--layers", "4", "--json", "a.json"
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(Path("a.json").read_text())["batch"] == 2
+
+
+def test_weights_as_they_are_that_a_norm_computes(tmp_path: Path) -> None:
+    table = tmp_path / "normed.json"
+    result = compare(
+        "tests.cli.networks:normed", *SMALL[1:], "--sparsity", "0", "--samples", "2", "--no-network",
+        "--json", str(table),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert [layer["name"] for layer in json.loads(table.read_text())["layers"]] == ["2", "4"]
 
 
 def test_layers_alone_against_csr_too(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_what_was_pruned_pays(tmp_path: Path) -> None:
         ["prune", SMALL[0], *SMALL[1:5], "--method", "vector", "--sparsity", "0.75", "-o", program],
     )
     assert pruned.exit_code == 0, pruned.output
-    result = inspect(program, "--batch", "16", "--threads", "1")
+    result = inspect(program, "--threads", "1")  # with the file's own batch
     assert result.exit_code == 0, result.output
     closing = " ".join(result.stdout.split()).partition("! ")[2].rpartition("! ")[2]
     assert closing == "sparse will not pay in 2 of 4 layers: 0, 7 (no zeros)"

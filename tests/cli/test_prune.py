@@ -103,7 +103,7 @@ def test_a_budget_is_measured_and_kept() -> None:
 
 def test_the_result_equals_the_pruned_model_and_can_be_pruned_further() -> None:
     assert prune(*SMALL, "-o", "half.pt2").exit_code == 0
-    result = prune("half.pt2", "--batch", "2", "--sparsity", "0.75", "-o", "half.pt2")
+    result = prune("half.pt2", "--sparsity", "0.75", "-o", "half.pt2")  # with the file's own batch
     assert result.exit_code == 0, result.output
     assert (zeros("half.pt2")["2"], zeros("half.pt2")["4"]) == (0.75, 0.75)
     x = torch.randn(2, 3, 12, 12)
@@ -133,6 +133,24 @@ def test_weights_come_from_a_state_dict(model: str) -> None:
     assert torch.equal(state["0.weight"], trained.state_dict()["0.weight"])
     kept = state["2.weight"] != 0
     assert torch.equal(state["2.weight"][kept], trained.state_dict()["2.weight"][kept])
+
+
+def test_weights_come_from_a_checkpoint_of_a_wrapped_model() -> None:
+    trained = torch.nn.DataParallel(small())
+    torch.save({"state_dict": trained.state_dict(), "epoch": 3}, "trained.pt")
+    result = prune(*SMALL, "--weights", "trained.pt", "-o", "pruned.pt2")
+    assert result.exit_code == 0, result.output
+    notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        "note: trained.pt is a checkpoint: its 'state_dict' is loaded",
+        "note: 'module.' is removed from the names in trained.pt",
+    ]
+
+
+def test_weights_that_a_norm_computes_are_pruned_as_they_are() -> None:
+    result = prune("tests.cli.networks:normed", *SMALL[1:], "-o", "pruned.pt2")
+    assert result.exit_code == 0, result.output
+    assert zeros("pruned.pt2") == {"0": 0.0, "2": 0.5, "4": 0.5, "7": 0.0}
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from sparsegen.cli.app import app
 from sparsegen.database.journal import Journal, read_journal
+from tests.cli.networks import small
 
 SMALL = ("tests.cli.networks:small", "--input-shape", "3x12x12", "--batch", "16", "--threads", "1")
 INTERRUPTED = 130
@@ -117,6 +119,16 @@ def test_bad_input_is_one_clear_line(
     error = result.stderr[result.stderr.index("error: ") :]
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_the_journal_of_a_file_is_of_its_own_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.export.save(torch.export.export(small().eval(), (torch.randn(3, 3, 12, 12),)), "small.pt2")
+    arguments = ["tune", "small.pt2", "--threads", "1", "--trials", "1", "--layers", "2"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    (path,) = (tmp_path / "tuning_logs").glob("*.jsonl")
+    assert path.name == "small-batch3-threads1.jsonl"
 
 
 def test_a_journal_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparsegen.errors import SparsegenError, UnsupportedOperatorError
+from sparsegen.errors import ModelError, SparsegenError, UnsupportedOperator, UnsupportedOperatorError
 from sparsegen.frontend import from_torch
-from sparsegen.frontend.operators import supported_operators
 from tests.frontend.checking import Function, images
 
 
 def refused(model: Any, *inputs: Any) -> str:
     """The message that `model` is refused with."""
-    with pytest.raises(SparsegenError) as caught:
+    with pytest.raises(ModelError) as caught:
         from_torch(model, inputs)
     return str(caught.value)
 
@@ -64,33 +67,78 @@ def test_batch_norm_without_running_statistics() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize(("owner", "name"), [("conv", "weight"), ("norm", "running_var")])
-def test_weights_that_are_not_finite(owner: str, name: str, value: float) -> None:
-    model = nn.Sequential(Block()).eval()
+@pytest.mark.parametrize("owner", ["conv", "linear"])
+def test_weights_that_are_not_finite(owner: str, value: float) -> None:
+    block = Block()
+    block.linear = nn.Linear(8, 8)
+    block.drop.register_forward_hook(lambda _, __, result: block.linear(result))
+    model = nn.Sequential(block).eval()
     with torch.no_grad():
-        model.state_dict()[f"0.{owner}.{name}"].view(-1)[1] = value
+        model.state_dict()[f"0.{owner}.weight"].view(-1)[1] = value
     message = refused(model, images())
-    assert message.startswith(f"'{name}' of module '0.{owner}' has NaN or infinite values")
+    assert message.startswith(f"'weight' of module '0.{owner}' has NaN or infinite values")
 
 
-def test_weights_of_another_type() -> None:
-    message = refused(Block().eval().to(torch.bfloat16), images())
-    assert message == "'weight' of module 'conv' is torch.bfloat16; call model.float()"
-    assert "is on meta; call model.cpu()" in refused(Block().eval().to("meta"), images())
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 4, 1), nn.Linear(8, 4), nn.Linear(8, 4, bias=False)])
+def test_weights_of_another_type(layer: nn.Module, dtype: torch.dtype) -> None:
+    model = nn.Sequential(nn.Sequential(nn.ReLU(), copy.deepcopy(layer))).eval().to(dtype)
+    message = refused(model, images())
+    assert message in (
+        f"'weight' of module '0.1' is {dtype}; call model.float()",
+        f"'bias' of module '0.1' is {dtype}; call model.float()",
+    )
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 4, 1), nn.Linear(8, 4), nn.BatchNorm2d(4)])
+def test_weights_without_data(layer: nn.Module) -> None:
+    message = refused(nn.Sequential(nn.ReLU(), copy.deepcopy(layer)).eval().to("meta"), images())
+    assert message == "'weight' of module '1' has no data (it is on the meta device): load the weights first"
+
+
+def test_lazy_modules() -> None:
+    message = refused(nn.Sequential(nn.LazyConv2d(4, 1)).eval(), images())
+    assert message == "'weight' of module '0' has no shape yet: call the model once, or load its weights"
+
+
+def test_buffer_of_another_type() -> None:
+    message = refused(Function(torch.add, torch.ones(8, dtype=torch.float64)), images())
+    assert message == "'constant0' of the model itself is torch.float64; call model.float()"
 
 
 @pytest.mark.parametrize(
-    ("value", "found"),
+    ("value", "found", "advice"),
     [
-        (torch.ones(2, dtype=torch.float64), "torch.float64 on cpu"),
-        (torch.ones(2, dtype=torch.int64), "torch.int64 on cpu"),
-        (torch.ones(2, device="meta"), "torch.float32 on meta"),
-        ([1.0], "list"),
+        (torch.ones(2, dtype=torch.float64), "torch.float64 on cpu", "call .float() on it"),
+        (torch.ones(2, dtype=torch.uint8), "torch.uint8 on cpu", "call .float() on it"),
+        (
+            torch.ones(2, dtype=torch.int64),
+            "torch.int64 on cpu",
+            "call .float() on it; a model that needs int",
+        ),
+        (torch.ones(2, device="meta"), "torch.float32 on meta", "give one with data"),
+        (torch.ones(2).to_sparse(), "torch.float32 on cpu", "call .to_dense() on it"),
+        (np.ones(2, np.float32), "ndarray", "call torch.from_numpy(array).float()"),
+        (np.ones(2), "ndarray", "call torch.from_numpy(array).float()"),
+        ([torch.ones(2)], "list", "wrap the model in a module whose forward takes the tensors one by one"),
+        ({"x": torch.ones(2)}, "dict", "wrap the model in a module whose forward takes the tensors one by"),
+        (2.0, "float", "wrap the model in a module that sets everything but the tensors"),
+        (None, "NoneType", "wrap the model in a module that sets everything but the tensors"),
     ],
 )
-def test_example_inputs_of_another_type(value: Any, found: str) -> None:
-    expected = f"example input 1 is {found}; a torch.float32 tensor on cpu is supported"
-    assert refused(Function(torch.add), torch.ones(2), value) == expected
+def test_example_inputs_of_another_type(value: Any, found: str, advice: str) -> None:
+    expected = f"example input 1 is {found}; a torch.float32 tensor on cpu is supported: {advice}"
+    assert refused(Function(torch.add), torch.ones(2), value).startswith(expected)
+
+
+def test_example_inputs_without_elements() -> None:
+    message = refused(nn.ReLU().eval(), images(0, 3))
+    assert message.startswith("example input 0 has the shape (0, 3), without elements: give every dimension")
+
+
+def test_results_without_elements() -> None:
+    message = refused(Function(lambda x: x[:, :0].relu()), images(2, 3))
+    assert message == "the model returns a tensor of shape (2, 0), without elements: leave it out"
 
 
 def test_example_inputs_that_are_no_tuple() -> None:
@@ -134,12 +182,113 @@ def test_program_for_integers() -> None:
     )
 
 
-def test_model_that_cannot_be_traced() -> None:
-    message = refused(nn.Conv2d(3, 4, 1).eval(), images(2, 5, 4, 4))
-    assert message.startswith("torch.export cannot trace Conv2d on inputs of shapes (2, 5, 4, 4): ")
-    assert "expected input" in message
-    branching = Function(lambda x: x.relu() if x.sum() > 0 else x)
-    assert "control flow must not depend on values" in refused(branching, images())
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (nn.Conv2d(3, 4, 1), "expected input[2, 5, 4, 4] to have 3 channels"),
+        (nn.Linear(3, 4), "must have same reduction dim"),
+        (nn.Conv2d(5, 4, 9), "Kernel size can't be greater than actual input size"),
+        (nn.BatchNorm1d(4), "expected 2D or 3D input"),
+        (Function(lambda x: x.view(3, -1)), "shape '[3, -1]' is invalid"),
+        (Function(lambda x: x[:, 7]), "index 7 is out of bounds"),
+    ],
+)
+def test_shapes_that_do_not_fit(layer: nn.Module, reason: str, capfd: pytest.CaptureFixture[str]) -> None:
+    message = refused(nn.Sequential(nn.ReLU(), layer).eval(), images(2, 5, 4, 4))
+    assert message.startswith("torch.export cannot trace Sequential on inputs of shapes (2, 5, 4, 4): ")
+    assert reason in message
+    assert ", in module '1'" in message
+    assert message.endswith(". Check the input shapes")
+    assert capfd.readouterr().err == ""  # torch logs a traceback of its own
+
+
+@pytest.mark.parametrize("number", [float, int, bool], ids=lambda number: number.__name__)
+def test_control_flow_that_depends_on_values(
+    number: Callable[[Tensor], Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    message = refused(Function(lambda x: x.relu() if number(x.sum()) > 3 else x), images())
+    assert "in the model itself (test_errors.py, line " in message
+    assert "Control flow must not depend on values" in message
+    assert "shapes" not in message.partition("): ")[2]
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("five channels are needed"), "ValueError: five channels are needed"),
+        (RuntimeError("no such head"), "RuntimeError: no such head"),
+        (OSError(28, "No space left on device"), "OSError: [Errno 28] No space left on device"),
+        (KeyError("tokens"), "KeyError: 'tokens'"),
+    ],
+)
+def test_errors_of_the_models_own_code_are_passed_on(error: Exception, told: str) -> None:
+    def fail(value: Tensor) -> Tensor:
+        raise error
+
+    message = refused(nn.Sequential(nn.Identity(), Function(fail)).eval(), images())
+    assert message.startswith("module '1' (test_errors.py, line ")
+    assert f" raised {told} (called by torch.export, with inputs of shapes (2, 4, 9, 8))" in message
+    assert "Check" not in message
+
+
+def test_values_that_leave_torch() -> None:
+    message = refused(Function(lambda x: torch.from_numpy(x.numpy() * 2)), images())
+    assert "use torch's operators in place of NumPy's" in message
+    assert "shapes" not in message.partition("): ")[2]
+
+
+class Optional(nn.Module):
+    def forward(self, value: Tensor, other: Tensor | None = None) -> Tensor:
+        return value if other is None else value + other
+
+
+@pytest.mark.parametrize(
+    ("model", "count", "message"),
+    [
+        (nn.Bilinear(3, 4, 5), 1, "forward of Bilinear takes 2 inputs (input1, input2), 1 is given"),
+        (nn.ReLU(), 2, "forward of ReLU takes 1 input (input), 2 are given"),
+        (nn.ReLU(), 0, "forward of ReLU takes 1 input (input), 0 are given"),
+        (Optional(), 3, "forward of Optional takes 1 to 2 inputs (value, other), 3 are given"),
+    ],
+)
+def test_another_number_of_inputs(model: nn.Module, count: int, message: str) -> None:
+    assert refused(model.eval(), *[images()] * count) == message
+
+
+def test_a_keyword_that_is_needed() -> None:
+    class Scaled(nn.Module):
+        def forward(self, value: Tensor, *, scale: float) -> Tensor:
+            return value * scale
+
+    message = refused(Scaled().eval(), images())
+    assert message.startswith("forward of Scaled needs the keyword scale: inputs are given by position; wrap")
+
+
+@pytest.mark.parametrize("make", [torch.jit.script, lambda model: torch.jit.trace(model, images())])
+def test_torchscript(make: Callable[[nn.Module], nn.Module]) -> None:
+    layer = nn.Conv2d(4, 4, 1).eval()
+    advice = "is TorchScript, which torch.export cannot read: pass the torch.nn.Module that it was"
+    for model in (make(layer), torch.jit.freeze(torch.jit.script(layer))):
+        assert refused(model, images()).startswith(f"the model itself {advice}")
+    inside = nn.Sequential(nn.ReLU(), make(layer)).eval()
+    assert refused(inside, images()).startswith(f"module '1' {advice}")
+
+
+def test_quantised_modules() -> None:
+    model = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(8, 4)).eval(), {nn.Linear})
+    message = refused(model.eval(), images())
+    assert message == "module '0' is quantised: pass the float32 model that it was made from"
+
+
+def test_a_result_of_a_class_that_torch_does_not_know() -> None:
+    @dataclass
+    class Result:
+        value: Tensor
+
+    message = refused(Function(Result), images())
+    assert "Return tuples, lists or dicts of tensors, or call torch.export.register_dataclass" in message
+    assert len(message) < 500
 
 
 def test_input_overwritten() -> None:
@@ -202,14 +351,69 @@ def test_unsupported_operator(name: str) -> None:
     assert message.startswith(f"operator {operator}")
     assert "in module '1' is not supported: " in message
     assert reason in message
-    assert message.endswith(f"Supported operators: {', '.join(supported_operators())}")
+    assert message.endswith("sparsegen.frontend.operators.supported_operators() does")
+    assert "README.md lists what is, under 'Supported'" in message
+    first = caught.value.operators[0]
+    assert first.operator.startswith(operator)
+    assert first.modules == ("1",)
+    assert reason in first.reason
+
+
+def test_all_unsupported_operators_are_told_at_once() -> None:
+    cubes = [Function(lambda x: x**3) for _ in range(5)]
+    model = nn.Sequential(
+        *cubes, nn.Mish(), nn.Conv2d(4, 4, 1), Function(lambda x: torch.where(x > 0, x, 0.1)), nn.Mish()
+    )
+    with pytest.raises(UnsupportedOperatorError) as caught:
+        from_torch(model.eval(), (images(),))
+    assert caught.value.operators == (
+        UnsupportedOperator(
+            "aten.pow.Tensor_Scalar", ("0", "1", "2", "3", "4"), "its exponent is 3; 2 and 0.5 are supported"
+        ),
+        UnsupportedOperator("aten.mish.default", ("5", "8"), "sparsegen has no such operator"),
+        UnsupportedOperator("aten.gt.Scalar", ("7",), "sparsegen has no such operator"),
+        UnsupportedOperator("aten.where.ScalarOther", ("7",), "sparsegen has no such operator"),
+    )
+    message = str(caught.value)
+    assert message.startswith(
+        "operator aten.pow.Tensor_Scalar in modules '0', '1', '2' and 2 more is not supported: its exponent"
+    )
+    assert "3 more are not: aten.mish.default in modules '5' and '8': sparsegen has no such" in message
+    assert len(message) < 700
+
+
+def test_the_error_of_unsupported_operators_can_be_sent_between_processes() -> None:
+    with pytest.raises(UnsupportedOperatorError) as caught:
+        from_torch(nn.Mish().eval(), (images(),))
+    sent = pickle.loads(pickle.dumps(caught.value))
+    assert (str(sent), sent.operators) == (str(caught.value), caught.value.operators)
 
 
 def test_another_precision_inside() -> None:
-    message = refused(nn.Sequential(Function(lambda x: x.double().float())).eval(), images())
-    assert message == (
-        "operator aten._to_copy.default in module '0': it gives torch.float64; sparsegen computes in float32"
+    with pytest.raises(UnsupportedOperatorError) as caught:
+        from_torch(nn.Sequential(Function(lambda x: x.double().float())).eval(), (images(),))
+    (found,) = caught.value.operators
+    assert (found.operator, found.modules) == ("aten._to_copy.default", ("0",))
+    assert found.reason == (
+        "it gives torch.float64; sparsegen computes in float32: leave casts to other types, and autocast, "
+        "out of the model"
     )
+
+
+def test_autocast_inside_is_one_refusal() -> None:
+    class Cast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+
+        def forward(self, value: Tensor) -> Tensor:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return self.layers(value).float()
+
+    with pytest.raises(UnsupportedOperatorError) as caught:
+        from_torch(Cast().eval(), (images(),))
+    assert [each.operator for each in caught.value.operators] == ["aten._to_copy.default"]
+    assert "autocast, out of the model" in caught.value.operators[0].reason
 
 
 def test_control_flow_operator() -> None:

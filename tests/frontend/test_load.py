@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
-from sparsegen.errors import SparsegenError
-from sparsegen.frontend import load_model, load_program
-from tests.frontend.checking import images
+from sparsegen.errors import ModelError, OptionError
+from sparsegen.frontend import from_torch, load_model, load_program, own_batch, own_model
+from tests.frontend.checking import Function, images
 
 FACTORIES = """
 import torch
@@ -37,6 +37,22 @@ def needs(argument):
 def number():
     return 3
 
+def leaving():
+    raise SystemExit(2)
+
+def two():
+    return torch.nn.Bilinear(3, 4, 5)
+
+def scripted():
+    return torch.jit.script(Tiny())
+
+def exported():
+    return torch.export.export(Tiny().eval(), (torch.ones(2, 6),)).module()
+
+def inference():
+    with torch.inference_mode():
+        return Tiny()
+
 constant = 3
 """
 
@@ -48,6 +64,7 @@ def factories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "own_package" / "models.py").write_text(FACTORIES)
     (tmp_path / "own_package" / "half.py").write_text("import a_module_that_is_not_there")
     (tmp_path / "own_package" / "wrong.py").write_text("1 / 0")
+    (tmp_path / "own_package" / "script.py").write_text("import sys; sys.exit('usage: script MODEL')")
     monkeypatch.chdir(tmp_path)
     for name in [name for name in sys.modules if name.split(".")[0] == "own_package"]:
         monkeypatch.delitem(sys.modules, name)
@@ -62,8 +79,15 @@ def program_file(tmp_path: Path) -> str:
 
 
 def refused(name: str, **options: Any) -> str:
-    with pytest.raises(SparsegenError) as caught:
+    with pytest.raises(ModelError) as caught:
         load_model(name, **{"batch": 1, **options})
+    return str(caught.value)
+
+
+def misfit(name: str, **options: Any) -> str:
+    """The message that a batch or input shape is refused with."""
+    with pytest.raises(OptionError) as caught:
+        load_model(name, **options)
     return str(caught.value)
 
 
@@ -137,6 +161,8 @@ def test_input_shape_defaults(factories: str) -> None:
         ("own_package.models:broken", "broken() raised ValueError: no weights here; it must return"),
         ("own_package.models:needs", "needs() raised TypeError: needs() missing 1 required"),
         ("own_package.models:number", "number() returned int; it must return a torch.nn.Module"),
+        ("own_package.models:leaving", "leaving() raised SystemExit: 2; it must return"),
+        ("own_package.script:Tiny", "importing 'own_package.script' raised SystemExit: usage: script MODEL"),
         (":Tiny", "importing '' raised ValueError"),
     ],
 )  # fmt: skip
@@ -146,6 +172,74 @@ def test_bad_factory(factories: str, name: str, message: str) -> None:
     assert message in found
 
 
+def test_factories_of_models_that_cannot_be_compiled_from_a_name(factories: str) -> None:
+    message = refused(f"{factories}:two")
+    assert message.startswith(
+        "forward of Bilinear takes 2 inputs (input1, input2), 1 is given. A model that is"
+    )
+    assert "with example_inputs" in message
+    assert refused(f"{factories}:scripted").startswith("the model itself is TorchScript")
+
+
+@pytest.mark.parametrize("name", ["exported", "inference"])
+def test_factories_of_unusual_models(factories: str, name: str) -> None:
+    model, inputs = load_model(f"{factories}:{name}", batch=2, input_shape=(6,))
+    graph = from_torch(own_model(model, inputs, in_place=True), inputs)
+    assert [layer.shape for layer in graph.layers] == [(2, 2)]
+
+
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    torch.save(nn.Linear(2, 2).state_dict(), path)
+    message = refused(str(path))
+    assert message.startswith(f"{path} is a file, but no .pt2 file: write one with torch.export.save(")
+    assert "`sparsegen prune --weights`" in message
+
+
+def test_a_zoo_that_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pytorchcv").mkdir()
+    (tmp_path / "pytorchcv" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pytorchcv", raising=False)
+    assert "model_provider.py, cannot be read: install pytorchcv anew" in refused("resnet18")
+
+
+def test_the_batch_defaults_to_16(factories: str) -> None:
+    assert load_model(f"{factories}:Tiny", input_shape=(6,))[1][0].shape == (16, 6)
+    assert own_batch(f"{factories}:Tiny", None) == 16
+    assert own_batch(f"{factories}:Tiny", 3) == 3
+
+
+def test_the_batch_defaults_to_the_files_own(program_file: str) -> None:
+    assert load_model(program_file)[1][0].shape == (4, 3, 8, 8)
+    assert load_model(program_file, input_shape=(3, 8, 8))[1][0].shape == (4, 3, 8, 8)
+    assert own_batch(program_file, None) == 4
+
+
+def test_a_file_with_inputs_of_several_shapes(tmp_path: Path) -> None:
+    path = tmp_path / "two.pt2"
+    model = Function(lambda image, scale: image * scale)
+    torch.export.save(torch.export.export(model, (images(4, 3, 2, 2), images(3, 1, 1))), path)
+    for batch in (None, 4):
+        _, inputs = load_model(str(path), batch=batch)
+        assert [tuple(value.shape) for value in inputs] == [(4, 3, 2, 2), (3, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ((torch.ones(2, dtype=torch.int64),), "input 'inputs_0' of the program is torch.int64; float32"),
+        ((images(2), 3), "input 'inputs_1' of the program is int; float32 tensors are supported"),
+        ((), "the program takes no input: its result is a constant"),
+    ],
+)
+def test_a_file_with_inputs_of_another_type(tmp_path: Path, inputs: tuple[Any, ...], message: str) -> None:
+    path = tmp_path / "strange.pt2"
+    model = Function(lambda *values: torch.ones(2) * values[0] if values else torch.ones(2) * 2)
+    torch.export.save(torch.export.export(model, inputs), path)
+    assert refused(str(path), batch=None).startswith(message)
+
+
 def test_file(program_file: str) -> None:
     program, (value,) = load_model(program_file, batch=4)
     assert isinstance(program, ExportedProgram)
@@ -153,10 +247,10 @@ def test_file(program_file: str) -> None:
 
 
 def test_file_of_another_shape(program_file: str) -> None:
-    message = refused(program_file, batch=16)
+    message = misfit(program_file, batch=16)
     assert "exported for inputs of shape (4, 3, 8, 8), batch 16 was asked for" in message
     assert "export once per batch size" in message
-    message = refused(program_file, batch=4, input_shape=(3, 9, 9))
+    message = misfit(program_file, batch=4, input_shape=(3, 9, 9))
     assert "exported for inputs of shape (4, 3, 8, 8), input shape (3, 9, 9) was asked for" in message
 
 
@@ -183,7 +277,7 @@ def test_unreadable_file(tmp_path: Path, program_file: str, content: str) -> Non
         torch.save(nn.Linear(2, 2).state_dict(), path)
     else:
         path.write_bytes(Path(program_file).read_bytes()[:1000])
-    with pytest.raises(SparsegenError) as caught:
+    with pytest.raises(ModelError) as caught:
         load_program(path)
     assert str(caught.value).startswith(f"{path} is not a program that torch {torch.__version__} can read")
     assert "torch.export.save(" in str(caught.value)
@@ -191,4 +285,4 @@ def test_unreadable_file(tmp_path: Path, program_file: str, content: str) -> Non
 
 @pytest.mark.parametrize("options", [{"batch": 0}, {"batch": 1, "input_shape": (3, -1)}])
 def test_sizes_that_are_not_positive(options: dict[str, Any]) -> None:
-    assert "every size must be a positive whole number" in refused("resnet18", **options)
+    assert "every size must be a positive whole number" in misfit("resnet18", **options)

@@ -54,7 +54,8 @@ def permute(site: CallSite, value: Value, dims: list[int]) -> Value:
 @operator("aten.transpose.int")
 def transpose(site: CallSite, value: Value, first: int, second: int) -> Value:
     dims = list(range(len(site.shape)))
-    dims[first], dims[second] = dims[second], dims[first]
+    if dims:  # a number has none, and torch calls them 0 and -1 all the same
+        dims[first], dims[second] = dims[second], dims[first]
     return _permute(site, value, tuple(dims))
 
 

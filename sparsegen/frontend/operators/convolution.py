@@ -81,7 +81,7 @@ def _convolve(
 ) -> str:
     site.require_rank(value, 4)
     core = Conv2d(
-        to_array(site.known(weight, "weight")),
+        to_array(site.weight(weight)),
         None if bias is None else to_array(site.known(bias, "bias")),
         pair(stride),
         padding,

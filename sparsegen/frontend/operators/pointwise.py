@@ -100,10 +100,10 @@ def binary(site: CallSite, op: str, left: Value | Scalar, right: Value | Scalar)
 
 
 def _operand(site: CallSite, value: Value | Scalar) -> str | float:
-    """A step's operand; a constant of one element becomes a number, which costs a kernel no load."""
+    """A step's operand; a finite constant of one element becomes a number, which costs a kernel no load."""
     if isinstance(value, Scalar):
         return float(value)
-    if isinstance(value, torch.Tensor) and value.numel() == 1:
+    if isinstance(value, torch.Tensor) and value.numel() == 1 and math.isfinite(float(value)):
         return float(value)
     return site.read(value)
 

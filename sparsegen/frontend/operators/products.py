@@ -17,7 +17,7 @@ from sparsegen.graph import Linear, MatMul, Shape, Softmax, Step
 
 @operator("aten.linear.default")
 def linear(site: CallSite, value: Value, weight: Value, bias: Value | None) -> str:
-    matrix = site.known(weight, "weight")
+    matrix = site.weight(weight)
     if matrix.dim() != 2:
         site.refuse(f"its weight has shape {tuple(matrix.shape)}; two dimensions are supported")
     return _linear(site, value, matrix, None if bias is None else site.known(bias, "bias"))
@@ -61,8 +61,8 @@ def add_product(
 
 
 def _is_matrix(value: Value) -> TypeGuard[torch.Tensor]:
-    """Whether a value is a known matrix, which makes a product by it a linear layer."""
-    return isinstance(value, torch.Tensor) and value.dim() == 2
+    """Whether a value is a known, finite matrix, which makes a product by it a linear layer."""
+    return isinstance(value, torch.Tensor) and value.dim() == 2 and bool(torch.isfinite(value).all())
 
 
 @operator("aten.scaled_dot_product_attention.default")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from sparsegen.frontend.builder import CallSite, Value
+from sparsegen.frontend.operators.arrangement import reshape_to
 from sparsegen.frontend.operators.registry import operator
 from sparsegen.graph import LayerNorm, Mean, Softmax, Step
 
@@ -12,19 +13,24 @@ from sparsegen.graph import LayerNorm, Mean, Softmax, Step
 @operator("aten.mean.dim")
 def mean(
     site: CallSite, value: Value, dims: list[int] | None, keepdim: bool, dtype: torch.dtype | None
-) -> str:
+) -> Value:
     rank = len(site.shape_of(value))
+    if rank == 0:
+        return value
     positive = sorted(dim % rank for dim in dims or range(rank))
     return site.layer(Mean(tuple(positive), keepdim), value)
 
 
 @operator("aten.mean.default")
-def mean_of_all(site: CallSite, value: Value, dtype: torch.dtype | None) -> str:
+def mean_of_all(site: CallSite, value: Value, dtype: torch.dtype | None) -> Value:
     return mean(site, value, None, False, dtype)
 
 
 @operator("aten.softmax.int", "aten._softmax.default")
-def softmax(site: CallSite, value: Value, dim: int, dtype: torch.dtype | bool | None) -> str:
+def softmax(site: CallSite, value: Value, dim: int, dtype: torch.dtype | bool | None) -> Value:
+    if not site.shape:  # a number: as a vector of one
+        vector = reshape_to(site, value, (1,))
+        return reshape_to(site, site.layer(Softmax(0), vector, shape=(1,)), ())
     return site.layer(Softmax(dim % len(site.shape)), value)
 
 
