@@ -25,7 +25,7 @@ from sparsegen.graph import Conv2d
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.target import parse_target
 from sparsegen.tuner.jobs import Task, find_tasks
-from sparsegen.tuner.measure import remote
+from sparsegen.tuner.measure import lanes
 from sparsegen.tuner.measure.candidate import Artefact
 from sparsegen.tuner.measure.measurement import Limits, Measurement
 from sparsegen.tuner.measure.process import Answer
@@ -274,7 +274,9 @@ def test_servers_of_one_key_must_have_one_cpu(
 def test_a_server_takes_the_threads_that_are_asked_for(
     measurer: RemoteMeasurer, tracker: str, pair: tuple[Server, Server]
 ) -> None:
-    session = Session(Tracker.parse(tracker, "pair"), measurer._helper, lasting_s=SECONDS, wait_s=SECONDS)
+    session = Session(
+        Tracker.parse(tracker, "pair"), measurer._lanes._helper, lasting_s=SECONDS, wait_s=SECONDS
+    )
     session.use_threads(3)
     found = int(session._remote.get_function("runtime.NumThreads")())
     session.close()
@@ -337,9 +339,9 @@ def test_measuring_ends_when_no_server_is_left(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(remote, "_GONE_S", 2.0)
-    monkeypatch.setattr(remote, "_TRANSFER_S", 1.0)
-    monkeypatch.setattr(measurer, "limits", Limits(run_s=1.0))
+    monkeypatch.setattr(lanes, "GONE_S", 2.0)
+    monkeypatch.setattr(lanes, "_TRANSFER_S", 1.0)
+    monkeypatch.setattr(measurer._builders, "limits", Limits(run_s=1.0))
     with monkeypatch.context() as patch:
         patch.setattr(measurer._builders, "build", built_of(HANG, tmp_path))
         (result,) = measured(measurer, task, 1)
