@@ -60,7 +60,7 @@ def test_changes_go_before_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(options)
 
     monkeypatch.setattr("sparsegen.tuner.run.run", run)
-    tune("m", None, TuneOptions(trials=5, batch=4), batch=8, journal="a.jsonl")
+    tune("m", None, sparsegen.TuneOptions(trials=5, batch=4), batch=8, journal="a.jsonl")
     tune("m", journal="a.jsonl", trials=5, batch=8)
     assert asked == [TuneOptions(trials=5, batch=8, journal="a.jsonl")] * 2
 
