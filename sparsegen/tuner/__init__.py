@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sparsegen.pruning.prunable import Model
     from sparsegen.tuner.view import Progress
 
+__all__ = ["TuneOptions", "tune"]
+
 
 def tune(
     model: str | Model,

@@ -212,8 +212,10 @@ class Lanes:
                 lane.waiting_since = None
                 idle = _IDLE_S if lane.has_server else None
                 self._changed.wait_for(lambda: self._built or self._closed, timeout=idle)
-            if self._built or self._closed:
-                return self._built[0] if self._built else None
+            if self._closed:
+                return None
+            if self._built:
+                return self._built[0]
         lane.has_server = False
         with contextlib.suppress(Exception):  # nobody waits now; the next task tells of it, if it lasts
             lane.worker.call("leave", limit_s=CONNECT_S)
@@ -252,6 +254,7 @@ class Lanes:
             self._accept(answer.value)
         except SparsegenError:
             lane.worker.kill()
+            lane.has_server = False
             raise
         return True
 
