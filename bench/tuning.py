@@ -33,11 +33,10 @@ from sparsegen.preparation import PREPARING_STEPS, prepare
 from sparsegen.progress import Steps
 from sparsegen.pruning.structures import parse_structure
 from sparsegen.target import parse_target
-from sparsegen.tuner.budget import Budget
 from sparsegen.tuner.jobs import Task, find_tasks
 from sparsegen.tuner.measure.local import LocalMeasurer
-from sparsegen.tuner.search import SEARCHES
-from sparsegen.tuner.session import Options, Session
+from sparsegen.tuner.options import TuneOptions
+from sparsegen.tuner.session import Session
 
 LAYERS = {
     "3x3 at 56": "features.stage1.unit1.body.conv1.conv",
@@ -84,8 +83,7 @@ def search(
             [task],
             measurer=measurer,
             journal=journal,
-            budget=Budget(trials=trials),
-            options=Options(SEARCHES[name], seed=seed, patience=0),
+            options=TuneOptions(trials=trials, search=name, seed=seed, patience=0),
         ).run()
     return read_journal(path).measured(measurer.setting)[:trials]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sparsegen.inspection import Inspection, inspect
     from sparsegen.pruning import prune
     from sparsegen.runtime.model import CompiledModel, LayerReport
-    from sparsegen.tuner import tune
+    from sparsegen.tuner import TuneOptions, tune
 
 __all__ = [
     "Comparison",
@@ -49,6 +49,7 @@ __all__ = [
     "SparsegenError",
     "TargetError",
     "ToolchainError",
+    "TuneOptions",
     "UnsupportedOperatorError",
     "compare",
     "compile",
@@ -65,6 +66,7 @@ _LAZY = {
     "CompiledModel": "sparsegen.runtime.model",
     "Inspection": "sparsegen.inspection",
     "LayerReport": "sparsegen.runtime.model",
+    "TuneOptions": "sparsegen.tuner",
     "compile": "sparsegen.compiler",
     "inspect": "sparsegen.inspection",
     "prune": "sparsegen.pruning",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +20,8 @@ from sparsegen.cli.options import (
     TargetName,
     parse_shape,
 )
+from sparsegen.files import check_writable
+from sparsegen.tuner.options import TuneOptions
 
 if TYPE_CHECKING:
     from sparsegen.database.journal import Log
@@ -26,36 +31,31 @@ _INTERRUPTED = 130
 
 def tune(
     model: ModelName,
-    trials: Annotated[int | None, typer.Option(help="Schedules to try, in all runs together.")] = None,
-    hours: Annotated[float | None, typer.Option(help="Time to spend, in all runs together.")] = None,
+    trials: Annotated[int | None, typer.Option(help=TuneOptions.words("trials"))] = TuneOptions.trials,
+    hours: Annotated[float | None, typer.Option(help=TuneOptions.words("hours"))] = TuneOptions.hours,
     journal: Annotated[
         Path | None,
-        typer.Option(
-            help="Log of everything that is measured.", show_default="tuning_logs/MODEL-...", metavar="FILE"
-        ),
+        typer.Option(help=TuneOptions.words("journal"), show_default="tuning_logs/MODEL-...", metavar="FILE"),
     ] = None,
     sparsity: Sparsity = None,
-    structure: StructureName = "unstructured",
-    dense: Annotated[bool, typer.Option("--dense", help="Tune the dense kernels instead.")] = False,
-    batch: Batch = None,
+    structure: StructureName = TuneOptions.structure,
+    dense: Annotated[bool, typer.Option("--dense", help=TuneOptions.words("dense"))] = TuneOptions.dense,
+    batch: Batch = TuneOptions.batch,
     threads: Annotated[int | None, typer.Option(help="Threads.", show_default="every core")] = None,
     layers: Annotated[
-        str, typer.Option(help="Shell pattern of the names of the layers to tune.", metavar="GLOB")
-    ] = "*",
-    search: Annotated[str, typer.Option(help="evolution, or random to compare with.")] = "evolution",
-    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
-    patience: Annotated[
-        int, typer.Option(help="Trials without a gain after which a layer is left; 0: no limit.")
-    ] = 128,
+        str, typer.Option(help=TuneOptions.words("layers"), metavar="GLOB")
+    ] = TuneOptions.layers,
+    search: Annotated[str, typer.Option(help=TuneOptions.words("search"))] = TuneOptions.search,
+    seed: Annotated[int, typer.Option(help=TuneOptions.words("seed"))] = TuneOptions.seed,
+    patience: Annotated[int, typer.Option(help=TuneOptions.words("patience"))] = TuneOptions.patience,
     prior: Annotated[
-        list[Path] | None,
-        typer.Option(help="Another journal to learn from; may be repeated.", metavar="FILE"),
+        list[Path] | None, typer.Option(help=TuneOptions.words("priors"), metavar="FILE")
     ] = None,
     rpc: Annotated[
-        str | None, typer.Option(help="Measure on the servers of this TVM RPC tracker.", metavar="HOST:PORT")
-    ] = None,
-    key: Annotated[str | None, typer.Option(help="Key of the RPC servers.")] = None,
-    target: TargetName = "native",
+        str | None, typer.Option(help=TuneOptions.words("rpc"), metavar="HOST:PORT")
+    ] = TuneOptions.rpc,
+    key: Annotated[str | None, typer.Option(help=TuneOptions.words("key"))] = TuneOptions.key,
+    target: TargetName = TuneOptions.target,
     input_shape: InputShape = None,
     report: Annotated[
         Path | None,
@@ -74,59 +74,62 @@ def tune(
     Stop it at any time: the same command goes on where it stood. `sparsegen compare --database` and
     `sparsegen.compile(..., database=)` take the journal; `sparsegen schedules` shows and exports it.
     """
+    options = TuneOptions(
+        trials=trials,
+        hours=hours,
+        journal=journal,
+        sparsity=sparsity,
+        structure=structure,
+        dense=dense,
+        batch=batch,
+        threads=threads,
+        layers=layers,
+        search=search,
+        seed=seed,
+        patience=patience,
+        priors=tuple(prior or ()),
+        rpc=rpc,
+        key=key,
+        target=target,
+        input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
+    )
+    if report is not None:
+        check_writable("--report", report)
+    if report is None or trials is not None or hours is not None:
+        options.check()
+    with _ended_at_once():
+        from sparsegen.database.journal import read_journal
+        from sparsegen.tuner.run import completed
+
+    compared = [read_journal(path) for path in against or ()]
+    options = completed(options, model)
+    assert options.journal is not None
+    path = Path(options.journal)
+    if report is None or trials is not None or hours is not None:
+        _run(model, options)
+    if report is not None:
+        _report([read_journal(path), *compared], path, report)
+
+
+def _run(model: str, options: TuneOptions) -> None:
+    """Tune, and show how it goes and what was gained."""
     from rich.console import Console
 
-    from sparsegen.compiler import check_threads
-    from sparsegen.database.journal import read_journal
-    from sparsegen.files import check_writable
-    from sparsegen.frontend import own_batch
     from sparsegen.progress import shown
-    from sparsegen.target import available_cores
     from sparsegen.tuner import tune as run_tuner
-    from sparsegen.tuner.run import default_journal
     from sparsegen.tuner.view import live, print_summary
 
     console = Console(stderr=True)
-    if report is not None:
-        check_writable("--report", report)
-    compared = [read_journal(path) for path in against or ()]
-    threads = check_threads(available_cores() if threads is None else threads) if rpc is None else threads
-    path = journal or default_journal(model, batch=own_batch(model, batch), threads=threads, dense=dense)
-    if report is not None and trials is None and hours is None:
-        _report([read_journal(path), *compared], path, report)
-        return
-    image = parse_shape(input_shape, "--input-shape", "3x224x224")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with shown(console) as on_step, live(console) as on_progress:
-            progress = run_tuner(
-                model,
-                journal=path,
-                trials=trials,
-                hours=hours,
-                threads=threads,
-                batch=batch,
-                layers=layers,
-                sparsity=sparsity,
-                structure=structure,
-                dense=dense,
-                target=target,
-                input_shape=image,
-                search=search,
-                seed=seed,
-                patience=patience,
-                priors=prior or (),
-                rpc=rpc,
-                key=key,
-                on_progress=on_progress,
-                on_step=on_step,
-            )
+            progress = run_tuner(model, options=options, on_progress=on_progress, on_step=on_step)
     except KeyboardInterrupt:
-        console.print(f"stopped; everything measured is in {path}: the same command goes on from there")
+        console.print(
+            f"stopped; everything measured is in {options.journal}: the same command goes on from there"
+        )
         raise typer.Exit(_INTERRUPTED) from None
     print_summary(progress, Console())
-    if report is not None:
-        _report([read_journal(path), *compared], path, report)
 
 
 def _report(logs: list[Log], path: Path, picture: Path) -> None:
@@ -144,3 +147,18 @@ def _report(logs: list[Log], path: Path, picture: Path) -> None:
 def _interrupt(signum: int, frame: Any) -> None:
     """End as Ctrl-C does."""
     raise KeyboardInterrupt
+
+
+@contextmanager
+def _ended_at_once() -> Iterator[None]:
+    """Have Ctrl-C end the process at once: importing torch, cut short by an exception, fails in odd ways."""
+
+    def end(signum: int, frame: Any) -> None:
+        os.write(2, b"stopped before anything was measured\n")
+        os._exit(_INTERRUPTED)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

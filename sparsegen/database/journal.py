@@ -27,7 +27,7 @@ from sparsegen.database.records import (
 )
 from sparsegen.database.trial import Race, Trial
 from sparsegen.database.workload import Setting, Workload
-from sparsegen.errors import JournalError
+from sparsegen.errors import FileError, JournalError
 from sparsegen.files import check_writable
 
 _HEADER = as_text({"type": "header", "schema": SCHEMA})
@@ -147,7 +147,10 @@ class Journal:
         journal that is open elsewhere.
         """
         path = Path(path)
-        check_writable("journal", path)
+        try:
+            check_writable("journal", path)
+        except FileError as error:
+            raise JournalError(str(error)) from None
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         except OSError as error:
@@ -263,7 +266,7 @@ def _recover(path: Path, descriptor: int) -> tuple[Log, Definitions, int]:
         os.ftruncate(descriptor, whole)
     if missing:
         _write_all(descriptor, missing)
-    if not data:
+    if not whole:  # new, or its first writer was killed before this
         _sync_folder(path.parent)
     return log, known, whole + len(missing)
 

@@ -11,7 +11,9 @@ from sparsegen.database.workload import Setting, Workload
 from sparsegen.kernels.space import Point
 
 Status = Literal["ok", "build error", "crash", "timeout", "memory", "wrong result", "lost"]
-"""How a trial ended. `lost`: the machine that measured it went away."""
+"""How a trial ended. `lost`: the machine that measured it went away, or somebody ended the process."""
+
+_INCONCLUSIVE = ("lost", "memory")
 
 Origin = Literal["default", "prior", "model", "random"]
 """Who proposed a schedule: the choice without tuning, another run's log, the cost model, or chance."""
@@ -46,6 +48,11 @@ class Trial:
     def median_ms(self) -> float:
         """Median of the timings; infinite where there are none."""
         return median(self.times_ms) if self.times_ms else float("inf")
+
+    @property
+    def inconclusive(self) -> bool:
+        """Whether it failed for want of memory or of a machine: the schedule itself may be good."""
+        return self.status in _INCONCLUSIVE
 
 
 @dataclass(frozen=True)

@@ -75,15 +75,20 @@ def _best(key: Any, trials: list[Trial], race: Race | None) -> Tuned | None:
     if not right:
         return None
     ms, schedule = min(right, key=lambda each: each[0])
-    default_ms = None
-    for trial in timed:
-        if trial.origin == "default":
-            # In the race both were timed in turn, so the gain is taken from there where it can be.
-            again = [time for time, each in raced if each == trial.schedule]
-            default_ms = again[0] if again else trial.median_ms
-            break
     workload, setting, kernel = key
-    return Tuned(workload, setting, kernel, schedule, ms, default_ms, len(trials))
+    return Tuned(workload, setting, kernel, schedule, ms, _default_ms(trials, raced), len(trials))
+
+
+def _default_ms(trials: list[Trial], raced: list[tuple[float, Point]]) -> float | None:
+    """The time of the default schedule: of the race, where it took part, whatever became of its trials."""
+    defaults = [trial for trial in trials if trial.origin == "default"]
+    timed = [trial for trial in defaults if trial.times_ms]
+    default = next(iter(timed or defaults), None)
+    if default is None:
+        return None
+    # In the race both were timed in turn, so the gain is taken from there where it can be.
+    again = [time for time, each in raced if each == default.schedule]
+    return again[0] if again else default.median_ms if timed else None
 
 
 def _text(schedule: Point) -> str:

@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from sparsegen.database.trial import Trial
 from sparsegen.errors import OptionError
+
+if TYPE_CHECKING:
+    from sparsegen.database.trial import Trial
 
 _PAUSE_S = 120.0  # between records of one run there is less
 

@@ -20,13 +20,11 @@ from sparsegen.database.wording import batch_of, operator_phrase, zeros_phrase
 from sparsegen.database.workload import Setting, Workload
 from sparsegen.errors import JournalError
 from sparsegen.kernels.space import Value
+from sparsegen.tuner.options import SEARCH_NAMES
 from sparsegen.wording import milliseconds, threads_phrase
 
 CLOSE = 1.05
 """A search has come to the best once its time is at most this often the best."""
-
-_SEARCHES = ("evolution", "random")
-"""In this order; what a log has besides comes behind."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +113,10 @@ def curves(trials: Sequence[Trial], *, log: str | Path = "the log") -> list[Work
 
 
 def searches_of(curves: Iterable[WorkloadCurves]) -> list[str]:
-    """The searches that took part, evolution and random first."""
+    """The searches that took part: ours in their order, then what a log has besides."""
     found = dict.fromkeys(curve.search for each in curves for curve in each.searches)
-    return sorted(
-        found, key=lambda search: _SEARCHES.index(search) if search in _SEARCHES else len(_SEARCHES)
-    )
+    order = [*SEARCH_NAMES, *found]
+    return sorted(found, key=order.index)
 
 
 def print_report(curves: Sequence[WorkloadCurves], console: Console) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from sparsegen.database.journal import Journal, Log
 from sparsegen.database.lookup import Database
@@ -16,36 +14,22 @@ from sparsegen.database.tuned import Tuned, best_of
 from sparsegen.database.workload import Workload
 from sparsegen.errors import SparsegenError
 from sparsegen.kernels.space import KernelSchedule
-from sparsegen.tuner.budget import Budget, Clock
-from sparsegen.tuner.cost_model import ESTIMATE, FEATURES_VERSION, CostModel, fit, relative
+from sparsegen.tuner.budget import Clock
+from sparsegen.tuner.cost_model import ESTIMATE, FEATURES_VERSION, relative
 from sparsegen.tuner.jobs import Task
-from sparsegen.tuner.learning import samples_of
+from sparsegen.tuner.learning import Learner, model_path
 from sparsegen.tuner.measure.measurement import Measurement, Measurer
-from sparsegen.tuner.search import Proposal, Search
+from sparsegen.tuner.options import TuneOptions
+from sparsegen.tuner.racing import RACE_S, in_order, racers_of
+from sparsegen.tuner.search import SEARCHES, Proposal
 from sparsegen.tuner.state import TaskState, choose_task
 from sparsegen.tuner.view import Progress, TaskProgress
 
 _BATCH = 16  # schedules proposed at a time
 _PRIORS = 4  # schedules of other workloads or machines that are tried early
-_RACERS = 4  # of the best, against the incumbent and the default
-_RACE_S = 4.0  # a race takes about, with its builds
 _MOST_RACING = 0.2  # of a budget of hours, the share kept for races
-_CHOOSE_AGAIN = 1.5  # times as many samples, and the model's objective is chosen again
 
 Listener = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a run searches.
-
-    `patience`: trials without a gain after which a workload gets no more; 0 goes on for ever.
-    """
-
-    search: Search
-    seed: int = 0
-    patience: int = 128
-    batch: int = _BATCH
 
 
 class Session:
@@ -57,41 +41,42 @@ class Session:
         *,
         measurer: Measurer,
         journal: Journal,
-        budget: Budget,
-        options: Options,
+        options: TuneOptions,
         priors: Sequence[Log] = (),
         database: Database | None = None,
         listener: Listener | None = None,
     ) -> None:
         self._measurer = measurer
         self._journal = journal
-        self._budget = budget
         self._options = options
+        self._search = SEARCHES[options.search]
         self._database = database
         self._listener = listener
-        self._states: dict[Workload, TaskState] = {
-            task.workload: TaskState(task, seed=_seed(options.seed, task)) for task in tasks
-        }
         here = journal.log.measured(measurer.setting)
+        self._states = {
+            task.workload: TaskState(
+                task,
+                seed=_seed(options.seed, task),
+                earlier=[trial for trial in here if trial.workload == task.workload],
+            )
+            for task in tasks
+        }
         own = [trial for trial in here if trial.workload in self._states]
-        for trial in own:
-            self._states[trial.workload].add(trial)
-        self._logs = (journal.log, *priors)
-        self._others = [
+        others = [
             *journal.log.prior_for(measurer.setting),
             *(trial for trial in here if trial.workload not in self._states),
             *(trial for log in priors for trial in log.trials),
         ]
+        self._logs = (journal.log, *priors)
         self._own = own
-        self._clock = Clock(budget, own)
+        self._clock = Clock(options.budget, own)
         self._found: dict[Workload, Tuned] = {}  # at the end, from the races
-        self._model: CostModel | None = None
-        self._chosen_at = 0  # samples when the model's objective was chosen
+        self._learner = Learner(self._states, others, seed=options.seed, path=model_path(journal.path))
         self._note = f"going on after {len(own)} trials" if own else ""
 
     def run(self) -> None:
         """Spend the budget, then race. An interrupt passes through; what was measured is in the journal."""
-        reserve = min(_RACE_S * len(self._states), _MOST_RACING * (self._clock.seconds_left or 0.0))
+        reserve = min(RACE_S * len(self._states), _MOST_RACING * (self._clock.seconds_left or 0.0))
         deadline = self._clock.deadline(reserve_s=reserve)
         self._tell("")
         self._learn()
@@ -108,26 +93,24 @@ class Session:
 
     def progress(self, current: str = "") -> Progress:
         """Where the run stands."""
-        clock = self._clock
+        clock, model = self._clock, self._learner.model
         return Progress(
             tasks=tuple(_progress(state, self._found.get(key)) for key, state in self._states.items()),
             current=current,
             trials=clock.trials,
-            budget=self._budget.text,
+            budget=self._options.budget.text,
             share_done=clock.share_done,
             seconds_left=clock.seconds_left,
             per_minute=clock.per_minute,
             failures=sum(state.failures for state in self._states.values()),
-            rank_correlation=None if self._model is None else self._model.rank_correlation,
+            rank_correlation=None if model is None else model.rank_correlation,
             note=self._note,
         )
 
     def _round(self, state: TaskState, deadline: float) -> None:
         """One batch of one workload."""
         left = self._clock.trials_left
-        proposals = self._propose(
-            state, self._options.batch if left is None else min(self._options.batch, left)
-        )
+        proposals = self._propose(state, _BATCH if left is None else min(_BATCH, left))
         if not proposals:
             state.stopped = "every schedule was tried"
             return
@@ -146,16 +129,16 @@ class Session:
     def _propose(self, state: TaskState, count: int) -> list[Proposal]:
         """The default first, then what served others, then what the search finds; nothing twice."""
         first = [Proposal(state.task.space.default, "default")]
-        if self._options.search.name != "random":
+        if self._search.name != "random":
             first += [Proposal(schedule, "prior") for schedule in self._priors(state)]
-        fresh = {p.schedule: p for p in reversed(first) if p.schedule not in state.tried}
+        fresh = {p.schedule: p for p in reversed(first) if state.to_try(p.schedule)}
         proposals = list(reversed(fresh.values()))[:count]
         measured = [*state.tried.items(), *((proposal.schedule, float("inf")) for proposal in proposals)]
 
         def score(schedules: Sequence[KernelSchedule]) -> list[float]:
             return self._score(state, schedules)
 
-        found = self._options.search.propose(state.sampler, measured, score, count - len(proposals))
+        found = self._search.propose(state.sampler, measured, score, count - len(proposals))
         return proposals + found
 
     def _priors(self, state: TaskState) -> list[KernelSchedule]:
@@ -176,9 +159,9 @@ class Session:
         """The model's predictions; the analytic estimates until there is one."""
         base = state.features(state.task.space.default)
         features = [relative(state.features(schedule), base) for schedule in schedules]
-        if self._model is None:
+        if self._learner.model is None:
             return [each.get(ESTIMATE, 0.0) for each in features]
-        return [float(score) for score in self._model.predict(features)]
+        return [float(score) for score in self._learner.model.predict(features)]
 
     def _record(self, state: TaskState, proposal: Proposal, measurement: Measurement) -> None:
         task = state.task
@@ -193,7 +176,7 @@ class Session:
             features=state.features(measurement.schedule),
             features_version=FEATURES_VERSION,
             origin=proposal.origin,
-            search=self._options.search.name,
+            search=self._search.name,
             seed=self._options.seed,
             at=_now(),
             seconds=(measurement.build_s, measurement.run_s),
@@ -204,49 +187,22 @@ class Session:
         state.add(trial)
 
     def _learn(self) -> None:
-        """Fit the model to all that is known, and save it beside the journal."""
-        if self._options.search.name == "random":
-            return
-        samples = samples_of([*self._others, *self._own], self._states)
-        again = self._model is None or len(samples) >= _CHOOSE_AGAIN * self._chosen_at
-        objective = None if again or self._model is None else self._model.objective
-        fitted = fit(samples, seed=self._options.seed, objective=objective)
-        if fitted is None:
-            return
-        if again:
-            self._chosen_at = len(samples)
-        self._model = fitted
-        fitted.save(model_path(self._journal.path))
+        if self._search.name != "random":
+            self._learner.learn(self._own)
 
     def _race_all(self) -> None:
         """The best few of every workload against the incumbent, in turn; those that gain most come first."""
         end = self._clock.deadline()
-        for state in self._states.values():
-            if time.monotonic() + _RACE_S > end:
+        for state in in_order(self._states.values()):
+            if time.monotonic() + RACE_S > end:
                 self._note = "no time was left for every final race"
                 return
             self._race(state)
 
     def _race(self, state: TaskState) -> None:
-        task, races = state.task, self._journal.log.races
-        last = next(
-            (
-                r
-                for r in reversed(races)
-                if (r.workload, r.setting) == (task.workload, self._measurer.setting)
-            ),
-            None,
-        )
-        incumbent = task.space.default
-        if last is not None:
-            try:
-                incumbent = task.space.read(last.schedules[last.winner])
-            except SparsegenError:
-                last = None
-        fastest = state.fastest(_RACERS)
-        racers = list(dict.fromkeys([incumbent, task.space.default, *fastest]))
-        raced = [] if last is None else [task.space.make(**point) for point in last.schedules]
-        if len(racers) < 2 or set(fastest) <= set(raced):
+        task, setting = state.task, self._measurer.setting
+        racers = racers_of(state, self._journal.log.races, setting)
+        if not racers:
             return
         self._tell(f"{task.name}, final race")
         results = [each for each in self._measurer.race(task.job, racers) if each.status == "ok"]
@@ -254,7 +210,7 @@ class Session:
             return
         race = Race(
             workload=task.workload,
-            setting=self._measurer.setting,
+            setting=setting,
             kernel=task.space.kernel,
             schedules=tuple(each.schedule.as_dict() for each in results),
             times_ms=tuple(each.times_ms for each in results),
@@ -265,11 +221,6 @@ class Session:
     def _tell(self, current: str) -> None:
         if self._listener is not None:
             self._listener(self.progress(current))
-
-
-def model_path(journal: Path) -> Path:
-    """Where the cost model of a journal is saved: beside it."""
-    return journal.with_suffix(".model.json")
 
 
 def _progress(state: TaskState, found: Tuned | None) -> TaskProgress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from sparsegen.database.trial import Trial
@@ -16,12 +17,13 @@ _RECENT = 32  # trials whose gain tells what the next ones may gain
 _HOPE = 0.2  # gain expected of a workload's first batch, less with the square of those before
 _BATCH = 16  # trials that count as one in that
 _GAIN = 0.005  # of the best time: less is noise
+_TRIES = 3  # in a run, of a schedule that the machine loses again and again
 
 
 class TaskState:
-    """The trials of one workload so far."""
+    """The trials of one workload so far; `earlier` ones are of runs before this one."""
 
-    def __init__(self, task: Task, *, seed: int) -> None:
+    def __init__(self, task: Task, *, seed: int, earlier: Sequence[Trial] = ()) -> None:
         self.task = task
         self.sampler = Sampler(task.space, seed)
         self.tried: dict[KernelSchedule, float] = {}
@@ -31,6 +33,11 @@ class TaskState:
         self._features: dict[KernelSchedule, Features] = {}
         self._best: list[float] = []  # after each trial
         self._last_gain = 0  # trials until the last gain
+        self._lost: Counter[KernelSchedule] = Counter()  # trials of this run that told nothing
+        self._told: set[KernelSchedule] = set()  # schedules of which a trial told something
+        for trial in earlier:
+            self.add(trial)
+        self._lost.clear()  # what was short of memory then may have it now
 
     def add(self, trial: Trial) -> None:
         """Count a trial; a schedule that is no longer legal counts for the budget alone."""
@@ -42,11 +49,19 @@ class TaskState:
         except SparsegenError:
             self._best.append(before)
             return
+        if trial.inconclusive:
+            self._lost[schedule] += 1
+        else:
+            self._told.add(schedule)
         self.tried[schedule] = min(trial.median_ms, self.tried.get(schedule, math.inf))
         now = min(before, trial.median_ms)
         if now < before * (1 - _GAIN):
             self._last_gain = self.trials
         self._best.append(now)
+
+    def to_try(self, schedule: KernelSchedule) -> bool:
+        """Whether a schedule is still to be measured: never tried, or lost, but not too often in this run."""
+        return schedule not in self._told and self._lost[schedule] < _TRIES
 
     @property
     def best_ms(self) -> float:
@@ -58,6 +73,13 @@ class TaskState:
         """The default schedule's median, once it is known."""
         time = self.tried.get(self.task.space.default, math.inf)
         return time if time < math.inf else None
+
+    @property
+    def saved_ms(self) -> float:
+        """Milliseconds a call of the model that the best schedule saves over the default; 0 where unknown."""
+        if self.default_ms is None:
+            return 0.0
+        return len(self.task.layers) * (self.default_ms - self.best_ms)
 
     def fastest(self, count: int) -> list[KernelSchedule]:
         """The schedules with the least medians, failures left out."""
@@ -78,9 +100,10 @@ class TaskState:
     def expected_gain(self) -> float:
         """Milliseconds of the model's time that another batch may gain: a guess from the recent ones.
 
-        A workload counts as often as it has layers. Before its first trial the gain is infinite.
+        A workload counts as often as it has layers. Before a trial of the default, which every gain is
+        over, the gain is infinite.
         """
-        if not self._best:
+        if self.to_try(self.task.space.default):
             return math.inf
         if self.best_ms == math.inf:
             return 0.0

@@ -174,11 +174,14 @@ def summary_line(progress: Progress) -> str:
     """The result of a run in one line."""
     total = overall(progress.tasks)
     spent = f"{_count(progress.trials, 'trial')}, {_count(progress.failures, 'failure')}"
+    unknown = sum(task.layers for task in progress.tasks if task.best_ms and not task.default_ms)
+    without = f"{_count(unknown, 'layer')} without a time of the default schedule, so the gain is not known"
     if total is None:
-        return f"nothing was gained: no layer has been measured ({spent})"
+        return f"{without if unknown else 'nothing was gained: no layer has been measured'} ({spent})"
     return (
         f"{_layers(total)}: {milliseconds(total.default_ms)} ms by default, "
-        f"{milliseconds(total.best_ms)} ms tuned, {_gains(total)} ({spent})"
+        f"{milliseconds(total.best_ms)} ms tuned, {_gains(total)}"
+        f"{f'; {without}' if unknown else ''} ({spent})"
     )
 
 

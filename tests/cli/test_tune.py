@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import signal
 import socket
 import subprocess
@@ -19,6 +21,19 @@ from tests.cli.networks import small
 
 SMALL = ("tests.cli.networks:small", "--input-shape", "3x12x12", "--batch", "16", "--threads", "1")
 INTERRUPTED = 130
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+STARTING = """
+import builtins, signal
+from sparsegen.cli import main
+plain = builtins.__import__
+def interrupted(name, *rest):
+    if name == "torch":
+        signal.raise_signal(signal.SIGINT)
+    return plain(name, *rest)
+builtins.__import__ = interrupted
+main()
+"""
 
 
 def tune(*arguments: str) -> Result:
@@ -93,6 +108,7 @@ def unreachable() -> str:
         (("--trials", "5", "--hours", "1"), "both were given"),
         (("--trials", "0"), "trials is 0: give at least 1"),
         (("--hours", "-1"), "hours is -1.0: give a time above 0"),
+        (("--hours", "0"), "hours is 0.0: give a time above 0"),
         (
             ("--trials", "5", "--layers", "nope*"),
             "no layer that can be tuned matches 'nope*'; there are: 0, 2",
@@ -103,9 +119,12 @@ def unreachable() -> str:
         (("--trials", "5", "--search", "grid"), "search is 'grid': give one of evolution, random"),
         (("--trials", "5", "--structure", "stripes"), "stripes"),
         (("--trials", "5", "--rpc", "127.0.0.1:9190"), "needs both the tracker's HOST:PORT (rpc) and"),
+        (("--trials", "5", "--key", "k"), "needs both the tracker's HOST:PORT (rpc) and"),
+        (("--trials", "5", "--rpc", "nowhere", "--key", "k"), "'nowhere' is no address of an RPC tracker"),
         (("--trials", "5", "--rpc", unreachable(), "--key", "k"), "tracker"),
         (("--trials", "5", "--journal", "/nonexistent/log.jsonl"), "there is no folder /nonexistent"),
         (("--trials", "5", "--journal", "/dev"), "is a folder: give the path of a file"),
+        (("--trials", "5", "--journal", "/dev/full"), "is no ordinary file: give another path"),
         (("--trials", "5", "--prior", "/nonexistent.jsonl"), "cannot read /nonexistent.jsonl"),
         (("--report", "/nonexistent/a.png"), "--report /nonexistent/a.png: there is no folder"),
     ],
@@ -154,3 +173,39 @@ def test_without_a_journal_there_is_one_in_the_current_folder(
     (path,) = (tmp_path / "tuning_logs").glob("*.jsonl")
     assert path.name == "tests.cli.networks.small-batch16-threads1.jsonl"
     assert len(read_journal(path).trials) == 2
+
+
+def test_a_folder_for_journals_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tuning_logs").touch()
+    result = tune("--trials", "2")
+    assert result.exit_code == 1
+    assert "error: cannot make the folder" in result.stderr
+    assert "give the path of a journal elsewhere" in result.stderr
+
+
+def test_an_interrupt_at_the_start_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+    """While torch and TVM are imported: an exception there comes out as whatever the import makes of it."""
+    command = [sys.executable, "-c", STARTING, "tune", *SMALL, "--trials", "5", "--journal", "log.jsonl"]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
+    assert (result.returncode, result.stderr) == (INTERRUPTED, "stopped before anything was measured\n")
+
+
+def test_a_journal_that_cannot_grow_stops_the_run_with_a_message(tmp_path: Path) -> None:
+    """The limit is the kernel's, of a file's size: the journal has reached it, temporary files have not."""
+    path, size = tmp_path / "log.jsonl", 32 << 20
+    path.write_bytes(b'{"type":"header","schema":1}\n' + size * b" " + b"\n")
+    command = [sys.executable, "-m", "sparsegen", "tune", *SMALL, "--trials", "5", "--journal", str(path)]
+    result = subprocess.run(
+        command,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, size + 100)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 1, result.stderr
+    assert f"error: cannot write {path}: File too large" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert read_journal(path).trials == []

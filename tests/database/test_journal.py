@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 import tempfile
 import warnings
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from sparsegen.database.journal import Journal, Log, read_journal
 from sparsegen.database.trial import Race, Trial
-from sparsegen.errors import SparsegenError
+from sparsegen.errors import JournalError, SparsegenError
 from tests.database.records import CONV, ELSEWHERE, HERE, POOL, race, races, trial, trials
 
 ROOT = Path(__file__).parents[2]
@@ -221,6 +222,20 @@ def test_an_empty_file_is_an_empty_journal(path: Path) -> None:
     assert read_journal(path).trials == [trial(4, 1.0)]
 
 
+@pytest.mark.parametrize("written", [0, 5])
+def test_a_new_journal_is_in_its_folder_for_good(
+    path: Path, written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the one that made it was killed before it had written the header."""
+    path.write_bytes(b'{"type":"header","schema":1}'[:written])
+    synced: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda each: synced.append(stat.S_ISDIR(os.fstat(each).st_mode)))
+    for expected in ([False, True], []):  # the header, then the folder; after that neither
+        with Journal.open(path):
+            assert synced == expected
+        synced.clear()
+
+
 def test_journals_put_together_are_one(filled: Path, tmp_path: Path) -> None:
     both = tmp_path / "both.jsonl"
     both.write_bytes(filled.read_bytes() * 2)
@@ -230,17 +245,17 @@ def test_journals_put_together_are_one(filled: Path, tmp_path: Path) -> None:
 
 def test_paths_that_cannot_be(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for reader in (read_journal, Journal.open):
-        with pytest.raises(SparsegenError, match="is a folder: give the path of a file"):
+        with pytest.raises(JournalError, match="is a folder: give the path of a file"):
             reader(tmp_path)
-    with pytest.raises(SparsegenError, match=r"there is no folder .*absent; create it first"):
+    with pytest.raises(JournalError, match=r"there is no folder .*absent; create it first"):
         Journal.open(tmp_path / "absent" / "log.jsonl")
-    with pytest.raises(SparsegenError, match=r"cannot read .*log\.jsonl: No such file"):
+    with pytest.raises(JournalError, match=r"cannot read .*log\.jsonl: No such file"):
         read_journal(path)
-    with pytest.raises(SparsegenError, match="is no ordinary file"):
+    with pytest.raises(JournalError, match="is no ordinary file"):
         Journal.open("/dev/null")
     # Whoever runs the tests may be root, who may write everywhere.
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(SparsegenError, match="cannot be written: choose another path, or allow"):
+    with pytest.raises(JournalError, match="cannot be written: choose another path, or allow"):
         Journal.open(path)
     assert not path.exists()
 

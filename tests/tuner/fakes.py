@@ -79,7 +79,7 @@ class FakeMeasurer:
     """Answers at once, or after `delay_s`; `scales` are times of jobs by their name.
 
     `on_measured` is called after every measurement, before it is handed on. With `broken`, schedules
-    fail as BROKEN says.
+    fail as BROKEN says; those of `mishaps` fail as it says, one after the other, and then no longer.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class FakeMeasurer:
         scales: dict[str, float] | None = None,
         delay_s: float = 0.0,
         broken: bool = False,
+        mishaps: dict[tuple[str, Bowl], list[Status]] | None = None,
         setting: Setting = SETTING,
         on_measured: Callable[[], None] = lambda: None,
     ) -> None:
@@ -96,9 +97,11 @@ class FakeMeasurer:
         self.scales = scales or {}
         self.delay_s = delay_s
         self.broken = broken
+        self.mishaps = mishaps or {}
         self.on_measured = on_measured
         self.measured: list[tuple[Any, KernelSchedule]] = []
         self.raced: list[list[KernelSchedule]] = []
+        self.raced_jobs: list[Any] = []
         self.closed = False
 
     def measure(
@@ -114,6 +117,7 @@ class FakeMeasurer:
 
     def race(self, job: Any, schedules: Sequence[KernelSchedule]) -> list[Measurement]:
         self.raced.append(list(schedules))
+        self.raced_jobs.append(job)
         return [self._measurement(job, schedule, samples=11) for schedule in schedules]
 
     def close(self) -> None:
@@ -121,6 +125,8 @@ class FakeMeasurer:
 
     def _measurement(self, job: Any, schedule: KernelSchedule, *, samples: int) -> Measurement:
         assert isinstance(schedule, Bowl)
+        if self.mishaps.get((job, schedule)):
+            return Measurement(schedule, self.mishaps[job, schedule].pop(0), error="as asked for")
         if self.broken and schedule.depth % 2 and schedule.height in BROKEN:
             return Measurement(schedule, BROKEN[schedule.height], error="as asked for")
         time_ms = bowl_ms(schedule, scale=self.scales.get(job, 1.0))

@@ -17,12 +17,11 @@ from pathlib import Path
 
 from sparsegen.database.journal import Journal, read_journal
 from sparsegen.target import parse_target
-from sparsegen.tuner.budget import Budget
 from sparsegen.tuner.jobs import find_tasks
 from sparsegen.tuner.measure.local import LocalMeasurer
 from sparsegen.tuner.measure.measurement import Measurer
-from sparsegen.tuner.search import SEARCHES
-from sparsegen.tuner.session import Options, Session
+from sparsegen.tuner.options import TuneOptions
+from sparsegen.tuner.session import Session
 from tests.kernels.contract import conv_graph, weights
 from tests.tuner.fakes import FakeMeasurer, task
 
@@ -70,8 +69,7 @@ def run(log: Path, measurer: Measurer, tasks: list, *, trials: int, search: str 
             tasks,
             measurer=measurer,
             journal=journal,
-            budget=Budget(trials=trials),
-            options=Options(SEARCHES[search], patience=0, batch=8),
+            options=TuneOptions(trials=trials, search=search, patience=0),
         ).run()
 
 

@@ -22,7 +22,18 @@ def be_killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def be_ended() -> None:
+    """As somebody does who sees a process that they do not know."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def hang() -> None:
+    time.sleep(60)
+
+
+def hang_up() -> None:
+    """Close the connection, and go on."""
+    os.close(int(sys.argv[1]))
     time.sleep(60)
 
 
@@ -50,7 +61,7 @@ def pid() -> int:
     return os.getpid()
 
 
-_ALL = (crash, be_killed, hang, use_memory, be_wrong, fail, lack_room, leave, pid)
+_ALL = (crash, be_killed, be_ended, hang, hang_up, use_memory, be_wrong, fail, lack_room, leave, pid)
 VERBS = {each.__name__: each for each in _ALL}
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import itertools
 import os
 import pickle
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,21 +140,6 @@ def test_builds_go_on_beside_a_running_kernel_where_cores_are_to_spare(
     apart.close()
     assert [each.status for each in found] == ["ok"] * 5
     assert kept_to == {cores[0]}
-
-
-def test_folders_of_killed_tuners_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    left, mine = (tmp_path / f"sparsegen-tune-{pid}-x" for pid in (gone.pid, os.getpid()))
-    for folder in (left, mine):
-        folder.mkdir()
-        (folder / "candidate_0.so").touch()
-    measurer = LocalMeasurer(parse_target(), 1)
-    assert not left.exists()
-    assert mine.exists()
-    measurer.close()
-    assert list(tmp_path.iterdir()) == [mine]
 
 
 def test_wrong_results_are_found(tmp_path: Path) -> None:

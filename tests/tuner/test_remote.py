@@ -26,7 +26,7 @@ from sparsegen.graph import Conv2d
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.target import Host, native_target, parse_target, read_host
 from sparsegen.tuner.jobs import Task, find_tasks
-from sparsegen.tuner.measure import remote
+from sparsegen.tuner.measure import lanes, remote
 from sparsegen.tuner.measure.candidate import Artefact
 from sparsegen.tuner.measure.measurement import Limits, Measurement
 from sparsegen.tuner.measure.process import Answer
@@ -311,7 +311,9 @@ def test_code_is_for_what_a_server_does_not_hide() -> None:
 def test_a_server_takes_the_threads_that_are_asked_for(
     measurer: RemoteMeasurer, tracker: str, pair: tuple[Server, Server]
 ) -> None:
-    session = Session(Tracker.parse(tracker, "pair"), measurer._helper, lasting_s=SECONDS, wait_s=SECONDS)
+    session = Session(
+        Tracker.parse(tracker, "pair"), measurer._lanes._helper, lasting_s=SECONDS, wait_s=SECONDS
+    )
     session.use_threads(3)
     found = int(session._remote.get_function("runtime.NumThreads")())
     session.close()
@@ -374,9 +376,9 @@ def test_measuring_ends_when_no_server_is_left(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(remote, "_GONE_S", 2.0)
-    monkeypatch.setattr(remote, "_TRANSFER_S", 1.0)
-    monkeypatch.setattr(measurer, "limits", Limits(run_s=1.0))
+    monkeypatch.setattr(lanes, "GONE_S", 2.0)
+    monkeypatch.setattr(lanes, "_TRANSFER_S", 1.0)
+    monkeypatch.setattr(measurer._builders, "limits", Limits(run_s=1.0))
     with monkeypatch.context() as patch:
         patch.setattr(measurer._builders, "build", built_of(HANG, tmp_path))
         (result,) = measured(measurer, task, 1)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from sparsegen.database.journal import Journal, read_journal
+from sparsegen.database.trial import Status
 from sparsegen.database.tuned import best_of
 from sparsegen.errors import SparsegenError
-from sparsegen.tuner.budget import Budget
-from sparsegen.tuner.cost_model import FEATURES_VERSION, CostModel
+from sparsegen.kernels.space import KernelSchedule
+from sparsegen.tuner import learning
+from sparsegen.tuner.cost_model import FEATURES_VERSION, CostModel, Sample
 from sparsegen.tuner.jobs import Task
-from sparsegen.tuner.search import SEARCHES
-from sparsegen.tuner.session import Options, Session, model_path
+from sparsegen.tuner.learning import model_path
+from sparsegen.tuner.measure.measurement import Measurement
+from sparsegen.tuner.options import TuneOptions
+from sparsegen.tuner.search import SEARCHES, EvolutionarySearch, RandomSearch
+from sparsegen.tuner.session import Session
 from sparsegen.tuner.view import Progress
 from tests.tuner.fakes import BROKEN, SETTING, Bowl, FakeMeasurer, bowl_ms, bowl_space, other, task
 
@@ -40,8 +49,7 @@ def tune(
             tasks,
             measurer=measurer,
             journal=journal,
-            budget=Budget(trials, hours),
-            options=Options(SEARCHES[search], seed=seed, patience=patience),
+            options=TuneOptions(trials=trials, hours=hours, search=search, seed=seed, patience=patience),
             priors=[read_journal(prior) for prior in priors],
             listener=told.append,
         ).run()
@@ -237,3 +245,106 @@ def test_a_full_disk_stops_the_run_and_the_log_is_whole(
     monkeypatch.undo()
     log = read_journal(path)
     assert (len(log.trials), log.skipped) == (20, [])
+
+
+DEFAULT = Bowl()
+
+
+def defaults(path: Path, name: str = "a") -> list[str]:
+    """How the trials of a workload's default ended, in order."""
+    trials = read_journal(path).trials
+    return [t.status for t in trials if t.workload.operator == name and t.schedule == DEFAULT.as_dict()]
+
+
+@pytest.mark.parametrize("lost", ["lost", "memory"])
+def test_a_default_that_the_machine_lost_is_tried_again(tmp_path: Path, lost: Status) -> None:
+    path = tmp_path / "log.jsonl"
+    told, _ = tune(path, [task("a")], trials=64, measurer=FakeMeasurer(mishaps={("a", DEFAULT): [lost] * 2}))
+    assert defaults(path) == [lost, lost, "ok"]
+    assert told[-1].tasks[0].default_ms == pytest.approx(bowl_ms(DEFAULT), abs=1e-4)
+    assert len(read_journal(path).trials) == 64
+
+
+@pytest.mark.parametrize("status", ["crash", "timeout", "wrong result", "build error"])
+def test_a_default_that_fails_by_itself_is_not_tried_again(tmp_path: Path, status: Status) -> None:
+    path = tmp_path / "log.jsonl"
+    for trials in (64, 96):
+        tune(path, [task("a")], trials=trials, measurer=FakeMeasurer(mishaps={("a", DEFAULT): [status] * 9}))
+    assert defaults(path) == [status]
+
+
+def test_a_default_is_lost_three_times_a_run_and_the_next_run_tries_it_again(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    mishaps: dict[tuple[str, Bowl], list[Status]] = {("a", DEFAULT): ["lost"] * 5}
+    told, _ = tune(path, [task("a")], trials=96, measurer=FakeMeasurer(mishaps=mishaps))  # and in the race
+    assert defaults(path) == ["lost"] * 3
+    assert told[-1].tasks[0].default_ms is None
+    assert told[-1].tasks[0].best_ms is not None
+    told, _ = tune(path, [task("a")], trials=160, measurer=FakeMeasurer(mishaps=mishaps))
+    assert defaults(path) == [*["lost"] * 4, "ok"]
+    assert told[-1].tasks[0].default_ms == pytest.approx(bowl_ms(DEFAULT), abs=1e-4)
+
+
+def test_a_workload_that_was_lost_as_a_whole_is_not_left_behind(tmp_path: Path) -> None:
+    """The first batch met no server; the other workload has all to gain by comparison."""
+    path, left = tmp_path / "log.jsonl", 16
+    measurer = FakeMeasurer(scales={"other": 100.0})
+    measure = measurer._measurement
+
+    def losing(job: str, schedule: KernelSchedule, *, samples: int) -> Measurement:
+        nonlocal left
+        if job == "a" and left:
+            left -= 1
+            return Measurement(schedule, "lost", error="the server went away")
+        return measure(job, schedule, samples=samples)
+
+    measurer._measurement = losing  # type: ignore[method-assign]
+    told, _ = tune(path, [task("a"), task("other")], trials=64, measurer=measurer)
+    assert defaults(path) == ["lost", "ok"]
+    assert all(each.default_ms is not None for each in told[-1].tasks)
+
+
+def test_races_begin_with_what_saves_most(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    measurer = FakeMeasurer(scales={"light": 1.0, "heavy": 20.0, "many": 3.0})
+    tasks = [task("light"), task("heavy"), task("many", layers=40)]
+    told, _ = tune(path, tasks, trials=96, measurer=measurer)
+    saved = {
+        each.name.partition(".")[0]: each.layers * (each.default_ms - each.best_ms)
+        for each in told[-1].tasks
+        if each.default_ms is not None and each.best_ms is not None
+    }
+    assert measurer.raced_jobs == sorted(saved, key=saved.__getitem__, reverse=True)
+    assert measurer.raced_jobs[0] == "many"
+
+
+def test_fits_do_not_follow_every_batch_of_a_long_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """3,008 trials are 188 batches: the number of fits grows with the logarithm of the trials."""
+    fitted: list[int] = []
+
+    def count(samples: Sequence[Sample], *, seed: int, objective: str | None = None) -> CostModel | None:
+        fitted.append(len(samples))
+        return cast("CostModel", Untaught())
+
+    monkeypatch.setattr(learning, "fit", count)
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # three thousand times would take seconds
+    monkeypatch.setattr(EvolutionarySearch, "propose", RandomSearch().propose)  # only fits are counted
+    tune(tmp_path / "log.jsonl", [task("a")], trials=3008)
+    assert fitted[:4] == [0, 16, 32, 48]  # every batch, while it is news
+    assert len(fitted) < 80
+    assert all(after >= 1.05 * before for before, after in pairwise(fitted[2:]))
+    assert fitted[-1] > 0.95 * 3000
+
+
+class Untaught:
+    """A model that knows nothing."""
+
+    rank_correlation, objective = 0.0, "none"
+
+    def predict(self, features: Sequence[object]) -> list[float]:
+        return [0.0] * len(features)
+
+    def save(self, path: Path) -> None:
+        pass

@@ -202,6 +202,21 @@ def test_a_log_has_a_line_for_a_new_best(clock: Clock) -> None:
     ]
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_the_summary_says_where_the_gain_is_not_known(known: bool) -> None:
+    found = TaskProgress("a", 1, 8, 0, 2.0 if known else None, 1.0)
+    lost = TaskProgress("b", 3, 8, 3, None, 1.5)
+    line = view.summary_line(replace(PROGRESS, tasks=(found, lost), trials=16, failures=3))
+    without = "layers without a time of the default schedule, so the gain is not known"
+    if known:
+        assert line == (
+            "1 of 4 layers: 2.00 ms by default, 1.00 ms tuned, 2.00x together and 2.00x in geometric mean; "
+            f"3 {without} (16 trials, 3 failures)"
+        )
+    else:
+        assert line == f"4 {without} (16 trials, 3 failures)"
+
+
 def test_the_summary_has_the_table_where_the_view_left_none() -> None:
     log, terminal = console(), console(terminal=True)
     print_summary(PROGRESS, log)

@@ -6,15 +6,11 @@ import itertools
 import os
 import pickle
 import queue
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from sparsegen.database.workload import Setting, setting_here
 from sparsegen.files import temporary_files
@@ -22,11 +18,11 @@ from sparsegen.kernels.space import KernelSchedule
 from sparsegen.target import Target
 from sparsegen.tuner.jobs import Job
 from sparsegen.tuner.measure.candidate import Artefact
+from sparsegen.tuner.measure.folder import OwnFolder
 from sparsegen.tuner.measure.measurement import Limits, Measurement
 from sparsegen.tuner.measure.process import Answer, Worker
 
 _PREPARE_S = 120.0  # to compute a layer in float64
-_PREFIX = "sparsegen-tune-"  # of folders of candidates, then the process that they belong to
 _SPARE = 2  # cores beside the running kernel's from which builds go on meanwhile
 
 
@@ -37,10 +33,8 @@ class Builders:
     """
 
     def __init__(self, cores: Sequence[int], limits: Limits) -> None:
-        with temporary_files():
-            _remove_leftovers()
-            self._folder = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-")
-        self.path = Path(self._folder.name)
+        self._folder = OwnFolder()
+        self.path = self._folder.path
         self.limits = limits
         self._pool = ThreadPoolExecutor(len(cores))
         self._workers = [Worker(cores) for _ in cores]
@@ -95,15 +89,7 @@ class Builders:
         for worker in self._workers:
             worker.close()
         self._pool.shutdown(cancel_futures=True)
-        self._folder.cleanup()
-
-
-def _remove_leftovers() -> None:
-    """Remove the folders of tuners that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(folder, ignore_errors=True)
+        self._folder.close()
 
 
 def outcomes(
@@ -132,8 +118,11 @@ def discard(building: Future[tuple[Answer, float]]) -> None:
     """Delete what a build has made, or will make."""
 
     def delete(done: Future[tuple[Answer, float]]) -> None:
-        if not done.cancelled() and done.exception() is None and done.result()[0].status == "ok":
-            done.result()[0].value.delete()
+        if done.cancelled() or done.exception() is not None:
+            return
+        answer, _ = done.result()
+        if answer.status == "ok":
+            answer.value.delete()
 
     building.cancel()
     building.add_done_callback(delete)
@@ -166,7 +155,7 @@ class LocalMeasurer:
                 future.result()
         for schedule, future in zip(schedules, building, strict=True):
             answer, seconds = future.result()
-            if answer.status == "lost" or time.monotonic() >= deadline:
+            if time.monotonic() >= deadline:
                 discard(future)
                 continue
             (measurement,) = outcomes(

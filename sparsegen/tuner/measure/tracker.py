@@ -12,6 +12,7 @@ from tvm.rpc import base
 
 from sparsegen.errors import MeasurementError
 from sparsegen.target import Host
+from sparsegen.tuner.options import parse_address
 
 _ANSWER_S = 5.0  # for a tracker, which does nothing but answer
 _START = "start one with `python -m tvm.exec.{}`"
@@ -47,13 +48,8 @@ class Tracker:
 
     @classmethod
     def parse(cls, address: str, key: str) -> Tracker:
-        """The tracker at HOST:PORT. Raises SparsegenError for a text that is none."""
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-            raise MeasurementError(
-                f"{address!r} is no address of an RPC tracker; give HOST:PORT, such as 192.168.1.4:9190"
-            )
-        return cls(host.strip("[]"), int(port), key)
+        """The tracker at HOST:PORT. Raises OptionError for a malformed address."""
+        return cls(*parse_address(address), key)
 
     @property
     def address(self) -> str:
