@@ -42,8 +42,8 @@ def _noise() -> Iterator[str]:
     busy, cores = _other_work(), len(os.sched_getaffinity(0))
     if busy is not None and busy >= _BUSY:
         yield (
-            f"other work keeps {busy:.1f} of {cores} core{'s' if cores > 1 else ''} busy, so that times are "
-            "too long and uneven: stop it, or measure on a quiet machine"
+            f"other work keeps {min(busy, cores):.1f} of {cores} core{'s' if cores > 1 else ''} busy, so "
+            "that times are too long and uneven: stop it, or measure on a quiet machine"
         )
     for governor in set(governors()) - {_STEADY}:
         yield (
