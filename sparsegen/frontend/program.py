@@ -14,6 +14,7 @@ from torch.nn.utils import prune
 
 from sparsegen.errors import ModelError
 from sparsegen.frontend.builder import describe_path
+from sparsegen.frontend.functional import functionalise, trace_anew
 from sparsegen.stopwatch import part
 
 Model = torch.nn.Module | ExportedProgram
@@ -36,7 +37,7 @@ def export_program(model: Model, example_inputs: tuple[torch.Tensor, ...]) -> Ex
     _check_no_training(program)
     _check_static(program)
     _check_fit(program, example_inputs)
-    functional = _functionalise(program)
+    functional = trace_anew(program) if program is model else functionalise(program)
     _check_no_mutation(functional)
     return functional
 
@@ -82,16 +83,6 @@ def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) ->
             f"{', '.join(str(tuple(value.shape)) for value in example_inputs)}: {reason}. Check the input "
             f"shapes; control flow must not depend on values"
         ) from error
-
-
-@part("decompositions")
-def _functionalise(program: ExportedProgram) -> ExportedProgram:
-    """The program without in-place operators and views; convolutions, linears and pools stay whole."""
-    with warnings.catch_warnings():
-        # torch warns of a class that it uses itself; the user can do nothing about it.
-        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        functional: ExportedProgram = program.run_decompositions({})
-    return functional
 
 
 def _check_inputs(example_inputs: tuple[torch.Tensor, ...]) -> None:
