@@ -16,6 +16,7 @@ from torch.fx import GraphModule, Node
 from sparsegen.errors import ModelError, ToolchainError, first_line
 from sparsegen.files import temporary_room
 from sparsegen.frontend.failures import export_failure, quiet_torch
+from sparsegen.frontend.functional import functionalise, trace_anew
 from sparsegen.frontend.modules import (
     Model,
     check_call,
@@ -44,7 +45,7 @@ def export_program(model: Model, example_inputs: tuple[torch.Tensor, ...]) -> Ex
     _check_no_training(program)
     _check_static(program)
     _check_fit(program, example_inputs)
-    functional = _functionalise(program)
+    functional = _functional(program, is_ours=program is not model)
     _check_no_mutation(functional)
     _check_weights(functional)
     _check_results(functional)
@@ -121,24 +122,16 @@ def _tracing(*tensors: torch.Tensor) -> Iterator[None]:
         yield
 
 
-@part("decompositions")
-def _functionalise(program: ExportedProgram) -> ExportedProgram:
-    """The program without in-place operators and views; convolutions, linears and pools stay whole."""
-    with (
-        _tracing(*program.parameters(), *program.buffers()),
-        quiet_torch(),
-        warnings.catch_warnings(),
-    ):
-        # torch warns of a class that it uses itself; the user can do nothing about it.
-        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+def _functional(program: ExportedProgram, *, is_ours: bool) -> ExportedProgram:
+    """The program without in-place operators; one that is the caller's stays as it is."""
+    with _tracing(*program.parameters(), *program.buffers()), quiet_torch():
         try:
-            functional: ExportedProgram = program.run_decompositions({})
+            return functionalise(program) if is_ours else trace_anew(program)
         except Exception as error:  # of a program that was changed, or that torch has no rules for
             raise ModelError(
                 f"torch cannot take the program apart ({type(error).__name__}: {first_line(error)}): export "
                 f"the model anew with torch {torch.__version__}, its weights dense"
             ) from error
-    return functional
 
 
 def _check_inputs(example_inputs: tuple[torch.Tensor, ...]) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from sparsegen.errors import ToolchainError
 from sparsegen.tuner.measure import folder
-from sparsegen.tuner.measure.folder import OwnFolder, filling
+from sparsegen.tuner.measure.folder import OwnFolder
 
 OWNER = """
 import sys, tempfile
@@ -122,10 +122,6 @@ def test_a_temporary_folder_that_is_full_is_a_message(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(temporary / "absent"))
-    with pytest.raises(
-        ToolchainError, match=r"no temporary folder can be made in .*absent: No such file .*TMPDIR"
-    ):
+    message = r"temporary file cannot be written \(No such file or directory\); .*absent.*TMPDIR"
+    with pytest.raises(ToolchainError, match=message):
         OwnFolder()
-    full = r"cannot write the temporary file .*job_0: No space left"
-    with pytest.raises(ToolchainError, match=full), filling(temporary / "job_0"):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

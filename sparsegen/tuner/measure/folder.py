@@ -8,10 +8,9 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
-from sparsegen.errors import ToolchainError
+from sparsegen.files import temporary_files
 
 _PREFIX = "sparsegen-candidates-"
 
@@ -28,30 +27,13 @@ class OwnFolder:
 
     def __init__(self) -> None:
         _remove_leftovers()
-        try:
+        with temporary_files():
             self.path, lock = _new_folder()
-        except OSError as error:
-            raise ToolchainError(
-                f"no temporary folder can be made in {tempfile.gettempdir()}: {error.strerror}; make room "
-                "there, or name another folder in the environment variable TMPDIR"
-            ) from error
         self._remove = weakref.finalize(self, _remove, self.path, lock)
 
     def close(self) -> None:
         """Remove the folder with all that is in it, and unlock it; happens at the latest as Python ends."""
         self._remove()
-
-
-@contextlib.contextmanager
-def filling(path: Path) -> Iterator[None]:
-    """Turn a failure to write a temporary file into a ToolchainError: the disk may be full."""
-    try:
-        yield
-    except OSError as error:
-        raise ToolchainError(
-            f"cannot write the temporary file {path}: {error.strerror}; make room there, or name another "
-            "folder in the environment variable TMPDIR"
-        ) from error
 
 
 def _new_folder() -> tuple[Path, int]:

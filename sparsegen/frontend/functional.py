@@ -1,0 +1,190 @@
+"""A program without in-place operators: rewritten where that is plainly the same, else traced anew.
+
+torch's own way, `run_decompositions`, traces the whole program a second time, and takes longer than the first
+trace. Most programs need little of it: an activation in place, batch norm as the operator for inference.
+Where every operator is one that is known here, and no tensor that is written to has another name, these are
+replaced one by one by what torch would put there. Names are then truer: torch calls a view that it makes
+again by the module that reads it.
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Graph, Node
+
+from sparsegen.stopwatch import part
+
+aten = torch.ops.aten
+
+_FRESH = {
+    aten.adaptive_avg_pool2d.default,
+    aten.add.Tensor,
+    aten.avg_pool2d.default,
+    aten.cat.default,
+    aten.clamp.default,
+    aten.conv2d.default,
+    aten.div.Tensor,
+    aten.gelu.default,
+    aten.hardsigmoid.default,
+    aten.hardswish.default,
+    aten.hardtanh.default,
+    aten.layer_norm.default,
+    aten.leaky_relu.default,
+    aten.linear.default,
+    aten.max_pool2d.default,
+    aten.mean.dim,
+    aten.mul.Tensor,
+    aten.pad.default,
+    aten.relu.default,
+    aten.scaled_dot_product_attention.default,
+    aten.sigmoid.default,
+    aten.silu.default,
+    aten.sub.Tensor,
+    aten.tanh.default,
+}
+"""Operators that torch leaves as they are, and whose results share no memory with what they read."""
+
+_VIEWS = {
+    aten.contiguous.default,
+    aten.permute.default,
+    aten.slice.Tensor,
+    aten.split.Tensor,
+    aten.transpose.int,
+    aten.unsqueeze.default,
+    aten.view.default,
+    operator.getitem,
+}
+"""Operators that torch leaves as they are, or the translators pass on; results may share memory."""
+
+_FUNCTIONAL = {
+    aten.add_.Tensor: aten.add.Tensor,
+    aten.hardsigmoid_.default: aten.hardsigmoid.default,
+    aten.hardswish_.default: aten.hardswish.default,
+    aten.hardtanh_.default: aten.hardtanh.default,
+    aten.leaky_relu_.default: aten.leaky_relu.default,
+    aten.mul_.Tensor: aten.mul.Tensor,
+    aten.relu_.default: aten.relu.default,
+    aten.sigmoid_.default: aten.sigmoid.default,
+    aten.silu_.default: aten.silu.default,
+}
+"""Operators that write to their first argument, and what gives the same in a tensor of its own."""
+
+_BATCH_NORM = aten._native_batch_norm_legit_no_training.default
+
+
+def functionalise(program: ExportedProgram) -> ExportedProgram:
+    """The program without in-place operators; convolutions, linears and pools stay whole.
+
+    The program itself may be changed, into one that computes the same: it has to be the caller's own.
+    """
+    with part("rewriting"):
+        if _Rewriter(program.graph).rewrite():
+            return program
+    return trace_anew(program)
+
+
+@part("decompositions")
+def trace_anew(program: ExportedProgram) -> ExportedProgram:
+    """As `functionalise`, by torch's own second trace; the program stays as it is."""
+    with warnings.catch_warnings():
+        # torch warns of a class that it uses itself; the user can do nothing about it.
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        functional: ExportedProgram = program.run_decompositions({})
+    return functional
+
+
+class _Rewriter:
+    """Replaces, in a graph, what torch would; `rewrite` tells whether that was possible for all of it."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.place = {node: place for place, node in enumerate(graph.nodes)}
+        self.own: set[Node] = set()  # results that share no memory with others
+        self.rewriters: dict[Any, Callable[[Node], bool]] = {
+            aten.batch_norm.default: self._batch_norm,
+            aten.dropout.default: self._dropout,
+            aten.flatten.using_ints: self._reshape,
+            aten.relu6.default: self._relu6,
+            aten.relu6_.default: self._relu6_,
+            aten.reshape.default: self._reshape,
+        }
+
+    def rewrite(self) -> bool:
+        nodes = list(self.graph.nodes)
+        known = {*_FRESH, *_VIEWS, *_FUNCTIONAL, *self.rewriters}
+        for node in nodes:
+            if node.op != "call_function" and node.op not in ("placeholder", "output"):
+                return False
+            if node.op == "call_function" and node.target not in known:
+                return False
+        return all(self._replace(node) for node in nodes if node.op == "call_function")
+
+    def _replace(self, node: Node) -> bool:
+        if node.target in _FUNCTIONAL:
+            return self._in_place(node, _FUNCTIONAL[node.target])
+        if node.target in self.rewriters:
+            return self.rewriters[node.target](node)
+        if node.target in _FRESH:
+            self.own.add(node)
+        return True
+
+    def _in_place(self, node: Node, target: Any, *more: float) -> bool:
+        """Whoever reads what the node wrote to reads the node from here on, which leaves that as it is."""
+        written, *others = node.all_input_nodes
+        readers = {*_FRESH, *_FUNCTIONAL, aten.batch_norm.default, aten.relu6.default, aten.relu6_.default}
+        if written is not node.args[0] or written not in self.own:
+            return False
+        if not all(reader.op == "output" or self._reads(reader, readers) for reader in written.users):
+            return False
+        if any(_dtype(other) != _dtype(written) for other in others):
+            return False
+        written.replace_all_uses_with(node, lambda reader: self.place[reader] > self.place[node])
+        node.target, node.args = target, (*node.args, *more)
+        self.own.add(node)
+        return True
+
+    def _reads(self, reader: Node, readers: set[Any]) -> bool:
+        return reader.target in readers or reader.target is _BATCH_NORM
+
+    def _batch_norm(self, node: Node) -> bool:
+        value, weight, bias, mean, variance, training, momentum, epsilon, *_ = node.args
+        if training or mean is None or variance is None or node.kwargs:
+            return False
+        with self.graph.inserting_after(node):
+            result = self.graph.call_function(operator.getitem, (node, 0))
+        result.meta = {**node.meta}
+        node.replace_all_uses_with(result, lambda reader: reader is not result)
+        node.target, node.args = _BATCH_NORM, (value, weight, bias, mean, variance, momentum, epsilon)
+        node.meta = {**node.meta, "val": (node.meta["val"], None, None)}
+        self.place[result] = self.place[node]
+        self.own.add(result)
+        return True
+
+    def _dropout(self, node: Node) -> bool:
+        value, _, training = node.args
+        node.target, node.args = aten.clone.default, (value,)
+        return not training
+
+    def _reshape(self, node: Node) -> bool:
+        """A view; torch may copy first, which the translators pass on."""
+        node.target, node.args = aten.view.default, (node.args[0], list(node.meta["val"].shape))
+        return True
+
+    def _relu6(self, node: Node) -> bool:
+        node.target, node.args = aten.hardtanh.default, (node.args[0], 0.0, 6.0)
+        self.own.add(node)
+        return True
+
+    def _relu6_(self, node: Node) -> bool:
+        return self._in_place(node, aten.hardtanh.default, 0.0, 6.0)
+
+
+def _dtype(node: Node) -> torch.dtype:
+    dtype: torch.dtype = node.meta["val"].dtype
+    return dtype
