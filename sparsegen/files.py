@@ -103,7 +103,10 @@ def temporary_room() -> str:
     """Where temporary files go, how much they may take, and what to do about it."""
     try:
         folder = tempfile.gettempdir()
-        free = shutil.disk_usage(folder).free
     except OSError as error:
         return f"no folder for temporary files can be written ({error.strerror}): set TMPDIR to one that can"
-    return f"temporary files go to {folder}, which has {free / 1e6:,.0f} MB free: TMPDIR may name another"
+    try:
+        room = f"has {shutil.disk_usage(folder).free / 1e6:,.0f} MB free"
+    except OSError as error:
+        room = f"cannot be used ({error.strerror})"
+    return f"temporary files go to {folder}, which {room}: TMPDIR may name another"
