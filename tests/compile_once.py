@@ -6,13 +6,13 @@ Those are the same in hundreds of tests, and were half of what there is to compi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from sparsegen.dump import Dump
     from sparsegen.lowering.kernel import Kernel
     from sparsegen.target import Target
 
@@ -20,22 +20,30 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session", autouse=True)
 def compile_once() -> Iterator[None]:
     """Keep the objects that `lowering.build` compiles, and give equal kernels the same one."""
-    import tvm_ffi  # here, for the process that only hands out the tests needs neither
+    from tvm_ffi import StructuralKey  # here, for the process that only hands out the tests needs neither
 
+    from sparsegen.dump import NO_DUMP
     from sparsegen.lowering import build
 
     objects: dict[Any, bytes] = {}
-    compile_kernel = build._compile
+    compile_kernels = build._compile
 
-    def compile_new(name: str, kernel: Kernel, target: Target, folder: Path) -> Path:
+    def compile_new(kernels: Sequence[tuple[str, Kernel]], target: Target, dump: Dump = NO_DUMP) -> bytes:
+        if dump.kinds:
+            return compile_kernels(kernels, target, dump)
         # What `build` tells kernels apart by, and what else decides about the object.
-        key: Any = (tvm_ffi.StructuralKey(kernel.module), kernel.store, kernel.prefetch, target, name)  # type: ignore[call-arg]
+        key: Any = (
+            target,
+            *(
+                (tvm_ffi.StructuralKey(each.module), each.store, each.prefetch, name)
+                for name, each in kernels
+            ),  # type: ignore[call-arg]
+        )
         if key not in objects:
-            objects[key] = compile_kernel(name, kernel, target, folder).read_bytes()
-        path = folder / f"{name}.o"
-        path.write_bytes(objects[key])
-        return path
+            objects[key] = compile_kernels(kernels, target)
+        return objects[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "_compile", compile_new)
+        patch.setattr(build, "_GROUPS", 1000)  # so that each kernel is an object of its own
         yield
