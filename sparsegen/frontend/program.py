@@ -20,7 +20,7 @@ from sparsegen.runtime.forks import ForkSafeLock
 
 Model = torch.nn.Module | ExportedProgram
 
-_LOCK = ForkSafeLock()
+_EXCLUSIVE = ForkSafeLock()
 
 
 def export_program(model: Model, example_inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
@@ -94,7 +94,7 @@ def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) ->
 def _tracing(*tensors: torch.Tensor) -> Iterator[None]:
     """Trace `tensors` on this thread alone, which torch cannot do on several, for float32 on the CPU."""
     with ExitStack() as stack:
-        stack.enter_context(_LOCK)
+        stack.enter_context(_EXCLUSIVE.lock)
         stack.enter_context(torch.autocast("cpu", enabled=False))
         # Only inference mode takes tensors that were made in it; all others are traced as ever.
         stack.enter_context(torch.inference_mode(any(tensor.is_inference() for tensor in tensors)))
@@ -141,7 +141,7 @@ def _check_weights(model: Model) -> None:
             continue
         if tensor.dtype != torch.float32:
             raise ModelError(f"'{kind}' of {owner} is {tensor.dtype}; call model.float()")
-        if not torch.isfinite(tensor).all():
+        if not torch.isfinite(tensor.detach()).all():
             raise ModelError(
                 f"'{kind}' of {owner} has NaN or infinite values; sparsegen compiles finite weights: "
                 f"repair them"

@@ -48,7 +48,8 @@ def _flat(name: str, given: Any, shape: tuple[int, ...]) -> torch.Tensor:
     try:
         if tensor.data_ptr():
             # A negative view holds the numbers with the other sign, and is contiguous as it is.
-            return tensor.detach().resolve_neg().contiguous().view(-1)
+            plain = tensor.resolve_neg() if tensor.is_neg() else tensor
+            return plain.detach().contiguous().view(-1)
         if tensor._is_zerotensor():  # torch knows what is in it without any memory
             return tensor.detach().clone().view(-1)
     except (RuntimeError, AssertionError) as error:  # torch's own, of either type
