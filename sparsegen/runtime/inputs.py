@@ -29,7 +29,7 @@ def flat_inputs(inputs: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> lis
 
 def _flat(name: str, given: Any, shape: tuple[int, ...]) -> torch.Tensor:
     tensor: torch.Tensor = given if type(given) is torch.Tensor else _plain(name, given)
-    if tensor.device.type != "cpu":
+    if not tensor.is_cpu:
         raise InputError(f"{name} is on {tensor.device}; compiled models run on the CPU: call .cpu()")
     if tensor.dtype != torch.float32:
         raise InputError(
