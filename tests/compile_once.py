@@ -34,10 +34,7 @@ def compile_once() -> Iterator[None]:
         # What `build` tells kernels apart by, and what else decides about the object.
         key: Any = (
             target,
-            *(
-                (tvm_ffi.StructuralKey(each.module), each.store, each.prefetch, name)
-                for name, each in kernels
-            ),  # type: ignore[call-arg]
+            *((StructuralKey(each.module), each.store, each.prefetch, name) for name, each in kernels),
         )
         if key not in objects:
             objects[key] = compile_kernels(kernels, target)

@@ -30,7 +30,7 @@ from sparsegen.frontend.tensors import placement_problem
 from sparsegen.runtime.forks import ForkSafeLock
 from sparsegen.stopwatch import part
 
-_LOCK = ForkSafeLock()
+_EXCLUSIVE = ForkSafeLock()
 
 
 def export_program(model: Model, example_inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
@@ -112,7 +112,7 @@ def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) ->
 def _tracing(*tensors: torch.Tensor) -> Iterator[None]:
     """Trace `tensors` on this thread alone, which torch cannot do on several, for float32 on the CPU."""
     with ExitStack() as stack:
-        stack.enter_context(_LOCK)
+        stack.enter_context(_EXCLUSIVE.lock)
         # Under no_grad: a model's own `with torch.no_grad()` would otherwise hide its part in a subgraph.
         stack.enter_context(plain_torch())
         # Only inference mode takes tensors that were made in it; all others are traced as ever.
@@ -149,7 +149,7 @@ def _check_inputs(example_inputs: tuple[torch.Tensor, ...]) -> None:
             raise ModelError(
                 f"example input {index} is {found}; a torch.float32 tensor on cpu is supported: {advice}"
             )
-        if value.numel() == 0:
+        if not value.numel():
             raise ModelError(
                 f"example input {index} has the shape {tuple(value.shape)}, without elements: give every "
                 f"dimension, the batch too, at least 1"
@@ -163,7 +163,9 @@ def _advice(value: Any) -> str:
             return "give one with data"
         case torch.Tensor() if value.device.type != "cpu":
             return "call .cpu() on it"
-        case torch.Tensor() if value.layout != torch.strided:
+        case torch.Tensor() if value.is_nested:
+            return "it is nested; call torch.nested.to_padded_tensor(it, 0.0)"
+        case torch.Tensor() if value.layout not in (torch.strided, torch._mkldnn):  # type: ignore[attr-defined]
             return f"call .to_dense() on it, its layout is {value.layout}"
         case torch.Tensor() if value.dtype in (torch.int32, torch.int64):
             return "call .float() on it; a model that needs integers, as token ids, cannot be compiled"

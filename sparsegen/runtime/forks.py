@@ -12,7 +12,6 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 _FORKED_WITHOUT_EXEC = 0x40  # PF_FORKNOEXEC among the flags of /proc/self/stat, the 7th field after the name
@@ -24,23 +23,11 @@ _stand_in: ThreadPoolExecutor | None = None  # has the thread that runs parallel
 
 
 class ForkSafeLock:
-    """A lock that is free in a forked child, whichever thread of the parent held it."""
+    """Has a `lock`, to be taken by `with`: a new one in a forked child, whoever held the parent's."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         _locks.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release()
-
-    def renew(self) -> None:
-        """Forget who holds it."""
-        self._lock = threading.Lock()
 
 
 def with_team(work: Callable[[], T]) -> T:
@@ -56,8 +43,8 @@ def with_team(work: Callable[[], T]) -> T:
 def _in_child() -> None:
     global _stranded, _stand_in
     _stranded, _stand_in = threading.get_ident(), None
-    for lock in _locks:
-        lock.renew()
+    for each in _locks:
+        each.lock = threading.Lock()
 
 
 def _was_forked() -> bool:

@@ -29,7 +29,7 @@ def flat_inputs(inputs: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> lis
 
 def _flat(name: str, given: Any, shape: tuple[int, ...]) -> torch.Tensor:
     tensor: torch.Tensor = given if type(given) is torch.Tensor else _plain(name, given)
-    if tensor.device.type != "cpu":
+    if not tensor.is_cpu:
         raise InputError(f"{name} is on {tensor.device}; compiled models run on the CPU: call .cpu()")
     if tensor.dtype != torch.float32:
         raise InputError(
@@ -48,7 +48,8 @@ def _flat(name: str, given: Any, shape: tuple[int, ...]) -> torch.Tensor:
     try:
         if tensor.data_ptr():
             # A negative view holds the numbers with the other sign, and is contiguous as it is.
-            return tensor.detach().resolve_neg().contiguous().view(-1)
+            plain = tensor.resolve_neg() if tensor.is_neg() else tensor
+            return plain.detach().contiguous().view(-1)
         if tensor._is_zerotensor():  # torch knows what is in it without any memory
             return tensor.detach().clone().view(-1)
     except (RuntimeError, AssertionError) as error:  # torch's own, of either type

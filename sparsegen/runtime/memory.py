@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sparsegen.errors import OutOfMemoryError
 
 _HUGE_PAGE, _LINE = 2 << 20, 64  # bytes
+_CPU = torch.device("cpu")
 
 
 def allocate_arena(size: int) -> torch.Tensor:
@@ -58,7 +59,7 @@ def allocate_results(shapes: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
     Raises SparsegenError where the system has no such memory.
     """
     try:
-        return [torch.empty(shape, dtype=torch.float32, device="cpu") for shape in shapes]
+        return [torch.empty(shape, dtype=torch.float32, device=_CPU) for shape in shapes]
     except RuntimeError as error:  # torch has no error of its own for it
         raise _no_memory("results", 4 * sum(map(math.prod, shapes))) from error
 

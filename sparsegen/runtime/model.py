@@ -132,7 +132,7 @@ class CompiledModel:
         self._steps = tuple(steps)
         self._output_spec = output_spec
         self._known_outputs = known_outputs
-        self._lock = ForkSafeLock()
+        self._exclusive = ForkSafeLock()
 
     def __call__(self, *inputs: torch.Tensor, **named: torch.Tensor) -> Any:
         """The model's result, in the structure that the torch model returns.
@@ -174,7 +174,7 @@ class CompiledModel:
     ) -> None:
         layer = ""
         try:
-            with self._lock:
+            with self._exclusive.lock:
                 native.set_threads(self.threads)
                 for step in steps:
                     layer = step.layer

@@ -27,7 +27,7 @@ if "called" in sys.argv:
 if "held" in sys.argv:  # by a thread that the child has not
     taken = threading.Event()
     def hold():
-        with model._lock, program._LOCK:
+        with model._exclusive.lock, program._EXCLUSIVE.lock:
             taken.set()
             threading.Event().wait()
     threading.Thread(target=hold, daemon=True).start()

@@ -98,8 +98,9 @@ def test_inputs_inside_of_torchs_transforms_are_refused(model: sparsegen.Compile
         torch.vmap(model)(torch.stack([example(1), example(2)]))
     with pytest.raises(InputError, match="no memory of its own"):
         torch.func.grad(lambda x: model(x).sum())(example())
-    with FakeTensorMode(), pytest.raises(InputError, match="FakeTensorMode"):
-        model(example())
+    x = example()
+    with FakeTensorMode(), pytest.raises(InputError, match=r"no memory of its own.*FakeTensorMode"):
+        model(x)
 
 
 def test_a_storage_that_was_given_back_is_no_crash(model: sparsegen.CompiledModel) -> None:
