@@ -62,6 +62,8 @@ _VIEWS = {
 }
 """Operators that torch leaves as they are, or the translators pass on; results may share memory."""
 
+_RESHAPES = {aten.flatten.using_ints, aten.reshape.default}
+
 _FUNCTIONAL = {
     aten.add_.Tensor: aten.add.Tensor,
     aten.hardsigmoid_.default: aten.hardsigmoid.default,
@@ -100,7 +102,11 @@ def trace_anew(program: ExportedProgram) -> ExportedProgram:
 
 
 class _Rewriter:
-    """Replaces, in a graph, what torch would; `rewrite` tells whether that was possible for all of it."""
+    """Replaces, in a graph, what torch would; `rewrite` tells whether that was possible for all of it.
+
+    Operators that write are replaced one by one: a graph that is left half done is still the model's. What
+    may give another name to its input is replaced once nothing is written to any more.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -109,21 +115,22 @@ class _Rewriter:
         self.rewriters: dict[Any, Callable[[Node], bool]] = {
             aten.batch_norm.default: self._batch_norm,
             aten.dropout.default: self._dropout,
-            aten.flatten.using_ints: self._reshape,
+            aten.dropout_.default: self._dropout,
             aten.relu6.default: self._relu6,
-            aten.relu6_.default: self._relu6_,
-            aten.reshape.default: self._reshape,
+            aten.relu6_.default: lambda node: self._in_place(node, aten.hardtanh.default, 0.0, 6.0),
         }
 
     def rewrite(self) -> bool:
-        nodes = list(self.graph.nodes)
-        known = {*_FRESH, *_VIEWS, *_FUNCTIONAL, *self.rewriters}
+        nodes = [node for node in self.graph.nodes if node.op not in ("placeholder", "output")]
+        known = {*_FRESH, *_VIEWS, *_FUNCTIONAL, *_RESHAPES, *self.rewriters}
+        if not all(node.op == "call_function" and node.target in known for node in nodes):
+            return False
+        if not all(self._replace(node) for node in nodes):
+            return False
         for node in nodes:
-            if node.op != "call_function" and node.op not in ("placeholder", "output"):
-                return False
-            if node.op == "call_function" and node.target not in known:
-                return False
-        return all(self._replace(node) for node in nodes if node.op == "call_function")
+            if node.target in _RESHAPES:  # torch may copy first, which the translators pass on
+                node.target, node.args = aten.view.default, (node.args[0], list(node.meta["val"].shape))
+        return True
 
     def _replace(self, node: Node) -> bool:
         if node.target in _FUNCTIONAL:
@@ -137,10 +144,10 @@ class _Rewriter:
     def _in_place(self, node: Node, target: Any, *more: float) -> bool:
         """Whoever reads what the node wrote to reads the node from here on, which leaves that as it is."""
         written, *others = node.all_input_nodes
-        readers = {*_FRESH, *_FUNCTIONAL, aten.batch_norm.default, aten.relu6.default, aten.relu6_.default}
+        readers = {*_FRESH, *_FUNCTIONAL, *self.rewriters, _BATCH_NORM}
         if written is not node.args[0] or written not in self.own:
             return False
-        if not all(reader.op == "output" or self._reads(reader, readers) for reader in written.users):
+        if not all(reader.op == "output" or reader.target in readers for reader in written.users):
             return False
         if any(_dtype(other) != _dtype(written) for other in others):
             return False
@@ -149,12 +156,11 @@ class _Rewriter:
         self.own.add(node)
         return True
 
-    def _reads(self, reader: Node, readers: set[Any]) -> bool:
-        return reader.target in readers or reader.target is _BATCH_NORM
-
     def _batch_norm(self, node: Node) -> bool:
-        value, weight, bias, mean, variance, training, momentum, epsilon, *_ = node.args
-        if training or mean is None or variance is None or node.kwargs:
+        if node.kwargs or len(node.args) != len(aten.batch_norm.default._schema.arguments):
+            return False
+        value, weight, bias, mean, variance, training, momentum, epsilon, _ = node.args
+        if training or mean is None or variance is None:
             return False
         with self.graph.inserting_after(node):
             result = self.graph.call_function(operator.getitem, (node, 0))
@@ -166,23 +172,18 @@ class _Rewriter:
         self.own.add(result)
         return True
 
-    def _dropout(self, node: Node) -> bool:
-        value, _, training = node.args
-        node.target, node.args = aten.clone.default, (value,)
-        return not training
-
-    def _reshape(self, node: Node) -> bool:
-        """A view; torch may copy first, which the translators pass on."""
-        node.target, node.args = aten.view.default, (node.args[0], list(node.meta["val"].shape))
-        return True
-
     def _relu6(self, node: Node) -> bool:
         node.target, node.args = aten.hardtanh.default, (node.args[0], 0.0, 6.0)
         self.own.add(node)
         return True
 
-    def _relu6_(self, node: Node) -> bool:
-        return self._in_place(node, aten.hardtanh.default, 0.0, 6.0)
+    def _dropout(self, node: Node) -> bool:
+        """In evaluation mode it is the tensor that it reads, under that name too."""
+        value = node.args[0]
+        assert isinstance(value, Node)
+        node.replace_all_uses_with(value)
+        self.graph.erase_node(node)
+        return True
 
 
 def _dtype(node: Node) -> torch.dtype:

@@ -53,6 +53,13 @@ def both_names_written(x: Tensor) -> Tensor:
     return z + y
 
 
+def dropout_is_another_name(x: Tensor) -> Tensor:
+    y = x * 2
+    z = F.dropout(y, training=False)
+    y.relu_()
+    return z + 1
+
+
 REWRITTEN = {
     "a chain in place": in_place_chain,
     "read before and after": read_before_and_after,
@@ -60,6 +67,8 @@ REWRITTEN = {
     "hardtanh": lambda x: F.hardtanh(x * 3, -0.5, 0.7, inplace=True),
     "leaky": lambda x: F.leaky_relu(x * 3, 0.2, inplace=True),
     "dropout": lambda x: F.dropout(x * 3, training=False) + 1,
+    "another name": dropout_is_another_name,
+    "dropout in place": lambda x: F.dropout((x * 3).relu_(), training=False, inplace=True).relu_(),
     "copied reshape": lambda x: (x * 2).transpose(1, 2).reshape(2, -1) + 1,
 }
 
@@ -90,17 +99,9 @@ def written_through_a_view(x: Tensor) -> Tensor:
     return y + 1
 
 
-def dropout_is_another_name(x: Tensor) -> Tensor:
-    y = x * 2
-    z = F.dropout(y, training=False)
-    y.relu_()
-    return z + 1
-
-
 TRACED = {
     "a view of what is written": view_of_what_is_written,
     "written through a view": written_through_a_view,
-    "another name": dropout_is_another_name,
     "an operator that is not known": lambda x: torch.stack([x, x.relu()], dim=1).mean(1),
 }
 

@@ -1,4 +1,4 @@
-"""Estimates of many candidates at once are those of each alone, written down a second time by number."""
+"""Estimates of many candidates at once are those of each alone, written down again in plain numbers."""
 
 from __future__ import annotations
 
