@@ -110,7 +110,7 @@ def test_a_full_disk_stops_with_a_message_and_a_whole_log(path: Path) -> None:
     with start_appender(path, preexec_fn=limit, stderr=subprocess.PIPE) as process:
         printed, message = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert f"SparsegenError: cannot write {path}: File too large" in message
+    assert f"JournalError: cannot write {path}: File too large" in message
     promised = [int(seed) for seed in printed.split()]
     assert len(promised) > 5
     assert [each.seed for each in read_journal(path).trials] == promised
