@@ -22,7 +22,7 @@ def test_defaults_pass_and_changes_make_another_record(options: ModelOptions) ->
     changed = options.changed({"batch": 1, "input_shape": (1, 8, 8)})
     assert (changed.batch, changed.input_shape) == (1, (1, 8, 8))
     assert type(changed) is type(options)
-    assert options.batch == 16
+    assert options.batch is None
     assert options.changed({}) == options
 
 

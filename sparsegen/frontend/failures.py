@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.export import _trace
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from sparsegen.errors import ModelError, first_line
+from sparsegen.errors import ModelError, SparsegenError, ToolchainError, first_line
+from sparsegen.files import temporary_room
 from sparsegen.frontend.refusals import describe_path
 from sparsegen.frontend.tensors import named_tensors, placement_problem, type_problem
 
@@ -33,7 +34,7 @@ Place = tuple[FrameType, int]
 """A frame of a traceback, and the line in it."""
 
 
-def export_failure(error: Exception, model: nn.Module, example_inputs: Sequence[Tensor]) -> ModelError:
+def export_failure(error: Exception, model: nn.Module, example_inputs: Sequence[Tensor]) -> SparsegenError:
     """The error that tells why torch.export failed on `model`."""
     places = list(traceback.walk_tb(error.__traceback__))
     path = _failing_module(places, model)
@@ -45,6 +46,8 @@ def export_failure(error: Exception, model: nn.Module, example_inputs: Sequence[
             f"{where} raised {type(error).__name__}: {reason} (called by torch.export, with inputs of shapes "
             f"{shapes})"
         )
+    if isinstance(error, OSError):  # torch keeps a folder of its own among the temporary ones
+        return ToolchainError(f"torch.export failed on a file ({error}); {temporary_room()}")
     for name, tensor in named_tensors(model, path):
         if problem := placement_problem(name, tensor) or type_problem(name, tensor):
             return ModelError(problem)

@@ -13,8 +13,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import GraphModule, Node
 
-from sparsegen.errors import ModelError, ToolchainError, first_line
-from sparsegen.files import temporary_room
+from sparsegen.errors import ModelError, first_line
 from sparsegen.frontend.failures import export_failure, quiet_torch
 from sparsegen.frontend.functional import functionalise, trace_anew
 from sparsegen.frontend.modules import (
@@ -102,8 +101,6 @@ def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) ->
             if sets_weights(model):  # export takes that for a state that it loses
                 warnings.filterwarnings("ignore", message="The tensor attribute", category=UserWarning)
             return torch.export.export(model, example_inputs)
-    except OSError as error:  # torch keeps a folder of its own among the temporary ones
-        raise ToolchainError(f"torch.export failed on a file ({error}); {temporary_room()}") from error
     except Exception as error:  # whatever the model's own code or the tracer raises
         raise export_failure(error, model, example_inputs) from error
 
@@ -116,7 +113,8 @@ def _tracing(*tensors: torch.Tensor) -> Iterator[None]:
         # Under no_grad: a model's own `with torch.no_grad()` would otherwise hide its part in a subgraph.
         stack.enter_context(plain_torch())
         # Only inference mode takes tensors that were made in it; all others are traced as ever.
-        stack.enter_context(torch.inference_mode(any(tensor.is_inference() for tensor in tensors)))
+        if any(tensor.is_inference() for tensor in tensors):
+            stack.enter_context(torch.inference_mode())
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
@@ -141,19 +139,22 @@ def _check_inputs(example_inputs: tuple[torch.Tensor, ...]) -> None:
         )
     for index, value in enumerate(example_inputs):
         if advice := _advice(value):
-            found = (
-                f"{value.dtype} on {value.device}"
-                if isinstance(value, torch.Tensor)
-                else type(value).__name__
-            )
             raise ModelError(
-                f"example input {index} is {found}; a torch.float32 tensor on cpu is supported: {advice}"
+                f"example input {index} is {_described(value)}; a dense torch.float32 tensor on cpu is "
+                f"supported: {advice}"
             )
         if not value.numel():
             raise ModelError(
                 f"example input {index} has the shape {tuple(value.shape)}, without elements: give every "
                 f"dimension, the batch too, at least 1"
             )
+
+
+def _described(value: Any) -> str:
+    if not isinstance(value, torch.Tensor):
+        return type(value).__name__
+    layout = ", nested" if value.is_nested else "" if value.layout == torch.strided else f", {value.layout}"
+    return f"{value.dtype} on {value.device}{layout}"
 
 
 def _advice(value: Any) -> str:
@@ -164,9 +165,9 @@ def _advice(value: Any) -> str:
         case torch.Tensor() if value.device.type != "cpu":
             return "call .cpu() on it"
         case torch.Tensor() if value.is_nested:
-            return "it is nested; call torch.nested.to_padded_tensor(it, 0.0)"
+            return "call torch.nested.to_padded_tensor(it, 0.0)"
         case torch.Tensor() if value.layout not in (torch.strided, torch._mkldnn):  # type: ignore[attr-defined]
-            return f"call .to_dense() on it, its layout is {value.layout}"
+            return "call .to_dense() on it"
         case torch.Tensor() if value.dtype in (torch.int32, torch.int64):
             return "call .float() on it; a model that needs integers, as token ids, cannot be compiled"
         case torch.Tensor():

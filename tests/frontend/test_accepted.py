@@ -29,7 +29,11 @@ def check_same(model: nn.Module, *inputs: Tensor, tolerance: float = 1e-5) -> No
     """Translate `model` and compare with torch, NaN and infinities included."""
     with torch.no_grad():
         expected = pytree.tree_leaves(model(*inputs))
-    for result, correct in zip(evaluate(from_torch(model, inputs), inputs), expected, strict=True):
+    graph = from_torch(model, inputs)
+    computed = iter(evaluate(graph, inputs))
+    for position, correct in enumerate(expected):
+        known = graph.known_outputs.get(position)
+        result = next(computed) if known is None else known.double()
         scale = max(1.0, float(correct[correct.isfinite()].abs().max()) if correct.isfinite().any() else 0.0)
         torch.testing.assert_close(
             result, correct.double(), rtol=tolerance, atol=tolerance * scale, equal_nan=True

@@ -117,7 +117,7 @@ def test_buffer_of_another_type() -> None:
             "call .float() on it; a model that needs int",
         ),
         (torch.ones(2, device="meta"), "torch.float32 on meta", "give one with data"),
-        (torch.ones(2).to_sparse(), "torch.float32 on cpu", "call .to_dense() on it"),
+        (torch.ones(2).to_sparse(), "torch.float32 on cpu, torch.sparse_coo", "call .to_dense() on it"),
         (np.ones(2, np.float32), "ndarray", "call torch.from_numpy(array).float()"),
         (np.ones(2), "ndarray", "call torch.from_numpy(array).float()"),
         ([torch.ones(2)], "list", "wrap the model in a module whose forward takes the tensors one by one"),
@@ -127,7 +127,7 @@ def test_buffer_of_another_type() -> None:
     ],
 )
 def test_example_inputs_of_another_type(value: Any, found: str, advice: str) -> None:
-    expected = f"example input 1 is {found}; a torch.float32 tensor on cpu is supported: {advice}"
+    expected = f"example input 1 is {found}; a dense torch.float32 tensor on cpu is supported: {advice}"
     assert refused(Function(torch.add), torch.ones(2), value).startswith(expected)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.formats.detect import detect
@@ -22,6 +22,7 @@ from sparsegen.kernels.registry import Context
 from sparsegen.lowering.layout import LINE
 from sparsegen.target import Target
 from tests.kernels.test_choose import WIDE, problem, problems
+from tests.sampling import examples
 
 SETS = 64
 
@@ -86,7 +87,7 @@ def cycles_by_hand(problem: PanelProblem, target: Target, knobs: PanelSchedule, 
     return float(problem.tiles(knobs) * tile * (-(-tasks // threads) / tasks))
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(problems(), st.integers(1, 8))
 def test_estimates_are_those_of_each_candidate_alone(made: tuple[PanelProblem, Target], threads: int) -> None:
     case, target = made
@@ -107,7 +108,7 @@ def test_estimates_are_those_of_each_candidate_alone(made: tuple[PanelProblem, T
             assert cycles_by_hand(case, target, knobs, threads) == pytest.approx(estimate, rel=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(problems(), st.integers(1, 8))
 def test_the_first_of_the_least_is_chosen(made: tuple[PanelProblem, Target], threads: int) -> None:
     case, target = made
