@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from sparsegen.errors import OptionError
 
@@ -21,8 +21,8 @@ class ModelOptions:
     tells.
     """
 
-    batch: int | None = None
-    input_shape: tuple[int, ...] | None = None
+    batch: Annotated[int | None, "Images per call."] = None
+    input_shape: Annotated[tuple[int, ...] | None, "Shape of one image, such as (3, 224, 224)."] = None
 
     def check(self) -> None:
         """Raise OptionError for what no model and no machine could make sense of."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sysconfig
+import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,13 +42,13 @@ def export_failure(error: Exception, model: nn.Module, example_inputs: Sequence[
     where = describe_path(path) + _line(places)
     shapes = ", ".join(str(tuple(value.shape)) for value in example_inputs)
     reason = first_line(error)
+    if isinstance(error, OSError) and _is_temporary(error.filename):  # torch keeps a folder there
+        return ToolchainError(f"torch.export failed on a file ({error}); {temporary_room()}")
     if _is_own_code(places):
         return ModelError(
             f"{where} raised {type(error).__name__}: {reason} (called by torch.export, with inputs of shapes "
             f"{shapes})"
         )
-    if isinstance(error, OSError):  # torch keeps a folder of its own among the temporary ones
-        return ToolchainError(f"torch.export failed on a file ({error}); {temporary_room()}")
     for name, tensor in named_tensors(model, path):
         if problem := placement_problem(name, tensor) or type_problem(name, tensor):
             return ModelError(problem)
@@ -55,6 +56,11 @@ def export_failure(error: Exception, model: nn.Module, example_inputs: Sequence[
         f"torch.export cannot trace {type(model).__name__} on inputs of shapes {shapes}: {reason}, in {where}"
         f"{_advice(error, places)}"
     )
+
+
+def _is_temporary(path: object) -> bool:
+    """Whether an error's file is where temporary files go."""
+    return isinstance(path, str) and Path(path).is_relative_to(tempfile.gettempdir())
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from sparsegen.runtime import native
 from sparsegen.stopwatch import part
 
 _MFD_NOEXEC_SEAL = 8  # no permission to execute, which loading does not need: some systems demand it
-_LARGEST_OBJECT = 64 << 20  # bytes: far more than a kernel's
+_LARGEST_OBJECT = 16 << 20  # bytes: far more than a few kernels'
 _serial = itertools.count(1)
 
 T = TypeVar("T")

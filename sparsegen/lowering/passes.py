@@ -190,3 +190,17 @@ def _to_stack(function: Any, _mod: Any, _context: Any) -> Any:
 def registers_to_stack() -> Any:
     """Pass: what `accumulators_to_registers` made goes to the stack, where TVM puts no "local" buffers."""
     return tirx.transform.prim_func_pass(_to_stack, opt_level=0)
+
+
+def _without_checks(function: Any, _mod: Any, _context: Any) -> Any:
+    nothing = tirx.Evaluate(0)
+    return function.with_body(tvm_ffi.structural_map(function.body, [(tirx.AssertStmt, lambda _: nothing)]))
+
+
+def drop_argument_checks() -> Any:
+    """Pass: a function takes its arguments for what they should be, as whoever binds them sees to that.
+
+    TVM checks the type, shape, strides and place of each in a thousand instructions a kernel, which take LLVM
+    longer than most kernels do.
+    """
+    return tirx.transform.prim_func_pass(_without_checks, opt_level=0)

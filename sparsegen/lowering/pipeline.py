@@ -12,6 +12,7 @@ from sparsegen.lowering.passes import (
     Store,
     accumulators_to_registers,
     bind_output,
+    drop_argument_checks,
     registers_to_stack,
     tighten_masked_loops,
 )
@@ -70,6 +71,7 @@ def _vectorised(target: Target) -> Any:
         x.AnnotateEntryFunc(),
         x.SplitHostDevice(),
         x.MakePackedAPI(),
+        drop_argument_checks(),
         s_tir.pipeline.finalize_host_passes(),
     ]
     return tvm.ir.transform.Sequential(passes)

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def test_no_temporary_folder_is_needed(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_torch_export_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/torchinductor")
+        raise OSError(errno.ENOSPC, "No space left on device", f"{tempfile.gettempdir()}/torchinductor")
 
     monkeypatch.setattr(torch.export, "export", refuse)
     with pytest.raises(ToolchainError, match=r"No space left on device.*temporary files go to"):

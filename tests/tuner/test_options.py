@@ -68,7 +68,7 @@ def test_changes_go_before_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trails": 5}, "trails: no such option of tune; its options are trials, hours, journal, "),
+        ({"trails": 5}, "there is no option 'trails': choose of batch, input_shape, trials, hours, journal"),
         ({}, "give a number of trials or of hours: neither was given"),
         ({"trials": 5, "hours": 1.0}, "both were given"),
         ({"hours": 0.0}, "hours is 0.0: give a time above 0"),
