@@ -13,7 +13,7 @@ import torch
 
 from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_schedules
 from sparsegen.dump import graph_text, next_dump
-from sparsegen.errors import OptionError, ScheduleError, foreign_errors
+from sparsegen.errors import ScheduleError, foreign_errors
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear, SeparableConv2d, Shape, apart
 from sparsegen.kernels import Context, Kernel, build_kernel, enter, leave
@@ -26,6 +26,7 @@ from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.assemble import assemble, value_lifetimes
 from sparsegen.lowering.build import build
 from sparsegen.lowering.memory import plan_memory
+from sparsegen.options import check_count
 from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.model import CompiledModel, LayerReport
 from sparsegen.stopwatch import part, record
@@ -126,16 +127,11 @@ def compile_graph(
     found = find_schedules(plan.source, placed, plan.context, as_database(database))
     tuned = {name: each.schedule for name, each in found.items()}
     context = replace(plan.context, schedules={**tuned, **given})
-    kernels: dict[str, Kernel] = {
-        **{name: enter(name, context.layout(name)) for name in placed.inputs},
-        **{layer.name: build_kernel(layer, context) for layer in placed.layers},
-    }
+    dump.write("graph", "graph", lambda: graph_text(placed))
+    kernels, functions = build(_kernels(placed, context), cpu, dump)
+    leaving = [kernels.pop(_output(i)) for i in range(len(placed.outputs))]
     taken = {name for name, schedule in given.items() if kernels[name].schedule == schedule.as_dict()}
     sources = {name: each.how for name, each in found.items()} | dict.fromkeys(taken, "given")
-    leaving = [leave(context.value(name)) for name in placed.outputs]
-    dump.write("graph", "graph", lambda: graph_text(placed))
-    last = {f"output {i}": kernel for i, kernel in enumerate(leaving)}
-    functions = build({**kernels, **last}, cpu, dump)
     layouts = {
         name: operand.layout for name, operand in context.operands.items() if isinstance(operand, Value)
     }
@@ -163,12 +159,26 @@ def compile_graph(
     return compiled
 
 
+def _kernels(graph: LayerGraph, context: Context) -> Iterator[tuple[str, Kernel]]:
+    """Every kernel, by the name of its input, layer or output, made as it is asked for."""
+    for name in graph.inputs:
+        yield name, enter(name, context.layout(name))
+    for layer in graph.layers:
+        yield layer.name, build_kernel(layer, context)
+    for i, name in enumerate(graph.outputs):
+        yield _output(i), leave(context.value(name))
+
+
+def _output(index: int) -> str:
+    return f"output {index}"
+
+
 def _tell(compiled: CompiledModel) -> None:
     """Log what became of each layer."""
     for layer in compiled.layers:
         what = layer.kernel, layer.format, layer.density, layer.schedule_source or "no", layer.schedule
         _log.debug("layer %s: kernel %s, weights %s, density %.3f, %s schedule %s", layer.name, *what)
-    _log.info("compiled %d layers in %.1f s", len(compiled.layers), compiled.compile_seconds)
+    _log.info("compiled in %.1f s, layers: %d", compiled.compile_seconds, len(compiled.layers))
 
 
 @part("planning")
@@ -183,6 +193,8 @@ def plan_graph(
 ) -> Plan:
     """The half of `compile_graph` before any kernel is made; the options are as there."""
     batch_lanes = use_batch_lanes(graph, target)
+    lanes = "images" if batch_lanes else "pixels"
+    _log.info("%d layers for %s: %d lanes hold %s", len(graph.layers), target.name, target.lanes, lanes)
     given, memo = schedules or {}, Memo()
 
     def planned(source: LayerGraph) -> Plan:
@@ -194,15 +206,15 @@ def plan_graph(
     if not batch_lanes:
         return plan
     fused = fuse_separable(graph, plan.graph, plan.context)
+    _log.info("%d depthwise convolutions are fused", len(graph.layers) - len(fused.layers))
     return plan if len(fused.layers) == len(graph.layers) else planned(fused)
 
 
 def check_threads(threads: int | None) -> int:
-    """The number of threads, torch's for None; SparsegenError below 1, a warning above the cores."""
+    """The number of threads, torch's for None; OptionError below 1, a warning above the cores."""
     if threads is None:
         return torch.get_num_threads()
-    if threads < 1:
-        raise OptionError(f"threads is {threads}; at least 1 is needed")
+    check_count("threads", threads, 1)
     cores = available_cores()
     if threads > cores:
         warnings.warn(f"{threads} threads on {cores} cores: threads will wait for each other", stacklevel=3)

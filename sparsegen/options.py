@@ -37,11 +37,11 @@ class ModelOptions:
         return dataclasses.replace(self, **changes)
 
     def _check_least(self, least: int, *names: str) -> None:
-        """Raise OptionError for an option below `least`; None is no number, and passes."""
+        """Raise OptionError for a count that is no whole number or below `least`; None passes."""
         for name in names:
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise OptionError(f"{name} is {value}: give at least {least}")
+            if value is not None:
+                check_count(name, value, least)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,3 +56,11 @@ class CompileOptions(ModelOptions):
         """Raise OptionError for what no model and no machine could make sense of."""
         super().check()
         self._check_least(1, "threads")
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Raise OptionError for what is no whole number, or one below `least`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise OptionError(f"{name} is {value!r}: give a whole number")
+    if value < least:
+        raise OptionError(f"{name} is {value}: give at least {least}")

@@ -47,7 +47,9 @@ def prepare(
         found, inputs = resolve_model(model, example_inputs, batch=batch, input_shape=input_shape)
         own = own_model(found, inputs, in_place=found is not model)
         steps.begin("pruning and exporting")
-        names = frozenset(layer.name for layer in structure.prune(own))
+        # Where nothing is pruned, nothing need be skipped.
+        skip = () if structure.sparsity == 0 else None
+        names = frozenset(layer.name for layer in structure.prune(own, skip=skip))
         # torch would otherwise multiply the weights by their masks in every call, on the clock.
         finalize(own)
         return Prepared(own, inputs, from_torch(own, inputs), names)

@@ -42,5 +42,5 @@ def compile_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "_compile", compile_new)
-        patch.setattr(build, "_GROUPS", 1000)  # so that each kernel is an object of its own
+        patch.setattr(build, "_TOGETHER", 1)  # so that each kernel is an object of its own
         yield

@@ -57,3 +57,10 @@ def test_the_command_has_its_defaults_without_torch_and_tvm() -> None:
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("threads", [1.5, "2", True])
+def test_a_count_that_is_no_whole_number_is_refused(threads: object) -> None:
+    options = CompareOptions(threads=threads)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"threads is .*: give a whole number"):
+        options.check()

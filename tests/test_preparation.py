@@ -147,3 +147,16 @@ def test_pruning_a_module_that_torch_export_made_asks_for_the_program() -> None:
 def test_a_spectral_norm_is_no_mask() -> None:
     program = torch.export.export(network(spectral_norm), (images(),))
     assert [layer.name for layer in magnitude(program, sparsity=0.5, skip=())] == ["0", "3"]
+
+
+def test_without_sparsity_no_layer_is_skipped() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3)).eval()
+    prepared = prepare(
+        model,
+        (torch.zeros(1, 3, 8, 8),),
+        structure=parse_structure("unstructured", sparsity=0),
+        batch=None,
+        input_shape=None,
+        steps=Steps(None, total=2),
+    )
+    assert prepared.pruned == {"0", "2"}

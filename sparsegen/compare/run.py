@@ -94,7 +94,9 @@ def _choose(graph: LayerGraph, pruned: Container[str], pattern: str) -> list[Lay
     chosen = [layer for layer in layers if fnmatch.fnmatchcase(layer.name, pattern)]
     if not chosen:
         names = ", ".join(layer.name for layer in layers)
-        raise OptionError(f"no pruned layer matches {pattern!r}; the pruned layers are: {names}")
+        raise OptionError(
+            f"no pruned layer matches {pattern!r}; the pruned convolutions are: {names or 'none'}"
+        )
     return chosen
 
 

@@ -166,8 +166,12 @@ def _advice(value: Any) -> str:
             return "call .cpu() on it"
         case torch.Tensor() if value.is_nested:
             return "call torch.nested.to_padded_tensor(it, 0.0)"
-        case torch.Tensor() if value.layout not in (torch.strided, torch._mkldnn):  # type: ignore[attr-defined]
+        case torch.Tensor() if value.is_quantized:
+            return "call .dequantize() on it"
+        case torch.Tensor() if value.layout != torch.strided:
             return "call .to_dense() on it"
+        case torch.Tensor() if value.is_complex():
+            return "give its .real and .imag, which a model may take as two inputs"
         case torch.Tensor() if value.dtype in (torch.int32, torch.int64):
             return "call .float() on it; a model that needs integers, as token ids, cannot be compiled"
         case torch.Tensor():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
@@ -17,34 +17,46 @@ from sparsegen.lowering.pipeline import generate, lower
 from sparsegen.stopwatch import part
 from sparsegen.target import Target, available_cores
 
-_GROUPS = 4  # of kernels a core: LLVM takes as long to begin an object as for a small kernel
+_TOGETHER = 3  # kernels an object: LLVM takes as long to begin one as for a small kernel
 
 
-def build(kernels: Mapping[str, Kernel], target: Target, dump: Dump = NO_DUMP) -> list[Any]:
-    """The compiled function of every kernel, in order; equal kernels share one.
+def build(
+    kernels: Iterable[tuple[str, Kernel]], target: Target, dump: Dump = NO_DUMP
+) -> tuple[dict[str, Kernel], list[Any]]:
+    """The kernels by name, and the compiled function of each, in order; equal kernels share one.
 
-    `kernels` are by the name of their layer, which `dump` tells of each function's code.
+    Names are those of layers, which `dump` tells of each function's code. Kernels are compiled on every core
+    while the next ones are made.
 
     Raises SparsegenError where no linker (gcc) is found, it fails, or the library cannot be loaded.
     """
-    distinct: dict[Any, tuple[str, Kernel]] = {}
-    names = []
-    with part("telling kernels apart"):
-        for kernel in kernels.values():
-            key: Any = (tvm_ffi.StructuralKey(kernel.module), kernel.store, kernel.prefetch)  # type: ignore[call-arg]
-            name, _ = distinct.setdefault(key, (f"kernel_{len(distinct)}", kernel))
-            names.append(name)
-    dump.write("graph", "kernels", lambda: _listing(kernels, names))
-    whole = list(distinct.values())
-    # What is dumped is a file a kernel.
-    groups = len(whole) if dump.kinds else min(len(whole), _GROUPS * available_cores())
+    distinct: dict[Any, str] = {}
+    made: dict[str, Kernel] = {}
+    names: list[str] = []
+    waiting: list[tuple[str, Kernel]] = []
+    compiling: list[Future[bytes]] = []
     with ThreadPoolExecutor(available_cores()) as pool:
-        compiling = [
-            pool.submit(copy_context().run, _compile, whole[i::groups], target, dump) for i in range(groups)
-        ]
+
+        def compile_waiting() -> None:
+            compiling.append(pool.submit(copy_context().run, _compile, tuple(waiting), target, dump))
+            waiting.clear()
+
+        for layer, kernel in kernels:
+            with part("telling kernels apart"):
+                key: Any = (tvm_ffi.StructuralKey(kernel.module), kernel.store, kernel.prefetch)  # type: ignore[call-arg]
+                name = distinct.setdefault(key, f"kernel_{len(distinct)}")
+            if name not in names:
+                waiting.append((name, kernel))
+            names.append(name)
+            made[layer] = kernel
+            if len(waiting) == (1 if dump.kinds else _TOGETHER):  # what is dumped is a file a kernel
+                compile_waiting()
+        if waiting:
+            compile_waiting()
         objects = [future.result() for future in compiling]
+    dump.write("graph", "kernels", lambda: _listing(made, names))
     library = load(link(objects))
-    return [library.get_function(name) for name in names]
+    return made, [library.get_function(name) for name in names]
 
 
 def build_alone(kernel: Kernel, name: str, target: Target) -> bytes:

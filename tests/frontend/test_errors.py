@@ -117,6 +117,8 @@ def test_buffer_of_another_type() -> None:
             "call .float() on it; a model that needs int",
         ),
         (torch.ones(2, device="meta"), "torch.float32 on meta", "give one with data"),
+        (torch.ones(2, dtype=torch.complex64), "torch.complex64 on cpu", "give its .real and .imag"),
+        (torch.ones(2).to_mkldnn(), "torch.float32 on cpu, torch._mkldnn", "call .to_dense() on it"),
         (torch.ones(2).to_sparse(), "torch.float32 on cpu, torch.sparse_coo", "call .to_dense() on it"),
         (np.ones(2, np.float32), "ndarray", "call torch.from_numpy(array).float()"),
         (np.ones(2), "ndarray", "call torch.from_numpy(array).float()"),

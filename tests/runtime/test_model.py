@@ -156,5 +156,5 @@ def test_more_threads_than_cores_warn_and_none_is_refused(network: nn.Module) ->
     with pytest.warns(UserWarning, match="512 threads on"):
         model = sparsegen.compile(network, inputs(1), threads=512)
     torch.testing.assert_close(model(*inputs(1))["half"], network(*inputs(1))["half"], rtol=1e-4, atol=1e-5)
-    with pytest.raises(SparsegenError, match="threads is 0; at least 1"):
+    with pytest.raises(SparsegenError, match="threads is 0: give at least 1"):
         sparsegen.compile(network, inputs(1), threads=0)
