@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sparsegen.errors import PruningError
 from sparsegen.frontend import from_torch, own_model, resolve_model
 from sparsegen.graph import LayerGraph
 from sparsegen.progress import Steps
-from sparsegen.pruning.masks import finalize
+from sparsegen.pruning.masks import PrunedLayer, finalize
 from sparsegen.pruning.prunable import Model
 from sparsegen.pruning.structures import Structure
 
@@ -47,9 +48,17 @@ def prepare(
         found, inputs = resolve_model(model, example_inputs, batch=batch, input_shape=input_shape)
         own = own_model(found, inputs, in_place=found is not model)
         steps.begin("pruning and exporting")
-        # Where nothing is pruned, nothing need be skipped.
-        skip = () if structure.sparsity == 0 else None
-        names = frozenset(layer.name for layer in structure.prune(own, skip=skip))
+        names = frozenset(layer.name for layer in _prune(own, structure))
         # torch would otherwise multiply the weights by their masks in every call, on the clock.
         finalize(own)
         return Prepared(own, inputs, from_torch(own, inputs), names)
+
+
+def _prune(model: Model, structure: Structure) -> tuple[PrunedLayer, ...]:
+    """Prune a model; of one that stays as it is, first and last layer count where there are no others."""
+    try:
+        return structure.prune(model)
+    except PruningError:
+        if structure.sparsity > 0:
+            raise
+        return structure.prune(model, skip=())

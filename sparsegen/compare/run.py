@@ -93,10 +93,8 @@ def _choose(graph: LayerGraph, pruned: Container[str], pattern: str) -> list[Lay
     ]
     chosen = [layer for layer in layers if fnmatch.fnmatchcase(layer.name, pattern)]
     if not chosen:
-        names = ", ".join(layer.name for layer in layers)
-        raise OptionError(
-            f"no pruned layer matches {pattern!r}; the pruned convolutions are: {names or 'none'}"
-        )
+        names = ", ".join(layer.name for layer in layers) or "none, only convolutions count"
+        raise OptionError(f"no pruned layer matches {pattern!r}; the pruned layers are: {names}")
     return chosen
 
 
