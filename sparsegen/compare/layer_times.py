@@ -13,6 +13,7 @@ from sparsegen.compiler import compile_graph
 from sparsegen.errors import OptionError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear
+from sparsegen.options import check_count
 from sparsegen.progress import Listener, Steps
 from sparsegen.pruning.budget import Ratio
 from sparsegen.pruning.n_m import check_ratio, keep_ratio
@@ -47,8 +48,7 @@ def measure_ratios(
     """
     for ratio in ratios:
         check_ratio(*ratio)
-    if samples < 1:
-        raise OptionError(f"samples is {samples}: give at least 1")
+    check_count("samples", samples, 1)
     threads = parse_target(target).cores if threads is None else threads
     layers = prunable_layers(model, skip=skip, linear=linear)
     keeps = {layer.name: {ratio: keep_ratio(layer, *ratio).cpu() for ratio in ratios} for layer in layers}

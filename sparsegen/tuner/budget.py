@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sparsegen.errors import OptionError
+from sparsegen.options import check_count
 
 if TYPE_CHECKING:
     from sparsegen.database.trial import Trial
@@ -30,8 +31,8 @@ class Budget:
         if (self.trials is None) == (self.hours is None):
             found = "neither was" if self.trials is None else "both were"
             raise OptionError(f"give a number of trials or of hours: {found} given")
-        if self.trials is not None and self.trials < 1:
-            raise OptionError(f"trials is {self.trials}: give at least 1")
+        if self.trials is not None:
+            check_count("trials", self.trials, 1)
         if self.hours is not None and not 0 < self.hours < float("inf"):
             raise OptionError(f"hours is {self.hours}: give a time above 0, such as 8 or 0.5")
 
