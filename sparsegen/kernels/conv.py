@@ -40,7 +40,7 @@ def convolution(layer: Layer, context: Context) -> Kernel:
         registers = context.target.registers
         return panels(problem, knobs, source=source, epilogue=epilogue, registers=registers)
     assert of_tiles is not None
-    return winograd(of_tiles, knobs, source=source, epilogue=epilogue)
+    return winograd(of_tiles, knobs, source=source, epilogue=epilogue, once=context.once)
 
 
 @kernel_for(Linear, "panels", "linear")

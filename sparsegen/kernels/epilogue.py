@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tvm import tirx
 
 from sparsegen.graph import Step
 from sparsegen.kernels import mathematics
-from sparsegen.kernels.operands import Operand, read
+from sparsegen.kernels.operands import Operand, Value, read
 
 Expr = Any
 
@@ -53,6 +54,18 @@ class Epilogue:
         self._tensors = {name: operand.placeholder() for name, operand in self.operands.items()}
         self.placeholders = list(self._tensors.values())
         self.arguments = [operand.argument() for operand in self.operands.values()]
+
+    @property
+    def identity(self) -> Hashable:
+        """All that its code depends on: its operands by their number, not their names and numbers."""
+        names = list(self.operands)
+
+        def numbered(step: Step) -> Step:
+            given = step.operand
+            return replace(step, operand=f"#{names.index(given)}") if isinstance(given, str) else step
+
+        lie = (each.layout if isinstance(each, Value) else each.shape for each in self.operands.values())
+        return tuple(map(numbered, self.steps)), tuple(lie)
 
     def apply(self, value: Expr, group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
         """The steps applied to the result's value at (group, coordinates, lane), each rounded as in torch."""

@@ -135,7 +135,7 @@ class WeightsAhead:
         """As many lines as a column's weights take on average, and no fewer than one."""
         return WeightsAhead(max(1, ceil(density * tiles.tile_vectors * tiles.layout.lanes / LINE)))
 
-    def __call__(self, task: Expr, _: Expr, column: Expr) -> list[Line]:
+    def __call__(self, task: Expr, _: Expr, column: Expr, last: Expr | None) -> list[Line]:
         """The lines to fetch at a column of a tile. Parameters: x, values, masks, starts."""
 
         def at(line: int) -> Callable[[Sequence[Any]], Expr]:

@@ -30,7 +30,7 @@ class RowsAhead:
     horizontal: Windows
     parallel_rows: bool
 
-    def __call__(self, task: Expr, row: Expr, position: Expr) -> list[Line]:
+    def __call__(self, task: Expr, row: Expr, position: Expr, last: Expr | None) -> list[Line]:
         """The lines of the input to fetch at a position of the padded row."""
         if self.parallel_rows:
             row, task = tirx.floormod(task, self.vertical.outputs), tirx.floordiv(task, self.vertical.outputs)

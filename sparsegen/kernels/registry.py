@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sparsegen.errors import ScheduleError
 from sparsegen.graph import Layer
@@ -18,6 +18,13 @@ from sparsegen.target import Target
 
 S = TypeVar("S", bound=KernelSchedule)
 T = TypeVar("T")
+
+
+class Once(Protocol):
+    """`Context.once`."""
+
+    def __call__(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, which is called once for a key."""
 
 
 class Memo(dict[Hashable, Any]):

@@ -33,9 +33,9 @@ class Tasks:
         return self.split(task + 1)[0] if self.by_panels else self.split(task)[0] + 1
 
     def place(self, tile: Expr) -> tuple[Expr, Expr, Expr]:
-        """(group, y, x) of a tile."""
-        _, down, across = self.tiles
+        """(group, y, x) of a tile; after the last one comes the first, or the next group's."""
+        groups, down, across = self.tiles
         y, x = (
             (tile % down, tile // down % across) if self.downward else (tile // across % down, tile % across)
         )
-        return tile // (down * across), y, x
+        return tile // (down * across) if groups > 1 else 0, y, x

@@ -105,27 +105,23 @@ def tighten_masked_loops() -> Any:
 
 
 def _promote(function: Any, _mod: Any, _context: Any) -> Any:
-    buffers: list[Any] = []
-    slots: list[dict[int, Any]] = []  # of each buffer: the register of every element
+    slots: dict[int, dict[int, Any]] = {}  # of each buffer, by its hash: the register of every element
 
     def collect(node: Any) -> None:
         if node.buffer.name.startswith(REGISTERS):
-            buffers.append(node.buffer)
-            slots.append({})
+            slots[hash(node.buffer)] = {}
 
     def register(buffer: Any, index: Any) -> Any | None:
         """The buffer of one vector, or number, that stands for what a register buffer has at an index."""
-        which = next((i for i, each in enumerate(buffers) if buffer.same_as(each)), None)
-        if which is None:
+        own = slots.get(hash(buffer))
+        if own is None:
             return None
         vector = isinstance(index, tirx.Ramp)
         first, lanes = (int(index.base), int(index.lanes)) if vector else (int(index), 1)
-        kind = f"{buffer.dtype}x{lanes}" if vector else str(buffer.dtype)
-        if first not in slots[which]:
-            slots[which][first] = tirx.decl_buffer(
-                (1,), kind, f"{buffer.name}_{first // lanes}", scope=_APART
-            )
-        return slots[which][first]
+        if first not in own:
+            kind = f"{buffer.dtype}x{lanes}" if vector else str(buffer.dtype)
+            own[first] = tirx.decl_buffer((1,), kind, f"{buffer.name}_{first // lanes}", scope=_APART)
+        return own[first]
 
     def load(node: Any) -> Any:
         new = register(node.source, node.indices[0])
@@ -136,14 +132,14 @@ def _promote(function: Any, _mod: Any, _context: Any) -> Any:
         return node if new is None else tirx.BufferStore(new, node.value, [0])
 
     def allocate(node: Any) -> Any:
-        which = next((i for i, each in enumerate(buffers) if node.buffer.same_as(each)), None)
-        if which is None:
+        own = slots.get(hash(node.buffer))
+        if own is None:
             return node
-        allocations = [tirx.AllocBuffer(each) for each in slots[which].values()]
+        allocations = [tirx.AllocBuffer(each) for each in own.values()]
         return tirx.SeqStmt(allocations) if len(allocations) != 1 else allocations[0]
 
     tvm_ffi.structural_walk(function.body, (tirx.AllocBuffer, collect))
-    if not buffers:
+    if not slots:
         return function
     body = tvm_ffi.structural_map(function.body, [(tvm.ir.TensorLoad, load), (tirx.BufferStore, store)])
     return function.with_body(tvm_ffi.structural_map(body, (tirx.AllocBuffer, allocate)))
@@ -160,26 +156,23 @@ def accumulators_to_registers() -> Any:
 
 
 def _to_stack(function: Any, _mod: Any, _context: Any) -> Any:
-    moved: list[tuple[Any, Any]] = []
+    moved: dict[int, Any] = {}  # the buffer on the stack, by the hash of the one that it stands for
 
     def collect(node: Any) -> None:
         old = node.buffer
         if old.name.startswith(REGISTERS) and old.scope() == _APART:
-            moved.append((old, tirx.decl_buffer(old.shape, old.dtype, old.name, scope="global")))
-
-    def on_stack(buffer: Any) -> Any | None:
-        return next((new for old, new in moved if buffer.same_as(old)), None)
+            moved[hash(old)] = tirx.decl_buffer(old.shape, old.dtype, old.name, scope="global")
 
     def load(node: Any) -> Any:
-        new = on_stack(node.source)
+        new = moved.get(hash(node.source))
         return node if new is None else tirx.BufferLoad(new, node.indices)
 
     def store(node: Any) -> Any:
-        new = on_stack(node.buffer)
+        new = moved.get(hash(node.buffer))
         return node if new is None else tirx.BufferStore(new, node.value, node.indices)
 
     def allocate(node: Any) -> Any:
-        new = on_stack(node.buffer)
+        new = moved.get(hash(node.buffer))
         return node if new is None else tirx.AllocBuffer(new)
 
     tvm_ffi.structural_walk(function.body, (tirx.AllocBuffer, collect))

@@ -20,7 +20,9 @@ under which the line is fetched.
 An address that other parameters tell is a function of all of them.
 """
 
-Lines = Callable[[Expr, Expr, Expr], list[Line]]
+Lines = Callable[[Expr, Expr, Expr, Expr | None], list[Line]]
+"""The lines of a visit, told by the variables of the loops over tasks, blocks and visits, 0 where there is no
+such loop, and by the condition of the last block, None where there is no loop over blocks."""
 
 _KEEP = 3  # llvm.prefetch's locality: into all levels of cache
 _READ, _DATA = 0, 1
@@ -29,23 +31,24 @@ _READ, _DATA = 0, 1
 def prefetch_lines(lines: Lines | None) -> Any:
     """Pass: every iteration of the loop annotated "visit" first fetches lines.
 
-    `lines` gives them for the variables of the loops annotated "task", "block" and "visit", 0 where a
-    loop is not there; None inserts nothing.
+    `lines` gives them for the loops annotated "task", "block" and "visit"; None inserts nothing.
     """
 
     def insert(function: Any, _mod: Any, _context: Any) -> Any:
-        variables: dict[str, Any] = {}
+        loops: dict[str, Any] = {}
 
         def find(loop: Any) -> None:
             if PREFETCH in loop.annotations:
-                variables[str(loop.annotations[PREFETCH])] = loop.loop_var
+                loops[str(loop.annotations[PREFETCH])] = loop
 
         def rewrite(loop: Any) -> Any:
             if PREFETCH not in loop.annotations:
                 return loop
             body = loop.body
             if lines is not None and loop.annotations[PREFETCH] == "visit":
-                at = lines(variables.get("task", 0), variables.get("block", 0), loop.loop_var)
+                task, block = (loops[role].loop_var if role in loops else 0 for role in ("task", "block"))
+                last = block == loops["block"].extent - 1 if "block" in loops else None
+                at = lines(task, block, loop.loop_var, last)
                 body = tirx.SeqStmt([*(_fetch(function.params, *line) for line in at), body])
             return with_body(loop, body, without=PREFETCH)
 

@@ -173,7 +173,7 @@ def test_prefetch_fetches_all_that_the_next_tile_reads(batch: int, stride: int) 
                 (int(address) + lane) // 16
                 for chunk in range(2)
                 for visit in range(2)
-                for _, _, address, exists in prefetch(2 * (tile - 1) + chunk, block, visit)
+                for _, _, address, exists in prefetch(2 * (tile - 1) + chunk, block, visit, None)
                 if exists is None or bool(exists)
                 for lane in (0, 15)
             }

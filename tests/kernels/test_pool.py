@@ -97,7 +97,7 @@ def test_the_next_windows_rows_are_fetched_once(
         fetched = [
             (number, int(of), int(address), exists)
             for position in range(horizontal.span)
-            for number, of, address, exists in ahead(*at, position)
+            for number, of, address, exists in ahead(*at, position, None)
         ]
         rows = [{int(vertical.tap(row + i, k)) - before for k in range(size)} for i in range(2)]
         new = itertools.product(sorted(rows[1] - rows[0]), range(horizontal.span))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tvm import tirx
 
 from sparsegen.graph import Step
 from sparsegen.kernels.epilogue import Epilogue
@@ -30,7 +31,7 @@ def test_a_task_fetches_the_next_tile_of_its_chunk(batch: int, stride: int) -> N
                 [
                     (int(group), int(address))
                     for visit in range(2)
-                    for _, group, address, exists in by_panels(chunk * tiles + tile, block, visit)
+                    for _, group, address, exists in by_panels(chunk * tiles + tile, block, visit, None)
                     if exists is None or bool(exists)
                 ]
                 for chunk in range(2)
@@ -38,7 +39,7 @@ def test_a_task_fetches_the_next_tile_of_its_chunk(batch: int, stride: int) -> N
             expected = [
                 (int(group), int(address))
                 for visit in range(2)
-                for _, group, address, _ in by_tiles((tile + 1) % tiles - 1, block, visit)
+                for _, group, address, _ in by_tiles((tile + 1) % tiles - 1, block, visit, None)
             ]
             assert first == second == expected
 
@@ -53,7 +54,7 @@ def test_the_visits_of_a_tile_fetch_its_lines_once(batch: int, stride: int, chun
     fetched = [
         int(address)
         for visit in range(chunk)
-        for _, _, address, exists in plan(-1, 0, visit)  # the first tile comes after the one before it
+        for _, _, address, exists in plan(-1, 0, visit, None)  # the first tile comes after the one before it
         if exists is None or bool(exists)
     ]
     assert sorted(fetched) == sorted(
@@ -78,12 +79,14 @@ def test_visits_of_the_last_block_together_fetch_the_residual(block: int, parall
     knobs = replace(KNOBS, tile_h=2, tile_w=3, block=block, parallel=parallel)
     fetched = plan_operand_prefetch(case, 4, knobs, epilogue)
     assert fetched is not None
+    blocks = 4 // block
+    last = [tirx.const(i == blocks - 1, "bool") for i in range(blocks)] if blocks > 1 else [None]
     lines = [
         (number, int(group), int(address))
         for task in range(2 * case.tiles(knobs))
-        for of_block in range(4 // block)
+        for of_block in range(blocks)
         for panel in range(2)
-        for number, group, address, exists in fetched(task, of_block, panel)
+        for number, group, address, exists in fetched(task, of_block, panel, last[of_block])
         if exists is None or bool(exists)
     ]
     residual = [

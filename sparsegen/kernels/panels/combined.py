@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tvm import te
 
 from sparsegen.formats.column_combined import ColumnCombined
-from sparsegen.kernels.panels.expression import Weights
+from sparsegen.kernels.panels.expression import Weights, counted
 from sparsegen.kernels.panels.problem import PanelSchedule
 from sparsegen.lowering.passes import MASKED
 
@@ -27,8 +27,9 @@ def combined_weights(packed: ColumnCombined, offsets_of: NDArray[np.int32]) -> W
 
     `offsets_of` [columns] is where each column is read.
     """
-    values = te.placeholder(packed.values.shape, name="weights")
-    offsets = te.placeholder(packed.columns.shape, "int32", name="offsets")
+    blocks = counted(packed.blocks)
+    values = te.placeholder((blocks, *packed.values.shape[1:]), name="weights")
+    offsets = te.placeholder((blocks, *packed.columns.shape[1:]), "int32", name="offsets")
     s = te.reduce_axis((0, packed.groups), name="s")
 
     def term(read: Callable[[Expr], Expr], b: Expr, panel: Expr, r: Expr) -> Expr:
@@ -39,7 +40,7 @@ def combined_weights(packed: ColumnCombined, offsets_of: NDArray[np.int32]) -> W
         placeholders=(values, offsets),
         axes=(s,),
         term=term,
-        blocks=packed.blocks,
+        blocks=blocks,
         panels=packed.panels,
     )
 

@@ -58,7 +58,7 @@ def plan_depthwise(problem: PanelProblem, knobs: PanelSchedule) -> DepthwiseSlab
 
 
 def computed_input(
-    x: Expr, problem: PanelProblem, knobs: PanelSchedule, slab: DepthwiseSlab, blocks: int
+    x: Expr, problem: PanelProblem, knobs: PanelSchedule, slab: DepthwiseSlab, blocks: Expr
 ) -> tuple[Any, list[tuple[Any, NDArray[Any]]]]:
     """The stage `slab`, [groups, tiles down, tiles across, blocks, floats], and its parameters' arrays.
 

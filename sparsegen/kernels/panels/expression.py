@@ -24,14 +24,29 @@ class Weights:
 
     `arrays` are the kernel's arguments, `placeholders` their parameters. `term(read, block, panel, r)`
     is the product that is summed over `axes`, `read(offset)` being the input at a column's offset.
+    `blocks` is as `counted` gives it.
     """
 
     arrays: tuple[NDArray[Any], ...]
     placeholders: tuple[Any, ...]
     axes: tuple[Any, ...]
     term: Callable[[Callable[[Expr], Expr], Expr, Expr, Expr], Expr]
-    blocks: int
+    blocks: Expr
     panels: int
+
+    @property
+    def blocked(self) -> bool:
+        """Whether there are several column blocks."""
+        return not isinstance(self.blocks, int)
+
+
+def counted(blocks: int) -> Expr:
+    """The number of column blocks as code knows it: 1, or a variable, which the weights' shape tells.
+
+    One function so serves layers that differ in their input channels alone, of which `expression` knows the
+    size of a group of the input as a variable, too.
+    """
+    return te.var("blocks") if blocks > 1 else 1
 
 
 def expression(
@@ -52,7 +67,7 @@ def expression(
     groups, lanes = problem.out.groups, problem.out.lanes
     height, width = problem.padded_pixels(schedule)
     rows, panels, blocks = schedule.rows, weights.panels, weights.blocks
-    x = te.placeholder((groups, problem.source.size), name="x")
+    x = te.placeholder((groups, te.var("floats")), name="x")
 
     read, of_slab = _reader(x, problem, schedule, slab, blocks)
 
@@ -62,7 +77,7 @@ def expression(
 
     part = te.compute((groups, blocks, panels, height, width, rows, lanes), visit, name="registers")
     sums = part
-    if blocks > 1:
+    if weights.blocked:
         b = te.reduce_axis((0, blocks), name="b")
         sums = te.compute(
             (groups, panels, height, width, rows, lanes),
@@ -73,7 +88,7 @@ def expression(
     channel_of = te.placeholder((panels * rows,), "int32", name=CHANNELS)
 
     def finish(g: Expr, panel: Expr, r: Expr, oh: Expr, ow: Expr, lane: Expr) -> Expr:
-        value = sums[g, panel, oh, ow, r, lane] if blocks > 1 else part[g, 0, panel, oh, ow, r, lane]
+        value = sums[g, panel, oh, ow, r, lane] if weights.blocked else part[g, 0, panel, oh, ow, r, lane]
         row = panel * rows + r
         if problem.bias is not None:
             value = value + bias[row]
@@ -93,7 +108,7 @@ def expression(
 
 
 def _reader(
-    x: Expr, problem: PanelProblem, schedule: PanelSchedule, slab: Slab | DepthwiseSlab | None, blocks: int
+    x: Expr, problem: PanelProblem, schedule: PanelSchedule, slab: Slab | DepthwiseSlab | None, blocks: Expr
 ) -> tuple[Callable[..., Expr], list[tuple[Any, NDArray[Any]]]]:
     """The input at an offset, for (offset, group, block, y, x, lane), and parameters that this takes."""
     if slab is None:

@@ -11,7 +11,7 @@ from tvm import te, tirx
 
 from sparsegen.formats.masked_panels import MaskedPanels
 from sparsegen.kernels.operands import pick
-from sparsegen.kernels.panels.expression import Weights
+from sparsegen.kernels.panels.expression import Weights, counted
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
 from sparsegen.lowering.ahead import AHEAD, DEPTH
 from sparsegen.lowering.passes import MASKED
@@ -23,7 +23,8 @@ def masked_weights(
     problem: PanelProblem, packed: MaskedPanels, schedule: PanelSchedule, offsets_of: NDArray[np.int32]
 ) -> Weights:
     """The weights: summed over the masks m in use, and the columns j of a mask, read at `offsets_of`."""
-    masks, shape = packed.masks, packed.segments.shape
+    masks, blocks = packed.masks, counted(packed.blocks)
+    shape = (blocks, *packed.segments.shape[1:])
     values = te.placeholder((te.var("nonzeros"),), name="weights")
     offsets = te.placeholder((te.var("columns"),), "int32", name="offsets")
     segments = te.placeholder(shape, "int32", name="segments")
@@ -44,7 +45,7 @@ def masked_weights(
         placeholders=(values, offsets, segments, value_segments),
         axes=(m, j),
         term=term,
-        blocks=packed.blocks,
+        blocks=blocks,
         panels=packed.panels,
     )
 

@@ -101,7 +101,7 @@ def slab_bytes(problem: PanelProblem, knobs: PanelSchedule) -> int:
     return 4 * slab.floats
 
 
-def packed_input(x: Expr, problem: PanelProblem, knobs: PanelSchedule, slab: Slab, blocks: int) -> Any:
+def packed_input(x: Expr, problem: PanelProblem, knobs: PanelSchedule, slab: Slab, blocks: Expr) -> Any:
     """The stage `slab`, [groups, tiles down, tiles across, blocks, floats], and its parameter, the starts.
 
     Past the last channel, in a block that has fewer, the last one is copied again.

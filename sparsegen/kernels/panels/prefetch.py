@@ -55,7 +55,7 @@ class Prefetch:
         """Pieces that a visit fetches."""
         return -(-self.channels * self.pieces // self.visits)
 
-    def __call__(self, task: Expr, block: Expr, panel: Expr) -> list[Line]:
+    def __call__(self, task: Expr, block: Expr, panel: Expr, last: Expr | None) -> list[Line]:
         """The lines to fetch at a visit of the task's `panel`."""
         tasks, most, share = self.tasks, self.channels * self.pieces, self.share
         group, y, x = tasks.place(tasks.next_tile(task))
@@ -116,7 +116,7 @@ class OperandPrefetch:
     """Fetches what the epilogue reads of operands that lie as the output does, `layout`.
 
     `parameters` are the operands' numbers among the kernel's, from the end. Panels have `rows`, tiles are
-    `tile` pixels; a task visits its panels once a column block, of `blocks`.
+    `tile` pixels; a task visits its panels once a column block, and fetches in the last one.
     """
 
     tasks: Tasks
@@ -124,9 +124,8 @@ class OperandPrefetch:
     parameters: tuple[int, ...]
     tile: tuple[int, int]
     rows: int
-    blocks: int
 
-    def __call__(self, task: Expr, block: Expr, panel: Expr) -> list[Line]:
+    def __call__(self, task: Expr, block: Expr, panel: Expr, last: Expr | None) -> list[Line]:
         """The lines to fetch at a visit of the task's `panel`; some may lie past the last pixel."""
         tile, chunk = self.tasks.split(task)
         group, y, x = self.tasks.place(tile)
@@ -134,7 +133,6 @@ class OperandPrefetch:
         channel = (chunk * self.tasks.chunk + panel) * self.rows
         first = self.layout.base + channel * self.layout.plane
         at = first + y * self.tile[0] * down + x * self.tile[1] * right
-        last = block == self.blocks - 1 if self.blocks > 1 else None
         return [
             (number, group, at + row * self.layout.plane + dy * down + dx * right, last)
             for number in self.parameters
@@ -167,7 +165,6 @@ def plan_operand_prefetch(
         parameters=parameters,
         tile=(knobs.tile_h, knobs.tile_w),
         rows=knobs.rows,
-        blocks=-(-problem.channels // knobs.block),
     )
 
 
@@ -177,6 +174,6 @@ class Together:
 
     parts: tuple[Prefetch | OperandPrefetch, ...]
 
-    def __call__(self, task: Expr, block: Expr, panel: Expr) -> list[Line]:
+    def __call__(self, task: Expr, block: Expr, panel: Expr, last: Expr | None) -> list[Line]:
         """The lines to fetch at a visit."""
-        return [line for part in self.parts for line in part(task, block, panel)]
+        return [line for part in self.parts for line in part(task, block, panel, last)]

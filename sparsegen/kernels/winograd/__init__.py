@@ -7,10 +7,13 @@ direct convolution's by some 1e-6 or 1e-5 of their largest.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from sparsegen.kernels.epilogue import Epilogue
-from sparsegen.kernels.winograd.expression import expression
+from sparsegen.kernels.registry import Once
+from sparsegen.kernels.winograd.expression import arguments, expression
 from sparsegen.kernels.winograd.prefetch import plan_prefetch
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.schedule import schedule
@@ -19,23 +22,25 @@ from sparsegen.lowering.kernel import Kernel, as_argument
 __all__ = ["WinogradProblem", "WinogradSchedule", "winograd"]
 
 
-def winograd(problem: WinogradProblem, knobs: WinogradSchedule, *, source: str, epilogue: Epilogue) -> Kernel:
-    """The kernel of a problem under a schedule; `source` names the input value."""
-    function, arguments = expression(problem, knobs, epilogue)
-    weight = problem.conv.weight
+def winograd(
+    problem: WinogradProblem, knobs: WinogradSchedule, *, source: str, epilogue: Epilogue, once: Once
+) -> Kernel:
+    """The kernel of a problem under a schedule; `source` names the input value, `once` is a context's."""
+    weight, packed = problem.conv.weight, arguments(problem, knobs)
+
+    def module() -> Any:
+        across = problem.lane_tiles(knobs.outputs)[1]
+        function = expression(problem, knobs, epilogue)
+        return schedule(function, knobs, batch_lanes=problem.out.batch_lanes, across=across)
+
     return Kernel(
         kind="winograd",
-        module=schedule(
-            function,
-            knobs,
-            batch_lanes=problem.out.batch_lanes,
-            across=problem.lane_tiles(knobs.outputs)[1],
-        ),
+        module=once(("winograd", problem.identity, knobs, epilogue.identity), module),
         store=problem.store(knobs),
-        arguments=(source, *map(as_argument, arguments), *epilogue.arguments),
+        arguments=(source, *map(as_argument, packed), *epilogue.arguments),
         format="winograd",
         density=float(np.count_nonzero(weight)) / weight.size,
-        weight_bytes=arguments[0].nbytes,
+        weight_bytes=packed[0].nbytes,
         prefetch=plan_prefetch(problem, knobs),
         schedule=knobs.as_dict(),
     )

@@ -17,17 +17,14 @@ from sparsegen.kernels.winograd.transforms import Matrix, combine, select
 Expr = Any
 
 
-def expression(
-    problem: WinogradProblem, knobs: WinogradSchedule, epilogue: Epilogue
-) -> tuple[Any, tuple[NDArray[Any], ...]]:
-    """The function, and its arguments between the input and the epilogue's operands.
+def expression(problem: WinogradProblem, knobs: WinogradSchedule, epilogue: Epilogue) -> Any:
+    """The function.
 
-    Parameters: x, weight, bias (where there is one), the epilogue's operands, out. Stages: a tile of the
-    input transformed along its columns, `registers_columns`, and its rows, `tiles`; sums over the input
-    channels, `registers`, kept in `products`; a tile of the output along its columns, `registers_rows`, and
-    its rows, `out`. With pixel lanes there are two more before the first, and before the last: see `edges`.
+    Parameters: x, `arguments`, the epilogue's operands, out. Stages: a tile of the input transformed along
+    its columns, `registers_columns`, and its rows, `tiles`; sums over the input channels, `registers`, kept
+    in `products`; a tile of the output along its columns, `registers_rows`, and its rows, `out`. With pixel
+    lanes there are two more before the first, and before the last: see `edges`.
     """
-    out_channels, _ = problem.channels
     panels, rows = problem.panels(knobs), knobs.rows
     x = te.placeholder((problem.source.groups, problem.source.size), name="x")
     bias = te.placeholder((panels * rows,), name="bias")
@@ -46,11 +43,15 @@ def expression(
     out = te.compute(
         (*_tile_groups(problem, knobs), panels, rows, *_group(knobs), *store.inner), finish, name="out"
     )
-    arrays, placeholders = [pack_weights(problem, knobs)], [weight]
-    if problem.conv.bias is not None:
-        arrays.append(np.pad(problem.conv.bias, (0, panels * rows - out_channels)))
-        placeholders.append(bias)
-    return te.create_prim_func([x, *placeholders, *epilogue.placeholders, out]), tuple(arrays)
+    placeholders = [weight] if problem.conv.bias is None else [weight, bias]
+    return te.create_prim_func([x, *placeholders, *epilogue.placeholders, out])
+
+
+def arguments(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[NDArray[Any], ...]:
+    """The weights, packed, and the bias where there is one."""
+    weights, bias = pack_weights(problem, knobs), problem.conv.bias
+    padding = problem.panels(knobs) * knobs.rows - problem.channels[0]
+    return (weights,) if bias is None else (weights, np.pad(bias, (0, padding)))
 
 
 def _tiles(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Expr:

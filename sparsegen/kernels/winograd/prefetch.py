@@ -38,7 +38,7 @@ class Prefetch:
         channels, rows, vectors = self.lines
         return -(-channels * rows * vectors // (self.positions * self.tasks.chunk * self.tasks.chunks))
 
-    def __call__(self, task: Expr, position: Expr, panel: Expr) -> list[Line]:
+    def __call__(self, task: Expr, position: Expr, panel: Expr, last: Expr | None) -> list[Line]:
         """The lines of the input to fetch at a visit."""
         tasks, share, (_, rows, vectors) = self.tasks, self.share, self.lines
         group, y, x = tasks.place(tasks.next_tile(task))

@@ -107,6 +107,12 @@ class WinogradProblem:
         return self.conv.weight.shape, self.conv.taps.stride, self.source, self.out
 
     @property
+    def identity(self) -> Hashable:
+        """All that the code of a schedule depends on: not the weights."""
+        taps = self.conv.taps.offsets(self.source).tobytes()
+        return self.geometry, taps, self.conv.bias is None
+
+    @property
     def stride(self) -> int:
         """Of the convolution, along both axes."""
         return self.conv.taps.stride[0]

@@ -1,0 +1,85 @@
+"""Layers whose code is the same share one function, and what tells them apart reaches it as data."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import tvm_ffi
+
+from sparsegen.compiler import compile_graph, plan_graph
+from sparsegen.graph import Conv2d, Layer, LayerGraph, Step
+from sparsegen.kernels import build_kernel
+from sparsegen.kernels.panels import PanelSchedule
+from sparsegen.kernels.space import KernelSchedule
+from sparsegen.kernels.winograd import WinogradSchedule
+from sparsegen.target import parse_target
+from tests.kernels.contract import WEIGHTS, check, weights
+
+BLOCKS = PanelSchedule(rows=2, tile_h=1, tile_w=2, block=8, chunk=2)
+COMBINED = PanelSchedule(rows=2, tile_h=1, tile_w=2, block=8, chunk=2, format="column_combined")
+TILES = WinogradSchedule(outputs=4, rows=4, tiles_h=1, tiles_w=1, chunk=2)
+
+
+def chain(*channels: int, batch: int, kernel: int, epilogue: tuple[Step, ...] = ()) -> LayerGraph:
+    """Convolutions, each of another number of channels, with half of their weights."""
+    layers = [
+        Layer(
+            f"layer{i}",
+            Conv2d(
+                WEIGHTS["half"](weights((after, before, kernel, kernel))), None, padding=(kernel // 2,) * 4
+            ),
+            (f"layer{i - 1}" if i else "x",),
+            (batch, after, 8, 8),
+            epilogue,
+        )
+        for i, (before, after) in enumerate(pairwise(channels))
+    ]
+    return LayerGraph({"x": (batch, channels[0], 8, 8)}, layers, (layers[-1].name,))
+
+
+@pytest.mark.parametrize("knobs", [BLOCKS, COMBINED], ids=lambda knobs: knobs.format)
+@pytest.mark.parametrize("batch", [16, 1, 3])
+def test_layers_of_other_input_channels_share_a_function(batch: int, knobs: PanelSchedule) -> None:
+    graph = LayerGraph(
+        {f"x{i}": (batch, 8 * (i + 2), 8, 8) for i in range(3)},
+        [
+            Layer(f"layer{i}", Conv2d(weights((8, 8 * (i + 2), 1, 1)), None), (f"x{i}",), (batch, 8, 8, 8))
+            for i in range(3)
+        ],
+        ("layer0", "layer1", "layer2"),
+    )
+    schedules: dict[str, KernelSchedule] = {f"layer{i}": knobs for i in range(3)}
+    plan = plan_graph(graph, threads=1, target=parse_target("haswell"), schedules=schedules)
+    kernels = [build_kernel(layer, plan.context) for layer in plan.graph.layers]
+    keys = {
+        (tvm_ffi.StructuralKey(kernel.module), kernel.store, kernel.prefetch)  # type: ignore[call-arg]
+        for kernel in kernels
+    }
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize("knobs", [BLOCKS, COMBINED], ids=lambda knobs: knobs.format)
+@pytest.mark.parametrize("batch", [16, 1, 17])
+def test_a_shared_function_computes_each_layer(batch: int, knobs: PanelSchedule) -> None:
+    graph = chain(16, 8, 16, 8, batch=batch, kernel=1)
+    check(graph, schedules={layer.name: knobs for layer in graph.layers}, threads=2)
+
+
+def test_equal_layers_are_scheduled_once() -> None:
+    """Winograd's code is that of another layer where shapes, bias and epilogue are, whatever the weights."""
+    graph = chain(8, 8, 8, batch=16, kernel=3, epilogue=(Step("relu"),))
+    leaky = chain(8, 8, batch=16, kernel=3, epilogue=(Step("leaky_relu", parameters=(0.1,)),)).layers[0]
+    graph.layers.append(Layer("leaky", leaky.core, ("layer1",), leaky.shape, leaky.epilogue))
+    biased = Conv2d(leaky.core.weight, np.ones(8, np.float32), padding=(1, 1, 1, 1))  # type: ignore[union-attr]
+    graph.layers.append(Layer("biased", biased, ("leaky",), leaky.shape, (Step("relu"),)))
+    graph.outputs = ("biased",)
+    schedules: dict[str, KernelSchedule] = {layer.name: TILES for layer in graph.layers}
+    plan = plan_graph(graph, threads=1, target=parse_target("haswell"), schedules=schedules)
+    modules = [build_kernel(layer, plan.context).module for layer in plan.graph.layers]
+    assert modules[0].same_as(modules[1])
+    assert len({hash(module) for module in modules}) == 3
+    model = compile_graph(graph, schedules=schedules)
+    assert [layer.kernel for layer in model.layers] == ["winograd"] * 4
+    check(graph, schedules=schedules)
