@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -26,7 +27,7 @@ from sparsegen.lowering.assemble import assemble, value_lifetimes
 from sparsegen.lowering.build import build
 from sparsegen.lowering.extern import constants
 from sparsegen.lowering.memory import plan_memory
-from sparsegen.options import check_count
+from sparsegen.options import Fallback, check_count, check_fallback
 from sparsegen.reports import reports
 from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.inputs import InputForm
@@ -54,14 +55,24 @@ class Plan:
 @foreign_errors()
 def compile(
     model: torch.nn.Module | torch.export.ExportedProgram,
-    example_inputs: tuple[torch.Tensor, ...],
+    example_inputs: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
     *,
     threads: int | None = None,
     target: str = "native",
     database: DatabaseLike = SHIPPED,
     winograd: bool = True,
+    fallback: Fallback = "torch",
 ) -> CompiledModel:
-    """Compile a torch model, in evaluation mode, for the shapes of `example_inputs`.
+    """Compile a torch model, in evaluation mode, for the shapes and dtypes of example inputs.
+
+    The model is called with `example_inputs` by position and `kwargs` by name, as torch.export.export takes
+    them: tensors on the CPU, None, numbers and text, in tuples, lists, dicts and registered classes. None,
+    numbers and text become part of what is compiled.
+
+    Operators for which there is no kernel, and all on values that are not float32, are computed by torch
+    itself, between the kernels: one warning names them, and `layers` of the result has them. With
+    `fallback` "error" they are refused.
 
     Layers with zeros among their weights become sparse kernels. `threads` defaults to torch's;
     `target` is "native" or an LLVM CPU name.
@@ -83,15 +94,16 @@ def compile(
     else infinities and NaN are values as any other.
 
     Raises ModelError for a model or example inputs that cannot be compiled, UnsupportedOperatorError where
-    the model uses operators outside the supported set (all of them are in its `operators`), OptionError for
-    threads, TargetError for a target, JournalError for a database that cannot be read, and ToolchainError
-    where gcc fails or room for files is missing.
+    the model uses operators that cannot be compiled (all of them are in its `operators`), OptionError for
+    threads or a fallback, TargetError for a target, JournalError for a database that cannot be read, and
+    ToolchainError where gcc fails or room for files is missing.
     """
     started = time.perf_counter()
     schedules = as_database(database)
+    check_fallback(fallback)
 
     def compiling() -> CompiledModel:
-        graph = from_torch(model, example_inputs)
+        graph = from_torch(model, example_inputs, kwargs, fallback=fallback)
         return compile_graph(graph, threads=threads, target=target, database=schedules, winograd=winograd)
 
     compiled = with_team(compiling)

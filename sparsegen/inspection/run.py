@@ -22,10 +22,8 @@ def run(model: str | Model, example_inputs: tuple[Tensor, ...] | None, options: 
     threads = check_threads(cpu.cores if options.threads is None else options.threads)
     name = model if isinstance(model, str) else type(model).__name__
     with torch.no_grad():
-        network, inputs = resolve_model(
-            model, example_inputs, batch=options.batch, input_shape=options.input_shape
-        )
-        graph = from_torch(network, inputs)
+        network, inputs = resolve_model(model, example_inputs, options)
+        graph = from_torch(network, inputs, fallback=options.fallback)
     plan = plan_graph(graph, threads=threads, target=cpu, winograd=options.winograd)
     weighted = (layer for layer in plan.graph.layers if has_weights(layer))
     layers = [each for layer in weighted for each in inspect_layer(layer, plan)]

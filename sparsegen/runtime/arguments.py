@@ -29,8 +29,8 @@ def leaves_of(form: CallForm | None, inputs: Sequence[Any], named: Mapping[str, 
     leaves, spec = _pytree.tree_flatten((positional, keywords))
     if spec != form.spec:
         raise InputError(
-            f"the arguments are nested otherwise than those that the model was compiled with: {spec} was "
-            f"given, {form.spec} is needed"
+            f"the arguments are nested otherwise than those that the model was compiled with: "
+            f"{describe_structure(spec)} was given, {describe_structure(form.spec)} is needed"
         )
     for place, value in form.fixed.items():
         given = leaves[place]
@@ -41,6 +41,12 @@ def leaves_of(form: CallForm | None, inputs: Sequence[Any], named: Mapping[str, 
                 "value"
             )
     return [leaf for place, leaf in enumerate(leaves) if place not in form.fixed]
+
+
+def describe_structure(spec: Any) -> str:
+    """A pytree spec of (positional, by keyword) as one would write it, `*` for every leaf."""
+    positional, keywords = _pytree.tree_unflatten(["*"] * spec.num_leaves, spec)
+    return f"{positional} and {keywords}".replace("'*'", "*")
 
 
 def _bound(form: CallForm, inputs: Sequence[Any], named: Mapping[str, Any]) -> list[Any]:
@@ -70,8 +76,8 @@ _MISSING = object()
 
 def _fixed_arguments(form: CallForm) -> dict[int, Any]:
     """The arguments that are one fixed leaf, by their place among the arguments."""
-    positional, keywords = form.spec.children_specs
-    specs, leaf, found = [*positional.children_specs, *keywords.children_specs], 0, {}
+    positional, keywords = form.spec.children()
+    specs, leaf, found = [*positional.children(), *keywords.children()], 0, dict[int, Any]()
     for place, spec in enumerate(specs):
         if spec.is_leaf() and leaf in form.fixed:
             found[place] = form.fixed[leaf]
@@ -80,9 +86,7 @@ def _fixed_arguments(form: CallForm) -> dict[int, Any]:
 
 
 def _listed(form: CallForm) -> str:
-    """`input_ids, by position, and attention_mask, by name`."""
-    by_position = [name or f"argument {i}" for i, name in enumerate(form.names[: form.positional])]
-    by_name = list(form.names[form.positional :])
-    parts = [f"{', '.join(by_position)} by position" if by_position else "", ", ".join(by_name)]
-    parts[1] = f"{parts[1]} by name" if by_name else ""
-    return " and ".join(part for part in parts if part)
+    """`'input_ids' by position and 'attention_mask' by name`."""
+    names = [f"'{name}'" if name else f"argument {place}" for place, name in enumerate(form.names)]
+    parts = ((names[: form.positional], "position"), (names[form.positional :], "name"))
+    return " and ".join(f"{', '.join(part)} by {how}" for part, how in parts if part)
