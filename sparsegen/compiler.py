@@ -157,6 +157,7 @@ def compile_graph(
         output_slots=program.outputs,
         layers=list(reports(placed, kernels, sources)),
         inputs=_input_forms(graph),
+        output_shapes=[graph.shapes()[name] for name in graph.outputs],
         call=graph.call,
         output_spec=graph.output_spec,
         known_outputs=graph.known_outputs,

@@ -56,15 +56,17 @@ def plain_values(graph: LayerGraph) -> set[str]:
 def sources(graph: LayerGraph) -> dict[str, Shape]:
     """Shapes of the float32 values that kernels get from outside: inputs, and results of torch's operators.
 
-    An input that nothing reads is one, too. The graph is the frontend's.
+    An input that nothing reads is one, too, and one that is an output: a kernel copies it. The graph is the
+    frontend's.
     """
     by_kernels, by_torch = set[str](), set[str]()
     for layer in graph.layers:
         (by_torch if isinstance(layer.core, PlainCore) else by_kernels).update(layer.reads())
+    torch_alone = by_torch - by_kernels - {*graph.outputs}
     inputs = {
         name: shape
         for name, shape in graph.inputs.items()
-        if graph.input_dtype(name) == FLOAT32 and (name in by_kernels or name not in by_torch)
+        if graph.input_dtype(name) == FLOAT32 and name not in torch_alone
     }
     results = {
         layer.name: layer.shape
@@ -103,6 +105,7 @@ class _Placing:
         self.input_dtypes: dict[str, str] = {}
         self.plain: dict[str, str] = {}
         self.lanes = {name: name for name in graph.constants}
+        self.given = graph.inputs
         self.sources = sources(graph)
         self.read_by_torch = {
             name for layer in graph.layers if isinstance(layer.core, PlainCore) for name in layer.reads()
@@ -133,8 +136,8 @@ class _Placing:
             self.plain[name] = self._convert(f"{name}#plain", "plain", name, layer.shape)
 
     def output(self, index: int, name: str, shape: Shape) -> str:
-        """An output's plain form."""
-        if name in self.plain and name not in self.inputs:
+        """An output's plain form; never an input itself, which is the caller's."""
+        if name in self.plain and name not in self.given:
             return self.plain[name]
         return self._convert(f"{OUTPUT}{index}", "plain", self.lanes[name], shape)
 

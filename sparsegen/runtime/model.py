@@ -71,6 +71,7 @@ class CompiledModel:
         output_slots: Sequence[int],
         layers: Sequence[LayerReport],
         inputs: Sequence[InputForm],
+        output_shapes: Sequence[tuple[int, ...]],
         call: CallForm | None,
         output_spec: Any,
         known_outputs: Mapping[int, Any],
@@ -82,6 +83,7 @@ class CompiledModel:
     ) -> None:
         self.layers = tuple(layers)
         self.input_shapes = tuple(form.shape for form in inputs)
+        self.output_shapes = tuple(output_shapes)
         self.threads = threads
         self.peak_bytes = peak_bytes
         self.live_bytes = live_bytes

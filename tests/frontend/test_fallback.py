@@ -15,7 +15,7 @@ from sparsegen.errors import ModelError, OptionError, UnsupportedOperatorError
 from sparsegen.frontend import from_torch
 from sparsegen.frontend.externs import torch_fault
 from sparsegen.graph import Extern, LayerGraph, Read, Result
-from tests.frontend.checking import Function, images
+from tests.frontend.checking import Function, check, images
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch itself computes")
 
@@ -41,7 +41,7 @@ FALLEN: dict[str, tuple[Callable[[Tensor], Any], list[str]]] = {
 @pytest.mark.parametrize("name", FALLEN)
 def test_what_no_kernel_serves_is_torchs(name: str) -> None:
     function, operators = FALLEN[name]
-    assert externs(from_torch(Function(function), (images(),))) == operators
+    assert externs(check(Function(function), images())) == operators
 
 
 def test_a_refused_call_leaves_nothing_behind() -> None:

@@ -122,3 +122,9 @@ def test_constants_stay_arrays() -> None:
     given.constants["c"] = np.zeros(SHAPE[1:], np.float32)
     placed = place_conversions(given)
     assert [reads for _, _, reads in told(placed)] == [("x#plain",), ("x", "c"), ("a",), ("a#plain",)]
+
+
+def test_an_input_that_is_an_output_is_copied() -> None:
+    placed = place_conversions(graph(extern("e", "x"), outputs=("x", "e")))
+    assert placed.outputs == ("output 0", "e")
+    assert told(placed)[0] == ("x", "lanes", ("x#plain",))
