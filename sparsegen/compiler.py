@@ -7,28 +7,31 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import torch
 
 from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_schedules
 from sparsegen.dump import graph_text, next_dump
 from sparsegen.errors import ScheduleError, foreign_errors
 from sparsegen.frontend import from_torch
-from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear, SeparableConv2d, Shape, apart
-from sparsegen.kernels import Context, Kernel, build_kernel, enter, leave
+from sparsegen.graph import LayerGraph, PlainCore
+from sparsegen.kernels import Context, Kernel, build_kernel
+from sparsegen.kernels.conversions import place_conversions
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.planning import padded_values, place_taps, plan_operands, use_batch_lanes
 from sparsegen.kernels.registry import Memo
 from sparsegen.kernels.separable import fuse_separable
 from sparsegen.kernels.space import KernelSchedule
-from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.assemble import assemble, value_lifetimes
 from sparsegen.lowering.build import build
+from sparsegen.lowering.extern import constants
 from sparsegen.lowering.memory import plan_memory
-from sparsegen.options import check_count
+from sparsegen.options import Fallback, check_count, check_fallback
+from sparsegen.reports import reports
 from sparsegen.runtime.forks import with_team
-from sparsegen.runtime.model import CompiledModel, LayerReport
+from sparsegen.runtime.inputs import InputForm
+from sparsegen.runtime.model import CompiledModel
 from sparsegen.stopwatch import part, record
 from sparsegen.target import Target, available_cores, parse_target
 
@@ -52,14 +55,24 @@ class Plan:
 @foreign_errors()
 def compile(
     model: torch.nn.Module | torch.export.ExportedProgram,
-    example_inputs: tuple[torch.Tensor, ...],
+    example_inputs: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
     *,
     threads: int | None = None,
     target: str = "native",
     database: DatabaseLike = SHIPPED,
     winograd: bool = True,
+    fallback: Fallback = "torch",
 ) -> CompiledModel:
-    """Compile a torch model, in evaluation mode, for the shapes of `example_inputs`.
+    """Compile a torch model, in evaluation mode, for the shapes and dtypes of example inputs.
+
+    The model is called with `example_inputs` by position and `kwargs` by name, as torch.export.export takes
+    them: tensors on the CPU, None, numbers and text, in tuples, lists, dicts and registered classes. None,
+    numbers and text become part of what is compiled.
+
+    Operators for which there is no kernel, and all on values that are not float32, are computed by torch
+    itself, between the kernels: one warning names them, and `layers` of the result has them. With
+    `fallback` "error" they are refused.
 
     Layers with zeros among their weights become sparse kernels. `threads` defaults to torch's;
     `target` is "native" or an LLVM CPU name.
@@ -81,15 +94,16 @@ def compile(
     else infinities and NaN are values as any other.
 
     Raises ModelError for a model or example inputs that cannot be compiled, UnsupportedOperatorError where
-    the model uses operators outside the supported set (all of them are in its `operators`), OptionError for
-    threads, TargetError for a target, JournalError for a database that cannot be read, and ToolchainError
-    where gcc fails or room for files is missing.
+    the model uses operators that cannot be compiled (all of them are in its `operators`), OptionError for
+    threads or a fallback, TargetError for a target, JournalError for a database that cannot be read, and
+    ToolchainError where gcc fails or room for files is missing.
     """
     started = time.perf_counter()
     schedules = as_database(database)
+    check_fallback(fallback)
 
     def compiling() -> CompiledModel:
-        graph = from_torch(model, example_inputs)
+        graph = from_torch(model, example_inputs, kwargs, fallback=fallback)
         return compile_graph(graph, threads=threads, target=target, database=schedules, winograd=winograd)
 
     compiled = with_team(compiling)
@@ -129,7 +143,6 @@ def compile_graph(
     context = replace(plan.context, schedules={**tuned, **given})
     dump.write("graph", "graph", lambda: graph_text(placed))
     kernels, functions = build(_kernels(placed, context), cpu, dump)
-    leaving = [kernels.pop(_output(i)) for i in range(len(placed.outputs))]
     taken = {name for name, schedule in given.items() if kernels[name].schedule == schedule.as_dict()}
     sources = {name: each.how for name, each in found.items()} | dict.fromkeys(taken, "given")
     layouts = {
@@ -137,19 +150,18 @@ def compile_graph(
     }
     memory = plan_memory(value_lifetimes(placed, layouts))
     padded = padded_values(placed, layouts)
-    steps = assemble(placed, kernels, leaving, functions, layouts, memory, padded)
-    shapes = placed.shapes()
+    program = assemble(placed, kernels, dict(zip(kernels, functions, strict=True)), layouts, memory, padded)
     compiled = CompiledModel(
-        steps=steps,
-        layers=[
-            report
-            for layer in placed.layers
-            for report in _reports(layer, kernels[layer.name], shapes, sources.get(layer.name, "default"))
-        ],
-        input_shapes=list(graph.inputs.values()),
-        output_shapes=[shapes[name] for name in graph.outputs],
+        steps=program.steps,
+        slots=program.slots,
+        output_slots=program.outputs,
+        layers=list(reports(placed, kernels, sources)),
+        inputs=_input_forms(graph),
+        output_shapes=[graph.shapes()[name] for name in graph.outputs],
+        call=graph.call,
         output_spec=graph.output_spec,
         known_outputs=graph.known_outputs,
+        constants=[each for layer in placed.layers for each in constants(layer)],
         threads=threads,
         peak_bytes=memory.peak_bytes,
         live_bytes=memory.live_bytes,
@@ -160,17 +172,19 @@ def compile_graph(
 
 
 def _kernels(graph: LayerGraph, context: Context) -> Iterator[tuple[str, Kernel]]:
-    """Every kernel, by the name of its input, layer or output, made as it is asked for."""
-    for name in graph.inputs:
-        yield name, enter(name, context.layout(name))
+    """Every kernel, by the name of its layer, made as it is asked for."""
     for layer in graph.layers:
-        yield layer.name, build_kernel(layer, context)
-    for i, name in enumerate(graph.outputs):
-        yield _output(i), leave(context.value(name))
+        if not isinstance(layer.core, PlainCore):
+            yield layer.name, build_kernel(layer, context)
 
 
-def _output(index: int) -> str:
-    return f"output {index}"
+def _input_forms(graph: LayerGraph) -> list[InputForm]:
+    """What every input has to be; named where it can be given by name alone."""
+    names = [f"input {i}" for i in range(len(graph.inputs))]
+    if graph.call is not None and not graph.call.is_flat:
+        names = [name for place, name in enumerate(graph.call.leaves) if place not in graph.call.fixed]
+    dtypes = [getattr(torch, graph.input_dtype(name)) for name in graph.inputs]
+    return list(map(InputForm, names, graph.inputs.values(), dtypes))
 
 
 def _tell(compiled: CompiledModel) -> None:
@@ -198,7 +212,7 @@ def plan_graph(
     given, memo = schedules or {}, Memo()
 
     def planned(source: LayerGraph) -> Plan:
-        placed = place_taps(source, batch_lanes=batch_lanes)
+        placed = place_conversions(place_taps(source, batch_lanes=batch_lanes))
         operands = plan_operands(placed, lanes=target.lanes, batch_lanes=batch_lanes)
         return Plan(source, placed, Context(operands, target, threads, dense, winograd, given, memo))
 
@@ -219,33 +233,3 @@ def check_threads(threads: int | None) -> int:
     if threads > cores:
         warnings.warn(f"{threads} threads on {cores} cores: threads will wait for each other", stacklevel=3)
     return threads
-
-
-def _reports(layer: Layer, kernel: Kernel, shapes: Mapping[str, Shape], source: str) -> Iterator[LayerReport]:
-    """The layer's report; before it that of the convolution which its kernel computes too."""
-    core, input_shapes = layer.core, tuple(shapes[name] for name in layer.inputs)
-    if isinstance(core, SeparableConv2d):
-        (depthwise, _), conv, core = apart(layer), core.depthwise, core.pointwise
-        yield LayerReport(
-            name=depthwise.name,
-            kernel="fused",
-            input_shapes=input_shapes,
-            output_shape=depthwise.shape,
-            weight_shape=conv.weight.shape,
-            density=float(np.count_nonzero(conv.weight)) / conv.weight.size,
-            format="dense",
-            weight_bytes=conv.weight.nbytes,
-        )
-        input_shapes = (depthwise.shape,)
-    yield LayerReport(
-        name=layer.name,
-        kernel=kernel.kind,
-        input_shapes=input_shapes,
-        output_shape=layer.shape,
-        weight_shape=core.weight.shape if isinstance(core, (TapConv2d, Conv2d, Linear)) else None,
-        density=kernel.density,
-        format=kernel.format,
-        weight_bytes=kernel.weight_bytes,
-        schedule=kernel.schedule,
-        schedule_source=source if kernel.schedule else "",
-    )

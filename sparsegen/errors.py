@@ -94,13 +94,17 @@ def foreign_errors() -> Iterator[None]:
         raise
     except (RuntimeError, OSError, MemoryError) as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
-        # torch has no type of its own for it.
-        if isinstance(error, MemoryError) or "can't allocate memory" in reason:
+        if is_out_of_memory(error):
             raise OutOfMemoryError(f"no memory is left to compile the model ({reason}): free some") from error
         raise ToolchainError(
             f"torch, TVM or the system failed to compile the model ({reason}); if the install is sound, this "
             "is a fault of sparsegen: please report it with the model"
         ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of the system's or of torch's, which has no type of its own for it, says so."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
 
 
 def first_line(error: BaseException) -> str:

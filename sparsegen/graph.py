@@ -2,9 +2,11 @@
 
 A graph is a list of layers in an order that runs. Every layer has one *core* operator, read from
 its `inputs`, and an *epilogue*: pointwise steps applied to the core's result before it is stored.
-A pointwise operator on its own is a layer whose core is `Identity`. Every value is a float32 tensor
-with a static shape; constants (parameters that are not a convolution's or linear's own weights)
-are arrays of the graph.
+A pointwise operator on its own is a layer whose core is `Identity`. Every value is a tensor with a static
+shape; constants (parameters that are not a convolution's or linear's own weights) are arrays of the graph.
+
+What has no kernel is an `Extern`: torch itself computes it. Its inputs and results are plain torch tensors of
+any dtype. All other layers read and write float32.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
+
+FLOAT32 = "float32"
 
 UNARY = (
     "relu", "relu6", "silu", "gelu", "gelu_tanh", "sigmoid", "tanh", "hardswish", "hardsigmoid",
@@ -184,6 +188,42 @@ class Pad:
     value: float
 
 
+@dataclass(frozen=True)
+class Read:
+    """The place of a layer's `index`-th input among the arguments of an `Extern`."""
+
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class Extern:
+    """An operator that torch computes, on plain tensors.
+
+    `overload` is torch's, called with `arguments` and `keywords`: numbers, dtypes, constant tensors of the
+    core's own, and a `Read` for every input, which lists may hold too. `dtype` is the result's, such as
+    "int64", or "tuple" where there are several: each is then a layer of a `Result`. `reason` tells why no
+    kernel serves the operator.
+    """
+
+    overload: Any
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+    dtype: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """One of the several results of an `Extern`, the layer's input."""
+
+    index: int
+    dtype: str
+
+
+PlainCore = Extern | Result
+"""Cores that torch computes: plain tensors in, a plain tensor out."""
+
+
 class LoweredCore:
     """Base of the cores that the compiler puts in place of the frontend's, made for its kernels."""
 
@@ -204,6 +244,8 @@ Core = (
     | Permute
     | Slice
     | Pad
+    | Extern
+    | Result
     | LoweredCore
 )
 
@@ -221,6 +263,11 @@ class Layer:
     inputs: tuple[str, ...]
     shape: Shape
     epilogue: tuple[Step, ...] = ()
+
+    @property
+    def dtype(self) -> str:
+        """Type of the elements of the layer's value, or "tuple"."""
+        return self.core.dtype if isinstance(self.core, PlainCore) else FLOAT32
 
     def reads(self) -> Iterator[str]:
         """Names of the values and constants that the layer reads, the core's inputs first."""
@@ -247,13 +294,35 @@ def apart(layer: Layer) -> tuple[Layer, Layer]:
     return depthwise, replace(layer, core=core.pointwise, inputs=(core.fused,))
 
 
+@dataclass(frozen=True, eq=False)
+class CallForm:
+    """How a model is called: with positional and keyword arguments, that pytrees of leaves make up.
+
+    `spec` is the pytree spec of all leaves, of (positional, by keyword). `names` are those of the arguments,
+    the `positional` ones first; "" for one that cannot be given by name. `leaves` names every leaf; `fixed`
+    are those that are no tensors, by their place: each is what the model was compiled with.
+    """
+
+    spec: Any
+    names: tuple[str, ...]
+    positional: int
+    leaves: tuple[str, ...]
+    fixed: Mapping[int, Any]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether every argument is a tensor by position."""
+        return len(self.names) == self.positional == len(self.leaves) and not self.fixed
+
+
 @dataclass(eq=False)
 class LayerGraph:
     """Layers in an order that runs; `outputs` names values, `output_spec` rebuilds torch's structure.
 
     `output_spec` is the pytree spec of the model's result; None stands for a single tensor. `known_outputs`
     are results that do not depend on the inputs, by their position among all: torch's tensors, of any dtype,
-    numbers, None. `outputs` are the others, in order.
+    numbers, None. `outputs` are the others, in order. `input_dtypes` are the types of the inputs that are not
+    float32. `call` tells how the inputs are given; None: all by position.
     """
 
     inputs: dict[str, Shape]
@@ -262,6 +331,12 @@ class LayerGraph:
     constants: dict[str, Array] = field(default_factory=dict)
     output_spec: Any = None
     known_outputs: dict[int, Any] = field(default_factory=dict)
+    input_dtypes: dict[str, str] = field(default_factory=dict)
+    call: CallForm | None = None
+
+    def input_dtype(self, name: str) -> str:
+        """Type of an input's elements."""
+        return self.input_dtypes.get(name, FLOAT32)
 
     def shapes(self) -> dict[str, Shape]:
         """Shape of every value and constant, by name."""

@@ -8,9 +8,30 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from sparsegen.errors import OptionError
+
+Fallback = Literal["torch", "error"]
+"""What becomes of operators without a kernel: torch itself computes them, or the model is refused."""
+
+
+@dataclass(frozen=True)
+class ExampleInput:
+    """One input that a named model is called with: random numbers of a `dtype` of torch's.
+
+    `shape` is one sample's, the batch goes before it; of a `whole` one, the batch is part of it. Without a
+    `name` it is given by position.
+    """
+
+    shape: tuple[int, ...]
+    name: str | None = None
+    dtype: str = "float32"
+    whole: bool = False
+
+    def full_shape(self, batch: int) -> tuple[int, ...]:
+        """The input's shape, batch first."""
+        return self.shape if self.whole else (batch, *self.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +39,12 @@ class ModelOptions:
     """What a model that is given by name is called with: `batch` images of `input_shape` (C, H, W).
 
     A `batch` of None is 16, or a `.pt2` file's own; an `input_shape` of None is the model's own, where it
-    tells.
+    tells. `inputs` are those of a model that takes others than one image, in place of `input_shape`.
     """
 
     batch: Annotated[int | None, "Images per call."] = None
     input_shape: Annotated[tuple[int, ...] | None, "Shape of one image, such as (3, 224, 224)."] = None
+    inputs: Annotated[tuple[ExampleInput, ...], "Inputs of a model that takes others."] = ()
 
     def check(self) -> None:
         """Raise OptionError for what no model and no machine could make sense of."""
@@ -46,16 +68,24 @@ class ModelOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CompileOptions(ModelOptions):
-    """What a model is compiled for: `threads` (None: every core), `target` and `winograd` as in `compile`."""
+    """What a model is compiled for: `threads` (None: every core), the others as in `compile`."""
 
     threads: int | None = None
     target: str = "native"
     winograd: bool = True
+    fallback: Fallback = "torch"
 
     def check(self) -> None:
         """Raise OptionError for what no model and no machine could make sense of."""
         super().check()
+        check_fallback(self.fallback)
         self._check_least(1, "threads")
+
+
+def check_fallback(fallback: object) -> None:
+    """Raise OptionError for what is no way to treat operators without a kernel."""
+    if fallback not in get_args(Fallback):
+        raise OptionError(f"fallback is {fallback!r}: choose of {', '.join(get_args(Fallback))}")
 
 
 def check_count(name: str, value: object, least: int) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from sparsegen.errors import PruningError
 from sparsegen.frontend import from_torch, own_model, resolve_model
 from sparsegen.graph import LayerGraph
+from sparsegen.options import Fallback, ModelOptions
 from sparsegen.progress import Steps
 from sparsegen.pruning.masks import PrunedLayer, finalize
 from sparsegen.pruning.prunable import Model
@@ -24,34 +25,35 @@ class Prepared:
     """A pruned model of our own, inputs that fit it, its layer graph, the modules that were pruned."""
 
     model: Model
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[Any, ...]
     graph: LayerGraph
     pruned: frozenset[str]
 
 
 def prepare(
     model: str | Model,
-    example_inputs: tuple[Tensor, ...] | None,
+    example_inputs: tuple[Any, ...] | None,
+    options: ModelOptions,
     *,
     structure: Structure,
-    batch: int | None,
-    input_shape: tuple[int, ...] | None,
     steps: Steps,
+    fallback: Fallback = "torch",
 ) -> Prepared:
-    """Load a model, or copy the caller's, prune it by `structure`, and export it.
+    """Load a model, or copy the caller's, prune it by `structure`, and export it as the options say.
 
     Raises ModelError for a model that cannot be loaded, or not be compiled, OptionError for a batch or input
     shape that it cannot have, and PruningError for one that cannot be pruned so.
     """
     with torch.no_grad():
         steps.begin("loading the model")
-        found, inputs = resolve_model(model, example_inputs, batch=batch, input_shape=input_shape)
+        found, inputs = resolve_model(model, example_inputs, options)
         own = own_model(found, inputs, in_place=found is not model)
         steps.begin("pruning and exporting")
         names = frozenset(layer.name for layer in _prune(own, structure))
         # torch would otherwise multiply the weights by their masks in every call, on the clock.
         finalize(own)
-        return Prepared(own, inputs, from_torch(own, inputs), names)
+        graph = from_torch(own, inputs, fallback=fallback)
+        return Prepared(own, inputs, graph, names)
 
 
 def _prune(model: Model, structure: Structure) -> tuple[PrunedLayer, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def short_names(names: Sequence[str]) -> list[str]:
@@ -44,3 +44,11 @@ def milliseconds(time: float) -> str:
     """Three significant digits, or whole milliseconds: 0.123, 4.56, 78.9, 1234."""
     digits = 3 if time < 1 else 2 if time < 10 else 1 if time < 100 else 0
     return f"{time:.{digits}f}"
+
+
+def operators_phrase(calls: Mapping[str, int]) -> str:
+    """Operators and how often each is called: `2 calls of aten.cumsum.default, 1 of aten.topk.default`."""
+    first, *others = sorted(calls.items(), key=lambda item: (-item[1], item[0]))
+    operator, count = first
+    told = f"{count} call{'s' if count > 1 else ''} of {operator}"
+    return ", ".join([told, *(f"{count} of {operator}" for operator, count in others)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from sparsegen.graph import (
     AdaptivePool2d,
     Concat,
     Conv2d,
+    Extern,
     Identity,
     Layer,
     LayerGraph,
@@ -22,7 +24,9 @@ from sparsegen.graph import (
     Pad,
     Permute,
     Pool2d,
+    Read,
     Reshape,
+    Result,
     SeparableConv2d,
     Shape,
     Slice,
@@ -55,21 +59,42 @@ BINARY_FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def evaluate(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The graph's outputs, flat and in float64, for inputs of the graph's shapes.
+    """The graph's outputs, flat and in float64 where they are of real numbers, for inputs of its shapes.
 
     Raises AssertionError where a value has not the shape that the graph promises.
     """
     values = {name: as_double(array) for name, array in graph.constants.items()}
     for (name, shape), value in zip(graph.inputs.items(), inputs, strict=True):
         check_shape(name, value, shape)
-        values[name] = value.double()
+        values[name] = exact(value)
     for layer in graph.layers:
         value = evaluate_core(layer, [values[name] for name in layer.inputs])
         for step in layer.epilogue:
             value = evaluate_step(step, value, values)
-        check_shape(layer.name, value, layer.shape)
+        if isinstance(value, Tensor):
+            check_shape(layer.name, value, layer.shape)
         values[layer.name] = value
     return tuple(values[name] for name in graph.outputs)
+
+
+def exact(argument: Any) -> Any:
+    """A float32 tensor, and the type itself, in float64; everything else as it is."""
+    if argument is torch.float32:
+        return torch.float64
+    is_single = isinstance(argument, Tensor) and argument.dtype == torch.float32
+    return argument.double() if is_single else argument
+
+
+def evaluate_extern(core: Extern, inputs: list[Tensor]) -> Any:
+    """What torch computes, in float64 where it would in float32."""
+
+    def filled(argument: Any) -> Any:
+        if isinstance(argument, list | tuple):
+            return [filled(each) for each in argument]
+        return inputs[argument.index] if isinstance(argument, Read) else exact(argument)
+
+    keywords = {name: filled(each) for name, each in core.keywords.items()}
+    return core.overload(*map(filled, core.arguments), **keywords)
 
 
 def check_shape(name: str, value: Tensor, shape: Shape) -> None:
@@ -98,6 +123,10 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
     match layer.core:
         case Identity():
             return value
+        case Extern():
+            return evaluate_extern(layer.core, inputs)
+        case Result(index):
+            return value[index]
         case Conv2d() | Linear() | Pool2d() | AdaptivePool2d():
             return evaluate_operator(layer.core, value, layer.shape)
         case SeparableConv2d(depthwise, steps, pointwise):

@@ -18,6 +18,7 @@ ROOMS = (
     "inspection",
     "preparation",
     "compiler",
+    "reports",
     "database",
     "frontend",
     "pruning",

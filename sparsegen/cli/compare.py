@@ -9,14 +9,16 @@ import typer
 
 from sparsegen.cli.options import (
     Batch,
+    FallbackName,
     InputShape,
+    InputType,
     JsonFile,
     ModelName,
     Sparsity,
     StructureName,
     TargetName,
     Winograd,
-    parse_shape,
+    parse_inputs,
 )
 from sparsegen.compare.options import CompareOptions
 
@@ -45,6 +47,8 @@ def compare(
     samples: Annotated[int, typer.Option(help="Timed calls behind every median.")] = CompareOptions.samples,
     target: TargetName = CompareOptions.target,
     input_shape: InputShape = None,
+    dtype: InputType = None,
+    fallback: FallbackName = CompareOptions.fallback,
     winograd: Winograd = CompareOptions.winograd,
     database: Annotated[
         Path | None,
@@ -98,7 +102,8 @@ def compare(
         csr=csr,
         samples=samples,
         target=target,
-        input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
+        fallback=fallback,
+        **parse_inputs(input_shape, dtype),
         winograd=winograd,
         database=None if no_database else database or CompareOptions.database,
         peers=peers.split(",") if peers else (),

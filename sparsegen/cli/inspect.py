@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from sparsegen.cli.options import Batch, InputShape, JsonFile, ModelName, TargetName, Winograd, parse_shape
+from sparsegen.cli.options import (
+    Batch,
+    FallbackName,
+    InputShape,
+    InputType,
+    JsonFile,
+    ModelName,
+    TargetName,
+    Winograd,
+    parse_inputs,
+)
 from sparsegen.inspection.options import InspectOptions
 
 
@@ -18,6 +28,8 @@ def inspect(
     ] = InspectOptions.threads,
     target: TargetName = InspectOptions.target,
     input_shape: InputShape = None,
+    dtype: InputType = None,
+    fallback: FallbackName = InspectOptions.fallback,
     winograd: Winograd = InspectOptions.winograd,
     json: JsonFile = None,
 ) -> None:
@@ -37,7 +49,8 @@ def inspect(
         batch=batch,
         threads=threads,
         target=target,
-        input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
+        fallback=fallback,
+        **parse_inputs(input_shape, dtype),
         winograd=winograd,
     )
     inspection = run_inspection(model, options=options)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
+
+from sparsegen.options import ExampleInput
+
+_EXAMPLE = "3x224x224"
 
 ModelName = Annotated[
     str,
@@ -15,8 +19,28 @@ ModelName = Annotated[
 ]
 TargetName = Annotated[str, typer.Option(help="LLVM's name of a CPU, such as haswell or znver4.")]
 InputShape = Annotated[
-    str | None,
-    typer.Option(help="Shape of one image, such as 3x224x224.", show_default="the model's", metavar="CxHxW"),
+    list[str] | None,
+    typer.Option(
+        help="Shape of one image, such as 3x224x224; once an input where there are several. With commas the "
+        "batch is part of it: 1,128. NAME=SHAPE gives an input by name.",
+        show_default="the model's",
+        metavar="CxHxW",
+    ),
+]
+InputType = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dtype",
+        help="Type of the inputs, such as int64; once for all, or once an input; NAME=TYPE gives it by name.",
+        show_default="float32",
+        metavar="TYPE",
+    ),
+]
+FallbackName = Annotated[
+    Literal["torch", "error"],
+    typer.Option(
+        "--fallback", help="What becomes of operators without a kernel: torch computes them, or error."
+    ),
 ]
 Sparsity = Annotated[
     float | None,
@@ -50,3 +74,38 @@ def parse_shape(text: str | None, option: str, example: str) -> tuple[int, ...] 
     if not all(extent.isdecimal() and int(extent) > 0 for extent in extents):
         raise typer.BadParameter(f"{text!r}: give a shape such as {example}", param_hint=option)
     return tuple(int(extent) for extent in extents)
+
+
+def parse_inputs(shapes: list[str] | None, dtypes: list[str] | None) -> dict[str, Any]:
+    """The options `input_shape` or `inputs` of shapes and dtypes, each as typed: `[NAME=]VALUE`.
+
+    Raises typer.BadParameter for what is no shape, and for dtypes that belong to no input.
+    """
+    given = [_named(text) for text in shapes or []]
+    types = [_named(text) for text in dtypes or []]
+    if not types and len(given) == 1 and given[0][0] is None and "," not in given[0][1]:
+        return {"input_shape": parse_shape(given[0][1], "--input-shape", _EXAMPLE)}
+    by_name = {name: dtype for name, dtype in types if name is not None}
+    others = [dtype for name, dtype in types if name is None]
+    if by_name.keys() - {name for name, _ in given} or len(others) not in (0, 1, len(given)):
+        raise typer.BadParameter(
+            "give one for all inputs, one for each --input-shape, or by their names", param_hint="--dtype"
+        )
+    others = others * len(given) if len(others) == 1 else others or ["float32"] * len(given)
+    return {
+        "inputs": tuple(
+            ExampleInput(_extents(text), name, by_name.get(name or "", dtype), whole="," in text)
+            for (name, text), dtype in zip(given, others, strict=True)
+        )
+    }
+
+
+def _extents(text: str) -> tuple[int, ...]:
+    extents = parse_shape(text.strip(",").replace(",", "x"), "--input-shape", _EXAMPLE)
+    assert extents is not None
+    return extents
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    name, equals, value = text.rpartition("=")
+    return (name, value) if equals else (None, text)

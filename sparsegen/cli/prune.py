@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sparsegen.cli.options import Batch, InputShape, JsonFile, ModelName, parse_shape
+from sparsegen.cli.options import Batch, InputShape, InputType, JsonFile, ModelName, parse_inputs, parse_shape
 from sparsegen.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def prune(
     ] = None,
     batch: Batch = ModelOptions.batch,
     input_shape: InputShape = None,
+    dtype: InputType = None,
     json: JsonFile = None,
 ) -> None:
     """Prune MODEL and save it, its masks made permanent, as a program that `sparsegen compare` reads.
@@ -108,7 +109,7 @@ def prune(
         linear=linear,
         weights=weights,
         batch=batch,
-        input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
+        **parse_inputs(input_shape, dtype),
     )
     _prune_and_save(model, options, output, json)
 
@@ -132,7 +133,9 @@ def _prune_and_save(model: str, options: PruneOptions, output: Path, json: Path 
             check_writable(option, path)
     check_program_path(output)
     console = Console(stderr=True)
-    named, inputs = load_model(model, batch=options.batch, input_shape=options.input_shape)
+    named, inputs = load_model(
+        model, batch=options.batch, input_shape=options.input_shape, inputs=options.inputs
+    )
     if options.weights is not None:
         for note in load_weights(named, options.weights):
             console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)

@@ -14,11 +14,12 @@ import typer
 from sparsegen.cli.options import (
     Batch,
     InputShape,
+    InputType,
     ModelName,
     Sparsity,
     StructureName,
     TargetName,
-    parse_shape,
+    parse_inputs,
 )
 from sparsegen.files import check_writable
 from sparsegen.tuner.options import TuneOptions
@@ -57,6 +58,7 @@ def tune(
     key: Annotated[str | None, typer.Option(help=TuneOptions.words("key"))] = TuneOptions.key,
     target: TargetName = TuneOptions.target,
     input_shape: InputShape = None,
+    dtype: InputType = None,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -91,7 +93,7 @@ def tune(
         rpc=rpc,
         key=key,
         target=target,
-        input_shape=parse_shape(input_shape, "--input-shape", "3x224x224"),
+        **parse_inputs(input_shape, dtype),
     )
     if report is not None:
         check_writable("--report", report)

@@ -14,8 +14,11 @@ from sparsegen.compare.report import Accuracy
 
 def accuracy(result: Any, reference: Any) -> Accuracy:
     """Compare two results of the same structure (tensors, or tuples, lists, dicts of them)."""
-    pairs = list(zip(_tensors(result), _tensors(reference), strict=True))
-    error = max((float((ours.double() - exact).abs().max()) for ours, exact in pairs), key=_nan_first)
+    pairs = [
+        (ours.double(), exact.double())
+        for ours, exact in zip(_tensors(result), _tensors(reference), strict=True)
+    ]
+    error = max((float((ours - exact).abs().max()) for ours, exact in pairs), key=_nan_first)
     scale = max(float(exact.abs().max()) for _, exact in pairs)
     return Accuracy(max_abs_error=error, relative_error=error / scale if scale else error)
 

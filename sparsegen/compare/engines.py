@@ -93,6 +93,8 @@ def started(
 
 def _exchange_files(model: nn.Module, inputs: tuple[Tensor, ...], folder: Path) -> list[Path]:
     """The model as ONNX, and its inputs as `.npy` files; raise EngineError where that cannot be."""
+    if not all(isinstance(each, Tensor) for each in inputs):
+        raise EngineError("the model is called with what is no tensor, which engines do not take")
     path = folder / "model.onnx"
     files = [folder / f"input{number}.npy" for number in range(len(inputs))]
     try:

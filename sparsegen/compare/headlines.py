@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from sparsegen.compare.report import TOLERANCE, Accuracy, Comparison, Race
-from sparsegen.wording import sparsity_phrase, threads_phrase
+from sparsegen.wording import operators_phrase, sparsity_phrase, threads_phrase
 
 
 def headlines(comparison: Comparison) -> Iterator[str]:
@@ -41,6 +41,14 @@ def details_line(comparison: Comparison) -> str:
         f"error {error_text(network.accuracy)} against float64, argmax {network.argmax_agreement:.1%} equal; "
         f"{peak}"
     )
+
+
+def torch_line(comparison: Comparison) -> str | None:
+    """What torch itself computes of the network, and its share of the time; None for nothing."""
+    part = None if comparison.end_to_end is None else comparison.end_to_end.torch
+    if part is None:
+        return None
+    return f"torch itself computes {operators_phrase(part.calls)}: {part.share:.0%} of the network's time"
 
 
 def inaccuracies(comparison: Comparison) -> Iterator[str]:

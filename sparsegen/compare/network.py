@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from sparsegen.compare.accuracy import accuracy, argmax_agreement
 from sparsegen.compare.bench import Bench
 from sparsegen.compare.engines import started
 from sparsegen.compare.peers import network_peers, network_reference
 from sparsegen.compare.report import NetworkComparison
+from sparsegen.compare.torch_part import torch_part
 from sparsegen.graph import LayerGraph
 from sparsegen.progress import Steps
 
@@ -22,7 +24,7 @@ NETWORK_STEPS = 4
 def compare_network(
     model: nn.Module,
     graph: LayerGraph,
-    inputs: tuple[Tensor, ...],
+    inputs: tuple[Any, ...],
     *,
     bench: Bench,
     steps: Steps,
@@ -56,4 +58,5 @@ def compare_network(
         peak_bytes=sparse.peak_bytes,
         live_bytes=sparse.live_bytes,
         engines={name: engine.version for name, engine in others.items() if name not in lost},
+        torch=torch_part(sparse, inputs, samples=bench.samples),
     )

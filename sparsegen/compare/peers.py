@@ -43,12 +43,13 @@ def convolution_peers(conv: Conv2d, x: Tensor) -> dict[str, Call]:
     return {NCHW: peer(torch.contiguous_format), NHWC: peer(torch.channels_last)}
 
 
-def network_reference(model: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
-    """The model's result in float64."""
-    return copy.deepcopy(model).double()(*(x.double() for x in inputs))
+def network_reference(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
+    """The model's result in float64; integers and what is no tensor stay as they are."""
+    exact = (x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
+    return copy.deepcopy(model).double()(*exact)
 
 
-def network_peers(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[dict[str, Call], dict[str, str]]:
+def network_peers(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[dict[str, Call], dict[str, str]]:
     """Calls of the model by peer, and why others are absent; gradients have to be off."""
     found = {
         NCHW: lambda: model(*inputs),
@@ -59,13 +60,16 @@ def network_peers(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[dict[st
     return {name: call for name, call in found.items() if not isinstance(call, str)}, absent
 
 
-def channels_last_peer(model: nn.Module, inputs: tuple[Tensor, ...]) -> Call | str:
+def channels_last_peer(model: nn.Module, inputs: tuple[Any, ...]) -> Call | str:
     """Call of a copy of the model with weights and images in channels_last, or why there is none.
 
     Not every model runs so: a `view` across channels and pixels, as VGG's, refuses the format.
     """
     moved = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = tuple(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs)
+    images = tuple(
+        x.contiguous(memory_format=torch.channels_last) if isinstance(x, Tensor) and x.dim() == 4 else x
+        for x in inputs
+    )
     try:
         moved(*images)
     except RuntimeError as error:
@@ -73,7 +77,7 @@ def channels_last_peer(model: nn.Module, inputs: tuple[Tensor, ...]) -> Call | s
     return lambda: moved(*images)
 
 
-def compiled_peer(model: nn.Module, inputs: tuple[Tensor, ...]) -> Call | str:
+def compiled_peer(model: nn.Module, inputs: tuple[Any, ...]) -> Call | str:
     """Call of the model through torch.compile with frozen weights, or why there is none.
 
     Compiles here, so that the first call is as fast as the rest; gradients have to be off.

@@ -18,6 +18,7 @@ from sparsegen.compare.report import (
     NetworkComparison,
     Race,
     Timing,
+    TorchPart,
 )
 from sparsegen.errors import FileError
 
@@ -97,6 +98,7 @@ def _network(fields: Mapping[str, Any]) -> NetworkComparison:
         peak_bytes=fields["peak_bytes"],
         live_bytes=fields["live_bytes"],
         engines=fields["engines_version"] or {},
+        torch=TorchPart(**fields["torch"]) if fields.get("torch") else None,
     )
 
 

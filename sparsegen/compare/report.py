@@ -172,12 +172,20 @@ class LayerComparison:
 
 
 @dataclass(frozen=True)
+class TorchPart:
+    """What torch computes of our network: calls by operator, and their `share` of a call's time."""
+
+    calls: dict[str, int]
+    share: float
+
+
+@dataclass(frozen=True)
 class NetworkComparison:
     """The whole network. `absent` tells, by name, why a rival could not take part.
 
     `engines` are the versions of the engines that did, by name; `argmax_agreement` is the share of the
     outputs' rows whose largest element is torch's; `peak_bytes` is the planned activation memory,
-    `live_bytes` the largest live set within it.
+    `live_bytes` the largest live set within it. `torch` is what torch computes of it, where it does.
     """
 
     race: Race
@@ -187,6 +195,7 @@ class NetworkComparison:
     peak_bytes: int
     live_bytes: int
     engines: dict[str, str] = field(default_factory=dict)
+    torch: TorchPart | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON's `end_to_end`; an absent rival's time is null, what concerns engines without any too."""
@@ -204,6 +213,7 @@ class NetworkComparison:
             "argmax_agreement": self.argmax_agreement,
             "peak_bytes": self.peak_bytes,
             "live_bytes": self.live_bytes,
+            "torch": None if self.torch is None else asdict(self.torch),
         }
 
 

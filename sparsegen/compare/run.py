@@ -48,10 +48,10 @@ def run(
         prepared = prepare(
             model,
             example_inputs,
+            options,
             structure=structure,
-            batch=options.batch,
-            input_shape=options.input_shape,
             steps=steps,
+            fallback=options.fallback,
         )
         graph = prepared.graph
         chosen = [] if options.layers is None else _choose(graph, prepared.pruned, options.layers)

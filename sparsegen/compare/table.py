@@ -10,7 +10,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from sparsegen.compare.headlines import details_line, error_text, headlines, inaccuracies
+from sparsegen.compare.headlines import details_line, error_text, headlines, inaccuracies, torch_line
 from sparsegen.compare.report import OURS, Accuracy, Comparison, LayerComparison, Race, Timing
 from sparsegen.wording import dimensions, milliseconds, short_names
 
@@ -72,6 +72,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(_network_table(comparison.end_to_end.race))
         for name, reason in comparison.end_to_end.absent.items():
             console.print(Text(f"{name} took no part: {reason}", style="yellow"), soft_wrap=True)
+    if (line := torch_line(comparison)) is not None:
+        console.print(Text(line, style="yellow"))
     for line in inaccuracies(comparison):
         console.print(Text(line, style="bold red"))
     console.print(Text(details_line(comparison)))

@@ -11,7 +11,7 @@ import torch
 
 from sparsegen.errors import ModelError
 from sparsegen.frontend.refusals import RefusedCallError, describe_path, describe_tensor
-from sparsegen.graph import Array, Core, Identity, Layer, LayerGraph, Shape, Step
+from sparsegen.graph import FLOAT32, Array, CallForm, Core, Identity, Layer, LayerGraph, Shape, Step
 
 Value = str | torch.Tensor
 """What a node of the program stands for: the name of a value of the graph, or a known tensor."""
@@ -33,6 +33,9 @@ class GraphBuilder:
     # A constant that several layers read is stored once; the tensor is kept so that its id stays its own.
     stored: dict[int, tuple[torch.Tensor, str]] = field(default_factory=dict)
     parameters: dict[int, str] = field(default_factory=dict)
+    input_dtypes: dict[str, str] = field(default_factory=dict)
+    # Copies of tensors that torch's operators read, by the tensors' ids; the tensors are kept as well.
+    copies: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:
         """`name`, with a suffix where it is taken: `relu`, `relu#2`, `relu#3`."""
@@ -42,10 +45,12 @@ class GraphBuilder:
             candidate = f"{name}#{count}"
         return candidate
 
-    def add_input(self, name: str, shape: Shape) -> str:
+    def add_input(self, name: str, shape: Shape, dtype: str) -> str:
         """Declare an input of the model; returns its name."""
         name = self.unique(name)
         self.inputs[name] = self.shapes[name] = shape
+        if dtype != FLOAT32:
+            self.input_dtypes[name] = dtype
         return name
 
     def add_layer(
@@ -66,6 +71,25 @@ class GraphBuilder:
             self.stored[id(tensor)] = (tensor, name)
         return self.stored[id(tensor)][1]
 
+    def own(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy of a known tensor, which later changes of the model leave be; one a tensor."""
+        if id(tensor) not in self.copies:
+            self.copies[id(tensor)] = (tensor, tensor.detach().clone())
+        return self.copies[id(tensor)][1]
+
+    def mark(self) -> tuple[int, ...]:
+        """How far the graph is now, for `undo`."""
+        return len(self.layers), len(self.constants), len(self.shapes), len(self.stored)
+
+    def undo(self, mark: tuple[int, ...]) -> None:
+        """Take away all layers and constants that were added since `mark` was made."""
+        layers, *others = mark
+        del self.layers[layers:]
+        dictionaries: tuple[dict[Any, Any], ...] = (self.constants, self.shapes, self.stored)
+        for held, length in zip(dictionaries, others, strict=True):
+            while len(held) > length:
+                held.popitem()
+
     def add_unknown(self, name: str, shape: Shape) -> str:
         """Name of a value that nothing computes: it stands in for a refused operator's."""
         name = self.unique(name)
@@ -73,10 +97,19 @@ class GraphBuilder:
         return name
 
     def build(
-        self, outputs: tuple[str, ...], known_outputs: dict[int, Any], output_spec: object
+        self, outputs: tuple[str, ...], known_outputs: dict[int, Any], output_spec: object, call: CallForm
     ) -> LayerGraph:
         """The graph of all that was added, with these values and known results as its outputs."""
-        return LayerGraph(self.inputs, self.layers, outputs, self.constants, output_spec, known_outputs)
+        return LayerGraph(
+            self.inputs,
+            self.layers,
+            outputs,
+            self.constants,
+            output_spec,
+            known_outputs,
+            self.input_dtypes,
+            call,
+        )
 
 
 @dataclass(frozen=True)

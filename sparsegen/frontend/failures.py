@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,12 +36,12 @@ Place = tuple[FrameType, int]
 """A frame of a traceback, and the line in it."""
 
 
-def export_failure(error: Exception, model: nn.Module, example_inputs: Sequence[Tensor]) -> SparsegenError:
-    """The error that tells why torch.export failed on `model`."""
+def export_failure(error: Exception, model: nn.Module, example_inputs: Sequence[Any]) -> SparsegenError:
+    """The error that tells why torch.export failed on `model`; inputs may be numbers and None, too."""
     places = list(traceback.walk_tb(error.__traceback__))
     path = _failing_module(places, model)
     where = describe_path(path) + _line(places)
-    shapes = ", ".join(str(tuple(value.shape)) for value in example_inputs)
+    shapes = ", ".join(str(tuple(value.shape)) for value in example_inputs if isinstance(value, Tensor))
     reason = first_line(error)
     if isinstance(error, OSError) and _is_temporary(error.filename):  # torch keeps a folder there
         return ToolchainError(f"torch.export failed on a file ({error}); {temporary_room()}")

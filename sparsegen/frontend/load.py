@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,14 @@ import torch
 from torch.export import ExportedProgram
 
 from sparsegen.errors import ModelError, OptionError, first_line
+from sparsegen.frontend.calls import call_form, tensor_inputs
+from sparsegen.frontend.examples import check_inputs_of, leaves
 from sparsegen.frontend.modules import Model, check_call, evaluating
-from sparsegen.frontend.program import check_inputs_of, user_inputs
+from sparsegen.frontend.named_inputs import SEED, arguments, random_inputs
+from sparsegen.options import ExampleInput, ModelOptions
 
 DEFAULT_BATCH = 16
 DEFAULT_IMAGE = (3, 224, 224)
-SEED = 0
 
 
 def load_program(path: str | Path) -> ExportedProgram:
@@ -45,14 +47,19 @@ def load_program(path: str | Path) -> ExportedProgram:
 
 
 def load_model(
-    name: str, *, batch: int | None = None, input_shape: tuple[int, ...] | None = None
-) -> tuple[Model, tuple[torch.Tensor, ...]]:
+    name: str,
+    *,
+    batch: int | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    inputs: Sequence[ExampleInput] = (),
+) -> tuple[Model, tuple[Any, ...]]:
     """A model in evaluation mode and random example inputs of shape (batch, *input_shape).
 
     `name` is a pytorchcv model (`resnet18`, random weights), `package.module:factory` (called without
     arguments; modules in the current folder are found), or the path of a `.pt2` file. Weights and
     inputs are drawn from a fixed seed. `batch` defaults to 16. `input_shape`, without the batch, defaults
-    to the size a pytorchcv network was made for, else to (3, 224, 224). A file fixes both itself.
+    to the size a pytorchcv network was made for, else to (3, 224, 224). `inputs`, in its place, are those of
+    a model that takes others. A file fixes all itself.
 
     Raises ModelError where the name leads to no model, or to one that takes other inputs, and OptionError
     for a batch or shape that cannot be, or is not the file's.
@@ -61,18 +68,27 @@ def load_model(
         raise OptionError(
             f"batch {batch}, input shape {input_shape}: every size must be a positive whole number"
         )
+    if inputs and input_shape is not None:
+        raise OptionError("inputs tell the shapes of all inputs: leave input_shape out")
     if name.endswith(".pt2"):
+        if inputs:
+            raise OptionError(f"{name} fixes its inputs itself: leave their shapes and dtypes out")
         return _from_file(name, batch, input_shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = evaluating(_from_factory(name) if ":" in name else _from_zoo(name))
+    if inputs:
+        return model, arguments(model, inputs, batch or DEFAULT_BATCH)
     check_call(
         model,
         1,
-        ". A model that is named is called with one image; give others to Python's sparsegen.compile, "
-        ".compare, .inspect or .tune, with example_inputs",
+        {},
+        ". A model that is named is called with one image, or with inputs whose shapes are given: "
+        "--input-shape for each; Python's sparsegen.compile, .compare, .inspect and .tune take any, with "
+        "example_inputs",
     )
-    return model, _random_inputs([(batch or DEFAULT_BATCH, *(input_shape or _native_shape(model)))])
+    shape = (batch or DEFAULT_BATCH, *(input_shape or _native_shape(model)))
+    return model, random_inputs([(shape, torch.float32)])
 
 
 def own_batch(name: str, batch: int | None) -> int:
@@ -85,18 +101,18 @@ def own_batch(name: str, batch: int | None) -> int:
     return DEFAULT_BATCH if batch is None else batch
 
 
-def batch_of(example_inputs: tuple[torch.Tensor, ...]) -> int:
-    """The batch of example inputs: the first dimension of the first; 1 where that is a number."""
-    return example_inputs[0].shape[0] if example_inputs[0].dim() else 1
+def batch_of(example_inputs: tuple[Any, ...]) -> int:
+    """The batch of example inputs: the first dimension of the first tensor; 1 where that is a number."""
+    tensors = (each for each in leaves(example_inputs, {}) if isinstance(each, torch.Tensor))
+    first = next(tensors, None)
+    return 1 if first is None or not first.dim() else first.shape[0]
 
 
 def resolve_model(
     model: str | Model,
-    example_inputs: tuple[torch.Tensor, ...] | None,
-    *,
-    batch: int | None,
-    input_shape: tuple[int, ...] | None,
-) -> tuple[Model, tuple[torch.Tensor, ...]]:
+    example_inputs: tuple[Any, ...] | None,
+    options: ModelOptions,
+) -> tuple[Model, tuple[Any, ...]]:
     """A model and its example inputs: loaded if the model was named, else those of the caller.
 
     Raises OptionError for inputs given with a name, and ModelError for a model without any, beside what
@@ -105,11 +121,9 @@ def resolve_model(
     if isinstance(model, str):
         if example_inputs is not None:
             raise OptionError("example_inputs go with a model, not with a name: give batch and input_shape")
-        return load_model(model, batch=batch, input_shape=input_shape)
+        return load_model(model, batch=options.batch, input_shape=options.input_shape, inputs=options.inputs)
     if not example_inputs:
-        raise ModelError(
-            "a model needs example_inputs: a tuple of the float32 tensors that it is called with"
-        )
+        raise ModelError("a model needs example_inputs: a tuple of what it is called with by position")
     return model, example_inputs
 
 
@@ -121,19 +135,19 @@ def _native_shape(model: torch.nn.Module) -> tuple[int, ...]:
     )
 
 
-def _random_inputs(shapes: list[tuple[int, ...]]) -> tuple[torch.Tensor, ...]:
-    generator = torch.Generator().manual_seed(SEED)
-    return tuple(
-        torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu") for shape in shapes
-    )
-
-
 def _from_file(
     path: str, batch: int | None, input_shape: tuple[int, ...] | None
-) -> tuple[ExportedProgram, tuple[torch.Tensor, ...]]:
+) -> tuple[ExportedProgram, tuple[Any, ...]]:
     program = load_program(path)
     check_inputs_of(program)
-    shapes = [tuple(node.meta["val"].shape) for node in user_inputs(program)]
+    form = call_form(program)
+    if len(form.names) != form.positional or form.positional != len(form.leaves):
+        raise ModelError(
+            f"{path} takes inputs by name, or nested ones: give it, loaded, to Python's sparsegen.compile "
+            f"with example inputs of that structure"
+        )
+    values = [node.meta["val"] for node in tensor_inputs(program)]
+    shapes = [tuple(value.shape) for value in values]
     if any(not isinstance(size, int) for shape in shapes for size in shape):
         raise ModelError(
             f"{path} has a dynamic batch (or another dynamic size): export with static shapes and "
@@ -150,7 +164,9 @@ def _from_file(
             f"{path} was exported for inputs of shape {first}, input shape {input_shape} was asked for: "
             f"shapes are fixed at export; leave the input shape out"
         )
-    return program, _random_inputs(shapes)
+    drawn = iter(random_inputs([(shape, value.dtype) for shape, value in zip(shapes, values, strict=True)]))
+    inputs = (form.fixed[place] if place in form.fixed else next(drawn) for place in range(len(form.leaves)))
+    return program, tuple(inputs)
 
 
 def _from_factory(name: str) -> torch.nn.Module:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,25 +85,32 @@ def _made_by(module: nn.Module, package: str) -> bool:
     return any(base.__module__.startswith(f"{package}.") for base in type(module).__mro__)
 
 
-def check_call(model: nn.Module, count: int, advice: str = "") -> None:
-    """Raise ModelError where `forward` cannot be called with `count` tensors and nothing else."""
+def check_call(model: nn.Module, count: int, kwargs: Mapping[str, Any], advice: str = "") -> None:
+    """Raise ModelError where `forward` cannot be called with `count` inputs and keyword arguments."""
     try:
         signature = inspect.signature(model.forward)
     except (TypeError, ValueError):  # some callables have none
         return
     try:
-        signature.bind(*range(count))
+        signature.bind(*range(count), **kwargs)
     except TypeError as error:
         found = signature.parameters.values()
         keywords = [
-            each.name for each in found if each.kind == each.KEYWORD_ONLY and each.default is each.empty
+            each.name
+            for each in found
+            if each.kind == each.KEYWORD_ONLY and each.default is each.empty and each.name not in kwargs
         ]
         if keywords:
             raise ModelError(
-                f"forward of {type(model).__name__} needs the keyword {', '.join(keywords)}: inputs are "
-                f"given by position; wrap the model in a module that sets it"
+                f"forward of {type(model).__name__} needs the keyword {', '.join(keywords)}: give it in "
+                f"kwargs, or wrap the model in a module that sets it"
             ) from error
         inputs = [each for each in found if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+        if kwargs:
+            raise ModelError(
+                f"forward of {type(model).__name__} takes {_inputs(inputs)}, and cannot be called with "
+                f"{count} by position and {', '.join(kwargs)} by name: {error}"
+            ) from error
         raise ModelError(
             f"forward of {type(model).__name__} takes {_inputs(inputs)}, {count} "
             f"{'is' if count == 1 else 'are'} given{advice}"
@@ -148,6 +156,11 @@ def sets_weights(model: nn.Module) -> bool:
     return any(
         isinstance(hook, kinds) for module in model.modules() for hook in module._forward_pre_hooks.values()
     )
+
+
+def has_recurrence(model: nn.Module) -> bool:
+    """Whether the model has torch's LSTM, GRU or RNN, which list their weights anew."""
+    return any(isinstance(module, nn.RNNBase) for module in model.modules())
 
 
 def hold_weights(model: nn.Module) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import GraphModule, Node
 
 from sparsegen.errors import ModelError, first_line
+from sparsegen.frontend.calls import user_inputs
+from sparsegen.frontend.examples import check_examples, check_fit, leaves
 from sparsegen.frontend.failures import export_failure, quiet_torch
 from sparsegen.frontend.functional import functionalise, trace_anew
 from sparsegen.frontend.modules import (
@@ -21,6 +22,7 @@ from sparsegen.frontend.modules import (
     check_call,
     check_exportable,
     has_plain_tensors,
+    has_recurrence,
     plain_copy,
     sets_weights,
 )
@@ -32,18 +34,21 @@ from sparsegen.stopwatch import part
 _EXCLUSIVE = ForkSafeLock()
 
 
-def export_program(model: Model, example_inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
+def export_program(
+    model: Model, example_inputs: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+) -> ExportedProgram:
     """The model as a program whose operators write to no tensor, its weights and shapes checked.
 
     Raises ModelError for a model in training mode, weights without data or not on the CPU, inputs that are
-    not float32 on the CPU or do not fit the program, shapes that are not static, and a model that
-    torch.export cannot trace or that writes to its inputs or buffers.
+    not on the CPU or do not fit the program, shapes that are not static, a model that returns nothing, and
+    one that torch.export cannot trace or that writes to its inputs or buffers.
     """
-    _check_inputs(example_inputs)
-    program = export(model, example_inputs)
+    kwargs = kwargs or {}
+    check_examples(example_inputs, kwargs)
+    program = export(model, example_inputs, kwargs)
     _check_no_training(program)
     _check_static(program)
-    _check_fit(program, example_inputs)
+    check_fit(program, example_inputs, kwargs)
     functional = _functional(program, is_ours=program is not model)
     _check_no_mutation(functional)
     _check_weights(functional)
@@ -51,12 +56,14 @@ def export_program(model: Model, example_inputs: tuple[torch.Tensor, ...]) -> Ex
     return functional
 
 
-def export(model: Model, example_inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
+def export(
+    model: Model, example_inputs: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+) -> ExportedProgram:
     """The program that torch.export makes of a module in evaluation mode; a program is one already.
 
     Raises ModelError for a module in training mode, and for one that torch.export cannot trace.
     """
-    return model if isinstance(model, ExportedProgram) else _export(model, example_inputs)
+    return model if isinstance(model, ExportedProgram) else _export(model, example_inputs, kwargs or {})
 
 
 @contextmanager
@@ -73,13 +80,6 @@ def module_path(node: Node) -> str:
     return path.split("@")[0]  # export marks a module's second call with `@1`
 
 
-def user_inputs(program: ExportedProgram) -> list[Node]:
-    """Placeholders of the program's own inputs, in order (parameters and buffers left out)."""
-    placeholders = (node for node in program.graph.nodes if node.op == "placeholder")
-    specs = program.graph_signature.input_specs
-    return [node for node, spec in zip(placeholders, specs, strict=True) if spec.kind == InputKind.USER_INPUT]
-
-
 def stored_tensor(program: ExportedProgram, path: str) -> torch.Tensor:
     """A parameter, buffer or constant of the program; ModelError where it is no tensor."""
     stored = program.state_dict if path in program.state_dict else program.constants
@@ -90,19 +90,22 @@ def stored_tensor(program: ExportedProgram, path: str) -> torch.Tensor:
 
 
 @part("torch.export")
-def _export(model: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...]) -> ExportedProgram:
+def _export(
+    model: torch.nn.Module, example_inputs: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> ExportedProgram:
     check_exportable(model)
-    check_call(model, len(example_inputs))
+    check_call(model, len(example_inputs), kwargs)
     if not has_plain_tensors(model):
         model = plain_copy(model)
     try:
         weights = (*model.parameters(), *model.buffers())
-        with _tracing(*weights, *example_inputs), quiet_torch(), warnings.catch_warnings():
-            if sets_weights(model):  # export takes that for a state that it loses
+        given = [each for each in leaves(example_inputs, kwargs) if isinstance(each, torch.Tensor)]
+        with _tracing(*weights, *given), quiet_torch(), warnings.catch_warnings():
+            if sets_weights(model) or has_recurrence(model):  # export takes that for a state that it loses
                 warnings.filterwarnings("ignore", message="The tensor attribute", category=UserWarning)
-            return torch.export.export(model, example_inputs)
+            return torch.export.export(model, example_inputs, dict(kwargs))
     except Exception as error:  # whatever the model's own code or the tracer raises
-        raise export_failure(error, model, example_inputs) from error
+        raise export_failure(error, model, leaves(example_inputs, kwargs)) from error
 
 
 @contextmanager
@@ -132,58 +135,6 @@ def _functional(program: ExportedProgram, *, is_ours: bool) -> ExportedProgram:
             ) from error
 
 
-def _check_inputs(example_inputs: tuple[torch.Tensor, ...]) -> None:
-    if not isinstance(example_inputs, tuple):
-        raise ModelError(
-            f"example inputs are a {type(example_inputs).__name__}; pass a tuple of tensors: (x,)"
-        )
-    for index, value in enumerate(example_inputs):
-        if advice := _advice(value):
-            raise ModelError(
-                f"example input {index} is {_described(value)}; a dense torch.float32 tensor on cpu is "
-                f"supported: {advice}"
-            )
-        if not value.numel():
-            raise ModelError(
-                f"example input {index} has the shape {tuple(value.shape)}, without elements: give every "
-                f"dimension, the batch too, at least 1"
-            )
-
-
-def _described(value: Any) -> str:
-    if not isinstance(value, torch.Tensor):
-        return type(value).__name__
-    layout = ", nested" if value.is_nested else "" if value.layout == torch.strided else f", {value.layout}"
-    return f"{value.dtype} on {value.device}{layout}"
-
-
-def _advice(value: Any) -> str:
-    """How to make a float32 tensor on the CPU of an example input; "" for one that is."""
-    match value:
-        case torch.Tensor() if value.device.type == "meta":
-            return "give one with data"
-        case torch.Tensor() if value.device.type != "cpu":
-            return "call .cpu() on it"
-        case torch.Tensor() if value.is_nested:
-            return "call torch.nested.to_padded_tensor(it, 0.0)"
-        case torch.Tensor() if value.is_quantized:
-            return "call .dequantize() on it"
-        case torch.Tensor() if value.layout != torch.strided:
-            return "call .to_dense() on it"
-        case torch.Tensor() if value.is_complex():
-            return "give its .real and .imag, which a model may take as two inputs"
-        case torch.Tensor() if value.dtype in (torch.int32, torch.int64):
-            return "call .float() on it; a model that needs integers, as token ids, cannot be compiled"
-        case torch.Tensor():
-            return "" if value.dtype == torch.float32 else "call .float() on it"
-        case np.ndarray():
-            return "call torch.from_numpy(array).float()"
-        case list() | tuple() | dict():
-            return "wrap the model in a module whose forward takes the tensors one by one"
-        case _:
-            return "wrap the model in a module that sets everything but the tensors"
-
-
 def _check_weights(program: ExportedProgram) -> None:
     """Check the parameters, buffers and constants that operators read."""
     nodes = (node for node in program.graph.nodes if node.op == "placeholder")
@@ -195,7 +146,10 @@ def _check_weights(program: ExportedProgram) -> None:
 
 
 def _check_results(program: ExportedProgram) -> None:
-    for node in program.graph.output_node().args[0]:
+    results = program.graph.output_node().args[0]
+    if not results:
+        raise ModelError("the model returns nothing: let its forward return the tensors that it computes")
+    for node in results:
         value = node.meta.get("val") if isinstance(node, Node) else None
         if isinstance(value, torch.Tensor) and value.numel() == 0:
             raise ModelError(
@@ -239,29 +193,6 @@ def _check_static(program: ExportedProgram) -> None:
             f"operator {node.target} in {describe_path(module_path(node))} gives the shape {shape}, "
             f"which depends on values or on a dynamic batch; shapes must be static: compile once per "
             f"batch size"
-        )
-
-
-def check_inputs_of(program: ExportedProgram) -> None:
-    """Raise ModelError for a program that takes anything but float32 tensors, or nothing."""
-    nodes = user_inputs(program)
-    if not nodes:
-        raise ModelError("the program takes no input: its result is a constant")
-    for node in nodes:
-        value = node.meta.get("val")
-        if not isinstance(value, torch.Tensor) or value.dtype != torch.float32:
-            found = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
-            raise ModelError(f"input '{node.name}' of the program is {found}; float32 tensors are supported")
-
-
-def _check_fit(program: ExportedProgram, example_inputs: tuple[torch.Tensor, ...]) -> None:
-    check_inputs_of(program)
-    exported = [tuple(node.meta["val"].shape) for node in user_inputs(program)]
-    given = [tuple(value.shape) for value in example_inputs]
-    if exported != given:
-        raise ModelError(
-            f"example inputs have the shapes {given}, the program was exported for {exported}: shapes "
-            f"are fixed at export; export once per batch size"
         )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 from sparsegen.errors import UnsupportedOperator, UnsupportedOperatorError
+from sparsegen.graph import Extern, LayerGraph
 
 _SHOWN = 3
 """Modules that a message names of each operator."""
@@ -37,6 +39,26 @@ def unsupported(refusals: Sequence[RefusedCallError]) -> UnsupportedOperatorErro
         "sparsegen.frontend.operators.supported_operators() does"
     )
     return UnsupportedOperatorError(message, (first, *others))
+
+
+def warn_of_torch(graph: LayerGraph) -> None:
+    """Warn, once, of the operators of a graph that torch computes: their names, calls and modules."""
+    calls: dict[str, list[str]] = {}
+    for layer in graph.layers:
+        if isinstance(layer.core, Extern):
+            name, operator = layer.name.partition("#")[0], str(layer.core.overload)
+            calls.setdefault(operator, []).append("" if name in operator.split(".") else name)
+    if not calls:
+        return
+    listed = (
+        f"{operator} ({len(paths)} call{'s'[: len(paths) - 1]}, in {_places(tuple(dict.fromkeys(paths)))})"
+        for operator, paths in sorted(calls.items(), key=lambda item: -len(item[1]))
+    )
+    warnings.warn(
+        f"torch itself computes operators for which sparsegen has no kernel: {'; '.join(listed)}. "
+        f'fallback="error" refuses such a model instead',
+        stacklevel=2,
+    )
 
 
 def describe_path(path: str) -> str:

@@ -68,7 +68,7 @@ def linear_reason(plan: Plan, choice: LinearChoice, *, density: float) -> str:
     """Why a linear layer was left to the dense kernel."""
     if len(choice.estimates) > 1:
         return _little_gained(density)
-    batch_alone = replace(plan.graph, layers=[])
+    batch_alone = replace(plan.source, layers=[])
     if use_batch_lanes(batch_alone, plan.context.target):
         return "linear layers run dense where images of a batch meet"
     if not plan.context.target.instructions.expand:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Inspection:
     """A model's layers with weights, in the order that they run.
 
     The estimates hold for `target`, whose caches are this machine's, at this `batch` and on so many
-    `threads`.
+    `threads`. `torch_operators` are the calls of each operator that torch itself computes.
     """
 
     model: str
@@ -152,6 +152,7 @@ class Inspection:
     batch: int
     threads: int
     layers: tuple[LayerInspection, ...]
+    torch_operators: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def totals(self) -> Totals:
@@ -188,6 +189,7 @@ class Inspection:
             "measured": False,
             "layers": [layer.as_dict() for layer in self.layers],
             "totals": asdict(self.totals),
+            "torch_operators": dict(self.torch_operators),
         }
 
     def to_json(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from sparsegen.compiler import check_threads, plan_graph
 from sparsegen.errors import ModelError
 from sparsegen.frontend import batch_of, from_torch, resolve_model
 from sparsegen.frontend.modules import Model
+from sparsegen.graph import Extern
 from sparsegen.inspection.layer import has_weights, inspect_layer
 from sparsegen.inspection.options import InspectOptions
 from sparsegen.inspection.report import Inspection
@@ -22,10 +25,8 @@ def run(model: str | Model, example_inputs: tuple[Tensor, ...] | None, options: 
     threads = check_threads(cpu.cores if options.threads is None else options.threads)
     name = model if isinstance(model, str) else type(model).__name__
     with torch.no_grad():
-        network, inputs = resolve_model(
-            model, example_inputs, batch=options.batch, input_shape=options.input_shape
-        )
-        graph = from_torch(network, inputs)
+        network, inputs = resolve_model(model, example_inputs, options)
+        graph = from_torch(network, inputs, fallback=options.fallback)
     plan = plan_graph(graph, threads=threads, target=cpu, winograd=options.winograd)
     weighted = (layer for layer in plan.graph.layers if has_weights(layer))
     layers = [each for layer in weighted for each in inspect_layer(layer, plan)]
@@ -33,4 +34,13 @@ def run(model: str | Model, example_inputs: tuple[Tensor, ...] | None, options: 
         raise ModelError(
             f"{name} has no 2-D convolution and no linear layer: it has no weights that could be sparse"
         )
-    return Inspection(model=name, target=cpu, batch=batch_of(inputs), threads=threads, layers=tuple(layers))
+    return Inspection(
+        model=name,
+        target=cpu,
+        batch=batch_of(inputs),
+        threads=threads,
+        layers=tuple(layers),
+        torch_operators=Counter(
+            str(layer.core.overload) for layer in graph.layers if isinstance(layer.core, Extern)
+        ),
+    )

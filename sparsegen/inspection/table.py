@@ -14,7 +14,7 @@ from rich.text import Text
 from sparsegen.formats.detect import FULL
 from sparsegen.inspection.report import Inspection, LayerInspection
 from sparsegen.pruning.prunable import names_of
-from sparsegen.wording import dimensions, short_names, threads_phrase
+from sparsegen.wording import dimensions, operators_phrase, short_names, threads_phrase
 
 _WIDE, _WIDER, _WIDEST = 110, 150, 200
 """Terminal columns from which the table shows sizes, reasons, and everything."""
@@ -71,6 +71,11 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
     console.print(_layers_table(inspection, console.width))
     if console.width >= _WIDE and any(layer.schedule.get("permuted") for layer in inspection.layers):
         console.print(Text("p: permuted, so that rows that keep the same columns share a panel"))
+    if inspection.torch_operators:
+        told = operators_phrase(inspection.torch_operators)
+        console.print(
+            Text(f"torch itself computes {told}; `sparsegen compare` tells their share", style="yellow")
+        )
     console.print(Text(estimate_line(inspection)))
     console.print(Text(totals_line(inspection), style="bold"))
     console.print(Text(verdict_line(inspection), style="yellow" if _unpaid(inspection) else "green"))

@@ -2,6 +2,7 @@
 
 from sparsegen.kernels import (  # noqa: F401  (they register)
     conv,
+    conversions,
     matmul,
     move,
     normalise,
@@ -11,8 +12,7 @@ from sparsegen.kernels import (  # noqa: F401  (they register)
     reduce,
     separable,
 )
-from sparsegen.kernels.convert import enter, leave
 from sparsegen.kernels.registry import Context, build_kernel
 from sparsegen.lowering.kernel import Kernel
 
-__all__ = ["Context", "Kernel", "build_kernel", "enter", "leave"]
+__all__ = ["Context", "Kernel", "build_kernel"]

@@ -18,11 +18,13 @@ from sparsegen.graph import (
     Mean,
     Pad,
     Permute,
+    PlainCore,
     Reshape,
     Shape,
     Slice,
     Softmax,
 )
+from sparsegen.kernels.conversions import plain_values, sources
 from sparsegen.kernels.operands import Constant, Operand, Value
 from sparsegen.kernels.panels import TILE_LIMIT
 from sparsegen.kernels.taps import TapConv2d, direct_taps, phase_taps, taps_of
@@ -39,7 +41,7 @@ def use_batch_lanes(graph: LayerGraph, target: Target) -> bool:
     as much of the caches as all lanes together take otherwise, and both operands would be loads.
     """
     shapes = graph.shapes()
-    batches = {shape[:1] for shape in graph.inputs.values()}
+    batches = {shape[:1] for shape in sources(graph).values()}
     if len(batches) != 1 or () in batches:
         return False
     (batch,) = next(iter(batches))
@@ -47,7 +49,8 @@ def use_batch_lanes(graph: LayerGraph, target: Target) -> bool:
         isinstance(layer.core, MatMul) and _fills(layer.shape[-1], target.lanes) for layer in graph.layers
     ):
         return False
-    return all(_keeps_batch(layer, graph, shapes, batch) for layer in graph.layers)
+    ours = (layer for layer in graph.layers if not isinstance(layer.core, PlainCore))
+    return all(_keeps_batch(layer, graph, shapes, batch) for layer in ours)
 
 
 def _fills(extent: int, lanes: int) -> bool:
@@ -113,10 +116,13 @@ def place_taps(graph: LayerGraph, *, batch_lanes: bool) -> LayerGraph:
 def plan_operands(graph: LayerGraph, *, lanes: int, batch_lanes: bool) -> dict[str, Operand]:
     """Every value in its layout, every constant, by name. The graph has its taps placed.
 
+    Plain values have no layout, and are left out.
+
     Images of one height and width get the same halo, the widest that one of them needs, so that
     layers of one shape are one kernel, compiled once.
     """
-    shapes, by_size = graph.shapes(), dict[Shape, Halo]()
+    plain, by_size = plain_values(graph), dict[Shape, Halo]()
+    shapes = {name: shape for name, shape in graph.shapes().items() if name not in plain}
     for layer in graph.layers:
         taps = taps_of(layer)
         if taps is not None:

@@ -55,6 +55,8 @@ def build(
             compile_waiting()
         objects = [future.result() for future in compiling]
     dump.write("graph", "kernels", lambda: _listing(made, names))
+    if not objects:
+        return {}, []
     library = load(link(objects))
     return made, [library.get_function(name) for name in names]
 

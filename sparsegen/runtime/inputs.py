@@ -1,8 +1,9 @@
-"""What a compiled model is called with: checked, and laid out as generated code reads it."""
+"""The tensors that a compiled model is called with, checked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,47 +12,53 @@ import torch
 from sparsegen.errors import InputError
 
 
-def flat_inputs(inputs: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
-    """The inputs, each flat and contiguous; a copy where it is not so in memory.
+@dataclass(frozen=True)
+class InputForm:
+    """What one input has to be: a tensor on the CPU of a shape and dtype; `name` is for messages."""
 
-    Raises SparsegenError for what is no float32 tensor on the CPU of its shape.
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+
+
+def checked_inputs(inputs: Sequence[Any], forms: Sequence[InputForm]) -> list[torch.Tensor]:
+    """The inputs as plain tensors without gradients, of any strides; their memory is the caller's.
+
+    Raises InputError for what is no tensor on the CPU of its shape and dtype.
     """
-    if len(inputs) != len(shapes):
-        wanted = f"{len(shapes)} input{'s' if len(shapes) != 1 else ''}"
-        raise InputError(
-            f"the model takes {wanted} of shape {' and '.join(map(str, shapes))}, {len(inputs)} were given"
-        )
-    return [
-        _flat(f"input {i}", tensor, shape)
-        for i, (tensor, shape) in enumerate(zip(inputs, shapes, strict=True))
-    ]
+    if len(inputs) != len(forms):
+        wanted = f"{len(forms)} input{'s' if len(forms) != 1 else ''}"
+        shapes = " and ".join(str(form.shape) for form in forms)
+        raise InputError(f"the model takes {wanted} of shape {shapes}, {len(inputs)} were given")
+    return [_checked(tensor, form) for tensor, form in zip(inputs, forms, strict=True)]
 
 
-def _flat(name: str, given: Any, shape: tuple[int, ...]) -> torch.Tensor:
-    tensor: torch.Tensor = given if type(given) is torch.Tensor else _plain(name, given)
+def _checked(given: Any, form: InputForm) -> torch.Tensor:
+    tensor: torch.Tensor = given if type(given) is torch.Tensor else _plain(form.name, given)
+    name = form.name
     if not tensor.is_cpu:
         raise InputError(f"{name} is on {tensor.device}; compiled models run on the CPU: call .cpu()")
-    if tensor.dtype != torch.float32:
+    if tensor.dtype != form.dtype:
+        taken = "compiled models take" if form.dtype == torch.float32 else "the model was compiled for"
         raise InputError(
-            f"{name} has dtype {tensor.dtype}; compiled models take torch.float32: give {_to_float(tensor)}"
+            f"{name} has dtype {tensor.dtype}; {taken} {form.dtype}: give {_cast(tensor, form.dtype)}"
         )
     if tensor.layout != torch.strided or tensor.is_nested:
         kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.").lstrip("_")
         advice = "torch.nested.to_padded_tensor" if tensor.is_nested else ".to_dense()"
         raise InputError(f"{name} is a {kind} tensor; compiled models take dense ones: call {advice}")
-    if tensor.shape != shape:
+    if tensor.shape != form.shape:
         raise InputError(
-            f"{name} has shape {tuple(tensor.shape)}; the model was compiled for {shape}: "
+            f"{name} has shape {tuple(tensor.shape)}; the model was compiled for {form.shape}: "
             "compile once per batch size and image size"
         )
     cause: Exception | None = None
     try:
         if tensor.data_ptr():
-            # A negative view holds the numbers with the other sign, and is contiguous as it is.
-            plain = tensor.resolve_neg() if tensor.is_neg() else tensor
-            return plain.detach().contiguous().view(-1)
+            # A negative view holds the numbers with the other sign.
+            return (tensor.resolve_neg() if tensor.is_neg() else tensor).detach()
         if tensor._is_zerotensor():  # torch knows what is in it without any memory
-            return tensor.detach().clone().view(-1)
+            return tensor.detach().clone()
     except (RuntimeError, AssertionError) as error:  # torch's own, of either type
         cause = error
     raise InputError(
@@ -73,7 +80,9 @@ def _plain(name: str, value: Any) -> torch.Tensor:
     return value.as_subclass(torch.Tensor)
 
 
-def _to_float(tensor: torch.Tensor) -> str:
+def _cast(tensor: torch.Tensor, dtype: torch.dtype) -> str:
+    if dtype != torch.float32:
+        return f".to({dtype})"
     if tensor.is_quantized:
         return ".dequantize()"
     return ".real" if tensor.is_complex() else ".float()"

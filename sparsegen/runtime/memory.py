@@ -53,15 +53,15 @@ def place_weights(arrays: Sequence[NDArray[Any]]) -> list[tvm_ffi.Tensor]:
     return copies
 
 
-def allocate_results(shapes: Sequence[tuple[int, ...]]) -> list[torch.Tensor]:
-    """Uninitialised float32 tensors on the CPU, whatever torch's defaults are.
+def allocate_result(shape: tuple[int, ...]) -> torch.Tensor:
+    """An uninitialised float32 tensor on the CPU, whatever torch's defaults are.
 
     Raises SparsegenError where the system has no such memory.
     """
     try:
-        return [torch.empty(shape, dtype=torch.float32, device=_CPU) for shape in shapes]
+        return torch.empty(shape, dtype=torch.float32, device=_CPU)
     except RuntimeError as error:  # torch has no error of its own for it
-        raise _no_memory("results", 4 * sum(map(math.prod, shapes))) from error
+        raise _no_memory("results", 4 * math.prod(shape)) from error
 
 
 def _no_memory(use: str, size: int) -> OutOfMemoryError:

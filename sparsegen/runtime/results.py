@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,16 @@ def arrange_results(computed: Sequence[torch.Tensor], known: Mapping[int, Any], 
         for position in range(len(computed) + len(known))
     ]
     return results[0] if spec is None else _pytree.tree_unflatten(results, spec)
+
+
+def storages(values: Iterable[Any]) -> frozenset[int]:
+    """The addresses of the memory behind tensors."""
+    return frozenset(value.untyped_storage().data_ptr() for value in values)
+
+
+def unshared(results: Sequence[Any], kept: Collection[int]) -> list[Any]:
+    """The results, copied where their memory is among `kept`: the model's own, or the caller's inputs."""
+    return [result.clone() if result.untyped_storage().data_ptr() in kept else result for result in results]
 
 
 def _own(value: Any) -> Any:

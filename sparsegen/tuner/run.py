@@ -84,9 +84,8 @@ def run(
         prepared = prepare(
             model,
             example_inputs,
+            options,
             structure=structure,
-            batch=options.batch,
-            input_shape=options.input_shape,
             steps=steps,
         )
         with closing(_measurer(options)) as measurer:

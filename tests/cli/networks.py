@@ -73,3 +73,24 @@ def unsupported() -> nn.Module:
 def linear() -> nn.Module:
     """Linear layers, which tell torch's logs when an input does not fit them."""
     return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 2))
+
+
+class Tokens(nn.Module):
+    """Classes of token ids, of which a mask leaves some out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.first, self.last = nn.Embedding(9, 16), nn.Linear(16, 16), nn.Linear(16, 4)
+
+    def forward(self, ids: Tensor, scale: float = 1.0, mask: Tensor | None = None) -> Tensor:
+        value = self.table(ids)
+        if mask is not None:
+            value = value.masked_fill(mask[..., None], 0.0)
+        result: Tensor = self.last((self.first(value) * scale).relu().mean(1))
+        return result
+
+
+def tokens() -> nn.Module:
+    """A model that takes integers, and a mask by name."""
+    return Tokens()

@@ -70,3 +70,53 @@ def test_a_shape_that_cannot_be_read_is_a_usage_error() -> None:
     result = inspect(SMALL[0], "--input-shape", "3x")
     assert result.exit_code == 2
     assert "--input-shape" in result.stderr
+
+
+def test_several_inputs_by_name_and_type(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    shapes = ("--input-shape", "ids=3,12", "--input-shape", "mask=3,12")
+    types = ("--dtype", "mask=bool", "--dtype", "ids=int64")
+    result = inspect("tests.cli.networks:tokens", *shapes, *types, "--threads", "1", "--json", str(path))
+    assert result.exit_code == 0, result.output
+    found = json.loads(path.read_text())
+    assert found["batch"] == 3
+    assert found["torch_operators"]["aten.embedding.default"] == 1
+    told = " ".join(result.stdout.split())
+    assert "aten.embedding.default" in told
+    assert "`sparsegen compare` tells their share" in told
+    assert "warning: torch itself computes operators" in result.stderr
+
+
+def test_one_type_for_all_and_the_batch_before_a_shape(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    arguments = ("--input-shape", "12", "--dtype", "int64", "--batch", "5", "--json", str(path))
+    assert inspect("tests.cli.networks:tokens", *arguments).exit_code == 0
+    assert json.loads(path.read_text())["batch"] == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--input-shape", "ids=12", "--fallback", "error", "--dtype", "int64"),
+            "operator aten.embedding.def",
+        ),
+        (("--input-shape", "ids=12", "--dtype", "int63"), "dtype is 'int63': give one of torch's, such as"),
+        (
+            ("--input-shape", "ids=12", "--input-shape", "other=1"),
+            "got an unexpected keyword argument 'other'",
+        ),
+    ],
+)
+def test_inputs_that_cannot_be(arguments: tuple[str, ...], message: str) -> None:
+    result = inspect("tests.cli.networks:tokens", "--threads", "1", *arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("types", [("a=int64",), ("int64", "int64")])
+def test_types_of_no_input(types: tuple[str, ...]) -> None:
+    arguments = [text for each in types for text in ("--dtype", each)]
+    result = inspect("tests.cli.networks:tokens", "--input-shape", "ids=12", *arguments)
+    assert result.exit_code == 2
+    assert "by their names" in " ".join(result.stderr.split())

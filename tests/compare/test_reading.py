@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from sparsegen.compare.headlines import torch_line
 from sparsegen.compare.reading import read_comparison
-from sparsegen.compare.report import OURS, Comparison
+from sparsegen.compare.report import OURS, Comparison, TorchPart
 from sparsegen.errors import FileError
 
 ZEN5 = Path(__file__).parents[2] / "bench" / "results" / "zen5"
@@ -33,6 +34,18 @@ def test_an_absent_rival_stays_absent(comparison: Comparison, tmp_path: Path) ->
     comparison = dataclasses.replace(comparison, end_to_end=network)
     (tmp_path / "a.json").write_text(comparison.to_json())
     assert read_comparison(tmp_path / "a.json") == comparison
+
+
+def test_torchs_part_is_kept(comparison: Comparison, tmp_path: Path) -> None:
+    network = comparison.end_to_end
+    assert network is not None
+    part = TorchPart({"aten.cumsum.default": 2}, share=0.25)
+    comparison = dataclasses.replace(comparison, end_to_end=dataclasses.replace(network, torch=part))
+    (tmp_path / "a.json").write_text(comparison.to_json())
+    assert read_comparison(tmp_path / "a.json") == comparison
+    assert torch_line(comparison) == (
+        "torch itself computes 2 calls of aten.cumsum.default: 25% of the network's time"
+    )
 
 
 @pytest.mark.parametrize(

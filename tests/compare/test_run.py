@@ -18,6 +18,7 @@ from sparsegen.compare.timing import Call
 from sparsegen.errors import OptionError, SparsegenError
 from sparsegen.graph import Conv2d, Layer, LayerGraph
 from sparsegen.runtime.model import CompiledModel
+from tests.cli.networks import tokens
 
 
 class Small(nn.Module):
@@ -260,3 +261,23 @@ def test_more_threads_than_cores_is_a_warning(model: nn.Module, inputs: tuple[to
     with pytest.warns(UserWarning, match="threads on"):
         comparison = compare(model, inputs, threads=64, samples=1, layers="down")
     assert comparison.threads == 64
+
+
+@pytest.mark.filterwarnings("ignore:torch itself computes")
+def test_what_torch_computes_is_told_with_its_share() -> None:
+    ids, mask = torch.ones(2, 12, dtype=torch.int64), torch.zeros(2, 12, dtype=torch.bool)
+    found = compare(tokens().eval(), (ids, 2.0, mask), layers=None, samples=3, threads=1, sparsity=0)
+    assert found.end_to_end is not None
+    assert found.end_to_end.accuracy.passes
+    part = found.end_to_end.torch
+    assert part is not None
+    assert part.calls["aten.embedding.default"] == 1
+    assert 0 < part.share < 1
+    assert found.batch == 2
+
+
+def test_no_part_is_torchs(model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    found = compare(model, inputs, layers=None, samples=1, threads=1)
+    assert found.end_to_end is not None
+    assert found.end_to_end.torch is None
+    assert found.as_dict()["end_to_end"]["torch"] is None

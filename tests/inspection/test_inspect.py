@@ -232,7 +232,7 @@ def test_the_json_holds_it_all(inspection: Inspection) -> None:
     found = json.loads(inspection.to_json())
     assert found == inspection.as_dict()
     assert set(found) == {
-        "schema", "model", "target", "batch", "threads", "measured", "layers", "totals",
+        "schema", "model", "target", "batch", "threads", "measured", "layers", "totals", "torch_operators",
     }  # fmt: skip
     assert (found["schema"], found["measured"]) == (1, False)
     assert set(found["target"]) == {"name", "isa", "lanes", "l1_bytes", "l2_bytes"}

@@ -28,7 +28,7 @@ from sparsegen.graph import (
     Softmax,
     Step,
 )
-from sparsegen.kernels import Kernel, build_kernel, enter, leave
+from sparsegen.kernels import Kernel, build_kernel
 from sparsegen.kernels.grouped_schedule import GroupedSchedule
 from sparsegen.kernels.linear_schedule import LinearSchedule
 from sparsegen.kernels.panels import PanelSchedule
@@ -53,14 +53,10 @@ class Case:
     cpu: str = "haswell"
     layer: str = "layer"
 
-    def kernel(self) -> tuple[type | None, Kernel]:
-        """The layer's core operator, None at the graph's edges, and its kernel."""
+    def kernel(self) -> tuple[type, Kernel]:
+        """The layer's core operator and its kernel."""
         schedules = {} if self.schedule is None else {self.layer: self.schedule}
         plan = plan_graph(self.graph, threads=2, target=fixed_target(self.cpu), schedules=schedules)
-        if self.layer == "enter":
-            return None, enter("x", plan.context.layout("x"))
-        if self.layer == "leave":
-            return None, leave(plan.context.value("x"))
         (layer,) = (each for each in plan.graph.layers if each.name == self.layer)
         return type(layer.core), build_kernel(layer, plan.context)
 
@@ -105,9 +101,9 @@ def arithmetic(batch: int) -> Case:
     return Case(LayerGraph({"x": shape, "y": shape}, [layer], ("layer",), {"scale": scale}))
 
 
-def edge(which: str, batch: int, cpu: str = "haswell") -> Case:
-    """The kernel of an input or of an output."""
-    return Case(single(Identity(), (batch, 2, 2, 8), (batch, 2, 2, 8), RELU), cpu=cpu, layer=which)
+def edge(conversion: str, batch: int, cpu: str = "haswell") -> Case:
+    """The kernel of the conversion of an input or of an output."""
+    return Case(LayerGraph({"x": (batch, 2, 2, 8)}, [], ("x",)), cpu=cpu, layer=conversion)
 
 
 PACKED = PanelSchedule(2, 2, 2, 2, 1, unroll=2, parallel="panels", pack_input=True)
@@ -164,8 +160,8 @@ CASES = {
     "permute": layer_of(Permute((0, 2, 1)), (1, 4, 20), (1, 20, 4)),
     "slice": layer_of(Slice(1, 1, 2), (8, 6, 3), (8, 3, 3)),
     "pad": layer_of(Pad(((0, 0), (0, 0), (1, 2)), 0.0), (1, 2, 3), (1, 2, 6)),
-    "enter_batch_lanes": edge("enter", 8),
-    "enter_pixel_lanes": edge("enter", 1),
-    "leave_batch_lanes": edge("leave", 8),
-    "leave_pixel_lanes": edge("leave", 1),
+    "enter_batch_lanes": edge("x", 8),
+    "enter_pixel_lanes": edge("x", 1),
+    "leave_batch_lanes": edge("output 0", 8),
+    "leave_pixel_lanes": edge("output 0", 1),
 }

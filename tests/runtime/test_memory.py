@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sparsegen.errors import OutOfMemoryError, SparsegenError
-from sparsegen.runtime.memory import allocate_arena, allocate_results, place_weights
+from sparsegen.runtime.memory import allocate_arena, allocate_result, place_weights
 
 FAR_TOO_MUCH = 1 << 60  # more than a process can address
 
@@ -27,8 +27,8 @@ def test_weights_that_no_memory_is_left_for() -> None:
 
 
 def test_results_that_no_memory_is_left_for() -> None:
-    with pytest.raises(MemoryError, match="1,152,921,504,606,846,984 bytes of results"):
-        allocate_results([(2,), (FAR_TOO_MUCH // 4,)])
+    with pytest.raises(MemoryError, match="1,152,921,504,606,846,976 bytes of results"):
+        allocate_result((FAR_TOO_MUCH // 4,))
 
 
 def test_a_system_that_refuses_large_pages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from sparsegen.tuner import tune
 from sparsegen.tuner.options import SEARCH_NAMES, TuneOptions
 from sparsegen.tuner.search import SEARCHES
 
-ITS_OWN = {"sparsity": None, "priors": None, "prior": None}
-"""The command prunes by default, and has an option for each prior."""
+ITS_OWN = {"sparsity": None, "priors": None, "prior": None, "dtype": None}
+"""The command prunes by default, and has an option for each prior, and one or two for each input."""
 
 
 def test_neither_torch_nor_tvm_is_imported_for_it() -> None:
@@ -41,7 +41,7 @@ def test_it_is_frozen_and_keyword_only() -> None:
 def test_the_command_has_every_option_with_its_default() -> None:
     parameters = signature(command).parameters
     for each in fields(TuneOptions):
-        name = "prior" if each.name == "priors" else each.name
+        name = {"priors": "prior", "inputs": "dtype"}.get(each.name, each.name)
         assert parameters[name].default == ITS_OWN.get(name, each.default), name
 
 
@@ -68,7 +68,7 @@ def test_changes_go_before_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trails": 5}, "there is no option 'trails': choose of batch, input_shape, trials, hours, journal"),
+        ({"trails": 5}, "there is no option 'trails': choose of batch, input_shape, inputs, trials, hours"),
         ({}, "give a number of trials or of hours: neither was given"),
         ({"trials": 5, "hours": 1.0}, "both were given"),
         ({"hours": 0.0}, "hours is 0.0: give a time above 0"),
