@@ -215,7 +215,7 @@ def _import(module_name: str, name: str) -> Any:
 
 
 def _from_zoo(name: str) -> torch.nn.Module:
-    modules = _zoo_modules(name)
+    modules = zoo_modules(name)
     if name not in modules:
         _check_is_no_file(name)
         close = difflib.get_close_matches(name, modules, n=3)
@@ -244,7 +244,7 @@ def _check_is_no_file(name: str) -> None:
         )
 
 
-def _zoo_modules(name: str) -> dict[str, str]:
+def zoo_modules(name: str = "pytorchcv") -> dict[str, str]:
     """The module that defines each of pytorchcv's models, by the model's name.
 
     Read from the source of pytorchcv's table: importing it imports every model and what only a few of
