@@ -110,6 +110,31 @@ class AdaptivePool2d:
     output: tuple[int, int]
 
 
+@dataclass(frozen=True, eq=False)
+class Interpolation:
+    """One axis of a resampling: output i is the sum over t of `weights[i, t] * input[reads[i, t]]`.
+
+    Both are [outputs, taps]. A tap of weight 0 is read all the same: NaN and infinity times 0 are NaN, in
+    torch too.
+    """
+
+    reads: NDArray[np.int32]
+    weights: Array
+
+    @property
+    def copies(self) -> bool:
+        """Whether every output is one input, as it is."""
+        return self.reads.shape[1] == 1 and bool(np.all(self.weights == 1))
+
+
+@dataclass(frozen=True)
+class Resample2d:
+    """Images of another height and width: interpolated along columns first, then along rows."""
+
+    rows: Interpolation
+    columns: Interpolation
+
+
 @dataclass(frozen=True)
 class Mean:
     """Mean over dimensions (non-negative, of the whole shape, batch included)."""
@@ -195,6 +220,7 @@ Core = (
     | Linear
     | Pool2d
     | AdaptivePool2d
+    | Resample2d
     | Mean
     | Softmax
     | LayerNorm

@@ -13,6 +13,7 @@ from sparsegen.graph import (
     Concat,
     Conv2d,
     Identity,
+    Interpolation,
     Layer,
     LayerGraph,
     LayerNorm,
@@ -22,6 +23,7 @@ from sparsegen.graph import (
     Pad,
     Permute,
     Pool2d,
+    Resample2d,
     Reshape,
     SeparableConv2d,
     Shape,
@@ -105,6 +107,8 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
             for step in steps:
                 value = evaluate_step(step, value, {})
             return convolution_reference(pointwise, value)
+        case Resample2d(rows, columns):
+            return interpolate(interpolate(value, rows, 2), columns, 3)
         case Mean(dims, keepdim):
             return value.mean(dims, keepdim=keepdim)
         case Softmax(dim):
@@ -127,3 +131,10 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
         case Pad(amounts, fill):
             return F.pad(value, [amount for pair in reversed(amounts) for amount in pair], value=fill)
     raise AssertionError(f"{layer.name} has a core that this evaluator does not know: {layer.core}")
+
+
+def interpolate(value: Tensor, axis: Interpolation, dim: int) -> Tensor:
+    """`value` with another extent along a dimension."""
+    along = (-1, *(1 for _ in range(value.dim() - dim - 1)))
+    taps = zip(torch.from_numpy(axis.reads).T, torch.from_numpy(axis.weights).T, strict=True)
+    return sum(weight.double().view(along) * value.index_select(dim, at) for at, weight in taps)

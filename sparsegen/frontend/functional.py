@@ -23,6 +23,10 @@ from sparsegen.stopwatch import part
 aten = torch.ops.aten
 
 _FRESH = {
+    aten._upsample_bicubic2d_aa.vec,
+    aten._upsample_bilinear2d_aa.vec,
+    aten._upsample_nearest_exact1d.vec,
+    aten._upsample_nearest_exact2d.vec,
     aten.adaptive_avg_pool2d.default,
     aten.add.Tensor,
     aten.avg_pool2d.default,
@@ -47,6 +51,11 @@ _FRESH = {
     aten.silu.default,
     aten.sub.Tensor,
     aten.tanh.default,
+    aten.upsample_bicubic2d.vec,
+    aten.upsample_bilinear2d.vec,
+    aten.upsample_linear1d.vec,
+    aten.upsample_nearest1d.vec,
+    aten.upsample_nearest2d.vec,
 }
 """Operators that torch leaves as they are, and whose results share no memory with what they read."""
 

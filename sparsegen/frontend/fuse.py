@@ -19,10 +19,13 @@ from sparsegen.graph import (
     MatMul,
     Mean,
     Pool2d,
+    Resample2d,
     Step,
 )
 
-ACCEPTS_EPILOGUE = (Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Mean, LayerNorm, MatMul)
+ACCEPTS_EPILOGUE = (
+    Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Resample2d, Mean, LayerNorm, MatMul,
+)  # fmt: skip
 
 
 def fuse_epilogues(graph: LayerGraph) -> LayerGraph:

@@ -9,6 +9,7 @@ from sparsegen.kernels import (  # noqa: F401  (they register)
     pointwise,
     pool,
     reduce,
+    resample,
     separable,
 )
 from sparsegen.kernels.convert import enter, leave

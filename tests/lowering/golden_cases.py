@@ -13,6 +13,7 @@ from sparsegen.graph import (
     Concat,
     Core,
     Identity,
+    Interpolation,
     Layer,
     LayerGraph,
     LayerNorm,
@@ -22,6 +23,7 @@ from sparsegen.graph import (
     Pad,
     Permute,
     Pool2d,
+    Resample2d,
     Reshape,
     Shape,
     Slice,
@@ -110,6 +112,19 @@ def edge(which: str, batch: int, cpu: str = "haswell") -> Case:
     return Case(single(Identity(), (batch, 2, 2, 8), (batch, 2, 2, 8), RELU), cpu=cpu, layer=which)
 
 
+def copied(outputs: int) -> Interpolation:
+    """Every position twice."""
+    return Interpolation(
+        (np.arange(outputs, dtype=np.int32) // 2)[:, None], np.ones((outputs, 1), np.float32)
+    )
+
+
+def halfway(extent: int) -> Interpolation:
+    """The means of neighbours."""
+    reads = np.arange(extent - 1, dtype=np.int32)[:, None] + np.arange(2, dtype=np.int32)
+    return Interpolation(reads, np.full((extent - 1, 2), 0.5, np.float32))
+
+
 PACKED = PanelSchedule(2, 2, 2, 2, 1, unroll=2, parallel="panels", pack_input=True)
 CASES = {
     "masked_panels_batch_lanes": Case(convolution(8, steps=RELU), PanelSchedule(2, 2, 2, 2, 3)),
@@ -152,6 +167,8 @@ CASES = {
     "average_pool": layer_of(Pool2d("avg", (2, 2), (2, 2)), (1, 2, 4, 16), (1, 2, 2, 8)),
     "adaptive_pool": layer_of(AdaptivePool2d("avg", (2, 2)), (8, 2, 3, 5), (8, 2, 2, 2)),
     "global_average": layer_of(AdaptivePool2d("avg", (1, 1)), (8, 2, 4, 4), (8, 2, 1, 1)),
+    "resample_copied": layer_of(Resample2d(copied(4), copied(4)), (1, 2, 2, 2), (1, 2, 4, 4)),
+    "resample_weighted": layer_of(Resample2d(halfway(3), halfway(3)), (8, 2, 3, 3), (8, 2, 2, 2)),
     "mean_across_vectors": layer_of(Mean((2, 3), False), (8, 2, 4, 4), (8, 2)),
     "mean_along_vectors": layer_of(Mean((2,), True), (1, 3, 20), (1, 3, 1)),
     "softmax_across_vectors": layer_of(Softmax(1), (1, 3, 8), (1, 3, 8)),
