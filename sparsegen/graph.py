@@ -154,11 +154,34 @@ class Softmax:
 class LayerNorm:
     """Each sample less its mean, over the square root of its variance plus `eps`, both over `dims`.
 
-    Dimensions are non-negative. Torch's weight and bias are steps of the layer's epilogue.
+    Dimensions are non-negative. Torch's weight and bias are steps of the layer's epilogue. Where not
+    `centred`, the mean stays, and takes no part in the variance: RMS norm.
     """
 
     dims: tuple[int, ...]
     eps: float
+    centred: bool = True
+
+
+@dataclass(frozen=True)
+class GroupNorm:
+    """As LayerNorm, over each of `groups` of an image's channels; instance norm has one channel a group."""
+
+    groups: int
+    eps: float
+
+
+@dataclass(frozen=True)
+class LocalResponseNorm:
+    """x / (bias + alpha / size * s)^beta, s the sum of x^2 over a window of `size` channels around x's.
+
+    The window begins size // 2 channels before; channels that are not there count as zero.
+    """
+
+    size: int
+    alpha: float
+    beta: float
+    bias: float
 
 
 @dataclass(frozen=True)
@@ -224,6 +247,8 @@ Core = (
     | Mean
     | Softmax
     | LayerNorm
+    | GroupNorm
+    | LocalResponseNorm
     | MatMul
     | Concat
     | Reshape

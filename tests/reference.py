@@ -12,12 +12,14 @@ from sparsegen.graph import (
     AdaptivePool2d,
     Concat,
     Conv2d,
+    GroupNorm,
     Identity,
     Interpolation,
     Layer,
     LayerGraph,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
     MatMul,
     Mean,
     Pad,
@@ -113,6 +115,12 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
             return value.mean(dims, keepdim=keepdim)
         case Softmax(dim):
             return value.softmax(dim)
+        case LayerNorm(dims, eps, centred=False):
+            return value / (value.square().mean(dims, keepdim=True) + eps).sqrt()
+        case GroupNorm(groups, eps):
+            return F.group_norm(value, groups, eps=eps)
+        case LocalResponseNorm(size, alpha, beta, bias):
+            return F.local_response_norm(value, size, alpha, beta, bias)
         case LayerNorm(dims, eps):
             variance, mean = torch.var_mean(value, dims, correction=0, keepdim=True)
             return (value - mean) / (variance + eps).sqrt()

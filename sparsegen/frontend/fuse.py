@@ -11,11 +11,13 @@ from sparsegen.graph import (
     BINARY,
     AdaptivePool2d,
     Conv2d,
+    GroupNorm,
     Identity,
     Layer,
     LayerGraph,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
     MatMul,
     Mean,
     Pool2d,
@@ -24,7 +26,8 @@ from sparsegen.graph import (
 )
 
 ACCEPTS_EPILOGUE = (
-    Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Resample2d, Mean, LayerNorm, MatMul,
+    Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Resample2d, Mean, LayerNorm, GroupNorm,
+    LocalResponseNorm, MatMul,
 )  # fmt: skip
 
 

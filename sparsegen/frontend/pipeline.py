@@ -6,6 +6,7 @@ import torch
 from torch.export import ExportedProgram
 
 from sparsegen.frontend.activations import recognise_activations
+from sparsegen.frontend.composites import recognise_composites
 from sparsegen.frontend.fold import fold_scales
 from sparsegen.frontend.fuse import fuse_epilogues
 from sparsegen.frontend.program import export_program, plain_torch
@@ -33,7 +34,7 @@ def from_torch(
         UnsupportedOperatorError: operators outside the supported set; tells of all, with their modules.
     """
     with plain_torch():
-        graph = translate(export_program(model, example_inputs))
+        graph = translate(recognise_composites(export_program(model, example_inputs)))
     graph = merge_transposes(merge_reshapes(remove_unread(graph)))
     graph = remove_unread(merge_padding(remove_unread(graph)))
     graph = fuse_epilogues(graph)

@@ -2,6 +2,8 @@
 
 from sparsegen.kernels import (  # noqa: F401  (they register)
     conv,
+    group_norm,
+    local_response,
     matmul,
     move,
     normalise,

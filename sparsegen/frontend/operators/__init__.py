@@ -3,6 +3,7 @@
 from sparsegen.frontend.operators import (
     arrangement,
     convolution,
+    normalisation,
     pointwise,
     pooling,
     products,
@@ -12,6 +13,6 @@ from sparsegen.frontend.operators import (
 from sparsegen.frontend.operators.registry import TRANSLATORS, supported_operators
 
 __all__ = [
-    "TRANSLATORS", "arrangement", "convolution", "pointwise", "pooling", "products", "reduction",
-    "resampling", "supported_operators",
+    "TRANSLATORS", "arrangement", "convolution", "normalisation", "pointwise", "pooling", "products",
+    "reduction", "resampling", "supported_operators",
 ]  # fmt: skip
