@@ -136,6 +136,25 @@ class Resample2d:
 
 
 @dataclass(frozen=True)
+class PixelShuffle:
+    """Channels to pixels, by `factors` down and across, (a, b), without the first pixels of a `crop`.
+
+    Pixel (y, x) of channel c is pixel (v // a, u // b) of channel (c * a + v % a) * b + u % b of the input,
+    v being y + crop[0] and u being x + crop[1].
+    """
+
+    factors: tuple[int, int]
+    crop: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class PixelUnshuffle:
+    """Pixels to channels: the inverse of PixelShuffle without a crop."""
+
+    factors: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Mean:
     """Mean over dimensions (non-negative, of the whole shape, batch included)."""
 
@@ -244,6 +263,8 @@ Core = (
     | Pool2d
     | AdaptivePool2d
     | Resample2d
+    | PixelShuffle
+    | PixelUnshuffle
     | Mean
     | Softmax
     | LayerNorm

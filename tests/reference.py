@@ -24,6 +24,8 @@ from sparsegen.graph import (
     Mean,
     Pad,
     Permute,
+    PixelShuffle,
+    PixelUnshuffle,
     Pool2d,
     Resample2d,
     Reshape,
@@ -111,6 +113,15 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
             return convolution_reference(pointwise, value)
         case Resample2d(rows, columns):
             return interpolate(interpolate(value, rows, 2), columns, 3)
+        case PixelShuffle((a, b), (top, left)):
+            batch, _, height, width = value.shape
+            parts = value.reshape(batch, -1, a, b, height, width).permute(0, 1, 4, 2, 5, 3)
+            whole = parts.reshape(batch, -1, height * a, width * b)
+            return whole[:, :, top : top + layer.shape[2], left : left + layer.shape[3]]
+        case PixelUnshuffle((a, b)):
+            batch, channels, height, width = value.shape
+            parts = value.reshape(batch, channels, height // a, a, width // b, b).permute(0, 1, 3, 5, 2, 4)
+            return parts.reshape(layer.shape)
         case Mean(dims, keepdim):
             return value.mean(dims, keepdim=keepdim)
         case Softmax(dim):

@@ -20,14 +20,16 @@ from sparsegen.graph import (
     LocalResponseNorm,
     MatMul,
     Mean,
+    PixelShuffle,
+    PixelUnshuffle,
     Pool2d,
     Resample2d,
     Step,
 )
 
 ACCEPTS_EPILOGUE = (
-    Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Resample2d, Mean, LayerNorm, GroupNorm,
-    LocalResponseNorm, MatMul,
+    Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Resample2d, PixelShuffle, PixelUnshuffle, Mean,
+    LayerNorm, GroupNorm, LocalResponseNorm, MatMul,
 )  # fmt: skip
 
 

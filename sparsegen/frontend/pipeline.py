@@ -10,7 +10,8 @@ from sparsegen.frontend.composites import recognise_composites
 from sparsegen.frontend.fold import fold_scales
 from sparsegen.frontend.fuse import fuse_epilogues
 from sparsegen.frontend.program import export_program, plain_torch
-from sparsegen.frontend.reorder import pool_before_pointwise
+from sparsegen.frontend.reorder import pool_before_pointwise, steps_before_shuffle
+from sparsegen.frontend.rows import rows_to_images
 from sparsegen.frontend.simplify import merge_padding, merge_reshapes, merge_transposes, remove_unread
 from sparsegen.frontend.tokens import tokens_to_pixels
 from sparsegen.frontend.translation import translate
@@ -36,9 +37,9 @@ def from_torch(
     with plain_torch():
         graph = translate(recognise_composites(export_program(model, example_inputs)))
     graph = merge_transposes(merge_reshapes(remove_unread(graph)))
-    graph = remove_unread(merge_padding(remove_unread(graph)))
+    graph = remove_unread(rows_to_images(merge_padding(remove_unread(graph))))
     graph = fuse_epilogues(graph)
     # An activation put back reads its input once, so that it can be fused in turn.
-    graph = fuse_epilogues(recognise_activations(graph))
+    graph = steps_before_shuffle(fuse_epilogues(recognise_activations(graph)))
     graph = pool_before_pointwise(remove_unread(fold_scales(graph)))
     return tokens_to_pixels(graph)

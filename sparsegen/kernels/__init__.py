@@ -13,6 +13,7 @@ from sparsegen.kernels import (  # noqa: F401  (they register)
     reduce,
     resample,
     separable,
+    shuffle,
 )
 from sparsegen.kernels.convert import enter, leave
 from sparsegen.kernels.registry import Context, build_kernel
