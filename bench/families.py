@@ -64,8 +64,8 @@ _CONFIGURED: dict[str, tuple[str, str, dict[str, Any], Mapping[str, tuple[int, .
         {"input_features": (1, 80, 3000)},
     ),
 }  # fmt: skip
-"""Configuration, model, what is not the configuration's default, and inputs of floats; those of a model without
-any are token ids and a mask."""
+"""Configuration, model, what is not the configuration's default, and inputs of floats; those of a model
+without any are token ids and a mask."""
 
 
 def _transformers() -> Iterator[Family]:

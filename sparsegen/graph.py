@@ -114,6 +114,50 @@ class AdaptivePool2d:
     output: tuple[int, int]
 
 
+@dataclass(frozen=True, eq=False)
+class Interpolation:
+    """One axis of a resampling: output i is the sum over t of `weights[i, t] * input[reads[i, t]]`.
+
+    Both are [outputs, taps]. A tap of weight 0 is read all the same: NaN and infinity times 0 are NaN, in
+    torch too.
+    """
+
+    reads: NDArray[np.int32]
+    weights: Array
+
+    @property
+    def copies(self) -> bool:
+        """Whether every output is one input, as it is."""
+        return self.reads.shape[1] == 1 and bool(np.all(self.weights == 1))
+
+
+@dataclass(frozen=True)
+class Resample2d:
+    """Images of another height and width: interpolated along columns first, then along rows."""
+
+    rows: Interpolation
+    columns: Interpolation
+
+
+@dataclass(frozen=True)
+class PixelShuffle:
+    """Channels to pixels, by `factors` down and across, (a, b), without the first pixels of a `crop`.
+
+    Pixel (y, x) of channel c is pixel (v // a, u // b) of channel (c * a + v % a) * b + u % b of the input,
+    v being y + crop[0] and u being x + crop[1].
+    """
+
+    factors: tuple[int, int]
+    crop: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class PixelUnshuffle:
+    """Pixels to channels: the inverse of PixelShuffle without a crop."""
+
+    factors: tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Mean:
     """Mean over dimensions (non-negative, of the whole shape, batch included)."""
@@ -133,11 +177,34 @@ class Softmax:
 class LayerNorm:
     """Each sample less its mean, over the square root of its variance plus `eps`, both over `dims`.
 
-    Dimensions are non-negative. Torch's weight and bias are steps of the layer's epilogue.
+    Dimensions are non-negative. Torch's weight and bias are steps of the layer's epilogue. Where not
+    `centred`, the mean stays, and takes no part in the variance: RMS norm.
     """
 
     dims: tuple[int, ...]
     eps: float
+    centred: bool = True
+
+
+@dataclass(frozen=True)
+class GroupNorm:
+    """As LayerNorm, over each of `groups` of an image's channels; instance norm has one channel a group."""
+
+    groups: int
+    eps: float
+
+
+@dataclass(frozen=True)
+class LocalResponseNorm:
+    """x / (bias + alpha / size * s)^beta, s the sum of x^2 over a window of `size` channels around x's.
+
+    The window begins size // 2 channels before; channels that are not there count as zero.
+    """
+
+    size: int
+    alpha: float
+    beta: float
+    bias: float
 
 
 @dataclass(frozen=True)
@@ -235,9 +302,14 @@ Core = (
     | Linear
     | Pool2d
     | AdaptivePool2d
+    | Resample2d
+    | PixelShuffle
+    | PixelUnshuffle
     | Mean
     | Softmax
     | LayerNorm
+    | GroupNorm
+    | LocalResponseNorm
     | MatMul
     | Concat
     | Reshape

@@ -14,17 +14,23 @@ from sparsegen.graph import (
     Concat,
     Conv2d,
     Extern,
+    GroupNorm,
     Identity,
+    Interpolation,
     Layer,
     LayerGraph,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
     MatMul,
     Mean,
     Pad,
     Permute,
+    PixelShuffle,
+    PixelUnshuffle,
     Pool2d,
     Read,
+    Resample2d,
     Reshape,
     Result,
     SeparableConv2d,
@@ -134,10 +140,27 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
             for step in steps:
                 value = evaluate_step(step, value, {})
             return convolution_reference(pointwise, value)
+        case Resample2d(rows, columns):
+            return interpolate(interpolate(value, rows, 2), columns, 3)
+        case PixelShuffle((a, b), (top, left)):
+            batch, _, height, width = value.shape
+            parts = value.reshape(batch, -1, a, b, height, width).permute(0, 1, 4, 2, 5, 3)
+            whole = parts.reshape(batch, -1, height * a, width * b)
+            return whole[:, :, top : top + layer.shape[2], left : left + layer.shape[3]]
+        case PixelUnshuffle((a, b)):
+            batch, channels, height, width = value.shape
+            parts = value.reshape(batch, channels, height // a, a, width // b, b).permute(0, 1, 3, 5, 2, 4)
+            return parts.reshape(layer.shape)
         case Mean(dims, keepdim):
             return value.mean(dims, keepdim=keepdim)
         case Softmax(dim):
             return value.softmax(dim)
+        case LayerNorm(dims, eps, centred=False):
+            return value / (value.square().mean(dims, keepdim=True) + eps).sqrt()
+        case GroupNorm(groups, eps):
+            return F.group_norm(value, groups, eps=eps)
+        case LocalResponseNorm(size, alpha, beta, bias):
+            return F.local_response_norm(value, size, alpha, beta, bias)
         case LayerNorm(dims, eps):
             variance, mean = torch.var_mean(value, dims, correction=0, keepdim=True)
             return (value - mean) / (variance + eps).sqrt()
@@ -156,3 +179,10 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
         case Pad(amounts, fill):
             return F.pad(value, [amount for pair in reversed(amounts) for amount in pair], value=fill)
     raise AssertionError(f"{layer.name} has a core that this evaluator does not know: {layer.core}")
+
+
+def interpolate(value: Tensor, axis: Interpolation, dim: int) -> Tensor:
+    """`value` with another extent along a dimension."""
+    along = (-1, *(1 for _ in range(value.dim() - dim - 1)))
+    taps = zip(torch.from_numpy(axis.reads).T, torch.from_numpy(axis.weights).T, strict=True)
+    return sum(weight.double().view(along) * value.index_select(dim, at) for at, weight in taps)

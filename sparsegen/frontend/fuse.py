@@ -11,18 +11,26 @@ from sparsegen.graph import (
     BINARY,
     AdaptivePool2d,
     Conv2d,
+    GroupNorm,
     Identity,
     Layer,
     LayerGraph,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
     MatMul,
     Mean,
+    PixelShuffle,
+    PixelUnshuffle,
     Pool2d,
+    Resample2d,
     Step,
 )
 
-ACCEPTS_EPILOGUE = (Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Mean, LayerNorm, MatMul)
+ACCEPTS_EPILOGUE = (
+    Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Resample2d, PixelShuffle, PixelUnshuffle, Mean,
+    LayerNorm, GroupNorm, LocalResponseNorm, MatMul,
+)  # fmt: skip
 
 
 def fuse_epilogues(graph: LayerGraph) -> LayerGraph:

@@ -9,11 +9,13 @@ import torch
 from torch.export import ExportedProgram
 
 from sparsegen.frontend.activations import recognise_activations
+from sparsegen.frontend.composites import recognise_composites
 from sparsegen.frontend.fold import fold_scales
 from sparsegen.frontend.fuse import fuse_epilogues
 from sparsegen.frontend.program import export_program, plain_torch
 from sparsegen.frontend.refusals import warn_of_torch
-from sparsegen.frontend.reorder import pool_before_pointwise
+from sparsegen.frontend.reorder import pool_before_pointwise, steps_before_shuffle
+from sparsegen.frontend.rows import rows_to_images
 from sparsegen.frontend.simplify import merge_padding, merge_reshapes, merge_transposes, remove_unread
 from sparsegen.frontend.tokens import tokens_to_pixels
 from sparsegen.frontend.translation import translate
@@ -47,12 +49,13 @@ def from_torch(
         UnsupportedOperatorError: operators that cannot be compiled; tells of all, with their modules.
     """
     with plain_torch():
-        graph = translate(export_program(model, example_inputs, kwargs), fallback=fallback)
+        program = recognise_composites(export_program(model, example_inputs, kwargs))
+        graph = translate(program, fallback=fallback)
     graph = merge_transposes(merge_reshapes(remove_unread(graph)))
-    graph = remove_unread(merge_padding(remove_unread(graph)))
+    graph = remove_unread(rows_to_images(merge_padding(remove_unread(graph))))
     graph = fuse_epilogues(graph)
     # An activation put back reads its input once, so that it can be fused in turn.
-    graph = fuse_epilogues(recognise_activations(graph))
+    graph = steps_before_shuffle(fuse_epilogues(recognise_activations(graph)))
     graph = pool_before_pointwise(remove_unread(fold_scales(graph)))
     graph = tokens_to_pixels(graph)
     warn_of_torch(graph)

@@ -1,13 +1,21 @@
-"""A pass that puts average pooling before a pointwise convolution, which then multiplies fewer pixels."""
+"""Passes that change the order of layers that commute.
+
+Average pooling goes before a pointwise convolution, which then multiplies fewer pixels. Pointwise steps go
+from a pixel shuffle to the convolution before it, whose weights may take them in.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import TypeGuard
 
+import numpy as np
+
 from sparsegen.frontend.simplify import count_readers
-from sparsegen.graph import Conv2d, Core, Layer, LayerGraph, Pool2d, Shape
+from sparsegen.graph import Array, Conv2d, Core, Layer, LayerGraph, PixelShuffle, Pool2d, Shape, Step
 
 
 def pool_before_pointwise(graph: LayerGraph) -> LayerGraph:
@@ -39,6 +47,46 @@ def pool_before_pointwise(graph: LayerGraph) -> LayerGraph:
         layers[layer.name] = layer
     outputs = tuple(renamed.get(name, name) for name in graph.outputs)
     return replace(graph, layers=list(layers.values()), outputs=outputs)
+
+
+def steps_before_shuffle(graph: LayerGraph) -> LayerGraph:
+    """The first steps of a pixel shuffle become the last of the convolution that alone it reads.
+
+    These are the steps of numbers, and of constants by channel: a channel's is that of all its phases.
+    """
+    readers, constants = count_readers(graph), dict(graph.constants)
+    layers: dict[str, Layer] = {}
+    for layer in graph.layers:
+        conv = layers.get(layer.inputs[0])
+        if (
+            isinstance(layer.core, PixelShuffle)
+            and conv is not None
+            and isinstance(conv.core, Conv2d)
+            and readers[conv.name] == 1
+        ):
+            steps = tuple(takewhile(lambda step: _is_by_channel(step, graph.constants), layer.epilogue))
+            moved = [_repeated(step, conv, math.prod(layer.core.factors), constants) for step in steps]
+            layers[conv.name] = replace(conv, epilogue=(*conv.epilogue, *moved))
+            layer = replace(layer, epilogue=layer.epilogue[len(steps) :])
+        layers[layer.name] = layer
+    return replace(graph, layers=list(layers.values()), constants=constants)
+
+
+def _is_by_channel(step: Step, constants: Mapping[str, Array]) -> bool:
+    """Whether a step does the same to all pixels of a channel."""
+    if not isinstance(step.operand, str):
+        return True
+    array = constants.get(step.operand)
+    return array is not None and (array.size == 1 or (array.ndim >= 3 and array.shape[-3] == array.size))
+
+
+def _repeated(step: Step, conv: Layer, times: int, constants: dict[str, Array]) -> Step:
+    """The step with each channel's number for `times` channels that follow each other."""
+    if not isinstance(step.operand, str) or constants[step.operand].size == 1:
+        return step
+    name = f"{step.operand}#phases of {conv.name}"
+    constants[name] = np.repeat(constants[step.operand].reshape(-1), times).reshape(-1, 1, 1)
+    return replace(step, operand=name)
 
 
 def _is_pointwise(core: Core) -> TypeGuard[Conv2d]:

@@ -32,7 +32,7 @@ def run(model: str | Model, example_inputs: tuple[Tensor, ...] | None, options: 
     layers = [each for layer in weighted for each in inspect_layer(layer, plan)]
     if not layers:
         raise ModelError(
-            f"{name} has no 2-D convolution and no linear layer: it has no weights that could be sparse"
+            f"{name} has no convolution and no linear layer: it has no weights that could be sparse"
         )
     return Inspection(
         model=name,

@@ -3,6 +3,8 @@
 from sparsegen.kernels import (  # noqa: F401  (they register)
     conv,
     conversions,
+    group_norm,
+    local_response,
     matmul,
     move,
     normalise,
@@ -10,7 +12,9 @@ from sparsegen.kernels import (  # noqa: F401  (they register)
     pointwise,
     pool,
     reduce,
+    resample,
     separable,
+    shuffle,
 )
 from sparsegen.kernels.registry import Context, build_kernel
 from sparsegen.lowering.kernel import Kernel

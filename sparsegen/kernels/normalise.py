@@ -1,4 +1,4 @@
-"""Softmax over one dimension, and layer norm over any."""
+"""Softmax over one dimension; layer norm and RMS norm over any."""
 
 from __future__ import annotations
 
@@ -90,18 +90,20 @@ def layer_norm(layer: Layer, context: Context) -> Kernel:
     def others(point: Point) -> Point:
         return tuple(i for dim, i in enumerate(point) if dim not in core.dims)
 
-    sums, summed = sum_over(read, source, core.dims, "sums")
-    mean = stage(others(extents), lambda point: sums(point) * share, "mean")
+    sums, summed = sum_over(read, source, core.dims, "sums") if core.centred else (None, [])
+    if sums is not None:
+        mean = stage(others(extents), lambda point: sums(point) * share, "mean")
+        summed.append(("mean", source.batch_lanes))
 
     def deviation(point: Point) -> Expr:
-        return read(point) - mean(others(point))
+        return read(point) if sums is None else read(point) - mean(others(point))
 
     squares, squared = sum_over(
         lambda point: deviation(point) * deviation(point), source, core.dims, "squares"
     )
     one, eps = constant(1.0), constant(core.eps)
     scale = stage(others(extents), lambda point: one / tirx.sqrt(squares(point) * share + eps), "scale")
-    stages = [*summed, ("mean", source.batch_lanes), *squared, ("scale", source.batch_lanes)]
+    stages = [*summed, *squared, ("scale", source.batch_lanes)]
     along = lies_along(source, core.dims)
     return reduction_kernel(
         layer,

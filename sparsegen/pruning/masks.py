@@ -38,7 +38,7 @@ class PrunedLayer:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """Which weights of a layer a method keeps: `keep` is boolean, of the weight's shape."""
+    """Which weights of a layer a method keeps: `keep` is boolean, of the shape of the layer's `weight`."""
 
     layer: WeightLayer
     keep: Tensor
@@ -97,9 +97,9 @@ def _set_mask(choice: Choice) -> PrunedLayer:
     share = kept_l1(before, keep)
     if not keep.all():
         if not layer.owners:
-            layer.parameter.mul_(keep)
+            layer.parameter.mul_(layer.turned(keep))
         for module in layer.owners:
-            _hold(module, keep.to(before.dtype))
+            _hold(module, layer.turned(keep).to(before.dtype))
     return _report(layer, kept_l1=share, detail=choice.detail, keep=keep)
 
 
@@ -144,14 +144,14 @@ def _checked(layer: WeightLayer, mask: Tensor) -> Tensor:
         raise PruningError(
             f"the mask of layer '{layer.name}' is a {type(mask).__name__}: give a torch.Tensor"
         )
-    if mask.shape != layer.weight.shape:
+    if mask.shape != layer.parameter.shape:
         raise PruningError(
             f"the mask of layer '{layer.name}' has shape {tuple(mask.shape)}: give one of the weight's, "
-            f"{tuple(layer.weight.shape)}"
+            f"{tuple(layer.parameter.shape)}"
         )
     if not ((mask == 0) | (mask == 1)).all():
         raise PruningError(
             f"the mask of layer '{layer.name}' has other values than 0 and 1: give 1 where a weight stays "
             "and 0 elsewhere"
         )
-    return mask != 0
+    return layer.turned(mask != 0)

@@ -16,10 +16,15 @@ from sparsegen.errors import PruningError
 
 Model = nn.Module | ExportedProgram
 
-_CONV2D = (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding)
+_TRANSPOSED = (torch.ops.aten.conv_transpose1d.default, torch.ops.aten.conv_transpose2d.input)
+_CONVOLUTIONS = (
+    torch.ops.aten.conv1d.default, torch.ops.aten.conv1d.padding,
+    torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding, *_TRANSPOSED,
+)  # fmt: skip
 _CONVOLUTION = torch.ops.aten.convolution.default
 _LINEAR = (torch.ops.aten.linear.default, torch.ops.aten.addmm.default, torch.ops.aten.mm.default)
 _TRANSPOSES = (torch.ops.aten.t.default, torch.ops.aten.permute.default)
+_MODULES = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +33,8 @@ class WeightLayer:
 
     `parameter` is the tensor that training updates, or a program's, not a copy; `mask` that of
     `torch.nn.utils.prune`, where there is one. `owners` are the modules that read the parameter: several
-    where weights are tied, none in a program.
+    where weights are tied, none in a program. The parameter of a `transposed` convolution has the input's
+    channels first.
     """
 
     name: str
@@ -37,17 +43,25 @@ class WeightLayer:
     groups: int = 1
     mask: Tensor | None = None
     owners: tuple[nn.Module, ...] = ()
+    transposed: bool = False
 
     @property
     def weight(self) -> Tensor:
-        """The weight that the layer multiplies with: [K, C / groups, kh, kw], or [out, in] if linear."""
+        """The weight that the layer multiplies with: [K, C / groups, (kh,) kw], or [out, in] if linear."""
         parameter = self.parameter.detach()
-        return parameter if self.mask is None else parameter * self.mask
+        return self.turned(parameter if self.mask is None else parameter * self.mask)
+
+    def turned(self, tensor: Tensor) -> Tensor:
+        """A tensor of the parameter's shape in the weight's, or the other way round."""
+        if not self.transposed:
+            return tensor
+        grouped = tensor.reshape(self.groups, tensor.shape[0] // self.groups, *tensor.shape[1:])
+        return grouped.transpose(1, 2).flatten(0, 1)
 
     @property
     def depthwise(self) -> bool:
         """Whether every input channel has filters of its own."""
-        return self.groups > 1 and self.parameter.shape[1] == 1
+        return self.groups > 1 and self.turned(self.parameter.detach()).shape[1] == 1
 
 
 def prunable_layers(
@@ -55,11 +69,12 @@ def prunable_layers(
 ) -> list[WeightLayer]:
     """Return the layers of `model` that pruning may thin out, in the model's order.
 
-    These are its 2-D convolutions and, where `linear` asks for them or there are no convolutions, its
-    linear layers. Depthwise convolutions (a few weights a channel) always stay dense. `skip` holds the
-    names, or shell patterns of names, of further layers to leave dense; by default the first convolution,
-    which reads the image, and the last layer, which is the classifier. (Not so in a model of linear layers
-    alone whose result is as wide as what the first one reads: that is an encoder, all of blocks.)
+    These are its convolutions of images and rows, transposed ones too, and, where `linear` asks for them or
+    there are no convolutions, its linear layers. Depthwise convolutions (a few weights a channel) always stay
+    dense. `skip` holds the names, or shell patterns of names, of further layers to leave dense; by default
+    the first convolution, which reads the image, and the last layer, which is the classifier. (Not so in a
+    model of linear layers alone whose result is as wide as what the first one reads: that is an encoder, all
+    of blocks.)
 
     Raises PruningError where nothing is left to prune, for a pattern that matches no layer, and for a
     layer whose weights are not finite.
@@ -108,25 +123,25 @@ def names_of(names: Iterable[str]) -> str:
 def _nothing_to_prune(layers: Sequence[WeightLayer], linear: bool) -> str:
     if not layers:
         return (
-            f"the model has no {'layer' if linear else 'convolution'} to prune: it has no 2-D convolution or "
+            f"the model has no {'layer' if linear else 'convolution'} to prune: it has no convolution or "
             "linear layer, or none whose weight is a parameter. Of a module that torch.export made, prune "
             "the program; one that computes its weights, export after remove_parametrizations"
         )
     convolutions = sum(layer.convolution for layer in layers)
     if not linear:
         return (
-            f"the model has no convolution to prune: it has {convolutions} 2-D convolutions, of which "
+            f"the model has no convolution to prune: it has {convolutions} convolutions, of which "
             "the first, the classifier and depthwise ones stay dense unless skip=(...) says otherwise"
         )
     return (
-        f"the model has no layer to prune: it has {convolutions} 2-D convolutions and "
+        f"the model has no layer to prune: it has {convolutions} convolutions and "
         f"{len(layers) - convolutions} linear layers, of which the first convolution, the classifier and "
         "depthwise convolutions stay dense unless skip=(...) says otherwise"
     )
 
 
 def weight_layers(model: Model) -> list[WeightLayer]:
-    """Return the 2-D convolutions and linear layers of `model`, each weight once, in order.
+    """Return the convolutions and linear layers of `model`, each weight once, in order.
 
     The order is that of registration in a module and that of execution in an exported program.
 
@@ -143,8 +158,9 @@ def weight_layers(model: Model) -> list[WeightLayer]:
 
 def _of_module(model: nn.Module) -> Iterator[WeightLayer]:
     for name, module in model.named_modules():
-        if not isinstance(module, nn.Conv2d | nn.Linear):
+        if not isinstance(module, (*_MODULES, nn.Linear)):
             continue
+        groups = 1 if isinstance(module, nn.Linear) else module.groups
         masked = "weight_mask" in module._buffers
         parameter = module._parameters.get("weight_orig" if masked else "weight")
         if parameter is None:
@@ -160,10 +176,11 @@ def _of_module(model: nn.Module) -> Iterator[WeightLayer]:
         yield WeightLayer(
             name,
             parameter,
-            convolution=isinstance(module, nn.Conv2d),
-            groups=module.groups if isinstance(module, nn.Conv2d) else 1,
+            convolution=not isinstance(module, nn.Linear),
+            groups=groups,
             mask=module._buffers["weight_mask"] if masked else None,
             owners=(module,),
+            transposed=isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d),
         )
 
 
@@ -183,13 +200,19 @@ def _of_program(program: ExportedProgram) -> Iterator[WeightLayer]:
         groups = _convolution_groups(node)
         if groups is None and node.target not in _LINEAR:
             continue
-        dimensions = 2 if groups is None else 4
+        dimensions = (2,) if groups is None else (3, 4)
         for source in _sources(node):
             _check_unmasked(source, program)
             weight = program.state_dict.get(parameters.get(source.name, ""))
-            if weight is not None and weight.dim() == dimensions:
+            if weight is not None and weight.dim() in dimensions:
                 name = parameters[source.name].removesuffix(".weight")
-                yield WeightLayer(name, weight, convolution=groups is not None, groups=groups or 1)
+                yield WeightLayer(
+                    name,
+                    weight,
+                    convolution=groups is not None,
+                    groups=groups or 1,
+                    transposed=_is_transposed(node),
+                )
 
 
 def _check_unmasked(source: torch.fx.Node, program: ExportedProgram) -> None:
@@ -205,12 +228,16 @@ def _check_unmasked(source: torch.fx.Node, program: ExportedProgram) -> None:
 
 
 def _convolution_groups(node: torch.fx.Node) -> int | None:
-    """The groups of a 2-D convolution; None for any other node, transposed convolutions included."""
-    if node.target in _CONV2D:
+    """The groups of a convolution; None for any other node."""
+    if node.target in _CONVOLUTIONS:
         return int(node.args[6] if len(node.args) > 6 else node.kwargs.get("groups", 1))  # type: ignore[arg-type]
-    if node.target is _CONVOLUTION and not node.args[6]:
+    if node.target is _CONVOLUTION:
         return int(node.args[8])  # type: ignore[arg-type]
     return None
+
+
+def _is_transposed(node: torch.fx.Node) -> bool:
+    return node.target in _TRANSPOSED or (node.target is _CONVOLUTION and bool(node.args[6]))
 
 
 def _sources(node: torch.fx.Node) -> Iterator[torch.fx.Node]:

@@ -48,7 +48,7 @@ def test_what_was_pruned_pays(tmp_path: Path) -> None:
     [
         (("tests.cli.networks:absent",), "absent"),
         (("missing.pt2",), "missing.pt2"),
-        (("tests.inspection.networks:no_weights",), "no 2-D convolution and no linear layer"),
+        (("tests.inspection.networks:no_weights",), "no convolution and no linear layer"),
         ((*SMALL, "--threads", "0"), "threads is 0"),
         ((*SMALL, "--batch", "0"), "batch is 0"),
         ((*SMALL, "--target", "z80"), "z80"),

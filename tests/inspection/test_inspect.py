@@ -260,7 +260,7 @@ def test_the_json_holds_it_all(inspection: Inspection) -> None:
 
 def test_bad_input_is_told() -> None:
     x = (images(),)
-    with pytest.raises(SparsegenError, match="no 2-D convolution and no linear layer"):
+    with pytest.raises(SparsegenError, match="no convolution and no linear layer"):
         sparsegen.inspect(no_weights(), x)
     with pytest.raises(SparsegenError, match="needs example_inputs"):
         sparsegen.inspect(structures())

@@ -12,16 +12,22 @@ from sparsegen.graph import (
     Array,
     Concat,
     Core,
+    GroupNorm,
     Identity,
+    Interpolation,
     Layer,
     LayerGraph,
     LayerNorm,
     Linear,
+    LocalResponseNorm,
     MatMul,
     Mean,
     Pad,
     Permute,
+    PixelShuffle,
+    PixelUnshuffle,
     Pool2d,
+    Resample2d,
     Reshape,
     Shape,
     Slice,
@@ -106,6 +112,19 @@ def edge(conversion: str, batch: int, cpu: str = "haswell") -> Case:
     return Case(LayerGraph({"x": (batch, 2, 2, 8)}, [], ("x",)), cpu=cpu, layer=conversion)
 
 
+def copied(outputs: int) -> Interpolation:
+    """Every position twice."""
+    return Interpolation(
+        (np.arange(outputs, dtype=np.int32) // 2)[:, None], np.ones((outputs, 1), np.float32)
+    )
+
+
+def halfway(extent: int) -> Interpolation:
+    """The means of neighbours."""
+    reads = np.arange(extent - 1, dtype=np.int32)[:, None] + np.arange(2, dtype=np.int32)
+    return Interpolation(reads, np.full((extent - 1, 2), 0.5, np.float32))
+
+
 PACKED = PanelSchedule(2, 2, 2, 2, 1, unroll=2, parallel="panels", pack_input=True)
 CASES = {
     "masked_panels_batch_lanes": Case(convolution(8, steps=RELU), PanelSchedule(2, 2, 2, 2, 3)),
@@ -148,11 +167,18 @@ CASES = {
     "average_pool": layer_of(Pool2d("avg", (2, 2), (2, 2)), (1, 2, 4, 16), (1, 2, 2, 8)),
     "adaptive_pool": layer_of(AdaptivePool2d("avg", (2, 2)), (8, 2, 3, 5), (8, 2, 2, 2)),
     "global_average": layer_of(AdaptivePool2d("avg", (1, 1)), (8, 2, 4, 4), (8, 2, 1, 1)),
+    "resample_copied": layer_of(Resample2d(copied(4), copied(4)), (1, 2, 2, 2), (1, 2, 4, 4)),
+    "resample_weighted": layer_of(Resample2d(halfway(3), halfway(3)), (8, 2, 3, 3), (8, 2, 2, 2)),
+    "pixel_shuffle": layer_of(PixelShuffle((2, 2)), (1, 4, 2, 4), (1, 1, 4, 8)),
+    "pixel_unshuffle": layer_of(PixelUnshuffle((2, 2)), (8, 1, 4, 4), (8, 4, 2, 2)),
     "mean_across_vectors": layer_of(Mean((2, 3), False), (8, 2, 4, 4), (8, 2)),
     "mean_along_vectors": layer_of(Mean((2,), True), (1, 3, 20), (1, 3, 1)),
     "softmax_across_vectors": layer_of(Softmax(1), (1, 3, 8), (1, 3, 8)),
     "softmax_along_vectors": layer_of(Softmax(2), (1, 3, 20), (1, 3, 20)),
     "layer_norm": layer_of(LayerNorm((2,), 1e-5), (1, 3, 16), (1, 3, 16)),
+    "group_norm_batch_lanes": layer_of(GroupNorm(2, 1e-5), (8, 4, 3, 3), (8, 4, 3, 3)),
+    "group_norm_pixel_lanes": layer_of(GroupNorm(2, 1e-5), (1, 4, 3, 5), (1, 4, 3, 5)),
+    "local_response_norm": layer_of(LocalResponseNorm(3, 1.0, 0.75, 2.0), (1, 4, 3, 5), (1, 4, 3, 5)),
     "pointwise_batch_lanes": arithmetic(8),
     "pointwise_pixel_lanes": arithmetic(1),
     "concat": of_two(Concat(1), (8, 2, 3), (8, 1, 3), (8, 3, 3)),

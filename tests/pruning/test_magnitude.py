@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sparsegen.errors import SparsegenError
-from sparsegen.pruning import PrunedLayer, finalize, magnitude
+from sparsegen.pruning import PrunedLayer, finalize, magnitude, vector
 from tests.pruning.networks import Network, filters, images, network, sandwich, sparsities, weight_of
 from tests.sampling import examples
 
@@ -137,12 +137,39 @@ def test_a_program_that_masks_its_weights_is_refused() -> None:
         magnitude(program, sparsity=0.5)
 
 
-def test_a_transposed_convolution_is_left_alone() -> None:
+def test_transposed_convolutions_of_modules_and_programs() -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1), nn.ConvTranspose2d(4, 4, 2), nn.Conv2d(4, 2, 1)
-    )
-    program = torch.export.export(model.eval(), (torch.randn(1, 3, 4, 4),)).run_decompositions()
-    assert names(magnitude(program, sparsity=0.5)) == ("1",)
+    ).eval()
+    x = torch.randn(1, 3, 4, 4)
+    program = torch.export.export(model, (x,))
+    taken_apart = program.run_decompositions()
+    for each in (model, program, taken_apart):
+        assert names(magnitude(each, sparsity=0.5)) == ("1", "2")
+    assert torch.equal(program.state_dict["2.weight"] != 0, model[2].weight != 0)
+    assert torch.equal(taken_apart.state_dict["2.weight"] != 0, model[2].weight != 0)
+
+
+def test_convolutions_of_rows() -> None:
+    model = nn.Sequential(
+        nn.Conv1d(3, 4, 1), nn.Conv1d(4, 4, 3, groups=2), nn.ConvTranspose1d(4, 6, 2), nn.Conv1d(6, 2, 1)
+    ).eval()
+    program = torch.export.export(model, (torch.randn(1, 3, 9),))
+    for each in (model, program):
+        assert names(magnitude(each, sparsity=0.5)) == ("1", "2")
+    assert int((program.state_dict["2.weight"] == 0).sum()) == int((model[2].weight == 0).sum()) == 24
+
+
+def test_rows_of_a_transposed_convolution_are_output_channels() -> None:
+    """A vector keeps or drops an input channel and tap for two channels of the result, group by group."""
+    layer = nn.ConvTranspose2d(4, 8, 2, groups=2)
+    model = nn.Sequential(nn.Conv2d(4, 4, 1), layer, nn.Conv2d(8, 1, 1))
+    (pruned,) = vector(model, sparsity=0.5, rows=2)
+    kept = layer.weight != 0  # [C, K / groups, kh, kw]
+    assert pruned.shape == (4, 4, 2, 2)
+    assert pruned.sparsity == 0.5
+    assert torch.equal(kept[:, ::2], kept[:, 1::2])
+    assert not torch.equal(kept[::2], kept[1::2])
 
 
 @pytest.mark.parametrize("sparsity", [-0.1, 1.0, 1.5, float("nan")])
@@ -187,7 +214,7 @@ def test_nothing_to_prune(model: nn.Module, linear: bool) -> None:
 
 
 def test_a_classifier_alone_is_not_pruned() -> None:
-    with pytest.raises(SparsegenError, match="no layer to prune: it has 0 2-D convolutions and 1 linear"):
+    with pytest.raises(SparsegenError, match="no layer to prune: it has 0 convolutions and 1 linear"):
         magnitude(nn.Linear(4, 3), sparsity=0.5)
 
 

@@ -7,7 +7,7 @@ from math import prod
 
 from sparsegen.frontend.builder import CallSite, Value
 from sparsegen.frontend.operators.registry import operator
-from sparsegen.graph import Concat, Pad, Permute, Reshape, Shape, Slice
+from sparsegen.graph import Concat, Pad, Permute, PixelShuffle, PixelUnshuffle, Reshape, Shape, Slice
 
 
 @operator(
@@ -135,6 +135,24 @@ def channel_shuffle(site: CallSite, value: Value, groups: int) -> Value:
     grouped = reshape_to(site, value, (batch, groups, channels // groups, *image))
     dims = (0, 2, 1, *range(3, 3 + len(image)))
     return reshape_to(site, _permute(site, grouped, dims), site.shape)
+
+
+@operator("aten.pixel_shuffle.default")
+def pixel_shuffle(site: CallSite, value: Value, factor: int) -> Value:
+    return _shuffle(site, value, PixelShuffle((factor, factor)))
+
+
+@operator("aten.pixel_unshuffle.default")
+def pixel_unshuffle(site: CallSite, value: Value, factor: int) -> Value:
+    return _shuffle(site, value, PixelUnshuffle((factor, factor)))
+
+
+def _shuffle(site: CallSite, value: Value, core: PixelShuffle | PixelUnshuffle) -> Value:
+    """A shuffle of images, whatever dimensions are before their channels."""
+    source, shape = ((prod(s[:-3]), *s[-3:]) for s in (site.shape_of(value), site.shape))
+    if core.factors == (1, 1):
+        return value
+    return reshape_to(site, site.layer(core, reshape_to(site, value, source), shape=shape), site.shape)
 
 
 @operator("aten.pad.default")

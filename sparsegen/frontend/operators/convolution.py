@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
 
 from sparsegen.frontend.builder import CallSite, Value, to_array
+from sparsegen.frontend.operators.arrangement import reshape_to
 from sparsegen.frontend.operators.registry import operator
-from sparsegen.graph import Conv2d, Identity, Step
+from sparsegen.frontend.operators.transposed import transposed_convolution
+from sparsegen.graph import Conv2d, Identity, Shape, Step
+
+T = TypeVar("T")
 
 
-def pair(sizes: Sequence[int]) -> tuple[int, int]:
+def pair(sizes: Sequence[T]) -> tuple[T, T]:
     """(vertical, horizontal) from ATen's list of one or two numbers."""
     return sizes[0], sizes[-1]
 
 
-@operator("aten.conv2d.default")
-def conv2d(
+@operator("aten.conv1d.default", "aten.conv2d.default")
+def convolve(
     site: CallSite,
     value: Value,
     weight: Value,
@@ -24,15 +32,14 @@ def conv2d(
     padding: list[int],
     dilation: list[int],
     groups: int,
-) -> str:
-    vertical, horizontal = pair(padding)
+) -> Value:
     return _convolve(
-        site, value, weight, bias, stride, (vertical, vertical, horizontal, horizontal), dilation, groups
+        site, value, weight, bias, stride, [(zeros, zeros) for zeros in padding], dilation, groups
     )
 
 
-@operator("aten.conv2d.padding")
-def conv2d_named_padding(
+@operator("aten.conv1d.padding", "aten.conv2d.padding")
+def convolve_with_named_padding(
     site: CallSite,
     value: Value,
     weight: Value,
@@ -41,13 +48,14 @@ def conv2d_named_padding(
     padding: str,
     dilation: list[int],
     groups: int,
-) -> str:
-    if padding == "valid":
-        return _convolve(site, value, weight, bias, stride, (0, 0, 0, 0), dilation, groups)
-    # "same" puts the odd one of an even kernel's zeros at the bottom and right.
+) -> Value:
     kernel = site.shape_of(weight)[2:]
-    vertical, horizontal = (d * (size - 1) for d, size in zip(pair(dilation), kernel, strict=True))
-    around = (vertical // 2, vertical - vertical // 2, horizontal // 2, horizontal - horizontal // 2)
+    if padding == "valid":
+        return _convolve(site, value, weight, bias, stride, [(0, 0)] * len(kernel), dilation, groups)
+    # "same" puts the odd one of an even kernel's zeros at the end.
+    spread = dilation * (len(kernel) // len(dilation))
+    zeros = [step * (size - 1) for step, size in zip(spread, kernel, strict=True)]
+    around = [(count // 2, count - count // 2) for count in zeros]
     return _convolve(site, value, weight, bias, stride, around, dilation, groups)
 
 
@@ -63,10 +71,40 @@ def convolution(
     transposed: bool,
     output_padding: list[int],
     groups: int,
-) -> str:
+) -> Value:
     if transposed:
-        site.refuse("it is transposed")
-    return conv2d(site, value, weight, bias, stride, padding, dilation, groups)
+        return convolve_transposed(
+            site, value, weight, bias, stride, padding, output_padding, groups, dilation
+        )
+    return convolve(site, value, weight, bias, stride, padding, dilation, groups)
+
+
+@operator("aten.conv_transpose1d.default", "aten.conv_transpose2d.input")
+def convolve_transposed(
+    site: CallSite,
+    value: Value,
+    weight: Value,
+    bias: Value | None,
+    stride: list[int],
+    padding: list[int],
+    output_padding: list[int],
+    groups: int,
+    dilation: list[int],
+) -> Value:
+    tensor = _weight(site, value, weight)
+    known = None if bias is None else site.known(bias, "bias")
+    rank = tensor.dim()
+    result = transposed_convolution(
+        replace(site, shape=image_of(site.shape)),
+        reshape_to(site, value, image_of(site.shape_of(value))),
+        tensor if rank == 4 else tensor.unsqueeze(2),
+        known,
+        _per_axis(stride, rank, 1),
+        _per_axis(padding, rank, 0),
+        _per_axis(dilation, rank, 1),
+        groups,
+    )
+    return reshape_to(site, result, site.shape)
 
 
 def _convolve(
@@ -75,20 +113,43 @@ def _convolve(
     weight: Value,
     bias: Value | None,
     stride: list[int],
-    padding: tuple[int, int, int, int],
+    padding: list[tuple[int, int]],
     dilation: list[int],
     groups: int,
-) -> str:
-    site.require_rank(value, 4)
+) -> Value:
+    """A convolution of images, or of rows as images of one row."""
+    tensor = _weight(site, value, weight)
+    rank = tensor.dim()
+    (top, bottom), (left, right) = _per_axis(padding, rank, (0, 0))
     core = Conv2d(
-        to_array(site.weight(weight)),
+        to_array(tensor if rank == 4 else tensor.unsqueeze(2)),
         None if bias is None else to_array(site.known(bias, "bias")),
-        pair(stride),
-        padding,
-        pair(dilation),
+        _per_axis(stride, rank, 1),
+        (top, bottom, left, right),
+        _per_axis(dilation, rank, 1),
         groups,
     )
-    return site.layer(core, value)
+    image = reshape_to(site, value, image_of(site.shape_of(value)))
+    return reshape_to(site, site.layer(core, image, shape=image_of(site.shape)), site.shape)
+
+
+def _weight(site: CallSite, value: Value, weight: Value) -> torch.Tensor:
+    """The filters, of rows or of images; refuses volumes, and a value without a batch."""
+    tensor = site.weight(weight)
+    if tensor.dim() > 4:
+        site.refuse(f"its weight has shape {tuple(tensor.shape)}; one and two dimensions are supported")
+    site.require_rank(value, tensor.dim())
+    return tensor
+
+
+def image_of(shape: Shape) -> Shape:
+    """Shape of an image, or of rows as images of one row."""
+    return shape if len(shape) == 4 else (*shape[:2], 1, *shape[2:])
+
+
+def _per_axis(numbers: Sequence[T], rank: int, of_rows: T) -> tuple[T, T]:
+    """(vertical, horizontal) of a convolution's list; `of_rows` is the first where rows are convolved."""
+    return (of_rows, numbers[0]) if rank == 3 else pair(numbers)
 
 
 @operator("aten._native_batch_norm_legit_no_training.default")

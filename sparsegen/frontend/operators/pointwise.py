@@ -125,6 +125,11 @@ def expand(site: CallSite, value: Value, size: list[int], implicit: bool) -> Val
     return value if site.broadcasts else broadcast(site, value, site.shape)
 
 
+@operator("aten.expand_as.default")
+def expand_as(site: CallSite, value: Value, other: Value) -> Value:
+    return expand(site, value, [*site.shape], False)
+
+
 def scaled(site: CallSite, value: Value | Scalar, alpha: Scalar) -> Value | Scalar:
     """`alpha * value`, the second side of an addition or subtraction."""
     if alpha == 1:

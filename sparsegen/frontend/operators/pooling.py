@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from sparsegen.frontend.builder import CallSite, Value
-from sparsegen.frontend.operators.convolution import pair
+from sparsegen.frontend.operators.arrangement import reshape_to
+from sparsegen.frontend.operators.convolution import image_of, pair
 from sparsegen.frontend.operators.registry import operator
 from sparsegen.graph import AdaptivePool2d, Pool2d
 
@@ -78,3 +79,55 @@ def _adaptive_pool(site: CallSite, kind: Literal["max", "avg"], value: Value, ou
     if site.shape_of(value) == site.shape:  # every window is one pixel
         return value
     return site.layer(AdaptivePool2d(kind, pair(output)), value)
+
+
+@operator("aten.max_pool1d.default")
+def max_pool1d(
+    site: CallSite,
+    value: Value,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    ceil_mode: bool,
+) -> Value:
+    around = (0, 0, padding[0], padding[0])
+    core = Pool2d("max", (1, kernel[0]), (1, (stride or kernel)[0]), around, (1, dilation[0]))
+    return _pool_rows(site, value, core)
+
+
+@operator("aten.avg_pool1d.default")
+def avg_pool1d(
+    site: CallSite,
+    value: Value,
+    kernel: list[int],
+    stride: list[int],
+    padding: list[int],
+    ceil_mode: bool,
+    count_include_pad: bool,
+) -> Value:
+    core = Pool2d(
+        "avg",
+        (1, kernel[0]),
+        (1, (stride or kernel)[0]),
+        (0, 0, padding[0], padding[0]),
+        count_include_pad=count_include_pad,
+    )
+    return _pool_rows(site, value, core)
+
+
+@operator("aten.adaptive_avg_pool1d.default")
+def adaptive_avg_pool1d(site: CallSite, value: Value, output: list[int]) -> Value:
+    return _pool_rows(site, value, AdaptivePool2d("avg", (1, output[0])))
+
+
+@operator("aten.adaptive_max_pool1d.default")
+def adaptive_max_pool1d(site: CallSite, value: Value, output: list[int]) -> tuple[Value, None]:
+    return _pool_rows(site, value, AdaptivePool2d("max", (1, output[0]))), None
+
+
+def _pool_rows(site: CallSite, value: Value, core: Pool2d | AdaptivePool2d) -> Value:
+    """Pooling of rows, as images of one row."""
+    site.require_rank(value, 3)
+    source, shape = (image_of(shape) for shape in (site.shape_of(value), site.shape))
+    return reshape_to(site, site.layer(core, reshape_to(site, value, source), shape=shape), site.shape)

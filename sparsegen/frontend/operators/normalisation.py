@@ -1,0 +1,115 @@
+"""Group, instance, RMS and local response norm, by a value's own statistics; norms of vectors."""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+
+from sparsegen.frontend.builder import CallSite, Value
+from sparsegen.frontend.operators.arrangement import reshape_to
+from sparsegen.frontend.operators.convolution import batch_norm
+from sparsegen.frontend.operators.registry import operator
+from sparsegen.graph import GroupNorm, LayerNorm, LocalResponseNorm, Mean, Step
+
+
+@operator("aten.group_norm.default")
+def group_norm(
+    site: CallSite,
+    value: Value,
+    groups: int,
+    weight: Value | None,
+    bias: Value | None,
+    epsilon: float,
+    *options: object,
+) -> Value:
+    """A normalisation, and a multiplication and an addition by channel."""
+    batch, channels, *rest = site.shape_of(value)
+    images = (batch, channels, *((prod(rest[:-1]), rest[-1]) if rest else (1, 1)))
+    steps = [
+        Step(op, operand=site.read(site.known(operand, role).reshape(-1, 1, 1), role))
+        for op, operand, role in (("mul", weight, "weight"), ("add", bias, "bias"))
+        if operand is not None
+    ]
+    source = reshape_to(site, value, images)
+    norm = site.layer(GroupNorm(groups, epsilon), source, shape=images, epilogue=tuple(steps))
+    return reshape_to(site, norm, site.shape)
+
+
+@operator("aten.native_group_norm.default")
+def native_group_norm(
+    site: CallSite,
+    value: Value,
+    weight: Value | None,
+    bias: Value | None,
+    batch: int,
+    channels: int,
+    pixels: int,
+    groups: int,
+    epsilon: float,
+) -> tuple[Value, None, None]:
+    return group_norm(site, value, groups, weight, bias, epsilon), None, None
+
+
+@operator("aten.instance_norm.default")
+def instance_norm(
+    site: CallSite,
+    value: Value,
+    weight: Value | None,
+    bias: Value | None,
+    mean: Value,
+    variance: Value,
+    by_input: bool,
+    momentum: float,
+    epsilon: float,
+    *options: object,
+) -> Value:
+    """Each channel by its own statistics, or by those that training tracked."""
+    if by_input:
+        return group_norm(site, value, site.shape[1], weight, bias, epsilon)
+    return batch_norm(site, value, weight, bias, mean, variance, momentum, epsilon)[0]
+
+
+@operator("aten.rms_norm.default")
+def rms_norm(
+    site: CallSite, value: Value, sizes: list[int], weight: Value | None, epsilon: float | None
+) -> Value:
+    rank = len(site.shape)
+    dims = tuple(range(rank - len(sizes), rank))
+    core = LayerNorm(dims, torch.finfo(torch.float32).eps if epsilon is None else epsilon, centred=False)
+    steps = () if weight is None else (Step("mul", operand=site.read(weight, "weight")),)
+    return site.layer(core, value, epilogue=steps)
+
+
+@operator("aten._fused_rms_norm.default")
+def fused_rms_norm(
+    site: CallSite, value: Value, sizes: list[int], weight: Value | None, epsilon: float | None
+) -> tuple[Value, None]:
+    return rms_norm(site, value, sizes, weight, epsilon), None
+
+
+@operator("sparsegen.local_response_norm.default")
+def local_response_norm(
+    site: CallSite, value: Value, size: int, alpha: float, beta: float, bias: float
+) -> Value:
+    return site.layer(LocalResponseNorm(size, alpha, beta, bias), value)
+
+
+@operator("aten.linalg_vector_norm.default")
+def vector_norm(
+    site: CallSite,
+    value: Value,
+    order: float,
+    dims: list[int] | None,
+    keepdim: bool,
+    dtype: torch.dtype | None,
+) -> Value:
+    """The sum of magnitudes, or the root of the sum of squares."""
+    if order not in (1, 2):
+        site.refuse(f"its order is {order}; 1 and 2 are supported")
+    shape = site.shape_of(value)
+    summed = tuple(sorted(dim % len(shape) for dim in dims or range(len(shape))))
+    step = Step("abs") if order == 1 else Step("mul", operand=site.read(value))
+    count = Step("mul", operand=float(prod(shape[dim] for dim in summed)))
+    steps = (count,) if order == 1 else (count, Step("sqrt"))
+    return site.layer(Mean(summed, keepdim), site.pointwise(value, step), epilogue=steps)
