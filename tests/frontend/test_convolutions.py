@@ -192,10 +192,10 @@ def test_volumes_and_what_has_no_batch_are_refused() -> None:
     with pytest.raises(UnsupportedOperatorError, match="2, 3, 1, 1, 1"):
         from_torch(Function(lambda x, w: torch.convolution(
             x, w, None, [1] * 3, [0] * 3, [1] * 3, False, [0] * 3, 1), images(2, 3, 1, 1, 1)),
-            (images(2, 3, 4, 4, 4),),
+            (images(2, 3, 4, 4, 4),), fallback="error",
         )  # fmt: skip
     with pytest.raises(UnsupportedOperatorError, match="4 dimensions are supported"):
-        from_torch(nn.Conv2d(3, 4, 3).eval(), (images(3, 9, 9),))
+        from_torch(nn.Conv2d(3, 4, 3).eval(), (images(3, 9, 9),), fallback="error")
 
 
 def test_they_are_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
