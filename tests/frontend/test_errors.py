@@ -310,10 +310,12 @@ UNSUPPORTED: dict[str, tuple[Callable[[Tensor], Any], str, str]] = {
     "mish": (F.mish, "aten.mish.default", "no such operator"),
     "log_softmax": (lambda x: F.log_softmax(x, 1), "aten.log_softmax.int", "no such operator"),
     "reflection": (lambda x: F.pad(x, (1, 1, 1, 1), "reflect"), "aten.pad.default", "its mode is 'reflect'"),
-    "transposed": (
-        lambda x: torch.convolution(x, torch.ones(4, 4, 1, 1), None, [1], [0], [1], True, [0], 1),
+    "volumes": (
+        lambda x: torch.convolution(
+            x[:, :, None], torch.ones(4, 4, 1, 1, 1), None, [1] * 3, [0] * 3, [1] * 3, True, [0] * 3, 1
+        ),
         "aten.convolution.default",
-        "it is transposed",
+        "its weight has shape (4, 4, 1, 1, 1); one and two dimensions are supported",
     ),
     "unbatched": (lambda x: F.conv2d(x[0], torch.ones(4, 4, 1, 1)), "aten.conv2d.default", "4 dimensions"),
     "computed weight": (lambda x: F.conv2d(x, x[:, :, :1, :1]), "aten.conv2d.default", "its weight is"),
