@@ -15,6 +15,7 @@ import os
 import runpy
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -68,27 +69,47 @@ class Started:
         self.process = process
         self._output, self._errors = output, errors
 
+    @property
+    def pid(self) -> int:
+        """Its number, as soon as it has one."""
+        until = time.monotonic() + LONG_S
+        while (pid := self.process.pid) is None:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        return pid
+
+    @property
+    def output(self) -> str:
+        """What it has written to standard output until now."""
+        return _text(self._output)
+
     def result(self, timeout: float = LONG_S) -> subprocess.CompletedProcess[str]:
         """How it ended, and what it wrote; a process that goes on is ended, and raises TimeoutExpired."""
         try:
             status = self.process.wait(timeout)
         finally:
             self.process.kill()
-        written = []
-        for file in (self._output, self._errors):
-            file.seek(0)
-            written.append(file.read().decode())
-            file.close()
-        return subprocess.CompletedProcess((), status, *written)
+        return subprocess.CompletedProcess((), status, self.output, _text(self._errors))
+
+
+def _text(file: IO[bytes]) -> str:
+    size = os.fstat(file.fileno()).st_size
+    return os.pread(file.fileno(), size, 0).decode()  # where the process goes on to write is left alone
 
 
 def start(
-    *arguments: str, environment: Mapping[str, str] | None = None, folder: Path | None = None
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    log: IO[bytes] | None = None,
 ) -> Started:
-    """Start what `python ARGUMENT...` does: "-c", a script, or "-m", a module; and its arguments."""
+    """Start what `python ARGUMENT...` does: "-c", a script, or "-m", a module; and its arguments.
+
+    Where there is a `log`, all that it writes goes there.
+    """
     from sparsegen.tuner.measure import forkserver
 
-    output, errors = (os.fdopen(os.memfd_create(name), "w+b") for name in ("output", "errors"))
+    output, errors = (log or os.fdopen(os.memfd_create(name), "w+b") for name in ("output", "errors"))
     with Path(os.devnull).open("rb") as nothing:
         process = forkserver.shared_server().start(
             __name__,

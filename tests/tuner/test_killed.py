@@ -59,7 +59,7 @@ def test_kills_of_the_real_tuner_and_of_its_workers(tmp_path: Path) -> None:
 
 
 def descendants(tuner: Started) -> list[psutil.Process]:
-    found: list[psutil.Process] = psutil.Process(tuner.process.pid).children(recursive=True)
+    found: list[psutil.Process] = psutil.Process(tuner.pid).children(recursive=True)
     return found
 
 
