@@ -9,7 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # As many tests at a time as there are cores, up to 8: each process takes 1 GB. Neighbours stay together, as they
 # share fixtures; and unlike the other ways, `worksteal` and `load` go on after a test that crashes its process.
 JOBS ?= $(shell nproc)
-PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
+# Bytecode is kept, whatever the environment says: otherwise each of them compiles every source again.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 
 .PHONY: compare test soak bench bench-check check setup peers race
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import pytest
 
-pytest_plugins = ("tests.compile_once", "tests.sampling", "tests.soak")
+pytest_plugins = ("tests.compile_once", "tests.preloaded", "tests.sampling", "tests.soak")
 
 # Threads of a parallel loop that wait for the next one leave the core to others: to the other half of the
 # tests, where two run at a time. OpenMP reads it when torch is loaded, here and in processes of tests.
@@ -26,7 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Disguise the machine before anything asks for it."""
+    """Disguise the machine before anything asks for it, and import the tests without collecting garbage."""
+    gc.disable()
     cpu = config.getoption("--cpu")
     if cpu is None:
         return
@@ -38,3 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
         this_host()
     except TargetError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage among what the tests make only, not in all of torch and TVM again and again."""
+    gc.freeze()
+    gc.enable()

@@ -12,8 +12,6 @@ import sparsegen
 from sparsegen.frontend import from_torch
 from tests.frontend.checking import check, describe, images
 
-models = pytest.importorskip("bench.models", reason="needs transformers")
-
 SIZES = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
 ATTENTION = ["Conv2d", "Reshape"] * 3 + ["MatMul mul", "Softmax", "MatMul", "Reshape"]
 LAYER = [*ATTENTION, "Conv2d add", "LayerNorm mul add", "Conv2d gelu", "Conv2d add", "LayerNorm mul add"]
@@ -21,6 +19,7 @@ LAYER = [*ATTENTION, "Conv2d add", "LayerNorm mul add", "Conv2d gelu", "Conv2d a
 
 def encoder(attention: str, *, layers: int = 1) -> nn.Module:
     """A small one, every weight and bias drawn anew: those of fresh layer norms are 1 and 0."""
+    models = pytest.importorskip("bench.models", reason="needs transformers")  # which take seconds to import
     generator = torch.Generator().manual_seed(1)
     model: nn.Module = models.Encoder(layers=layers, attention=attention, **SIZES).eval()
     for parameter in model.parameters():

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +27,7 @@ from sparsegen.target import (
 )
 from tests.kernels.contract import check, conv_graph, weights
 from tests.lowering.assembly import assembly
+from tests.preloaded import run
 
 CPUS = [str(name) for name in codegen.llvm_get_cpu_archlist(tvm.target.Target("llvm"))]
 HASWELL = (
@@ -235,9 +234,7 @@ def test_a_disguised_machine_has_no_more_than_both() -> None:
 
 def test_processes_are_disguised_too() -> None:
     script = "from sparsegen.target import parse_target; print(parse_target().cpu, parse_target().isa)"
-    environment = {**os.environ, HOST_CPU: "haswell"}
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = run("-c", script, environment={**os.environ, HOST_CPU: "haswell"})
     assert done.stdout == "haswell AVX2\n"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from typer.testing import CliRunner, Result
 from sparsegen.cli.app import app
 from sparsegen.database.journal import Journal, read_journal
 from tests.cli.networks import small
+from tests.preloaded import run, start
 
 SMALL = ("tests.cli.networks:small", "--input-shape", "3x12x12", "--batch", "16", "--threads", "1")
 INTERRUPTED = 130
@@ -32,6 +32,12 @@ def interrupted(name, *rest):
         signal.raise_signal(signal.SIGINT)
     return plain(name, *rest)
 builtins.__import__ = interrupted
+main()
+"""
+LIMITED = """
+import resource
+from sparsegen.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, ({0}, {0}))
 main()
 """
 
@@ -77,19 +83,18 @@ def test_a_report_of_what_was_measured(journal: Path, tmp_path: Path) -> None:
 
 def test_an_interrupt_keeps_everything_and_ends_within_seconds(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    command = [sys.executable, "-m", "sparsegen", "tune", *SMALL, "--hours", "1", "--journal", str(path)]
-    tuner = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    tuner = start("-m", "sparsegen", "tune", *SMALL, "--hours", "1", "--journal", str(path))
     until = time.monotonic() + 120
     while not path.exists() or path.read_bytes().count(b'"type":"trial"') < 5:
         assert time.monotonic() < until
         time.sleep(0.05)
-    tuner.send_signal(signal.SIGINT)
+    tuner.process.send_signal(signal.SIGINT)
     began = time.monotonic()
-    _, told = tuner.communicate(timeout=60)
+    done = tuner.result(60)
     assert time.monotonic() - began < 5
-    assert tuner.returncode == INTERRUPTED
-    assert "the same command goes on from there" in " ".join(told.split())
-    assert "Traceback" not in told
+    assert done.returncode == INTERRUPTED
+    assert "the same command goes on from there" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
     with Journal.open(path) as journal:
         assert len(journal.log.trials) >= 5
 
@@ -197,14 +202,7 @@ def test_a_journal_that_cannot_grow_stops_the_run_with_a_message(tmp_path: Path)
     """The limit is the kernel's, of a file's size: the journal has reached it, temporary files have not."""
     path, size = tmp_path / "log.jsonl", 32 << 20
     path.write_bytes(b'{"type":"header","schema":1}\n' + size * b" " + b"\n")
-    command = [sys.executable, "-m", "sparsegen", "tune", *SMALL, "--trials", "5", "--journal", str(path)]
-    result = subprocess.run(
-        command,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, size + 100)),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    result = run("-c", LIMITED.format(size + 100), "tune", *SMALL, "--trials", "5", "--journal", str(path))
     assert result.returncode == 1, result.stderr
     assert f"error: cannot write {path}: File too large" in result.stderr
     assert "Traceback" not in result.stderr

@@ -5,10 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-import resource
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TextIO
@@ -20,8 +17,14 @@ from sparsegen.database.journal import Journal, read_journal
 from sparsegen.errors import SparsegenError
 from tests.database import appender
 from tests.database.records import POOL, trial
+from tests.preloaded import run, start
 
-ROOT = Path(__file__).parents[2]
+LIMITED = """
+import resource, runpy, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+runpy.run_module("tests.database.appender", run_name="__main__")
+"""
 
 
 def test_a_read_only_file_system_is_a_message(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,21 +36,19 @@ def test_a_read_only_file_system_is_a_message(path: Path, monkeypatch: pytest.Mo
         Journal.open(path)
 
 
-def start_appender(path: Path, **options: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.database.appender", str(path)]
-    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, **options)  # type: ignore[call-overload, no-any-return]
-
-
 def test_a_second_process_is_refused_and_reading_is_not(path: Path) -> None:
-    with start_appender(path) as process:
-        try:
-            assert process.stdout is not None
-            process.stdout.readline()
-            with pytest.raises(SparsegenError, match=rf"in use by another process \(pid {process.pid}\): "):
-                Journal.open(path)
-            assert read_journal(path).trials[0].seed == 0
-        finally:
-            process.kill()
+    appending = start("-m", "tests.database.appender", str(path))
+    try:
+        until = time.monotonic() + 60
+        while "\n" not in appending.output:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        with pytest.raises(SparsegenError, match=rf"in use by another process \(pid {appending.pid}\): "):
+            Journal.open(path)
+        assert read_journal(path).trials[0].seed == 0
+    finally:
+        appending.process.kill()
+        appending.process.wait()
     with Journal.open(path), pytest.raises(SparsegenError, match="in use by this process"):
         Journal.open(path)
 
@@ -103,15 +104,10 @@ def test_children_do_not_hold_the_lock(path: Path) -> None:
 
 
 def test_a_full_disk_stops_with_a_message_and_a_whole_log(path: Path) -> None:
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
-
-    with start_appender(path, preexec_fn=limit, stderr=subprocess.PIPE) as process:
-        printed, message = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert f"JournalError: cannot write {path}: File too large" in message
-    promised = [int(seed) for seed in printed.split()]
+    done = run("-c", LIMITED, str(path))
+    assert done.returncode == 1
+    assert f"JournalError: cannot write {path}: File too large" in done.stderr
+    promised = [int(seed) for seed in done.stdout.split()]
     assert len(promised) > 5
     assert [each.seed for each in read_journal(path).trials] == promised
     assert path.read_bytes().endswith(b"\n")

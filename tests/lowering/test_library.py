@@ -7,7 +7,6 @@ import gc
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +19,8 @@ import torch
 from sparsegen.errors import ToolchainError
 from sparsegen.lowering import library
 from sparsegen.lowering.library import link, load
+from tests.preloaded import run
 from tests.runtime.networks import check, compiled_network, example
-
-LIMIT_S = 600  # of imports, on a busy machine
 
 
 def compiled_object(folder: Path, name: str, source: str = "") -> bytes:
@@ -74,6 +72,7 @@ def test_torch_export_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_limit_of_file_sizes_is_an_error_not_the_end_of_the_process() -> None:
     script = """
 import resource
+from tests.preloaded import run
 from tests.runtime.networks import compiled_network
 from sparsegen.errors import ToolchainError
 resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))
@@ -82,9 +81,7 @@ try:
 except ToolchainError as error:
     print(error)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
+    done = run("-c", script)
     assert "files of 512 bytes at most (ulimit -f)" in done.stdout, done.stderr
 
 

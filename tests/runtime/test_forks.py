@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.preloaded import run
+
 LIMIT_S = 600  # of imports, on a busy machine; a hang lasts forever
 
 SCRIPT = """
@@ -63,13 +65,7 @@ print("done")
 
 @pytest.mark.parametrize("what", ["called", "not called", "compile", "held"])
 def test_a_fork_has_threads_of_its_own(what: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, what],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
+    done = run("-c", SCRIPT, what)
     assert done.stdout == "done\n", done.stdout + done.stderr
 
 

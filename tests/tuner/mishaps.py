@@ -64,6 +64,7 @@ def pid() -> int:
 _ALL = (crash, be_killed, be_ended, hang, hang_up, use_memory, be_wrong, fail, lack_room, leave, pid)
 VERBS = {each.__name__: each for each in _ALL}
 
-if __name__ == "__main__":
+
+def main() -> None:
     confine()
     serve(Connection(int(sys.argv[1])), {**VERBS, "ping": lambda: None, "build": fail})

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 import time
 
-if __name__ == "__main__":
+
+def main() -> None:
     time.sleep(60)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from sparsegen.database.journal import Journal, read_journal
+from tests.preloaded import Started, run, start
 from tests.tuner.fakes import Bowl
 
 LONG = 120.0
@@ -20,8 +19,8 @@ LONG = 120.0
 
 def test_twenty_kills_of_a_tuner_lose_nothing(tmp_path: Path) -> None:
     log, acknowledged = tmp_path / "log.jsonl", tmp_path / "acknowledged"
-    command = [sys.executable, "-m", "tests.tuner.killed", "fake", str(log), str(acknowledged), "20"]
-    subprocess.run(command, check=True, timeout=LONG, capture_output=True)
+    done = run("-m", "tests.tuner.killed", "fake", str(log), str(acknowledged), "20")
+    assert done.returncode == 0, done.stderr
     with Journal.open(log) as journal:  # not in use, and whole
         assert journal.log.skipped == []
     found = Counter(f"{t.workload.operator} {Bowl(**t.schedule)}" for t in read_journal(log).trials)  # type: ignore[arg-type]
@@ -35,28 +34,33 @@ def test_twenty_kills_of_a_tuner_lose_nothing(tmp_path: Path) -> None:
 
 def test_kills_of_the_real_tuner_and_of_its_workers(tmp_path: Path) -> None:
     log, trials = tmp_path / "log.jsonl", 40
-    command = [sys.executable, "-m", "tests.tuner.killed", "real", str(log), str(trials)]
+    command = ("-m", "tests.tuner.killed", "real", str(log), str(trials))
     for kept in (5, 18):
-        tuner = psutil.Popen(command)
+        tuner = start(*command)
         wait_for(log, kept)
-        workers = tuner.children(recursive=True)
-        assert workers
-        tuner.kill()
-        tuner.wait(LONG)
+        workers = descendants(tuner)
+        assert len(workers) > 2
+        tuner.process.kill()
+        tuner.process.wait(LONG)
         _, alive = psutil.wait_procs(workers, timeout=10)
         assert alive == []  # none goes on by itself
         assert len(read_journal(log).trials) >= kept
-    tuner = psutil.Popen(command)
+    tuner = start(*command)
     wait_for(log, 26)
-    for worker in tuner.children(recursive=True):
+    for worker in descendants(tuner)[1:]:  # the first is what they are copies of
         os.kill(worker.pid, signal.SIGKILL)
-    assert tuner.wait(LONG) == 0
+    assert tuner.result(LONG).returncode == 0
     found = read_journal(log)
     assert found.skipped == []
     assert len(found.trials) == trials
     assert len({tuple(trial.schedule.items()) for trial in found.trials}) == trials
     # The killed workers' candidates are records; all others were measured.
     assert sum(trial.status != "ok" for trial in found.trials) <= 3
+
+
+def descendants(tuner: Started) -> list[psutil.Process]:
+    found: list[psutil.Process] = psutil.Process(tuner.pid).children(recursive=True)
+    return found
 
 
 def wait_for(log: Path, trials: int) -> None:

@@ -94,8 +94,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "_IDLE_S", 0.02)
 
 
-def lanes_of(worker: Any, builders: Any = None, accept: Callable[[Any], None] = lambda _: None) -> Lanes:
-    tracker: Any = FakeTracker()
+def lanes_of(
+    worker: Any,
+    builders: Any = None,
+    accept: Callable[[Any], None] = lambda _: None,
+    tracker: Any = None,
+) -> Lanes:
+    tracker = tracker or FakeTracker()
     builders = builders or FakeBuilders()
     return Lanes(tracker, builders=builders, worker=worker, helper=Path("h"), threads=1, accept=accept)
 
@@ -205,6 +210,24 @@ def test_a_job_that_cannot_be_prepared_says_why() -> None:
     found = lanes_of(FakeWorker(), builders)
     (result,) = measured(found, built())
     assert (result.status, result.error) == ("timeout", "prepare took longer than 120 s")
+    found.close()
+
+
+def test_a_lane_that_sleeps_does_not_keep_others_waiting_for_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(FakeTracker):
+        asked = 0
+
+        def servers(self) -> list[str]:
+            self.asked += 1
+            if self.asked == 1:  # when lanes are made: one for each
+                return ["here:9090", "there:9090"]
+            raise MeasurementError("there is no server")
+
+    monkeypatch.setattr(lanes, "GONE_S", 0.1)
+    monkeypatch.setattr(lanes, "new_worker", lambda: FakeWorker(open=Answer("lost", error="no server")))
+    found = lanes_of(FakeWorker(open=Answer("lost", error="no server")), tracker=Gone())
+    with pytest.raises(MeasurementError, match="no server has been left for 0 s: there is no server"):
+        measured(found, built())
     found.close()
 
 

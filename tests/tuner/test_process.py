@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,8 @@ import pytest
 
 from sparsegen.database.trial import Status
 from sparsegen.errors import MeasurementError, ToolchainError
-from sparsegen.tuner.measure import process
+from sparsegen.tuner.measure import forkserver, process
+from sparsegen.tuner.measure.forkserver import Forked, ForkServer
 from sparsegen.tuner.measure.process import Answer, Worker
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -76,6 +76,20 @@ def test_a_worker_killed_from_outside_is_started_again(worker: Worker) -> None:
     assert worker.call("pid", limit_s=30).status == "ok"
 
 
+def test_a_worker_whose_server_was_killed_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ForkServer(["tests.tuner.mishaps"])
+    with monkeypatch.context() as patch:
+        patch.setattr(forkserver, "shared_server", lambda: server)
+        worker = Worker(CORES, module="tests.tuner.mishaps")
+        pid = worker.call("pid", limit_s=30).value
+    server._process.kill()
+    server._process.wait()
+    answer = worker.call("hang", limit_s=30)  # it ends with its server
+    assert answer.status in ("memory", "lost", "timeout")
+    assert worker.call("pid", limit_s=30).value != pid
+    worker.close()
+
+
 def test_closing_ends_a_call_at_once(worker: Worker) -> None:
     closing = Worker(CORES, module="tests.tuner.mishaps")
     assert closing.call("pid", limit_s=30).status == "ok"
@@ -121,18 +135,19 @@ def calling(worker: Worker) -> Iterator[list[Answer]]:
     assert not thread.is_alive()
 
 
-def wait_for_pid(worker: Worker) -> int:
-    until = time.monotonic() + 10
-    while worker.pid is None:
+def number_of(process: Worker | Forked) -> int:
+    """Its pid, once there is one."""
+    until = time.monotonic() + 120  # for the server to import torch and TVM on a busy machine
+    while (pid := process.pid) is None:
         assert time.monotonic() < until
         time.sleep(0.01)
-    return worker.pid
+    return pid
 
 
 def test_closing_a_worker_that_starts_ends_it_at_once() -> None:
     starting = Worker(CORES, module="tests.tuner.never_ready")
     with calling(starting) as answers:
-        pid = wait_for_pid(starting)
+        pid = number_of(starting)
         starting.close()
         assert not alive(pid)
     assert [each.status for each in answers] == ["lost"]
@@ -140,13 +155,13 @@ def test_closing_a_worker_that_starts_ends_it_at_once() -> None:
 
 def test_closing_in_the_midst_of_a_start_leaves_no_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
     spawn, begun, go_on = process._spawn, threading.Event(), threading.Event()
-    started: list[int] = []
+    started: list[Forked] = []
 
     def slow(*arguments: Any) -> Any:
         begun.set()
         go_on.wait(10)
         found = spawn(*arguments)
-        started.append(found[0].pid)
+        started.append(found[1])
         return found
 
     monkeypatch.setattr(process, "_spawn", slow)
@@ -158,22 +173,23 @@ def test_closing_in_the_midst_of_a_start_leaves_no_orphan(monkeypatch: pytest.Mo
         go_on.set()
         closing.join(10)
         assert not closing.is_alive()
-    (pid,) = started
-    assert not alive(pid)
+    (ended,) = started
+    assert ended.returncode is not None
+    assert ended.pid is None or not alive(ended.pid)
     assert [each.status for each in answers] == ["lost"]
 
 
 def interrupted_while(happens: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Start a worker that is never ready, and interrupt it by `happens`; the processes there were."""
-    started, popen = list[int](), subprocess.Popen
+    started, start = list[int](), ForkServer.start
 
-    def starts(*arguments: Any, **options: Any) -> Any:
-        found: subprocess.Popen[bytes] = popen(*arguments, **options)
-        started.append(found.pid)
+    def starts(*arguments: Any, **options: Any) -> Forked:
+        found = start(*arguments, **options)
+        started.append(number_of(found))
         happens()
         return found
 
-    monkeypatch.setattr(process.subprocess, "Popen", starts)
+    monkeypatch.setattr(ForkServer, "start", starts)
     with pytest.raises(KeyboardInterrupt):
         Worker(CORES, module="tests.tuner.never_ready").call("pid", limit_s=30)
     return started

@@ -7,7 +7,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -33,7 +32,9 @@ from sparsegen.tuner.measure.process import Answer
 from sparsegen.tuner.measure.remote import RemoteMeasurer
 from sparsegen.tuner.measure.remote_worker import Session
 from sparsegen.tuner.measure.tracker import Machine, Tracker
+from tests import preloaded
 from tests.kernels.contract import conv_graph, weights
+from tests.preloaded import Started
 
 LIMITS = Limits(samples=1000)  # a second or so for a kernel of some microseconds
 SECONDS = 120  # that a test, and the start of a process, may take
@@ -46,13 +47,18 @@ HANG = "for (;;) ;"
 class Server:
     """A process of `tvm.exec`, with those that it started, and the file that it writes its log to."""
 
-    process: subprocess.Popen[bytes]
+    started: Started
     log: Path
+
+    @property
+    def runs(self) -> bool:
+        """Whether nobody has ended it."""
+        return self.started.process.poll() is None
 
     def kill(self) -> None:
         """As a machine that loses its power."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        os.killpg(self.started.pid, signal.SIGKILL)
+        self.started.process.wait()
 
     def loaded(self) -> int:
         """Candidates that it has loaded."""
@@ -60,10 +66,9 @@ class Server:
 
 
 def start(module: str, log: Path, *arguments: str) -> Server:
-    command = [sys.executable, "-m", f"tvm.exec.{module}", "--host", "127.0.0.1", *arguments]
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
-    return Server(process, log)
+    command = ("-m", f"tvm.exec.{module}", "--host", "127.0.0.1", *arguments)
+    with log.open("wb", buffering=0) as file:
+        return Server(preloaded.start(*command, log=file), log)
 
 
 def free_port() -> int:
@@ -142,14 +147,14 @@ def serve(tracker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     serve = Serve(tracker, tmp_path_factory.mktemp("servers"))
     yield serve
     for server in serve.running:
-        if server.process.poll() is None:
+        if server.runs:
             server.kill()
 
 
 @pytest.fixture
 def pair(tracker: str, serve: Serve) -> tuple[Server, Server]:
     """The two servers of the key `pair`, whatever became of those that other tests had."""
-    living = [server for server in serve.running if server.process.poll() is None]
+    living = [server for server in serve.running if server.runs]
     first, second = (*living, *(serve("pair") for _ in range(2 - len(living))))
     wait_for(lambda: servers(tracker, "pair") == 2)
     return first, second

@@ -175,9 +175,14 @@ class Lanes:
         return found
 
     def _check_servers(self) -> None:
-        """Raise SparsegenError where every lane has waited for a server too long."""
-        since = [lane.waiting_since for lane in self._lanes]
-        waited = time.monotonic() - max(time.monotonic() if each is None else each for each in since)
+        """Raise SparsegenError where every lane that has something to do has waited for a server too long.
+
+        The others sleep: a task wakes one lane, which may be the only one to look for a server.
+        """
+        if any(lane.has_server for lane in self._lanes):
+            return
+        since = [lane.waiting_since for lane in self._lanes if lane.waiting_since is not None]
+        waited = time.monotonic() - max(since, default=time.monotonic())
         if waited < GONE_S:
             return
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,10 @@ from typing import Any
 
 from sparsegen.database.trial import Status
 from sparsegen.errors import MeasurementError, SparsegenError, ToolchainError
+from sparsegen.tuner.measure import forkserver
+from sparsegen.tuner.measure.forkserver import Forked, ForkServer
 
-_START_S = 120.0  # a process imports torch and TVM, on a machine that may be busy
+_START_S = 120.0  # the first waits for torch and TVM to be imported, on a machine that may be busy
 _STARTS = 3  # that fail one after the other, after which there is no hope
 _END_S = 5.0  # for a process to be gone that was killed, or that has closed its connection
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
@@ -33,7 +34,7 @@ class Answer:
 
 
 class Worker:
-    """A process of `module`, started when it is first called, and again after it died.
+    """A process that runs `main` of a module, started when it is first called, and again after it died.
 
     It keeps to `cores`. Any mishap of a call is its answer: a crash, no answer within the time limit,
     no memory left. One thread calls at a time; any thread may close.
@@ -42,7 +43,8 @@ class Worker:
     def __init__(self, cores: Sequence[int], *, module: str = "sparsegen.tuner.measure.worker") -> None:
         self._cores = [str(core) for core in cores]
         self._module = module
-        self._process: subprocess.Popen[bytes] | None = None
+        self._server: ForkServer | None = None  # held, for it lasts as long as anybody does
+        self._process: Forked | None = None
         self._connection: Connection | None = None
         self._failed_starts = 0  # one after the other
         self._closed = False
@@ -102,6 +104,8 @@ class Worker:
             self.kill()
             return Answer("crash", error=f"{verb}: the process closed its connection and went on")
         self.kill()
+        if process.refused is not None:
+            raise _no_process(process.refused)
         if code == -signal.SIGKILL and not self._closed:
             return Answer(
                 "memory", error=f"{verb}: the process was killed, as the system does without memory"
@@ -117,7 +121,7 @@ class Worker:
         with _uninterrupted(), self._lock:
             if self._closed:
                 return Answer("lost", error="the tuner is closing")
-            self._process, self._connection = _spawn(self._module, self._cores)
+            self._server, self._process, self._connection = _spawn(self._module, self._cores)
         ready = self._exchange("ping", (), _START_S)
         if ready.status == "ok":
             self._failed_starts = 0
@@ -147,31 +151,29 @@ class Worker:
             process = self._process
         if process is not None:
             _end(process)
+        self._server = None
 
 
-def _spawn(module: str, cores: Sequence[str]) -> tuple[subprocess.Popen[bytes], Connection]:
-    """A new process, and our end of the connection to it. Raises MeasurementError where there is none."""
+def _spawn(module: str, cores: Sequence[str]) -> tuple[ForkServer, Forked, Connection]:
+    """A new process with its server, and our end of a connection to it. Raises MeasurementError for none."""
     try:
+        server = forkserver.shared_server()
         ours, theirs = Pipe()
         with contextlib.ExitStack() as stack, theirs:
             stack.enter_context(ours)
-            descriptor = theirs.fileno()
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, str(descriptor), *cores],
-                pass_fds=[descriptor],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the tuner, which ends its workers
-            )
+            process = server.start(module, cores, descriptors=[theirs.fileno()])
             stack.pop_all()
-            return process, ours
+            return server, process, ours
     except OSError as error:
-        raise MeasurementError(
-            f"no process could be started to build or time candidates: {error.strerror}; end other programs, "
-            "or raise the limit (`ulimit -n` of open files, `ulimit -u` of processes), and run the same "
-            "command again"
-        ) from error
+        raise _no_process(error) from error
+
+
+def _no_process(error: OSError) -> MeasurementError:
+    return MeasurementError(
+        f"no process could be started to build or time candidates: {error.strerror}; end other programs, "
+        "or raise the limit (`ulimit -n` of open files, `ulimit -u` of processes), and run the same "
+        "command again"
+    )
 
 
 @contextlib.contextmanager
@@ -194,7 +196,7 @@ def _uninterrupted() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Forked) -> None:
     process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the kernel, and goes when that lets it
         process.wait(_END_S)

@@ -227,7 +227,3 @@ def main() -> None:
         "run": client.run,
     }
     serve(Connection(int(sys.argv[1])), verbs)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,7 @@
 """The process that builds candidates, or runs them: killed and started anew when one goes wrong.
 
-Started as `python -m sparsegen.tuner.measure.worker FD CORE...`: on those cores it answers requests
-(verb, arguments) on that connection, one at a time, with (status, result), until the other end closes.
+A fork server calls `main` with the arguments FD CORE...: on those cores it answers requests (verb, arguments)
+on that connection, one at a time, with (status, result), until the other end closes.
 """
 
 from __future__ import annotations
@@ -69,7 +69,3 @@ def main() -> None:
     os.sched_setaffinity(0, [int(core) for core in sys.argv[2:]])
     confine()
     serve(Connection(int(sys.argv[1])), _VERBS)
-
-
-if __name__ == "__main__":
-    main()
