@@ -51,7 +51,8 @@ def warn_of_torch(graph: LayerGraph) -> None:
     if not calls:
         return
     listed = (
-        f"{operator} ({len(paths)} call{'s'[: len(paths) - 1]}, in {_places(tuple(dict.fromkeys(paths)))})"
+        f"{operator} ({'1 call' if len(paths) == 1 else f'{len(paths)} calls'}, "
+        f"in {_places(tuple(dict.fromkeys(paths)))})"
         for operator, paths in sorted(calls.items(), key=lambda item: -len(item[1]))
     )
     warnings.warn(

@@ -171,7 +171,10 @@ def test_weights_that_a_norm_computes_are_pruned_as_they_are() -> None:
         (("--skip", "features.*"), "no layer matches 'features.*'"),
         (("--skip", "*"), "no convolution to prune"),
         (("--batch", "0"), "batch is 0"),
-        (("--input-shape", "1x12x12"), "torch.export cannot trace Sequential"),
+        (
+            ("--input-shape", "1x12x12"),
+            "cannot be called with the inputs that are given: too many positional",
+        ),
         (("-o", "pruned.pt"), "ends in .pt2"),
         (("-o", "absent/pruned.pt2"), "there is no folder absent"),
         (("--json", "."), "--json . is a folder"),
@@ -229,3 +232,9 @@ def test_options_that_cannot_be_read_are_usage_errors(arguments: tuple[str, ...]
 def test_an_output_is_needed_and_help_names_the_verb() -> None:
     assert prune(*SMALL).exit_code == 2
     assert "prune" in CliRunner().invoke(app, ["--help"]).output
+
+
+def test_an_image_that_does_not_fit() -> None:
+    result = prune(MODEL, "--input-shape", "1x12x12", "-o", "pruned.pt2")
+    assert result.exit_code == 1
+    assert "error: torch.export cannot trace Sequential" in result.stderr

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree
 
 import sparsegen
-from sparsegen.errors import InputError, OptionError
+from sparsegen.errors import InputError, OptionError, OutOfMemoryError, ToolchainError
 from sparsegen.runtime.steps import TorchStep
 from tests.frontend.checking import Function, images
 
@@ -170,6 +170,28 @@ def test_values_that_torch_refuses() -> None:
     with pytest.raises(InputError, match=r"torch's operator aten\.embedding\.default of layer '0' refuses"):
         made(torch.tensor([[1, 7]]))
     assert made(torch.tensor([[1, 4]])).shape == (1, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (RuntimeError("no luck\nat all"), ToolchainError, r"operator {name} of layer '1' failed: no luck$"),
+        (
+            RuntimeError("can't allocate memory: 9 bytes"),
+            OutOfMemoryError,
+            r"no memory is left for torch's oper",
+        ),
+    ],
+)
+def test_operators_that_fail(error: Exception, kind: type[Exception], message: str) -> None:
+    @torch.library.custom_op("sparsegen_tests::failing", mutates_args=())
+    def failing(x: Tensor) -> Tensor:
+        raise error
+
+    failing.register_fake(torch.empty_like)
+    made = compiled(nn.Sequential(nn.ReLU(), Function(failing)), images(2, 3))
+    with pytest.raises(kind, match=message.format(name=r"sparsegen_tests\.failing\.default")):
+        made(images(2, 3))
 
 
 def test_a_model_of_torchs_alone_needs_no_library() -> None:
