@@ -120,9 +120,13 @@ class Mean:
 
 @dataclass(frozen=True)
 class Softmax:
-    """Softmax over one dimension (non-negative)."""
+    """Softmax over one dimension (non-negative).
+
+    Where all elements are negative infinity it is NaN, or 0 if `zero_if_masked`.
+    """
 
     dim: int
+    zero_if_masked: bool = False
 
 
 @dataclass(frozen=True)

@@ -107,8 +107,8 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
             return convolution_reference(pointwise, value)
         case Mean(dims, keepdim):
             return value.mean(dims, keepdim=keepdim)
-        case Softmax(dim):
-            return value.softmax(dim)
+        case Softmax(dim, zero_if_masked):
+            return torch._safe_softmax(value, dim) if zero_if_masked else value.softmax(dim)
         case LayerNorm(dims, eps):
             variance, mean = torch.var_mean(value, dims, correction=0, keepdim=True)
             return (value - mean) / (variance + eps).sqrt()

@@ -208,7 +208,7 @@ class _Rewriting:
         if isinstance(core, LayerNorm):
             core = replace(core, dims=tuple(sorted(_place(dim, rank, form.axis) for dim in core.dims)))
         elif isinstance(core, Softmax):
-            core = Softmax(_place(core.dim, rank, form.axis))
+            core = replace(core, dim=_place(core.dim, rank, form.axis))
         shape = _shape(layer.shape, form.axis)
         return _Form(self._layer(layer.name, core, shape, form.name, epilogue=steps), form.axis)
 

@@ -18,6 +18,7 @@ from tvm import tirx
 
 Expr = Any
 
+LARGEST = float(np.finfo(np.float32).max)
 _LOG2_E = 1.4426950408889634
 # ln 2 in two parts: a multiple of the first by an integer below 2^9 is exact (Cephes, expf).
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4

@@ -322,20 +322,15 @@ UNSUPPORTED: dict[str, tuple[Callable[[Tensor], Any], str, str]] = {
     ),
     "unbatched": (lambda x: F.conv2d(x[0], torch.ones(4, 4, 1, 1)), "aten.conv2d.default", "4 dimensions"),
     "computed weight": (lambda x: F.conv2d(x, x[:, :, :1, :1]), "aten.conv2d.default", "its weight is"),
-    "causal attention": (
-        lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
-        "aten.scaled_dot_product_attention.default",
-        "it has a causal mask; attention of every query to every key, without dropout, is supported",
-    ),
-    "masked attention with dropout": (
+    "attention with dropout": (
         lambda x: F.scaled_dot_product_attention(x, x, x, torch.ones(9, 9), dropout_p=0.25),
         "aten.scaled_dot_product_attention.default",
-        "it has an attention mask and dropout of 0.25; attention",
+        "it has dropout of 0.25; attention without dropout is supported",
     ),
-    "grouped attention": (
-        lambda x: F.scaled_dot_product_attention(x, x[:, :2], x[:, :2], enable_gqa=True),
+    "grouped attention with a computed mask": (
+        lambda x: F.scaled_dot_product_attention(x, x[:, :2], x[:, :2], x[:, :, :, :1], enable_gqa=True),
         "aten.scaled_dot_product_attention.default",
-        "it has groups of heads that share a key (enable_gqa)",
+        "it has a mask that the model computes, and groups of heads that share a key",
     ),
     "indices": (lambda x: F.max_pool2d(x, 2, return_indices=True), "aten.max_pool2d_with", "its result 1"),
     "cube": (lambda x: x**3, "aten.pow.Tensor_Scalar", "its exponent is 3"),

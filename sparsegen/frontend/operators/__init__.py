@@ -1,9 +1,17 @@
 """One translator an ATen operator: its arguments in, layers out. Importing the package registers all."""
 
-from sparsegen.frontend.operators import arrangement, convolution, pointwise, pooling, products, reduction
+from sparsegen.frontend.operators import (
+    arrangement,
+    attention,
+    convolution,
+    pointwise,
+    pooling,
+    products,
+    reduction,
+)
 from sparsegen.frontend.operators.registry import TRANSLATORS, supported_operators
 
 __all__ = [
-    "TRANSLATORS", "arrangement", "convolution", "pointwise", "pooling", "products", "reduction",
-    "supported_operators",
+    "TRANSLATORS", "arrangement", "attention", "convolution", "pointwise", "pooling", "products",
+    "reduction", "supported_operators",
 ]  # fmt: skip
