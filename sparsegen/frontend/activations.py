@@ -41,4 +41,5 @@ def _formulas_of_input(name: str) -> tuple[tuple[tuple[Step, ...], Step], ...]:
         ((Step("hardsigmoid"), times_input), Step("hardswish")),
         ((_PLUS_3, _RELU6, times_input, _OVER_6), Step("hardswish")),
         ((_PLUS_3, _RELU6, _OVER_6, times_input), Step("hardswish")),
+        ((Step("abs"), Step("add", operand=1.0), Step("div", operand=name, reverse=True)), Step("softsign")),
     )

@@ -19,10 +19,11 @@ from sparsegen.graph import (
     MatMul,
     Mean,
     Pool2d,
+    Reduce,
     Step,
 )
 
-ACCEPTS_EPILOGUE = (Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Mean, LayerNorm, MatMul)
+ACCEPTS_EPILOGUE = (Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Mean, Reduce, LayerNorm, MatMul)
 
 
 def fuse_epilogues(graph: LayerGraph) -> LayerGraph:
@@ -82,5 +83,5 @@ def _fusions(layer: Layer) -> Iterator[tuple[str, tuple[Step, ...]]]:
     yield value, layer.epilogue
     first, *others = layer.epilogue
     if first.op in BINARY and isinstance(first.operand, str):
-        reverse = first.op in ("sub", "div") and not first.reverse
+        reverse = first.op not in ("add", "mul") and not first.reverse
         yield first.operand, (replace(first, operand=value, reverse=reverse), *others)

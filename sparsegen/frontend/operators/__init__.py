@@ -1,6 +1,7 @@
 """One translator an ATen operator: its arguments in, layers out. Importing the package registers all."""
 
 from sparsegen.frontend.operators import (
+    activations,
     arrangement,
     attention,
     convolution,
@@ -12,6 +13,6 @@ from sparsegen.frontend.operators import (
 from sparsegen.frontend.operators.registry import TRANSLATORS, supported_operators
 
 __all__ = [
-    "TRANSLATORS", "arrangement", "attention", "convolution", "pointwise", "pooling", "products",
-    "reduction", "supported_operators",
+    "TRANSLATORS", "activations", "arrangement", "attention", "convolution", "pointwise",
+    "pooling", "products", "reduction", "supported_operators",
 ]  # fmt: skip

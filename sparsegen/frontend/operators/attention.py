@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from sparsegen.frontend.builder import CallSite, Value
+from sparsegen.frontend.builder import CallSite, Value, smallest
 from sparsegen.frontend.operators.arrangement import reshape_to
 from sparsegen.frontend.operators.products import product_shape
 from sparsegen.frontend.operators.registry import operator
@@ -65,11 +65,7 @@ def _shift(mask: torch.Tensor) -> torch.Tensor | None:
     """What a known mask adds to the scores, as small as broadcasting makes it; None for nothing."""
     if mask.dtype == torch.bool:
         mask = torch.zeros(mask.shape, device="cpu").masked_fill(~mask, -math.inf)
-    for dim, extent in enumerate(mask.shape):
-        first = mask.narrow(dim, 0, 1)
-        if extent > 1 and torch.equal(first.expand(mask.shape), mask):
-            mask = first
-    return mask.contiguous() if mask.count_nonzero() else None
+    return smallest(mask) if mask.count_nonzero() else None
 
 
 def _may_mask_all(shift: Value | None) -> bool:
