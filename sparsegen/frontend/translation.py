@@ -20,6 +20,12 @@ from sparsegen.frontend.refusals import RefusedCallError, unsupported
 from sparsegen.frontend.tensors import type_problem
 from sparsegen.graph import Identity, LayerGraph, Shape
 
+_OF_SHAPE_ALONE = {
+    "aten.empty_like.default", "aten.full_like.default", "aten.new_empty.default", "aten.new_full.default",
+    "aten.new_ones.default", "aten.new_zeros.default", "aten.ones_like.default", "aten.zeros_like.default",
+}  # fmt: skip
+"""Operators that read of their first argument its shape and type, not its elements."""
+
 Values = dict[Node, Any]
 """What each node stands for: a `Value`, or a tuple of them where its operator has several results."""
 
@@ -79,6 +85,8 @@ def _translate_call(builder: GraphBuilder, node: Node, values: Values) -> Any:
     site = _call_site(builder, node)
     if not isinstance(node.target, torch._ops.OpOverload):
         site.refuse("it is no ATen operator")
+    if str(node.target) in _OF_SHAPE_ALONE:
+        values = {**values, **_empties(node)}
     if _is_known(node, values):
         with torch.no_grad():
             return node.target(*_resolve(node.args, values), **_resolve(node.kwargs, values))
@@ -95,6 +103,15 @@ def _translate_call(builder: GraphBuilder, node: Node, values: Values) -> Any:
             f"of the model"
         )
     return translator(site, *_arguments(node, values))
+
+
+def _empties(node: Node) -> Values:
+    """Tensors of the shapes and types of what a node reads, which take no memory."""
+    metas = {source: source.meta["val"] for source in node.all_input_nodes}
+    return {
+        source: torch.zeros((), dtype=meta.dtype, device="cpu").expand(tuple(meta.shape))
+        for source, meta in metas.items()
+    }
 
 
 def _is_empty(value: Any) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from tvm import te, tirx
 
-from sparsegen.graph import Layer, LayerNorm, Softmax
+from sparsegen.graph import Layer, LayerNorm, LogSoftmax, Softmax
+from sparsegen.kernels.logarithms import log
 from sparsegen.kernels.mathematics import LARGEST, at_least, constant, exp, larger, shared
 from sparsegen.kernels.reductions import (
     Expr,
@@ -18,6 +19,7 @@ from sparsegen.kernels.reductions import (
     lies_along,
     reader_of,
     reduced,
+    reduced_over,
     reduction_kernel,
     stage,
     sum_over,
@@ -77,6 +79,31 @@ def _softmax_along(read: Reader, extents: Sequence[int], lanes: int, core: Softm
 
     names = ("tops", "top", "powers", "totals", "total")
     return value, [*padding, *((name, name not in ("top", "total")) for name in names)]
+
+
+@kernel_for(LogSoftmax)
+def log_softmax(layer: Layer, context: Context) -> Kernel:
+    """Kernel of the logarithm of the softmax over `dim`, which with batch lanes is never the batch."""
+    core, source = layer.core, context.layout(layer.inputs[0])
+    assert isinstance(core, LogSoftmax)
+    last, dim = len(extents_of(source)) - 1, core.dim
+    read, x = reader_of(layer, context)
+
+    def others(point: Point) -> Point:
+        return (*point[:dim], *point[dim + 1 :])
+
+    tops, found = reduced_over(_largest, -math.inf, read, source, (dim,), "tops")
+    powers, summed = sum_over(lambda point: exp(read(point) - tops(others(point))), source, (dim,), "powers")
+    logarithm = stage(others(extents_of(source)), lambda point: log(powers(point)), "logarithm")
+    return reduction_kernel(
+        layer,
+        context,
+        x,
+        lambda point: read(point) - tops(others(point)) - logarithm(others(point)),
+        [*found, *summed, ("logarithm", source.batch_lanes)],
+        tuple(dict.fromkeys((dim, last))),
+        tiled=not (lies_along(source, (dim,)) or source.batch_lanes or dim == last),
+    )
 
 
 def _base(core: Softmax, top: Expr) -> Expr:

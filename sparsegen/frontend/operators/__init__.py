@@ -5,14 +5,16 @@ from sparsegen.frontend.operators import (
     arrangement,
     attention,
     convolution,
+    movement,
     pointwise,
     pooling,
     products,
     reduction,
+    reductions,
 )
 from sparsegen.frontend.operators.registry import TRANSLATORS, supported_operators
 
 __all__ = [
-    "TRANSLATORS", "activations", "arrangement", "attention", "convolution", "pointwise",
-    "pooling", "products", "reduction", "supported_operators",
+    "TRANSLATORS", "activations", "arrangement", "attention", "convolution", "movement", "pointwise",
+    "pooling", "products", "reduction", "reductions", "supported_operators",
 ]  # fmt: skip
