@@ -12,16 +12,19 @@ from sparsegen.graph import (
     Array,
     Concat,
     Core,
+    Gather,
     Identity,
     Layer,
     LayerGraph,
     LayerNorm,
     Linear,
+    LogSoftmax,
     MatMul,
     Mean,
     Pad,
     Permute,
     Pool2d,
+    Reduce,
     Reshape,
     Shape,
     Slice,
@@ -105,6 +108,16 @@ def arithmetic(batch: int) -> Case:
     return Case(LayerGraph({"x": shape, "y": shape}, [layer], ("layer",), {"scale": scale}))
 
 
+def masked(batch: int) -> Case:
+    """Pointwise steps with a known mask and a slope by channel."""
+    shape = (batch, 2, 3)
+    constants = {"mask": np.asarray([[[1, 0, 1]]], np.float32), "slope": np.full((2, 1), 0.5, np.float32)}
+    steps = (Step("prelu", "slope"), Step("select", "mask", parameters=(-1.0,)))
+    return Case(
+        LayerGraph({"x": shape}, [Layer("layer", Identity(), ("x",), shape, steps)], ("layer",), constants)
+    )
+
+
 def edge(which: str, batch: int, cpu: str = "haswell") -> Case:
     """The kernel of an input or of an output."""
     return Case(single(Identity(), (batch, 2, 2, 8), (batch, 2, 2, 8), RELU), cpu=cpu, layer=which)
@@ -156,6 +169,13 @@ CASES = {
     "mean_along_vectors": layer_of(Mean((2,), True), (1, 3, 20), (1, 3, 1)),
     "softmax_across_vectors": layer_of(Softmax(1), (1, 3, 8), (1, 3, 8)),
     "softmax_along_vectors": layer_of(Softmax(2), (1, 3, 20), (1, 3, 20)),
+    "masked_softmax": layer_of(Softmax(2, zero_if_masked=True), (1, 3, 16), (1, 3, 16)),
+    "log_softmax": layer_of(LogSoftmax(1), (8, 4, 3), (8, 4, 3)),
+    "sum_across_vectors": layer_of(Reduce("sum", (2, 3), False), (8, 2, 4, 4), (8, 2), RELU),
+    "largest_along_vectors": layer_of(Reduce("max", (2,), True), (1, 3, 20), (1, 3, 1)),
+    "deviations": layer_of(Reduce("deviations", (1,), False), (8, 4, 3), (8, 3)),
+    "selection": masked(8),
+    "logarithm": layer_of(Identity(), (8, 2, 3), (8, 2, 3), (Step("log"),)),
     "layer_norm": layer_of(LayerNorm((2,), 1e-5), (1, 3, 16), (1, 3, 16)),
     "pointwise_batch_lanes": arithmetic(8),
     "pointwise_pixel_lanes": arithmetic(1),
@@ -163,6 +183,8 @@ CASES = {
     "reshape": layer_of(Reshape(), (1, 4, 6), (1, 2, 12)),
     "permute": layer_of(Permute((0, 2, 1)), (1, 4, 20), (1, 20, 4)),
     "slice": layer_of(Slice(1, 1, 2), (8, 6, 3), (8, 3, 3)),
+    "gather": layer_of(Gather(1, (3, 0, 2)), (8, 4, 3), (8, 3, 3)),
+    "flip": layer_of(Slice(2, 5, -1), (1, 2, 6), (1, 2, 6)),
     "pad": layer_of(Pad(((0, 0), (0, 0), (1, 2)), 0.0), (1, 2, 3), (1, 2, 6)),
     "enter_batch_lanes": edge("enter", 8),
     "enter_pixel_lanes": edge("enter", 1),
