@@ -10,7 +10,13 @@ from sparsegen.frontend.fold import fold_scales
 from sparsegen.frontend.fuse import fuse_epilogues
 from sparsegen.frontend.program import export_program, plain_torch
 from sparsegen.frontend.reorder import pool_before_pointwise
-from sparsegen.frontend.simplify import merge_padding, merge_reshapes, merge_transposes, remove_unread
+from sparsegen.frontend.simplify import (
+    merge_padding,
+    merge_reshapes,
+    merge_transposes,
+    remove_unread,
+    unflatten_linears,
+)
 from sparsegen.frontend.tokens import tokens_to_pixels
 from sparsegen.frontend.translation import translate
 from sparsegen.graph import LayerGraph
@@ -34,7 +40,7 @@ def from_torch(
     """
     with plain_torch():
         graph = translate(export_program(model, example_inputs))
-    graph = merge_transposes(merge_reshapes(remove_unread(graph)))
+    graph = merge_transposes(unflatten_linears(merge_reshapes(remove_unread(graph))))
     graph = remove_unread(merge_padding(remove_unread(graph)))
     graph = fuse_epilogues(graph)
     # An activation put back reads its input once, so that it can be fused in turn.

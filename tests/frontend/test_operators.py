@@ -41,6 +41,10 @@ UNARY: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "silu written out": (lambda x: x * torch.sigmoid(x), "silu"),
     "gelu": (F.gelu, "gelu"),
     "gelu by tanh": (lambda x: F.gelu(x, approximate="tanh"), "gelu_tanh"),
+    "gelu written out": (
+        lambda x: 0.5 * x * (1.0 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * torch.pow(x, 3.0)))),
+        "gelu_tanh",
+    ),
     "sigmoid": (torch.sigmoid, "sigmoid"),
     "tanh": (torch.tanh, "tanh"),
     "hardswish": (F.hardswish, "hardswish"),
@@ -228,6 +232,18 @@ PRODUCTS: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
     "matmul": (lambda x: x @ x.relu().transpose(2, 3), ["Identity relu", "MatMul"]),
     "transposed first": (lambda x: x.mT @ x, ["MatMul"]),
     "transposed twice": (lambda x: x @ x.mT.mT.mT, ["MatMul"]),
+    "linear of flattened rows": (
+        lambda x: torch.addmm(ramp(x, 3), x.view(-1, 8), ramp(x, 8, 3)).view(2, 4, 9, 3).relu(),
+        ["Linear relu"],
+    ),
+    "linear of joined dimensions": (
+        lambda x: torch.mm(x.view(-1, 72), ramp(x, 72, 3)).view(2, 4, 3),
+        ["Reshape", "Linear"],
+    ),
+    "linear of other rows": (
+        lambda x: torch.mm(x.view(-1, 4), ramp(x, 4, 3)).view(2, 4, 54),
+        ["Reshape", "Linear", "Reshape"],
+    ),
     "matmul by vector": (
         lambda x: x @ x[0, 0, 0],
         [*["Slice", "Reshape"] * 3, "MatMul", "Reshape"],
