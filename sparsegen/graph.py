@@ -25,9 +25,12 @@ FLOAT32 = "float32"
 
 UNARY = (
     "relu", "relu6", "silu", "gelu", "gelu_tanh", "sigmoid", "tanh", "hardswish", "hardsigmoid",
-    "leaky_relu", "clamp", "exp", "sqrt", "neg", "abs",
+    "leaky_relu", "clamp", "exp", "sqrt", "neg", "abs", "expm1", "log", "log2", "log10", "log1p", "pow",
+    "square", "cube", "erf", "sin", "cos", "floor", "ceil", "trunc", "round", "sign", "elu", "softplus",
+    "log_sigmoid", "mish", "softsign", "hardshrink", "softshrink", "threshold",
 )  # fmt: skip
-BINARY = ("add", "sub", "mul", "div")
+BINARY = ("add", "sub", "mul", "div", "maximum", "minimum")
+SELECTIONS = ("prelu", "select")
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,11 @@ class Step:
 
     `operand` is the name of a value or constant of the graph (broadcast as in torch), or a number;
     None for the unary operators. `reverse` swaps the two sides: `op(operand, value)`. `parameters`
-    are the operator's own: (slope,) of leaky_relu, (low, high) of clamp.
+    are the operator's own: (slope,) of leaky_relu, (low, high) of clamp, (exponent,) of pow,
+    (alpha, scale, input scale) of elu, (beta, threshold) of softplus, (bound,) of the shrinks,
+    (bound, other) of threshold. Of the selections, whose sides cannot be swapped, prelu has the slope of
+    negative numbers as its operand, and select a constant mask: where that is 0, its parameter stands in
+    place of the value.
     """
 
     op: str
@@ -167,10 +174,34 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Softmax:
-    """Softmax over one dimension (non-negative)."""
+class Reduce:
+    """One number of all elements along dimensions (non-negative, of the whole shape, batch included).
+
+    `squares` and `magnitudes` are sums of x^2 and |x|, `deviations` the sum of squared differences from the
+    mean, `logsumexp` the logarithm of the sum of e^x.
+    """
+
+    kind: Literal["sum", "max", "min", "prod", "squares", "magnitudes", "deviations", "logsumexp"]
+    dims: tuple[int, ...]
+    keepdim: bool
+
+
+@dataclass(frozen=True)
+class LogSoftmax:
+    """The logarithm of the softmax over one dimension (non-negative)."""
 
     dim: int
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """Softmax over one dimension (non-negative).
+
+    Where all elements are negative infinity it is NaN, or 0 if `zero_if_masked`.
+    """
+
+    dim: int
+    zero_if_masked: bool = False
 
 
 @dataclass(frozen=True)
@@ -240,11 +271,19 @@ class Permute:
 
 @dataclass(frozen=True)
 class Slice:
-    """`start`, `start + step`, ... along `dim`; the extent is in the output shape."""
+    """`start`, `start + step`, ... along `dim`; the extent is in the output shape. Steps may be negative."""
 
     dim: int
     start: int
     step: int = 1
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Element i along `dim` is the input's element `indices[i]` there."""
+
+    dim: int
+    indices: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -306,6 +345,8 @@ Core = (
     | PixelShuffle
     | PixelUnshuffle
     | Mean
+    | Reduce
+    | LogSoftmax
     | Softmax
     | LayerNorm
     | GroupNorm
@@ -315,6 +356,7 @@ Core = (
     | Reshape
     | Permute
     | Slice
+    | Gather
     | Pad
     | Extern
     | Result

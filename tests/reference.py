@@ -14,6 +14,7 @@ from sparsegen.graph import (
     Concat,
     Conv2d,
     Extern,
+    Gather,
     GroupNorm,
     Identity,
     Interpolation,
@@ -22,6 +23,7 @@ from sparsegen.graph import (
     LayerNorm,
     Linear,
     LocalResponseNorm,
+    LogSoftmax,
     MatMul,
     Mean,
     Pad,
@@ -30,6 +32,7 @@ from sparsegen.graph import (
     PixelUnshuffle,
     Pool2d,
     Read,
+    Reduce,
     Resample2d,
     Reshape,
     Result,
@@ -55,13 +58,60 @@ UNARY_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sqrt": torch.sqrt,
     "neg": torch.neg,
     "abs": torch.abs,
+    "expm1": torch.expm1,
+    "log": torch.log,
+    "log2": torch.log2,
+    "log10": torch.log10,
+    "log1p": torch.log1p,
+    "square": torch.square,
+    "cube": lambda x: x**3,
+    "erf": torch.erf,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+    "trunc": torch.trunc,
+    "round": torch.round,
+    "sign": torch.sign,
+    "log_sigmoid": F.logsigmoid,
+    "mish": F.mish,
+    "softsign": F.softsign,
+}
+PARAMETRIC_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "leaky_relu": F.leaky_relu,
+    "clamp": torch.clamp,
+    "pow": torch.pow,
+    "elu": torch.ops.aten.elu,
+    "softplus": F.softplus,
+    "hardshrink": F.hardshrink,
+    "softshrink": F.softshrink,
+    "threshold": F.threshold,
 }
 BINARY_FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
     "sub": torch.sub,
     "mul": torch.mul,
     "div": torch.div,
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
 }
+
+REDUCTIONS: dict[str, Callable[..., Tensor]] = {
+    "sum": torch.sum,
+    "max": torch.amax,
+    "min": torch.amin,
+    "prod": lambda x, dims, keepdim: product(x, dims, keepdim),
+    "squares": lambda x, dims, keepdim: (x * x).sum(dims, keepdim),
+    "magnitudes": lambda x, dims, keepdim: x.abs().sum(dims, keepdim),
+    "deviations": lambda x, dims, keepdim: (x - x.mean(dims, True)).square().sum(dims, keepdim),
+    "logsumexp": torch.logsumexp,
+}
+
+
+def product(x: Tensor, dims: list[int], keepdim: bool) -> Tensor:
+    for dim in reversed(dims):
+        x = x.prod(dim, keepdim)
+    return x
 
 
 def evaluate(graph: LayerGraph, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -109,14 +159,16 @@ def check_shape(name: str, value: Tensor, shape: Shape) -> None:
 
 def evaluate_step(step: Step, value: Tensor, values: dict[str, Tensor]) -> Tensor:
     """The step's result; its shape is `value`'s, for an operand only broadcasts into it."""
-    if step.op == "leaky_relu":
-        return F.leaky_relu(value, negative_slope=step.parameters[0])
-    if step.op == "clamp":
-        return value.clamp(*step.parameters)
+    if step.op in PARAMETRIC_FUNCTIONS:
+        return PARAMETRIC_FUNCTIONS[step.op](value, *step.parameters)
     if step.op in UNARY_FUNCTIONS:
         return UNARY_FUNCTIONS[step.op](value)
     assert step.operand is not None, f"{step.op} has no operand"
     operand = values[step.operand] if isinstance(step.operand, str) else torch.tensor(step.operand).double()
+    if step.op == "prelu":
+        return torch.where(value > 0, value, operand * value)
+    if step.op == "select":
+        return torch.where(operand != 0, value, step.parameters[0])
     sides = (operand, value) if step.reverse else (value, operand)
     result = BINARY_FUNCTIONS[step.op](*sides)
     check_shape(f"the result of {step}", result, tuple(value.shape))
@@ -153,14 +205,20 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
             return parts.reshape(layer.shape)
         case Mean(dims, keepdim):
             return value.mean(dims, keepdim=keepdim)
-        case Softmax(dim):
-            return value.softmax(dim)
         case LayerNorm(dims, eps, centred=False):
             return value / (value.square().mean(dims, keepdim=True) + eps).sqrt()
         case GroupNorm(groups, eps):
             return F.group_norm(value, groups, eps=eps)
         case LocalResponseNorm(size, alpha, beta, bias):
             return F.local_response_norm(value, size, alpha, beta, bias)
+        case Reduce(kind, dims, keepdim):
+            return REDUCTIONS[kind](value, list(dims), keepdim)
+        case LogSoftmax(dim):
+            return value.log_softmax(dim)
+        case Gather(dim, indices):
+            return value.index_select(dim, torch.tensor(indices))
+        case Softmax(dim, zero_if_masked):
+            return torch._safe_softmax(value, dim) if zero_if_masked else value.softmax(dim)
         case LayerNorm(dims, eps):
             variance, mean = torch.var_mean(value, dims, correction=0, keepdim=True)
             return (value - mean) / (variance + eps).sqrt()
@@ -174,8 +232,7 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
         case Permute(dims):
             return value.permute(dims)
         case Slice(dim, start, step):
-            stop = start + (layer.shape[dim] - 1) * step + 1
-            return value.index_select(dim, torch.arange(start, stop, step))
+            return value.index_select(dim, start + step * torch.arange(layer.shape[dim]))
         case Pad(amounts, fill):
             return F.pad(value, [amount for pair in reversed(amounts) for amount in pair], value=fill)
     raise AssertionError(f"{layer.name} has a core that this evaluator does not know: {layer.core}")

@@ -22,6 +22,15 @@ def to_array(tensor: torch.Tensor) -> Array:
     return np.array(tensor.detach().to(torch.float32).contiguous().numpy())
 
 
+def smallest(tensor: torch.Tensor) -> torch.Tensor:
+    """The least tensor that broadcasts to `tensor`: one element of a dimension along which it is the same."""
+    for dim in range(tensor.dim()):
+        first = tensor.narrow(dim, 0, 1)
+        if torch.equal(first.expand(tensor.shape), tensor):
+            tensor = first
+    return tensor.contiguous()
+
+
 @dataclass
 class GraphBuilder:
     """Collects layers and constants and gives each a name of its own."""

@@ -23,12 +23,13 @@ from sparsegen.graph import (
     PixelShuffle,
     PixelUnshuffle,
     Pool2d,
+    Reduce,
     Resample2d,
     Step,
 )
 
 ACCEPTS_EPILOGUE = (
-    Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Resample2d, PixelShuffle, PixelUnshuffle, Mean,
+    Identity, Conv2d, Linear, Pool2d, AdaptivePool2d, Resample2d, PixelShuffle, PixelUnshuffle, Mean, Reduce,
     LayerNorm, GroupNorm, LocalResponseNorm, MatMul,
 )  # fmt: skip
 
@@ -90,5 +91,5 @@ def _fusions(layer: Layer) -> Iterator[tuple[str, tuple[Step, ...]]]:
     yield value, layer.epilogue
     first, *others = layer.epilogue
     if first.op in BINARY and isinstance(first.operand, str):
-        reverse = first.op in ("sub", "div") and not first.reverse
+        reverse = first.op not in ("add", "mul") and not first.reverse
         yield first.operand, (replace(first, operand=value, reverse=reverse), *others)

@@ -16,7 +16,13 @@ from sparsegen.frontend.program import export_program, plain_torch
 from sparsegen.frontend.refusals import warn_of_torch
 from sparsegen.frontend.reorder import pool_before_pointwise, steps_before_shuffle
 from sparsegen.frontend.rows import rows_to_images
-from sparsegen.frontend.simplify import merge_padding, merge_reshapes, merge_transposes, remove_unread
+from sparsegen.frontend.simplify import (
+    merge_padding,
+    merge_reshapes,
+    merge_transposes,
+    remove_unread,
+    unflatten_linears,
+)
 from sparsegen.frontend.tokens import tokens_to_pixels
 from sparsegen.frontend.translation import translate
 from sparsegen.graph import LayerGraph
@@ -51,7 +57,7 @@ def from_torch(
     with plain_torch():
         program = recognise_composites(export_program(model, example_inputs, kwargs))
         graph = translate(program, fallback=fallback)
-    graph = merge_transposes(merge_reshapes(remove_unread(graph)))
+    graph = merge_transposes(unflatten_linears(merge_reshapes(remove_unread(graph))))
     graph = remove_unread(rows_to_images(merge_padding(remove_unread(graph))))
     graph = fuse_epilogues(graph)
     # An activation put back reads its input once, so that it can be fused in turn.

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TypeGuard
 
-from sparsegen.graph import Conv2d, Core, Layer, LayerGraph, MatMul, Pad, Permute, Reshape
+from sparsegen.graph import Conv2d, Core, Layer, LayerGraph, Linear, MatMul, Pad, Permute, Reshape
 
 
 def remove_unread(graph: LayerGraph) -> LayerGraph:
@@ -32,6 +32,32 @@ def merge_reshapes(graph: LayerGraph) -> LayerGraph:
             layer = replace(layer, inputs=source.inputs)
         merged[layer.name] = layer
     return replace(graph, layers=list(merged.values()))
+
+
+def unflatten_linears(graph: LayerGraph) -> LayerGraph:
+    """Let a linear layer between two reshapes, to [rows, in] and from [rows, out], read and give the whole.
+
+    So GPT-2 has its linear layers. The first reshape may then be unread; another one stays where the first
+    joined dimensions too.
+    """
+    readers = count_readers(graph)
+    layers: dict[str, Layer] = {}
+    shapes = graph.shapes()
+    for layer in graph.layers:
+        linear = layers.get(layer.inputs[0])
+        if isinstance(layer.core, Reshape) and linear and isinstance(linear.core, Linear):
+            flat = layers.get(linear.inputs[0])
+            keeps_rows = layer.shape[-1:] == linear.shape[-1:]
+            if flat and isinstance(flat.core, Reshape) and readers[linear.name] == 1 and keeps_rows:
+                whole = (*layer.shape[:-1], flat.shape[-1])
+                if shapes[flat.inputs[0]] == whole:
+                    del layers[linear.name]
+                    layer = replace(layer, core=linear.core, inputs=flat.inputs)
+                else:
+                    layers[linear.name] = replace(flat, name=linear.name, shape=whole)
+                    layer = replace(layer, core=linear.core, inputs=(linear.name,))
+        layers[layer.name] = layer
+    return replace(graph, layers=list(layers.values()))
 
 
 def merge_transposes(graph: LayerGraph) -> LayerGraph:

@@ -29,6 +29,7 @@ from sparsegen.graph import (
     Permute,
     Reshape,
     Shape,
+    Slice,
     Softmax,
     Step,
 )
@@ -164,6 +165,8 @@ class _Rewriting:
                 return self._reshaped(layer, form)
             case Permute(dims):
                 return self._permuted(layer, form, dims)
+            case Slice():
+                return self._sliced(layer, form)
             case Identity() | LayerNorm() | Softmax() if self.shapes[layer.inputs[0]] == layer.shape:
                 return self._same_shape(layer, form)
             case _:
@@ -208,7 +211,7 @@ class _Rewriting:
         if isinstance(core, LayerNorm):
             core = replace(core, dims=tuple(sorted(_place(dim, rank, form.axis) for dim in core.dims)))
         elif isinstance(core, Softmax):
-            core = Softmax(_place(core.dim, rank, form.axis))
+            core = replace(core, dim=_place(core.dim, rank, form.axis))
         shape = _shape(layer.shape, form.axis)
         return _Form(self._layer(layer.name, core, shape, form.name, epilogue=steps), form.axis)
 
@@ -228,6 +231,15 @@ class _Rewriting:
         if layer.epilogue or len(dims) not in (3, 4) or rest != sorted(rest) or dims[0] != 0:
             return None
         return _Form(form.name, dims.index(form.axis))
+
+    def _sliced(self, layer: Layer, form: _Form) -> _Form | None:
+        """A slice of features, wherever they are in the form; of tokens few are left to transpose."""
+        core, rank = layer.core, len(layer.shape)
+        assert isinstance(core, Slice)
+        if layer.epilogue or rank not in (3, 4) or core.dim in (0, form.axis):
+            return None
+        sliced, shape = replace(core, dim=_place(core.dim, rank, form.axis)), _shape(layer.shape, form.axis)
+        return _Form(self._layer(layer.name, sliced, shape, form.name), form.axis)
 
     def _steps(self, layer: Layer, axis: int) -> tuple[Step, ...] | None:
         """The layer's epilogue on its form; None where an operand has none."""

@@ -28,6 +28,12 @@ from sparsegen.frontend.tensors import type_problem
 from sparsegen.graph import FLOAT32, Identity, LayerGraph, Shape
 from sparsegen.options import Fallback
 
+_OF_SHAPE_ALONE = {
+    "aten.empty_like.default", "aten.full_like.default", "aten.new_empty.default", "aten.new_full.default",
+    "aten.new_ones.default", "aten.new_zeros.default", "aten.ones_like.default", "aten.zeros_like.default",
+}  # fmt: skip
+"""Operators that read of their first argument its shape and type, not its elements."""
+
 Values = dict[Node, Any]
 """What each node stands for: a `Value`, or a tuple of them where its operator has several results."""
 
@@ -109,9 +115,10 @@ class _Translation:
             assert isinstance(index, int)
             value = self.values[source]
             return value if isinstance(value, str) else value[index]
-        if isinstance(node.target, torch._ops.OpOverload) and _is_known(node, self.values):
+        values = {**self.values, **_empties(node)} if str(node.target) in _OF_SHAPE_ALONE else self.values
+        if isinstance(node.target, torch._ops.OpOverload) and _is_known(node, values):
             with torch.no_grad():
-                return node.target(*_resolve(node.args, self.values), **_resolve(node.kwargs, self.values))
+                return node.target(*_resolve(node.args, values), **_resolve(node.kwargs, values))
         site, mark = _call_site(self.builder, node), self.builder.mark()
         try:
             return self._by_kernels(site, node)
@@ -199,6 +206,15 @@ def _other_dtype(node: Node) -> str | None:
     if not isinstance(value, torch.Tensor) or value.dtype == torch.float32:
         return None
     return str(value.dtype).removeprefix("torch.")
+
+
+def _empties(node: Node) -> Values:
+    """Tensors of the shapes and types of what a node reads, which take no memory."""
+    metas = {source: source.meta["val"] for source in node.all_input_nodes}
+    return {
+        source: torch.zeros((), dtype=meta.dtype, device="cpu").expand(tuple(meta.shape))
+        for source, meta in metas.items()
+    }
 
 
 def _is_empty(value: Any) -> bool:

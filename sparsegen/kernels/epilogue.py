@@ -9,7 +9,7 @@ from typing import Any
 from tvm import tirx
 
 from sparsegen.graph import Step
-from sparsegen.kernels import mathematics
+from sparsegen.kernels import activations, logarithms, mathematics, trigonometry
 from sparsegen.kernels.operands import Operand, Value, read
 
 Expr = Any
@@ -31,13 +31,40 @@ UNARY: dict[str, Callable[..., Expr]] = {
     "sqrt": tirx.sqrt,
     "neg": lambda v: -v,
     "abs": mathematics.absolute,
+    "expm1": mathematics.expm1,
+    "log": logarithms.log,
+    "log2": logarithms.log2,
+    "log10": logarithms.log10,
+    "log1p": logarithms.log1p,
+    "pow": logarithms.power,
+    "square": mathematics.square,
+    "cube": mathematics.cube,
+    "erf": mathematics.erf,
+    "sin": trigonometry.sin,
+    "cos": trigonometry.cos,
+    "floor": tirx.floor,
+    "ceil": tirx.ceil,
+    "trunc": tirx.trunc,
+    "round": mathematics.nearest,
+    "sign": activations.sign,
+    "elu": activations.elu,
+    "softplus": activations.softplus,
+    "log_sigmoid": activations.log_sigmoid,
+    "mish": activations.mish,
+    "softsign": activations.softsign,
+    "hardshrink": activations.hard_shrink,
+    "softshrink": activations.soft_shrink,
+    "threshold": activations.threshold,
 }
 BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
     "div": lambda a, b: a / b,
+    "maximum": mathematics.maximum,
+    "minimum": mathematics.minimum,
 }
+SELECTIONS: dict[str, Callable[..., Expr]] = {"prelu": activations.prelu, "select": activations.select}
 
 
 class Epilogue:
@@ -80,6 +107,9 @@ class Epilogue:
                     if isinstance(step.operand, str)
                     else mathematics.constant(step.operand)
                 )
+                if step.op in SELECTIONS:
+                    value = SELECTIONS[step.op](value, other, *step.parameters)
+                    continue
                 sides = (other, value) if step.reverse else (value, other)
                 is_added = step.op == "mul" and self._adds_next(number)
                 value = (mathematics.rounded_product if is_added else BINARY[step.op])(*sides)

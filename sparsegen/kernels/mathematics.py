@@ -18,6 +18,7 @@ from tvm import tirx
 
 Expr = Any
 
+LARGEST = float(np.finfo(np.float32).max)
 _LOG2_E = 1.4426950408889634
 # ln 2 in two parts: a multiple of the first by an integer below 2^9 is exact (Cephes, expf).
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
@@ -40,6 +41,12 @@ _ERFC_SLOPE = 0.3
 _ERFC = (
     -0.12952275574207306, 0.48556244373321533, -0.5122765302658081, 0.5477182865142822, -0.0946495309472084,
     0.21492555737495422, 0.14833930134773254, 0.17071521282196045, 0.1691880077123642,
+)  # fmt: skip
+
+# erf(x) = x p(x^2) on |x| <= 1 (Cephes, ndtrf).
+_ERF = (
+    7.853861353153693e-5, -8.010193625184903e-4, 5.188327685732524e-3, -2.685381193529856e-2,
+    1.128358514861418e-1, -3.761262582423300e-1, 1.128379165726710,
 )  # fmt: skip
 
 
@@ -98,6 +105,32 @@ def clamp(value: Expr, low: float, high: float) -> Expr:
     return shared(shared(value, lambda v: at_least(v, low)), lambda v: at_most(v, high))
 
 
+def maximum(left: Expr, right: Expr) -> Expr:
+    """The larger of two values, the right one where they are equal; NaN if either is."""
+    return shared(
+        left,
+        lambda a: shared(right, lambda b: tirx.Select(a <= constant(math.inf), tirx.Select(a > b, a, b), a)),
+    )
+
+
+def minimum(left: Expr, right: Expr) -> Expr:
+    """The smaller of two values, the right one where they are equal; NaN if either is."""
+    return shared(
+        left,
+        lambda a: shared(right, lambda b: tirx.Select(a <= constant(math.inf), tirx.Select(a < b, a, b), a)),
+    )
+
+
+def square(value: Expr) -> Expr:
+    """value^2, rounded."""
+    return shared(value, lambda x: rounded_product(x, x))
+
+
+def cube(value: Expr) -> Expr:
+    """value^3, rounded after each product."""
+    return shared(value, lambda x: rounded_product(rounded_product(x, x), x))
+
+
 def larger(left: Expr, right: Expr) -> Expr:
     """The larger of two values; NaN if either is, which a plain maximum does not promise."""
     return tirx.Select(right <= constant(math.inf), tirx.Select(right > left, right, left), right)
@@ -106,6 +139,11 @@ def larger(left: Expr, right: Expr) -> Expr:
 def absolute(value: Expr) -> Expr:
     """|value|; of -0.0 that is 0.0."""
     return tirx.abs(value)
+
+
+def nearest(value: Expr, dtype: str = "float32") -> Expr:
+    """The nearest whole number, the even one of two; TVM does not vectorise its own operator."""
+    return tirx.call_llvm_pure_intrin(dtype, "llvm.nearbyint", value)
 
 
 def exp(value: Expr) -> Expr:
@@ -124,6 +162,43 @@ def exp(value: Expr) -> Expr:
         )
 
     return shared(clamp(value, *_EXP_RANGE), of_clamped)
+
+
+def expm1(value: Expr) -> Expr:
+    """e^value - 1, 3e-7: 2^n (e^r - 1) + 2^n - 1 in the order that neither overflows nor cancels."""
+
+    def of_clamped(x: Expr) -> Expr:
+        return shared(x * constant(_LOG2_E) + constant(_ROUND), lambda rounded: of_rounded(x, rounded))
+
+    def of_rounded(x: Expr, rounded: Expr) -> Expr:
+        n = rounded - constant(_ROUND)
+        rest = x - n * constant(_LN2_HIGH) - n * constant(_LN2_LOW)
+        series = shared(rest, lambda r: _polynomial(r, _EXP) * r * r + r)
+        exponent = tirx.reinterpret("int32", rounded) - tirx.const(_ROUND_BITS, "int32")
+        return shared(exponent, lambda n: of_parts(series, n >> 1, n - (n >> 1)), "int32")
+
+    def of_parts(series: Expr, first: Expr, second: Expr) -> Expr:
+        ones = shared(_power_of_two(first), lambda p: series * p + (p - _power_of_two(-second)))
+        return ones * _power_of_two(second)
+
+    def of_shared(x: Expr) -> Expr:
+        return tirx.Select(x == constant(0.0), x, shared(clamp(x, *_EXP_RANGE), of_clamped))
+
+    return shared(value, of_shared)
+
+
+def two_to_the(exponent: Expr) -> Expr:
+    """2 to the power of a float64 expression from -250 to 250, rounded to float32, 2e-7."""
+    whole = nearest(exponent, "float64")
+
+    def of_whole(n: Expr) -> Expr:
+        rest = (exponent - n).astype("float32") * constant(math.log(2.0))
+        series = shared(rest, lambda r: _polynomial(r, _EXP) * r * r + r + constant(1.0))
+        return shared(
+            n.astype("int32"), lambda e: series * _power_of_two(e >> 1) * _power_of_two(e - (e >> 1)), "int32"
+        )
+
+    return shared(whole, of_whole, "float64")
 
 
 def sigmoid(value: Expr) -> Expr:
@@ -160,6 +235,19 @@ def gelu(value: Expr) -> Expr:
     return shared(value, lambda x: shared(absolute(x), lambda z: of_distance(x, z)))
 
 
+def erf(value: Expr) -> Expr:
+    """Error function, 3e-7: a series near 0, elsewhere 1 - erfc."""
+
+    def of_distance(x: Expr, z: Expr) -> Expr:
+        reciprocal = constant(1.0) / (constant(1.0) + z * constant(_ERFC_SLOPE))
+        tail = shared(reciprocal, lambda t: t * _polynomial(t, _ERFC)) * exp(-(z * z))
+        far = shared(constant(1.0) - tail, lambda v: tirx.Select(x > constant(0.0), v, -v))
+        near = shared(x * x, lambda square: x * _polynomial(square, _ERF))
+        return tirx.Select(z < constant(1.0), near, far)
+
+    return shared(value, lambda x: shared(absolute(x), lambda z: of_distance(x, z)))
+
+
 def gelu_tanh(value: Expr) -> Expr:
     """GELU's approximation value * (1 + tanh u) / 2 = value * sigmoid(2 u), 2e-6 on [-5, inf]."""
     slope = 2.0 * math.sqrt(2.0 / math.pi)
@@ -191,8 +279,12 @@ def _up_to_six(value: Expr) -> Expr:
 
 
 def _polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
+    return polynomial(x, [constant(coefficient) for coefficient in coefficients])
+
+
+def polynomial(x: Expr, coefficients: Sequence[Expr]) -> Expr:
     """Horner's scheme, from the highest power down."""
-    first, *rest = map(constant, coefficients)
+    first, *rest = coefficients
     return reduce(lambda value, coefficient: value * x + coefficient, rest, first)
 
 

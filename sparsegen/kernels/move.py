@@ -1,4 +1,4 @@
-"""Operators that move elements and compute nothing: concatenate, reshape, permute, slice, pad.
+"""Operators that move elements and compute nothing: concatenate, reshape, permute, slice, gather, pad.
 
 Every output element finds its source by arithmetic on its index; with batch lanes an element is a
 whole vector.
@@ -6,14 +6,17 @@ whole vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from math import prod
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tvm import s_tir, te, tirx
 
-from sparsegen.graph import Concat, Layer, Pad, Permute, Reshape, Shape, Slice
+from sparsegen.graph import Concat, Gather, Layer, Pad, Permute, Reshape, Shape, Slice
+from sparsegen.isa import LONGEST
 from sparsegen.kernels.loops import parallel_points
 from sparsegen.kernels.mathematics import constant
 from sparsegen.kernels.operands import at_index, ravel, unravel, zero_outside
@@ -122,6 +125,21 @@ def slice_(layer: Layer, context: Context) -> Kernel:
     return _kernel(layer, context, element)
 
 
+@kernel_for(Gather)
+def gather(layer: Layer, context: Context) -> Kernel:
+    """Kernel of chosen elements along `dim`: a table has where each is."""
+    core = layer.core
+    assert isinstance(core, Gather)
+    table = te.placeholder((len(core.indices) + LONGEST,), "int32", name="indices")
+    # Past the last element lies the halo between rows, for which nothing is read that matters.
+    indices = np.pad(np.asarray(core.indices, np.int32), (0, LONGEST))
+
+    def element(index: Index, source: Reader) -> Expr:
+        return source(_replace(index, core.dim, table[index[core.dim]]))
+
+    return _kernel(layer, context, element, tables={table: indices})
+
+
 @kernel_for(Pad)
 def pad(layer: Layer, context: Context) -> Kernel:
     """Kernel that surrounds its input with a constant."""
@@ -140,9 +158,17 @@ def pad(layer: Layer, context: Context) -> Kernel:
 
 
 def _kernel(
-    layer: Layer, context: Context, element: Callable[..., Expr], arrange: Arrange = lambda _sch, loops: loops
+    layer: Layer,
+    context: Context,
+    element: Callable[..., Expr],
+    arrange: Arrange = lambda _sch, loops: loops,
+    tables: Mapping[Any, NDArray[np.int32]] | None = None,
 ) -> Kernel:
-    """The kernel whose `element(index, *sources)` reads its inputs by their index, group first."""
+    """The kernel whose `element(index, *sources)` reads its inputs by their index, group first.
+
+    `tables` are placeholders that the elements read, with what they hold.
+    """
+    tables = tables or {}
     out, epilogue = context.layout(layer.name), context.epilogue(layer)
     sources = {name: context.operands[name] for name in layer.inputs}
     tensors = {name: source.placeholder() for name, source in sources.items()}
@@ -157,14 +183,18 @@ def _kernel(
         return zero_outside(out, coordinates, epilogue.apply(value, point[0], coordinates, lane))
 
     result = te.compute(out.space, compute, name="out")
-    sch = s_tir.Schedule(te.create_prim_func([*tensors.values(), *epilogue.placeholders, result]))
+    sch = s_tir.Schedule(te.create_prim_func([*tables, *tensors.values(), *epilogue.placeholders, result]))
     loops = arrange(sch, sch.get_loops(sch.get_sblock("out")))
     parallel_points(sch, loops, batch_lanes=out.batch_lanes)
     return Kernel(
         kind=type(layer.core).__name__.lower(),
         module=sch.mod,
         store=LayoutStore(out),
-        arguments=(*(source.argument() for source in sources.values()), *epilogue.arguments),
+        arguments=(
+            *tables.values(),
+            *(source.argument() for source in sources.values()),
+            *epilogue.arguments,
+        ),
     )
 
 

@@ -10,15 +10,18 @@ import networkx
 from sparsegen.graph import (
     Concat,
     Conv2d,
+    Gather,
     Layer,
     LayerGraph,
     LayerNorm,
     Linear,
+    LogSoftmax,
     MatMul,
     Mean,
     Pad,
     Permute,
     PlainCore,
+    Reduce,
     Reshape,
     Shape,
     Slice,
@@ -71,9 +74,9 @@ def _keeps_batch(layer: Layer, graph: LayerGraph, shapes: dict[str, Shape], batc
         elif shape[:1] != (batch,) or (name not in layer.inputs and len(shape) != rank):
             return False
     match layer.core:
-        case Mean(dims=dims) | LayerNorm(dims=dims):
+        case Mean(dims=dims) | Reduce(dims=dims) | LayerNorm(dims=dims):
             return 0 not in dims
-        case Softmax(dim=dim) | Concat(dim=dim) | Slice(dim=dim):
+        case Softmax(dim=dim) | LogSoftmax(dim=dim) | Concat(dim=dim) | Slice(dim=dim) | Gather(dim=dim):
             return dim != 0
         case Permute(dims=dims):
             return dims[0] == 0

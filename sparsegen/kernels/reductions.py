@@ -31,10 +31,17 @@ _WIDEST = 4  # vectors of a row that a task takes: enough independent sums to hi
 
 def sum_over(read: Reader, source: Layout, dims: Sequence[int], name: str) -> tuple[Reader, Stages]:
     """The sum over dimensions of a space that lies as `source`, and its stages, the last called `name`."""
+    return reduced_over(te.sum, 0.0, read, source, dims, name)
+
+
+def reduced_over(
+    reducer: Any, neutral: float, read: Reader, source: Layout, dims: Sequence[int], name: str
+) -> tuple[Reader, Stages]:
+    """As `sum_over`, by any reducer: `neutral` changes no result of it."""
     extents = extents_of(source)
     if lies_along(source, dims):
-        return _sum_along(read, extents, dims, source.lanes, name)
-    return reduced(te.sum, read, extents, dims, name), [(name, source.batch_lanes)]
+        return _reduced_along(reducer, neutral, read, extents, dims, source.lanes, name)
+    return reduced(reducer, read, extents, dims, name), [(name, source.batch_lanes)]
 
 
 def lies_along(source: Layout, dims: Sequence[int]) -> bool:
@@ -42,15 +49,21 @@ def lies_along(source: Layout, dims: Sequence[int]) -> bool:
     return has_rows(source) and len(source.shape) - 1 in dims
 
 
-def _sum_along(
-    read: Reader, extents: Sequence[int], dims: Sequence[int], lanes: int, name: str
+def _reduced_along(
+    reducer: Any,
+    neutral: float,
+    read: Reader,
+    extents: Sequence[int],
+    dims: Sequence[int],
+    lanes: int,
+    name: str,
 ) -> tuple[Reader, Stages]:
-    """The sum over dimensions of which the last is one, in vectors."""
-    vector, padding = vectors(read, extents, lanes, 0.0, f"{name}_rows")
+    """The reduction of dimensions of which the last is one, in vectors."""
+    vector, padding = vectors(read, extents, lanes, neutral, f"{name}_rows")
     cut = (*extents[:-1], -(-extents[-1] // lanes), lanes)
-    partial = reduced(te.sum, vector, cut, dims, f"{name}_of_vectors")
+    partial = reduced(reducer, vector, cut, dims, f"{name}_of_vectors")
     kept = [e for dim, e in enumerate(extents) if dim not in dims]
-    sums = reduced(te.sum, partial, (*kept, lanes), (len(kept),), name)
+    sums = reduced(reducer, partial, (*kept, lanes), (len(kept),), name)
     return sums, [*padding, (f"{name}_of_vectors", True), (name, False)]
 
 

@@ -69,6 +69,14 @@ REWRITTEN = {
     "dropout": lambda x: F.dropout(x * 3, training=False) + 1,
     "another name": dropout_is_another_name,
     "dropout in place": lambda x: F.dropout((x * 3).relu_(), training=False, inplace=True).relu_(),
+    "arithmetic in place": lambda x: (x * 3).sub_(1).div_(2).clamp_(-0.5, 0.5).abs_().exp_().sqrt_().neg_(),
+    "activations in place": lambda x: F.elu(F.threshold(x * 3, 0.25, -1.0, inplace=True), inplace=True),
+    "shrinks": lambda x: F.softshrink(x, 0.25) + F.hardshrink(x, 0.125),
+    "constants": lambda x: x.masked_fill(torch.arange(8).add(1) > torch.full((9, 1), 4), 2.0),
+    "a constant in place": lambda x: x * 2 + torch.tensor([2.0]),
+    "a cast to what it is": lambda x: (x * 2).to(x.dtype).detach() + 1,
+    "parts": lambda x: torch.cat([*x.chunk(3, 1), x.narrow(1, -2, 2), x.select(1, 2)[:, None]], 1),
+    "normalised": lambda x: x - x.mean((2, 3), keepdim=True).expand_as(x),
     "copied reshape": lambda x: (x * 2).transpose(1, 2).reshape(2, -1) + 1,
 }
 
@@ -102,7 +110,8 @@ def written_through_a_view(x: Tensor) -> Tensor:
 TRACED = {
     "a view of what is written": view_of_what_is_written,
     "written through a view": written_through_a_view,
-    "an operator that is not known": lambda x: torch.stack([x, x.relu()], dim=1).mean(1),
+    "an operator that is not known": lambda x: x.movedim(1, -1).relu(),
+    "a copying cast": lambda x: (x * 2).to(x.dtype, copy=True).add_(1),
 }
 
 

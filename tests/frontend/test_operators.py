@@ -18,6 +18,14 @@ from sparsegen.graph import LayerGraph
 from tests.frontend.checking import Function, check, check_close, describe, images
 from tests.reference import evaluate
 
+CHECKERED = torch.arange(72).view(9, 8) % 3 > 0
+
+
+def ramp(x: Tensor, *shape: int) -> Tensor:
+    """A constant of the input's type."""
+    return torch.linspace(-1, 1, prod(shape), dtype=x.dtype).view(shape)
+
+
 UNARY: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "relu": (F.relu, "relu"),
     "relu in place": (lambda x: F.relu(x.clone(), inplace=True), "relu"),
@@ -33,6 +41,10 @@ UNARY: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "silu written out": (lambda x: x * torch.sigmoid(x), "silu"),
     "gelu": (F.gelu, "gelu"),
     "gelu by tanh": (lambda x: F.gelu(x, approximate="tanh"), "gelu_tanh"),
+    "gelu written out": (
+        lambda x: 0.5 * x * (1.0 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * torch.pow(x, 3.0)))),
+        "gelu_tanh",
+    ),
     "sigmoid": (torch.sigmoid, "sigmoid"),
     "tanh": (torch.tanh, "tanh"),
     "hardswish": (F.hardswish, "hardswish"),
@@ -47,8 +59,40 @@ UNARY: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "square root as a power": (lambda x: x.abs() ** 0.5, "abs sqrt"),
     "neg": (lambda x: -x, "neg"),
     "abs": (torch.abs, "abs"),
-    "square": (torch.square, "mul"),
-    "power of 2": (lambda x: x**2, "mul"),
+    "square": (torch.square, "square"),
+    "power of 2": (lambda x: x**2, "square"),
+    "power of 3": (lambda x: x**3, "cube"),
+    "power of -1": (lambda x: (x.abs() + 1) ** -1, "abs add div"),
+    "power of -2": (lambda x: (x.abs() + 1) ** -2, "abs add square div"),
+    "power of a root": (lambda x: (x.abs() + 1) ** -0.5, "abs add sqrt div"),
+    "power of 1": (lambda x: x**1 + 1, "add"),
+    "another power": (lambda x: x.abs() ** 1.3, "abs pow"),
+    "power of a tensor": (lambda x: x.abs() ** torch.tensor([1.25]), "abs pow"),
+    "expm1": (torch.expm1, "expm1"),
+    "log": (lambda x: x.abs().log(), "abs log"),
+    "log2": (lambda x: x.abs().log2(), "abs log2"),
+    "log10": (lambda x: x.abs().log10(), "abs log10"),
+    "log1p": (lambda x: x.abs().log1p(), "abs log1p"),
+    "rsqrt": (lambda x: (x.abs() + 1).rsqrt(), "abs add sqrt div"),
+    "erf": (torch.erf, "erf"),
+    "sin": (torch.sin, "sin"),
+    "cos": (torch.cos, "cos"),
+    "floor": (torch.floor, "floor"),
+    "ceil": (torch.ceil, "ceil"),
+    "trunc": (torch.trunc, "trunc"),
+    "round": (torch.round, "round"),
+    "sign": (torch.sign, "sign"),
+    "elu": (lambda x: F.elu(x, 0.5), "elu"),
+    "selu": (F.selu, "elu"),
+    "celu": (lambda x: F.celu(x, 0.5), "elu"),
+    "softplus": (lambda x: F.softplus(x, 2, 3), "softplus"),
+    "softsign": (F.softsign, "softsign"),
+    "mish": (F.mish, "mish"),
+    "logsigmoid": (F.logsigmoid, "log_sigmoid"),
+    "tanhshrink": (F.tanhshrink, "tanh sub"),
+    "threshold": (lambda x: F.threshold(x, 0.25, -1), "threshold"),
+    "prelu": (lambda x: F.prelu(x, ramp(x, 1)), "prelu"),
+    "prelu by channel": (lambda x: F.prelu(x, ramp(x, 4)), "prelu"),
 }
 
 ARITHMETIC: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
@@ -71,6 +115,24 @@ ARITHMETIC: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "two constants": (lambda x: x + torch.ones(8) * torch.full((4, 1, 1), 3.0), "add"),
     "integer constant": (lambda x: x + torch.arange(8), "add"),
     "in place": (lambda x: x.clone().mul_(2).add_(1), "mul add"),
+    "maximum": (lambda x: torch.maximum(x, x.exp() - 1), "exp sub maximum"),
+    "minimum with a constant": (lambda x: torch.minimum(ramp(x, 8), x), "minimum"),
+    "max of two": (lambda x: torch.max(x, ramp(x, 4, 1, 1)), "maximum"),
+    "clamp by tensors": (lambda x: x.clamp(ramp(x, 8), ramp(x, 8) + 0.5), "maximum minimum"),
+    "clamp from below by a tensor": (lambda x: x.clamp(min=ramp(x, 8)), "maximum"),
+    "clamp_max by a tensor": (lambda x: torch.clamp_max(x, ramp(x, 8)), "minimum"),
+    "addcmul": (lambda x: torch.addcmul(x, x, ramp(x, 8), value=2), "mul mul add"),
+    "addcdiv": (lambda x: torch.addcdiv(x, x, ramp(x, 8) + 2, value=0.5), "mul div add"),
+    "lerp": (lambda x: x.lerp(x.exp(), 0.25), "exp sub mul add"),
+    "lerp, nearer to the end": (lambda x: x.lerp(x.exp(), 0.75), "exp sub mul sub"),
+    "where, a number": (lambda x: torch.where(CHECKERED, x, 0.5), "select"),
+    "where, the other way round": (lambda x: torch.where(CHECKERED, -1, x), "select"),
+    "where of two values": (lambda x: torch.where(CHECKERED, x, x * 2), "mul select select add"),
+    "where with a constant": (lambda x: torch.where(CHECKERED, x, ramp(x, 8)), "select add"),
+    "where it always holds": (lambda x: torch.where(ramp(x, 8) < 2, x, 0.5) + 1, "add"),
+    "where it never holds": (lambda x: torch.where(ramp(x, 8) > 2, 0.5, x) + 1, "add"),
+    "masked fill": (lambda x: x.masked_fill(CHECKERED, 3), "select"),
+    "masked fill by a tensor": (lambda x: x.masked_fill(CHECKERED, torch.tensor(3.0)), "select"),
 }
 
 
@@ -85,6 +147,11 @@ BROADCASTING: dict[str, Callable[[Tensor], Tensor]] = {
     "an expand times two": lambda x: x.mean((2, 3), keepdim=True).expand_as(x) * 2,
     "expand in a concatenation": lambda x: torch.cat([x, x.mean((2, 3), keepdim=True).expand_as(x)], 1),
     "expand alone": lambda x: x.mean((2, 3), keepdim=True).expand_as(x),
+    "the smaller of two that grow": lambda x: torch.minimum(
+        x.mean((2, 3), keepdim=True), x.mean((0, 1), keepdim=True)
+    ),
+    "where, one side grows": lambda x: torch.where(CHECKERED, x.mean((2, 3), keepdim=True), x),
+    "where, a side for all": lambda x: torch.where(CHECKERED > 2, x, x.mean((2, 3), keepdim=True)),
     "batch grows": lambda x: x[0] + x,
     "rank grows": lambda x: x[0, 0] + torch.ones(3, 4, 9, 8),
 }
@@ -127,11 +194,6 @@ ARRANGEMENT: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
 }
 
 
-def ramp(x: Tensor, *shape: int) -> Tensor:
-    """A constant of the input's type."""
-    return torch.linspace(-1, 1, prod(shape), dtype=x.dtype).view(shape)
-
-
 REDUCTION: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
     "max pool": (lambda x: F.max_pool2d(x, 3, 2, 1), ["Pool2d"]),
     "max pool of negatives": (lambda x: F.max_pool2d(-x.exp(), 3, 2, 1), ["Identity exp neg", "Pool2d"]),
@@ -170,6 +232,18 @@ PRODUCTS: dict[str, tuple[Callable[[Tensor], Tensor], list[str]]] = {
     "matmul": (lambda x: x @ x.relu().transpose(2, 3), ["Identity relu", "MatMul"]),
     "transposed first": (lambda x: x.mT @ x, ["MatMul"]),
     "transposed twice": (lambda x: x @ x.mT.mT.mT, ["MatMul"]),
+    "linear of flattened rows": (
+        lambda x: torch.addmm(ramp(x, 3), x.view(-1, 8), ramp(x, 8, 3)).view(2, 4, 9, 3).relu(),
+        ["Linear relu"],
+    ),
+    "linear of joined dimensions": (
+        lambda x: torch.mm(x.view(-1, 72), ramp(x, 72, 3)).view(2, 4, 3),
+        ["Reshape", "Linear"],
+    ),
+    "linear of other rows": (
+        lambda x: torch.mm(x.view(-1, 4), ramp(x, 4, 3)).view(2, 4, 54),
+        ["Reshape", "Linear", "Reshape"],
+    ),
     "matmul by vector": (
         lambda x: x @ x[0, 0, 0],
         [*["Slice", "Reshape"] * 3, "MatMul", "Reshape"],

@@ -184,3 +184,13 @@ def test_any_chain(steps: list[str], batch: int, tokens: int) -> None:
         return y
 
     check(Function(function, *weights), images(batch, tokens, 12), tolerance=1e-5)
+
+
+def test_features_are_sliced_in_the_form() -> None:
+    """As GPT-2 has query, key and value of one linear layer."""
+    model = nn.Sequential(
+        nn.Linear(16, 24), Function(lambda x: x[..., 8:] * x[..., :16]), nn.Linear(16, 8)
+    ).eval()
+    kinds = [name.split()[0] for name in describe(check(model, images(2, 11, 16)))]
+    assert kinds.count("Permute") == 2
+    assert kinds.count("Slice") == 2

@@ -16,7 +16,11 @@ from sparsegen.target import parse_target
 from tests.kernels.harness import Setting, one_layer, run_layer
 from tests.reference import evaluate
 
-PARAMETERS = {"leaky_relu": (0.1,), "clamp": (-1.5, 2.5)}
+PARAMETERS = {
+    "leaky_relu": (0.1,), "clamp": (-1.5, 2.5), "pow": (1.5,), "elu": (1.5, 1.25, 2.0),
+    "softplus": (2.0, 5.0), "hardshrink": (0.5,), "softshrink": (0.5,), "threshold": (0.125, 0.75),
+}  # fmt: skip
+WHOLE_RANGE = ("log", "log2", "log10", "log1p", "erf", "softsign", "floor")
 SPECIAL = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1e30, -1e30, 88.9, -88.9, 105.0, -105.0])
 TARGETS = ["native", "haswell"]
 
@@ -35,8 +39,12 @@ def apply(op, x, target):
 def test_relative_error(op, target):
     tiny = np.geomspace(1e-30, 1, 3000)
     dense = np.linspace(-5, 20, 20000)
-    wide = np.linspace(-80, 80, 5000) if op in ("exp", "sigmoid", "silu", "tanh") else []
-    x = torch.from_numpy(np.concatenate([tiny, -tiny, dense, wide]).astype(np.float32))[None]
+    wide = np.linspace(-80, 80, 5000) if op in ("exp", "expm1", "sigmoid", "silu", "tanh", "mish") else []
+    near_one = 1 + np.linspace(-1e-3, 1e-3, 2001)
+    everywhere = np.concatenate([tiny, -tiny, dense, wide, near_one])
+    if op in WHOLE_RANGE:
+        everywhere = np.concatenate([everywhere, np.geomspace(1e-37, 3e38, 5000)])
+    x = torch.from_numpy(everywhere.astype(np.float32))[None]
     actual, expected = apply(op, x, target)
     tolerance = 2e-6 if op == "gelu_tanh" else 1e-6
     torch.testing.assert_close(actual.double(), expected, rtol=tolerance, atol=1e-37, equal_nan=True)
@@ -45,8 +53,39 @@ def test_relative_error(op, target):
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("op", UNARY)
 def test_special_values(op, target):
-    actual, expected = apply(op, SPECIAL[None], target)
+    values = SPECIAL if op not in ("sin", "cos") else SPECIAL[SPECIAL.abs() != 1e30]
+    actual, expected = apply(op, values[None], target)
     torch.testing.assert_close(actual, expected.float(), rtol=1e-6, atol=1e-36, equal_nan=True)
+
+
+@pytest.mark.parametrize("exponent", [1.5, -1.7, 0.1, 1 / 3, 4.0, -3.0, 7.0, 20.0, -0.25])
+@pytest.mark.parametrize("target", TARGETS)
+def test_powers(exponent, target):
+    positive = np.concatenate([np.geomspace(1e-38, 3e38, 6001), 1 + np.linspace(-1e-3, 1e-3, 2001), [1e-45]])
+    x = torch.from_numpy(np.concatenate([positive, -positive, SPECIAL]).astype(np.float32))[None]
+    power = Step("pow", parameters=(exponent,))
+    actual = run_layer(
+        one_layer(Identity(), {"x": tuple(x.shape)}, tuple(x.shape), (power,)),
+        (x,),
+        Setting(1, False, target),
+    )
+    expected = (x.double() ** exponent).float()
+    torch.testing.assert_close(actual, expected, rtol=3e-7, atol=1e-38, equal_nan=True)
+    zeros = (actual == 0) & (expected == 0)
+    assert torch.equal(actual.signbit()[zeros], expected.signbit()[zeros])
+
+
+@pytest.mark.parametrize("op", ["sin", "cos"])
+def test_sine_and_cosine_of_many_turns(op):
+    x = torch.from_numpy(np.concatenate([np.geomspace(1, 1e15, 20001), np.arange(2000) * np.pi / 2]))[None]
+    actual, expected = apply(op, torch.cat([x, -x], 1).float(), "native")
+    torch.testing.assert_close(actual.double(), expected, rtol=3e-7, atol=1e-37)
+    assert apply(op, torch.full((1, 8), 3e38), "native")[0].abs().max() <= 1.0
+
+
+def test_logarithms_are_exact_where_torchs_are():
+    powers = torch.arange(-149.0, 128.0)
+    assert torch.equal(apply("log2", torch.exp2(powers.double()).float()[None], "native")[0][0], powers)
 
 
 def test_tanh_and_sigmoid_stay_in_their_range():

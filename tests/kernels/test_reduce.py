@@ -7,9 +7,10 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sparsegen.graph import LayerNorm, Mean, Softmax
+from sparsegen.graph import LayerNorm, LogSoftmax, Mean, Reduce, Softmax
 from tests.kernels.harness import Setting, assert_matches, one_layer, run_layer
 from tests.kernels.strategies import FEW, any_setting, extents, with_epilogue
+from tests.reference import REDUCTIONS
 
 INNER = st.lists(extents(), min_size=0, max_size=4)
 
@@ -23,6 +24,30 @@ def test_mean_over_any_dimensions(setting, inner, keepdim, data):
     dims = tuple(sorted(data.draw(st.sets(st.sampled_from(allowed), min_size=1))))
     kept = [1 if dim in dims else extent for dim, extent in enumerate(source) if keepdim or dim not in dims]
     assert_matches(data.draw(with_epilogue(Mean(dims, keepdim), source, tuple(kept))), setting)
+
+
+@pytest.mark.parametrize("kind", REDUCTIONS)
+@FEW
+@given(any_setting(), INNER, st.booleans(), st.data())
+def test_reductions_over_any_dimensions(kind, setting, inner, keepdim, data):
+    source = (setting.batch, *inner)
+    allowed = range(1 if setting.batch_lanes else 0, len(source))
+    assume(allowed)
+    dims = tuple(sorted(data.draw(st.sets(st.sampled_from(allowed), min_size=1))))
+    kept = [1 if dim in dims else extent for dim, extent in enumerate(source) if keepdim or dim not in dims]
+    graph = data.draw(with_epilogue(Reduce(kind, dims, keepdim), source, tuple(kept)))
+    # A sum of thousands of numbers that cancel has the rounding of its parts.
+    assert_matches(graph, setting, tolerance=1e-3 if kind == "sum" else 1e-4)
+
+
+@FEW
+@given(any_setting(), INNER, st.data())
+def test_log_softmax_over_any_dimension(setting, inner, data):
+    source = (setting.batch, *inner)
+    allowed = range(1 if setting.batch_lanes else 0, len(source))
+    assume(allowed)
+    core = LogSoftmax(data.draw(st.sampled_from(allowed)))
+    assert_matches(data.draw(with_epilogue(core, source, source)), setting, tolerance=5e-6)
 
 
 @FEW

@@ -15,7 +15,6 @@ from torch import Tensor
 import sparsegen
 from sparsegen.compiler import compile_graph
 from sparsegen.graph import (
-    BINARY,
     UNARY,
     AdaptivePool2d,
     Core,
@@ -30,7 +29,7 @@ from sparsegen.graph import (
     Step,
 )
 from tests.frontend.checking import Function
-from tests.reference import BINARY_FUNCTIONS, UNARY_FUNCTIONS, evaluate_step
+from tests.reference import BINARY_FUNCTIONS, evaluate_step
 
 VALUES = (
     0.0, -0.0, 1.0, -1.0, 0.1, -2.5, 1e8, math.inf, -math.inf, math.nan,
@@ -44,8 +43,18 @@ PARAMETERS: dict[str, Sequence[tuple[float, ...]]] = {
         (0.0, 1.0), (-0.0, 1.0), (-1.0, 0.0), (2.0, -1.0), (-math.inf, 0.1), (0.1, math.inf),
         (math.nan, 1.0), (0.0, math.nan), (-3e38, 1e38),
     ],
+    "pow": [(exponent,) for exponent in (1.5, -0.25, 4.0, 5.0, -3.0, 1e30, -1e30)],
+    "elu": [(1.0, 1.0, 1.0), (1.5, 1.25, 0.5)],
+    "softplus": [(1.0, 20.0), (0.5, 4.0)],
+    "hardshrink": [(bound,) for bound in (0.0, 0.1, 1e30)],
+    "softshrink": [(bound,) for bound in (0.0, 0.1, 1e30)],
+    "threshold": [(0.0, 0.0), (0.1, -0.0), (-1.0, math.nan), (math.inf, 0.5)],
 }  # fmt: skip
-EXACT = ("relu", "relu6", "leaky_relu", "clamp", "sqrt", "neg", "abs")
+EXACT = (
+    "relu", "relu6", "leaky_relu", "clamp", "sqrt", "neg", "abs", "square", "cube", "floor", "ceil", "trunc",
+    "round", "sign", "softsign", "hardshrink", "softshrink", "threshold",
+)  # fmt: skip
+ARITHMETIC = ("add", "sub", "mul", "div")
 SHAPES: dict[str, Shape] = {"batch lanes": (16, 16), "pixel lanes": (2, 128)}
 SETTINGS = [(layout, target) for layout in SHAPES for target in ("native", "haswell")]
 pytestmark = pytest.mark.parametrize(("layout", "target"), SETTINGS)
@@ -92,12 +101,23 @@ def assert_same(actual: Tensor, expected: Tensor, what: object) -> None:
 
 
 def test_exact_steps_give_torchs_bits(layout: str, target: str) -> None:
-    scalars = [Step(op, value, reverse) for op in BINARY for value in SCALARS for reverse in (False, True)]
-    values = [Step(op, side, reverse) for op in BINARY for side in ("x", "y") for reverse in (False, True)]
-    steps = [*unary_steps(EXACT), *scalars, *values]
+    operands = (*SCALARS, "x", "y")
+    arithmetic = [
+        Step(op, side, turned) for op in ARITHMETIC for side in operands for turned in (False, True)
+    ]
+    steps = [*unary_steps(EXACT), *arithmetic]
     results = run([(step,) for step in steps], SHAPES[layout], target)
     for step, actual in zip(steps, results, strict=True):
         assert_same(actual, of_torch((step,), SHAPES[layout]), step)
+
+
+def test_the_larger_and_the_smaller_are_torchs(layout: str, target: str) -> None:
+    """NaN if either is; of zeros with both signs the result may be either, as torch's is."""
+    steps = [Step(op, "y", reverse) for op in ("maximum", "minimum") for reverse in (False, True)]
+    results = run([(step,) for step in steps], SHAPES[layout], target)
+    for step, actual in zip(steps, results, strict=True):
+        expected = of_torch((step,), SHAPES[layout])
+        assert torch.equal(actual.nan_to_num(12345.0), expected.nan_to_num(12345.0)), step
 
 
 def formulas(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
@@ -124,7 +144,10 @@ def test_other_activations_place_special_values_as_torch(layout: str, target: st
     x = PAIRS[:, 0].reshape(shape)
     for step, actual in zip(steps, run([(step,) for step in steps], shape, target), strict=True):
         overflows = step.op in ("hardswish", "hardsigmoid")
-        expected = UNARY_FUNCTIONS[step.op](x if overflows else x.double()).float()
+        expected = evaluate_step(step, x if overflows else x.double(), {}).float()
+        if step.op in ("sin", "cos"):  # which know the phase of no larger arguments
+            known = (x.abs() < 1e15) | ~x.isfinite()
+            actual, expected = actual[known], expected[known]
         torch.testing.assert_close(actual, expected, rtol=2e-6, atol=1e-36, equal_nan=True, msg=f"{step}")
         zeros = (actual == 0) & (expected == 0)
         assert torch.equal(actual.signbit()[zeros], expected.signbit()[zeros]), step
@@ -135,7 +158,7 @@ def exact_steps(draw: st.DrawFn) -> Step:
     if draw(st.booleans()):
         return draw(st.sampled_from(unary_steps(EXACT)))
     operand = draw(st.sampled_from(("x", "y", *SCALARS)))
-    return Step(draw(st.sampled_from(BINARY)), operand, draw(st.booleans()))
+    return Step(draw(st.sampled_from(ARITHMETIC)), operand, draw(st.booleans()))
 
 
 @settings(max_examples=2, deadline=None, derandomize=True, database=None, phases=[Phase.generate])

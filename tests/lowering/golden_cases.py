@@ -12,6 +12,7 @@ from sparsegen.graph import (
     Array,
     Concat,
     Core,
+    Gather,
     GroupNorm,
     Identity,
     Interpolation,
@@ -20,6 +21,7 @@ from sparsegen.graph import (
     LayerNorm,
     Linear,
     LocalResponseNorm,
+    LogSoftmax,
     MatMul,
     Mean,
     Pad,
@@ -27,6 +29,7 @@ from sparsegen.graph import (
     PixelShuffle,
     PixelUnshuffle,
     Pool2d,
+    Reduce,
     Resample2d,
     Reshape,
     Shape,
@@ -125,6 +128,16 @@ def halfway(extent: int) -> Interpolation:
     return Interpolation(reads, np.full((extent - 1, 2), 0.5, np.float32))
 
 
+def masked(batch: int) -> Case:
+    """Pointwise steps with a known mask and a slope by channel."""
+    shape = (batch, 2, 3)
+    constants = {"mask": np.asarray([[[1, 0, 1]]], np.float32), "slope": np.full((2, 1), 0.5, np.float32)}
+    steps = (Step("prelu", "slope"), Step("select", "mask", parameters=(-1.0,)))
+    return Case(
+        LayerGraph({"x": shape}, [Layer("layer", Identity(), ("x",), shape, steps)], ("layer",), constants)
+    )
+
+
 PACKED = PanelSchedule(2, 2, 2, 2, 1, unroll=2, parallel="panels", pack_input=True)
 CASES = {
     "masked_panels_batch_lanes": Case(convolution(8, steps=RELU), PanelSchedule(2, 2, 2, 2, 3)),
@@ -175,6 +188,13 @@ CASES = {
     "mean_along_vectors": layer_of(Mean((2,), True), (1, 3, 20), (1, 3, 1)),
     "softmax_across_vectors": layer_of(Softmax(1), (1, 3, 8), (1, 3, 8)),
     "softmax_along_vectors": layer_of(Softmax(2), (1, 3, 20), (1, 3, 20)),
+    "masked_softmax": layer_of(Softmax(2, zero_if_masked=True), (1, 3, 16), (1, 3, 16)),
+    "log_softmax": layer_of(LogSoftmax(1), (8, 4, 3), (8, 4, 3)),
+    "sum_across_vectors": layer_of(Reduce("sum", (2, 3), False), (8, 2, 4, 4), (8, 2), RELU),
+    "largest_along_vectors": layer_of(Reduce("max", (2,), True), (1, 3, 20), (1, 3, 1)),
+    "deviations": layer_of(Reduce("deviations", (1,), False), (8, 4, 3), (8, 3)),
+    "selection": masked(8),
+    "logarithm": layer_of(Identity(), (8, 2, 3), (8, 2, 3), (Step("log"),)),
     "layer_norm": layer_of(LayerNorm((2,), 1e-5), (1, 3, 16), (1, 3, 16)),
     "group_norm_batch_lanes": layer_of(GroupNorm(2, 1e-5), (8, 4, 3, 3), (8, 4, 3, 3)),
     "group_norm_pixel_lanes": layer_of(GroupNorm(2, 1e-5), (1, 4, 3, 5), (1, 4, 3, 5)),
@@ -185,6 +205,8 @@ CASES = {
     "reshape": layer_of(Reshape(), (1, 4, 6), (1, 2, 12)),
     "permute": layer_of(Permute((0, 2, 1)), (1, 4, 20), (1, 20, 4)),
     "slice": layer_of(Slice(1, 1, 2), (8, 6, 3), (8, 3, 3)),
+    "gather": layer_of(Gather(1, (3, 0, 2)), (8, 4, 3), (8, 3, 3)),
+    "flip": layer_of(Slice(2, 5, -1), (1, 2, 6), (1, 2, 6)),
     "pad": layer_of(Pad(((0, 0), (0, 0), (1, 2)), 0.0), (1, 2, 3), (1, 2, 6)),
     "enter_batch_lanes": edge("x", 8),
     "enter_pixel_lanes": edge("x", 1),

@@ -1,18 +1,22 @@
 """One translator an ATen operator: its arguments in, layers out. Importing the package registers all."""
 
 from sparsegen.frontend.operators import (
+    activations,
     arrangement,
+    attention,
     convolution,
+    movement,
     normalisation,
     pointwise,
     pooling,
     products,
     reduction,
+    reductions,
     resampling,
 )
 from sparsegen.frontend.operators.registry import TRANSLATORS, supported_operators
 
 __all__ = [
-    "TRANSLATORS", "arrangement", "convolution", "normalisation", "pointwise", "pooling", "products",
-    "reduction", "resampling", "supported_operators",
+    "TRANSLATORS", "activations", "arrangement", "attention", "convolution", "movement", "normalisation",
+    "pointwise", "pooling", "products", "reduction", "reductions", "resampling", "supported_operators",
 ]  # fmt: skip

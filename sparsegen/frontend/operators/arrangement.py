@@ -79,14 +79,20 @@ def slice_dimension(
 ) -> Value:
     dim %= len(site.shape)
     first, _, _ = slice(start, stop, step).indices(site.shape_of(value)[dim])
-    return _slice(site, value, dim, first, site.shape[dim], step)
+    return slice_of(site, value, dim, first, site.shape[dim], step)
 
 
 @operator("aten.select.int")
 def select(site: CallSite, value: Value, dim: int, index: int) -> Value:
     source = site.shape_of(value)
     dim %= len(source)
-    return reshape_to(site, _slice(site, value, dim, index % source[dim], 1), site.shape)
+    return reshape_to(site, slice_of(site, value, dim, index % source[dim], 1), site.shape)
+
+
+@operator("aten.narrow.default")
+def narrow(site: CallSite, value: Value, dim: int, start: int, length: int) -> Value:
+    dim %= len(site.shape)
+    return slice_of(site, value, dim, start % site.shape_of(value)[dim], length)
 
 
 @operator("aten.split.Tensor")
@@ -100,7 +106,12 @@ def split(site: CallSite, value: Value, size: int, dim: int) -> tuple[Value, ...
 def split_with_sizes(site: CallSite, value: Value, sizes: list[int], dim: int) -> tuple[Value, ...]:
     dim %= len(site.shape)
     starts = accumulate(sizes[:-1], initial=0)
-    return tuple(_slice(site, value, dim, start, size) for start, size in zip(starts, sizes, strict=True))
+    return tuple(slice_of(site, value, dim, start, size) for start, size in zip(starts, sizes, strict=True))
+
+
+@operator("aten.chunk.default")
+def chunk(site: CallSite, value: Value, chunks: int, dim: int) -> tuple[Value, ...]:
+    return split(site, value, -(-site.shape_of(value)[dim] // chunks), dim)
 
 
 @operator("aten.unbind.int")
@@ -108,9 +119,10 @@ def unbind(site: CallSite, value: Value, dim: int) -> tuple[Value, ...]:
     return tuple(select(site, value, dim, index) for index in range(site.shape_of(value)[dim]))
 
 
-def _slice(site: CallSite, value: Value, dim: int, start: int, extent: int, step: int = 1) -> Value:
+def slice_of(site: CallSite, value: Value, dim: int, start: int, extent: int, step: int = 1) -> Value:
+    """`extent` elements along a dimension from `start` on, `step` apart; itself where that is all."""
     source = site.shape_of(value)
-    if source[dim] == extent:
+    if source[dim] == extent and step > 0:
         return value
     return site.layer(Slice(dim, start, step), value, shape=(*source[:dim], extent, *source[dim + 1 :]))
 
@@ -170,7 +182,7 @@ def constant_pad(site: CallSite, value: Value, amounts: list[int], fill: float) 
         around[-1 - index] = (amounts[2 * index], amounts[2 * index + 1])
     for dim, (before, after) in enumerate(around):
         cut_before, cut_after = max(-before, 0), max(-after, 0)
-        value = _slice(site, value, dim, cut_before, source[dim] - cut_before - cut_after)
+        value = slice_of(site, value, dim, cut_before, source[dim] - cut_before - cut_after)
     grown = tuple((max(before, 0), max(after, 0)) for before, after in around)
     if all(amount == (0, 0) for amount in grown):
         return value

@@ -31,6 +31,21 @@ for _name in (
     "sqrt",
     "neg",
     "abs",
+    "expm1",
+    "log",
+    "log2",
+    "log10",
+    "log1p",
+    "square",
+    "erf",
+    "sin",
+    "cos",
+    "floor",
+    "ceil",
+    "trunc",
+    "round",
+    "sign",
+    "mish",
 ):
     _register_unary(_name, _name)
 
@@ -70,36 +85,58 @@ def reciprocal(site: CallSite, value: Value) -> str:
     return site.pointwise(value, Step("div", operand=1.0, reverse=True))
 
 
-@operator("aten.square.default")
-def square(site: CallSite, value: Value) -> str:
-    return binary(site, "mul", value, value)
+@operator("aten.rsqrt.default")
+def reciprocal_root(site: CallSite, value: Value) -> str:
+    return site.pointwise(value, Step("sqrt"), Step("div", operand=1.0, reverse=True))
+
+
+_EXACT_POWERS: dict[float, tuple[Step, ...]] = {
+    -2.0: (Step("square"), Step("div", operand=1.0, reverse=True)),
+    -1.0: (Step("div", operand=1.0, reverse=True),),
+    -0.5: (Step("sqrt"), Step("div", operand=1.0, reverse=True)),
+    0.5: (Step("sqrt"),),
+    2.0: (Step("square"),),
+    3.0: (Step("cube"),),
+}
+"""Powers that torch computes otherwise than as powers."""
 
 
 @operator("aten.pow.Tensor_Scalar")
-def power(site: CallSite, value: Value, exponent: Scalar) -> str:
-    if exponent == 2:
-        return square(site, value)
-    if exponent == 0.5:
-        return site.pointwise(value, Step("sqrt"))
-    site.refuse(f"its exponent is {exponent}; 2 and 0.5 are supported")
+def power(site: CallSite, value: Value, exponent: Scalar) -> Value:
+    if exponent == 0:  # 1 of every number, NaN too
+        return torch.ones(site.shape, dtype=torch.float32, device="cpu")
+    if exponent == 1:
+        return value
+    if not math.isfinite(exponent):
+        site.refuse(f"its exponent is {exponent}; finite ones are supported")
+    steps = _EXACT_POWERS.get(float(exponent), (Step("pow", parameters=(float(exponent),)),))
+    return site.pointwise(value, *steps)
+
+
+@operator("aten.pow.Tensor_Tensor")
+def power_of_tensors(site: CallSite, value: Value, exponent: Value) -> Value:
+    known = site.known(exponent, "exponent")
+    if known.numel() != 1 or not isinstance(value, str):
+        site.refuse(f"its exponent has shape {tuple(known.shape)}; one number is supported")
+    return power(site, broadcast(site, value, site.shape), float(known))
 
 
 def binary(site: CallSite, op: str, left: Value | Scalar, right: Value | Scalar) -> str:
     """A layer that computes `op(left, right)`, broadcast; at least one side is a value of the graph."""
     if isinstance(left, str) and site.shape_of(left) == site.shape:
-        return site.pointwise(left, Step(op, operand=_operand(site, right)))
+        return site.pointwise(left, Step(op, operand=operand_of(site, right)))
     # The order of a sum's or product's sides is free: one form for both lets later passes look for one.
-    reverse = op in ("sub", "div")
+    reverse = op not in ("add", "mul")
     if isinstance(right, str) and site.shape_of(right) == site.shape:
-        return site.pointwise(right, Step(op, operand=_operand(site, left), reverse=reverse))
+        return site.pointwise(right, Step(op, operand=operand_of(site, left), reverse=reverse))
     # Neither side has the result's shape: one is expanded to it.
     if not isinstance(left, Scalar):
-        return site.pointwise(broadcast(site, left, site.shape), Step(op, operand=_operand(site, right)))
+        return site.pointwise(broadcast(site, left, site.shape), Step(op, operand=operand_of(site, right)))
     assert not isinstance(right, Scalar), "arithmetic on constants alone is evaluated before translation"
     return site.pointwise(broadcast(site, right, site.shape), Step(op, operand=float(left), reverse=reverse))
 
 
-def _operand(site: CallSite, value: Value | Scalar) -> str | float:
+def operand_of(site: CallSite, value: Value | Scalar) -> str | float:
     """A step's operand; a finite constant of one element becomes a number, which costs a kernel no load."""
     if isinstance(value, Scalar):
         return float(value)
@@ -115,13 +152,13 @@ def broadcast(site: CallSite, value: Value, shape: Shape) -> Value:
     """
     if site.shape_of(value) == shape:
         return value
-    step = Step("add", operand=_operand(site, value))
+    step = Step("add", operand=operand_of(site, value))
     zeros = torch.full(shape, -0.0, dtype=torch.float32, device="cpu")
     return site.layer(Identity(), zeros, shape=shape, epilogue=(step,))
 
 
-@operator("aten.expand.default")
-def expand(site: CallSite, value: Value, size: list[int], implicit: bool) -> Value:
+@operator("aten.expand.default", "aten.expand_as.default")
+def expand(site: CallSite, value: Value, *options: object) -> Value:
     return value if site.broadcasts else broadcast(site, value, site.shape)
 
 
@@ -164,5 +201,17 @@ def divide(site: CallSite, left: Value, right: Value | Scalar) -> str:
     return binary(site, "div", left, right)
 
 
-BROADCASTING: tuple[Translator, ...] = (add, subtract, subtract_reversed, multiply, divide)
+@operator("aten.maximum.default", "aten.max.other")
+def maximum(site: CallSite, left: Value, right: Value) -> str:
+    return binary(site, "maximum", left, right)
+
+
+@operator("aten.minimum.default", "aten.min.other")
+def minimum(site: CallSite, left: Value, right: Value) -> str:
+    return binary(site, "minimum", left, right)
+
+
+BROADCASTING: tuple[Translator, ...] = (
+    add, subtract, subtract_reversed, multiply, divide, maximum, minimum,
+)  # fmt: skip
 """Translators that broadcast their operands, so that an `expand` before them needs no layer."""

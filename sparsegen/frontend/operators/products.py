@@ -1,8 +1,7 @@
-"""Matrix products: by a weight, which makes a linear layer, and of two values; attention."""
+"""Matrix products: by a weight, which makes a linear layer, and of two values."""
 
 from __future__ import annotations
 
-import math
 from typing import TypeGuard
 
 import numpy as np
@@ -12,7 +11,7 @@ from sparsegen.frontend.builder import CallSite, Value, to_array
 from sparsegen.frontend.operators.arrangement import reshape_to
 from sparsegen.frontend.operators.pointwise import binary, scaled
 from sparsegen.frontend.operators.registry import operator
-from sparsegen.graph import Linear, MatMul, Shape, Softmax, Step
+from sparsegen.graph import Linear, MatMul, Shape
 
 
 @operator("aten.linear.default")
@@ -38,11 +37,12 @@ def matmul(site: CallSite, left: Value, right: Value) -> Value:
     # A vector is a row on the left and a column on the right, and is none in the result.
     rows = reshape_to(site, left, (1, *a)) if len(a) == 1 else left
     columns = reshape_to(site, right, (*b, 1)) if len(b) == 1 else right
-    product = site.layer(MatMul(), rows, columns, shape=_product_shape(site, rows, columns))
+    product = site.layer(MatMul(), rows, columns, shape=product_shape(site, rows, columns))
     return reshape_to(site, product, site.shape)
 
 
-def _product_shape(site: CallSite, left: Value, right: Value) -> Shape:
+def product_shape(site: CallSite, left: Value, right: Value) -> Shape:
+    """Shape of the matrix product of two values of two dimensions or more."""
     (*before, rows, _), (*others, _, columns) = site.shape_of(left), site.shape_of(right)
     return (*np.broadcast_shapes(before, others), rows, columns)
 
@@ -63,39 +63,3 @@ def add_product(
 def _is_matrix(value: Value) -> TypeGuard[torch.Tensor]:
     """Whether a value is a known, finite matrix, which makes a product by it a linear layer."""
     return isinstance(value, torch.Tensor) and value.dim() == 2 and bool(torch.isfinite(value).all())
-
-
-@operator("aten.scaled_dot_product_attention.default")
-def attention(
-    site: CallSite,
-    query: Value,
-    key: Value,
-    value: Value,
-    mask: Value | None,
-    dropout: float,
-    causal: bool,
-    scale: float | None,
-    grouped: bool,
-) -> Value:
-    """softmax(scale * query key^T) value, the softmax over the keys."""
-    found = [
-        what
-        for what, given in (
-            ("an attention mask", mask is not None),
-            (f"dropout of {dropout}", dropout != 0),
-            ("a causal mask", causal),
-            ("groups of heads that share a key (enable_gqa)", grouped),
-        )
-        if given
-    ]
-    if found:
-        site.refuse(
-            f"it has {' and '.join(found)}; attention of every query to every key, without dropout, is "
-            "supported"
-        )
-    *_, depth = site.shape_of(query)
-    step = Step("mul", operand=1 / math.sqrt(depth) if scale is None else float(scale))
-    keys, tokens = site.shape_of(key)[-2], _product_shape(site, query, value)[:-1]
-    scores = site.layer(MatMul(transpose_b=True), query, key, shape=(*tokens, keys), epilogue=(step,))
-    weights = site.layer(Softmax(len(tokens)), scores, shape=(*tokens, keys))
-    return site.layer(MatMul(), weights, value)

@@ -1,4 +1,4 @@
-"""Operators over whole dimensions: mean, softmax and layer norm."""
+"""Operators over whole dimensions: mean, softmax and layer norm; `reductions` has the others."""
 
 from __future__ import annotations
 

@@ -1,0 +1,154 @@
+"""Activations with parameters, and formulas of several operands."""
+
+from __future__ import annotations
+
+import torch
+
+from sparsegen.frontend.builder import CallSite, Value, smallest
+from sparsegen.frontend.operators.arrangement import reshape_to
+from sparsegen.frontend.operators.pointwise import Scalar, binary, broadcast, operand_of, scaled
+from sparsegen.frontend.operators.registry import operator
+from sparsegen.graph import Step
+
+_SELU = (1.6732632423543772848170429916717, 1.0507009873554804934193349852946)  # alpha, scale
+
+
+@operator("aten.elu.default")
+def elu(site: CallSite, value: Value, alpha: Scalar, scale: Scalar, input_scale: Scalar) -> str:
+    return site.pointwise(value, Step("elu", parameters=(float(alpha), float(scale), float(input_scale))))
+
+
+@operator("aten.selu.default")
+def selu(site: CallSite, value: Value) -> str:
+    return elu(site, value, *_SELU, 1.0)
+
+
+@operator("aten.celu.default")
+def celu(site: CallSite, value: Value, alpha: Scalar) -> str:
+    return elu(site, value, alpha, 1.0, 1.0 / alpha)
+
+
+@operator("aten.softplus.default")
+def softplus(site: CallSite, value: Value, beta: Scalar, threshold: Scalar) -> str:
+    return site.pointwise(value, Step("softplus", parameters=(float(beta), float(threshold))))
+
+
+@operator("aten.log_sigmoid.default")
+def log_sigmoid(site: CallSite, value: Value) -> str:
+    return site.pointwise(value, Step("log_sigmoid"))
+
+
+@operator("aten.log_sigmoid_forward.default")
+def log_sigmoid_forward(site: CallSite, value: Value) -> tuple[str, None]:
+    return log_sigmoid(site, value), None
+
+
+@operator("aten.hardshrink.default")
+def hard_shrink(site: CallSite, value: Value, bound: Scalar) -> str:
+    return site.pointwise(value, Step("hardshrink", parameters=(float(bound),)))
+
+
+@operator("aten.softshrink.default")
+def soft_shrink(site: CallSite, value: Value, bound: Scalar) -> str:
+    return site.pointwise(value, Step("softshrink", parameters=(float(bound),)))
+
+
+@operator("aten.threshold.default")
+def threshold(site: CallSite, value: Value, bound: Scalar, other: Scalar) -> str:
+    return site.pointwise(value, Step("threshold", parameters=(float(bound), float(other))))
+
+
+@operator("aten.prelu.default")
+def prelu(site: CallSite, value: Value, weight: Value) -> str:
+    """The weight is one slope, or one a channel, which is dimension 1."""
+    shape = site.shape_of(weight)
+    if site.shape_of(value)[1:]:
+        weight = reshape_to(site, weight, (*shape, *(1,) * (len(site.shape) - 2)))
+    return site.pointwise(value, Step("prelu", operand=operand_of(site, weight)))
+
+
+@operator("aten.clamp.Tensor")
+def clamp_by_tensors(site: CallSite, value: Value, low: Value | None, high: Value | None) -> Value:
+    bounded = value if low is None else binary(site, "maximum", value, low)
+    return bounded if high is None else binary(site, "minimum", bounded, high)
+
+
+@operator("aten.clamp_min.Tensor")
+def clamp_min_by_tensor(site: CallSite, value: Value, low: Value) -> Value:
+    return clamp_by_tensors(site, value, low, None)
+
+
+@operator("aten.clamp_max.Tensor")
+def clamp_max_by_tensor(site: CallSite, value: Value, high: Value) -> Value:
+    return clamp_by_tensors(site, value, None, high)
+
+
+@operator("aten.addcmul.default")
+def add_scaled_product(site: CallSite, value: Value, left: Value, right: Value, scale: Scalar) -> Value:
+    return binary(site, "add", value, _product(site, "mul", left, right, scale))
+
+
+@operator("aten.addcdiv.default")
+def add_scaled_quotient(site: CallSite, value: Value, left: Value, right: Value, scale: Scalar) -> Value:
+    return binary(site, "add", value, _product(site, "div", left, right, scale))
+
+
+def _product(site: CallSite, op: str, left: Value, right: Value, scale: Scalar) -> Value:
+    """The product or quotient of `scale * left` and `right`."""
+    first = scaled(site, left, scale)
+    if isinstance(first, torch.Tensor) and isinstance(right, torch.Tensor):
+        return first * right if op == "mul" else first / right
+    return binary(site, op, first, right)
+
+
+@operator("aten.lerp.Scalar")
+def interpolate(site: CallSite, start: Value, end: Value, weight: Scalar) -> Value:
+    """The sum of `start` and `weight * (end - start)`, computed from the nearer of the two."""
+    difference = binary(site, "sub", end, start)
+    if weight < 0.5:
+        return binary(site, "add", start, scaled(site, difference, weight))
+    return binary(site, "sub", end, scaled(site, difference, 1 - weight))
+
+
+@operator("aten.where.self", "aten.where.ScalarOther", "aten.where.ScalarSelf", "aten.where.Scalar")
+def where(site: CallSite, condition: Value, left: Value | Scalar, right: Value | Scalar) -> Value:
+    """`left` where a known condition holds, `right` elsewhere."""
+    mask = site.known(condition, "condition")
+    if mask.all():
+        return _whole(site, left)
+    if not mask.any():
+        return _whole(site, right)
+    if not isinstance(left, str):  # the value that is kept comes first
+        mask, left, right = ~mask, right, left
+    number = _number(right)
+    if number is not None:
+        return _selected(site, left, mask, number)
+    # Added to -0.0, every number stays as it is.
+    rest = torch.where(mask, -0.0, right) if isinstance(right, torch.Tensor) else right
+    other = _selected(site, rest, ~mask, -0.0) if isinstance(rest, str) else rest
+    return binary(site, "add", _selected(site, left, mask, -0.0), other)
+
+
+@operator("aten.masked_fill.Scalar", "aten.masked_fill.Tensor")
+def masked_fill(site: CallSite, value: Value, mask: Value, fill: Value | Scalar) -> Value:
+    """`fill` where a known mask holds, the value elsewhere."""
+    return where(site, ~site.known(mask, "mask"), value, fill)
+
+
+def _selected(site: CallSite, value: Value | Scalar, mask: torch.Tensor, other: float) -> Value:
+    assert isinstance(value, str), "a selection of constants alone is evaluated before translation"
+    step = Step("select", operand=site.read(smallest(mask.float()), "mask"), parameters=(other,))
+    return site.pointwise(broadcast(site, value, site.shape), step)
+
+
+def _number(value: Value | Scalar) -> float | None:
+    """The number that a scalar, or a tensor of one element, is."""
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
+        return float(value)
+    return None if isinstance(value, str | torch.Tensor) else float(value)
+
+
+def _whole(site: CallSite, value: Value | Scalar) -> Value:
+    if isinstance(value, str):
+        return broadcast(site, value, site.shape)
+    return torch.as_tensor(value, dtype=torch.float32, device="cpu").expand(site.shape).contiguous()

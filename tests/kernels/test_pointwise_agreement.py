@@ -1,0 +1,64 @@
+"""Every pointwise operator of a model, alone and behind a convolution, against torch in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sparsegen.frontend import from_torch
+from tests.agreement import check_agreement
+from tests.frontend.checking import Function, describe, images
+from tests.frontend.test_operators import ramp
+
+MASK = torch.arange(35).view(5, 7) % 3 > 0
+
+OPERATORS: dict[str, Callable[[Tensor], Tensor]] = {
+    "maximum": lambda x: torch.maximum(x, ramp(x, 7)),
+    "minimum": lambda x: torch.minimum(ramp(x, 6, 1, 1), x),
+    "where": lambda x: torch.where(MASK, x, ramp(x, 7)),
+    "masked fill": lambda x: x.masked_fill(MASK, 2.5),
+    "prelu": lambda x: F.prelu(x, ramp(x, 6)),
+    "single prelu": lambda x: F.prelu(x, ramp(x, 1)),
+    "elu": lambda x: F.elu(x, 0.5),
+    "selu": F.selu,
+    "celu": lambda x: F.celu(x, 0.5),
+    "softplus": lambda x: F.softplus(x, 2, 3),
+    "softsign": F.softsign,
+    "mish": F.mish,
+    "logsigmoid": F.logsigmoid,
+    "erf": torch.erf,
+    "log": lambda x: (x.abs() + 0.25).log(),
+    "log1p": lambda x: x.abs().log1p(),
+    "expm1": torch.expm1,
+    "sin": torch.sin,
+    "cos": torch.cos,
+    "cube": lambda x: x**3,
+    "power": lambda x: (x.abs() + 0.25) ** 1.7,
+    "round": torch.round,
+    "rsqrt": lambda x: (x.abs() + 0.25).rsqrt(),
+    "clamp": lambda x: x.clamp(ramp(x, 7), ramp(x, 7) + 0.5),
+}
+
+
+def behind_a_convolution(operator: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda x: operator(F.conv2d(x, ramp(x, 6, 3, 3, 3), ramp(x, 6), padding=1))
+
+
+@pytest.mark.parametrize(("batch", "threads"), [(1, 2), (3, 1), (16, 2), (17, 1)])
+def test_operators_alone_and_fused(batch: int, threads: int) -> None:
+    alone = {
+        name: (lambda x, f=function: f(x[:, :1] * ramp(x, 6, 1, 1))) for name, function in OPERATORS.items()
+    }
+    fused = {f"{name}, fused": behind_a_convolution(function) for name, function in OPERATORS.items()}
+    check_agreement(alone | fused, (images(batch, 3, 5, 7),), threads=threads, tolerance=5e-6)
+
+
+@pytest.mark.parametrize("name", sorted(set(OPERATORS) - {"where", "clamp"}))
+def test_operators_end_a_convolution(name: str) -> None:
+    graph = from_torch(Function(behind_a_convolution(OPERATORS[name])), (images(2, 3, 5, 7),))
+    (layer,) = describe(graph)
+    assert layer.startswith("Conv2d ")

@@ -1,0 +1,60 @@
+"""Models of transformers with their default attention, from small configurations, against eager torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import sparsegen
+from tests.frontend.checking import images
+
+transformers = pytest.importorskip("transformers", reason="needs transformers")
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+
+
+class Embedded(nn.Module):
+    """A model of transformers, called with embeddings."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, embedded: Tensor) -> Tensor:
+        return self.model(inputs_embeds=embedded, use_cache=False).last_hidden_state
+
+
+def bert() -> nn.Module:
+    return Embedded(transformers.BertModel(transformers.BertConfig(vocab_size=30, **SIZES)))
+
+
+def gpt2() -> nn.Module:
+    config = transformers.GPT2Config(
+        vocab_size=30, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+    )
+    return Embedded(transformers.GPT2Model(config))
+
+
+class Vit(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = transformers.ViTModel(transformers.ViTConfig(image_size=16, patch_size=4, **SIZES))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.model(image).last_hidden_state
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+@pytest.mark.parametrize(("make", "shape"), [(bert, (11, 32)), (gpt2, (11, 32)), (Vit, (3, 16, 16))])
+def test_default_attention_of_transformers(
+    make: Callable[[], nn.Module], shape: tuple[int, ...], batch: int
+) -> None:
+    torch.manual_seed(0)
+    model, value = make().eval(), images(batch, *shape)
+    with torch.no_grad():
+        expected = model(value)
+        actual = sparsegen.compile(model, (value,), threads=1)(value)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
