@@ -94,7 +94,7 @@ def choices(graph: LayerGraph) -> Iterator[tuple[Layer, LayerGraph, Choice, Choi
         single = alone(layer, shapes[layer.inputs[0]])
         key = (layer.core.weight.shape, layer.shape)
         plan = plan_graph(single, threads=1, target=parse_target())
-        problem = panel_problem(plan.graph.layers[-1], plan.context)
+        problem = panel_problem(plan.layer(layer.name), plan.context)
         if problem is not None and key not in seen:
             seen.add(key)
             with_and_without = (choose(problem, parse_target(), threads=1, permute=p) for p in (True, False))

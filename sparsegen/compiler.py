@@ -15,7 +15,7 @@ from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_s
 from sparsegen.dump import graph_text, next_dump
 from sparsegen.errors import ScheduleError, foreign_errors
 from sparsegen.frontend import from_torch
-from sparsegen.graph import LayerGraph, PlainCore
+from sparsegen.graph import Layer, LayerGraph, PlainCore
 from sparsegen.kernels import Context, Kernel, build_kernel
 from sparsegen.kernels.conversions import place_conversions
 from sparsegen.kernels.operands import Value
@@ -43,12 +43,16 @@ class Plan:
     """What is settled before kernels are made: a graph with its taps placed, and what its kernels know.
 
     `source` is the frontend's graph, its depthwise convolutions fused where that is faster; `graph` is that
-    with its taps placed.
+    with its taps and its conversions placed.
     """
 
     source: LayerGraph
     graph: LayerGraph
     context: Context
+
+    def layer(self, name: str) -> Layer:
+        """The layer of a name in `graph`."""
+        return next(layer for layer in self.graph.layers if layer.name == name)
 
 
 @record()
@@ -135,7 +139,7 @@ def compile_graph(
     cpu, threads, dump = parse_target(target), check_threads(threads), next_dump()
     plan = plan_graph(graph, threads=threads, target=cpu, dense=dense, schedules=schedules, winograd=winograd)
     placed, given = plan.graph, plan.context.schedules
-    strange = given.keys() - {layer.name for layer in placed.layers}
+    strange = given.keys() - {layer.name for layer in plan.source.layers}
     if strange:
         raise ScheduleError(f"schedules are given for {', '.join(sorted(strange))}: no layer is called so")
     found = find_schedules(plan.source, placed, plan.context, as_database(database))

@@ -51,7 +51,7 @@ def graph(model: torch.nn.Module, x: torch.Tensor) -> LayerGraph:
 
 def space(graph: LayerGraph, name: str) -> Space:
     plan = plan_graph(graph, threads=1, target=parse_target())
-    found = space_of(next(layer for layer in plan.graph.layers if layer.name == name), plan.context)
+    found = space_of(plan.layer(name), plan.context)
     assert found is not None
     return found
 

@@ -21,7 +21,7 @@ def choice(
     """The choice for a square layer; also that its space begins there."""
     graph = single(Linear(weights((features, features), kind), None), (rows, features), (rows, features))
     plan = plan_graph(graph, threads=1, target=parse_target(target, elsewhere=True), dense=dense)
-    (layer,) = plan.graph.layers
+    layer = plan.layer("layer")
     assert isinstance(layer.core, Linear)
     chosen = choose_linear(layer.core.weight, plan.context.layout(layer.name), plan.context)
     space = space_of(layer, plan.context)
@@ -68,7 +68,7 @@ def test_layers_that_stay_in_the_caches_run_dense() -> None:
 def test_a_point_from_before_there_were_formats_is_dense() -> None:
     graph = single(Linear(weights((1600, 1600), "half"), None), (1, 1600), (1, 1600))
     plan = plan_graph(graph, threads=1, target=parse_target("znver5", elsewhere=True))
-    space = space_of(plan.graph.layers[0], plan.context)
+    space = space_of(plan.layer("layer"), plan.context)
     assert space is not None
     assert space.default.as_dict()["format"] == NAME
     assert space.read({"rows": 1, "vectors": 8}).as_dict()["format"] == "dense"

@@ -210,7 +210,7 @@ def test_both_layers_are_reported() -> None:
 def test_the_input_is_never_packed_again() -> None:
     graph = fused(pair(16, 13, (7, 7), 17))
     plan = plan_graph(graph, threads=1, target=parse_target("native"))
-    space = space_of(plan.graph.layers[0], plan.context)
+    space = space_of(plan.layer("pointwise"), plan.context)
     assert space is not None
     assert space.kernel == "separable"
     assert isinstance(space.default, PanelSchedule)

@@ -59,7 +59,7 @@ COMPILED += [(name, 1 if name in LINEAR else 16, "haswell") for name in GRAPHS]
 def planned(graph: LayerGraph, *, threads: int = 2, target: str = "native") -> tuple[Context, Space]:
     """What the kernel of the graph's `layer` knows, and its space."""
     plan = plan_graph(graph, threads=threads, target=parse_target(target))
-    (layer,) = (layer for layer in plan.graph.layers if layer.name == "layer")
+    layer = plan.layer("layer")
     space = space_of(layer, plan.context)
     assert space is not None
     return plan.context, space
@@ -89,7 +89,7 @@ def lowered(graph: LayerGraph, schedule: KernelSchedule) -> object:
     """The loops of the kernel of the graph's `layer`, comparable; and what it stores."""
     target = parse_target("native")
     plan = plan_graph(graph, threads=2, target=target, schedules={"layer": schedule})
-    (layer,) = (layer for layer in plan.graph.layers if layer.name == "layer")
+    layer = plan.layer("layer")
     kernel = build_kernel(layer, plan.context)
     assert kernel.schedule == schedule.as_dict()
     return tvm_ffi.StructuralKey(lower(kernel.module, kernel.store, kernel.store.shape))  # type: ignore[call-arg]
@@ -168,5 +168,5 @@ def test_a_schedule_of_another_kernel_is_passed_over(name: str, batch: int) -> N
     graph = GRAPHS[name](batch)
     other = PanelSchedule(rows=1, tile_h=1, tile_w=1, block=1, chunk=1)
     plan = plan_graph(graph, threads=2, target=parse_target("native"), schedules={"layer": other})
-    (layer,) = (layer for layer in plan.graph.layers if layer.name == "layer")
+    layer = plan.layer("layer")
     assert build_kernel(layer, plan.context).schedule == planned(graph)[1].default.as_dict()

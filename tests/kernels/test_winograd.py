@@ -32,7 +32,7 @@ SAME = (1, 1, 1, 1)
 def space(graph: LayerGraph, *, target: str = "native", threads: int = 1, dense: bool = True) -> Space:
     """The schedules of the graph's only layer."""
     plan = plan_graph(graph, threads=threads, target=parse_target(target), dense=dense)
-    layer = next(layer for layer in plan.graph.layers if layer.name == "layer")
+    layer = plan.layer("layer")
     found = space_of(layer, plan.context)
     assert found is not None
     return found
@@ -160,7 +160,7 @@ LONG = 2 * parse_target("native").lanes + 1  # a row of two vectors and a pixel
 def test_rows_that_vectors_do_not_cut_evenly(size: tuple[int, int]) -> None:
     graph = conv_graph(weights((6, 5, 3, 3), "dense"), (3, 5, *size), padding=SAME, epilogue=(Step("relu"),))
     plan = plan_graph(graph, threads=2, target=parse_target("native"))
-    core, context = plan.graph.layers[0].core, plan.context
+    core, context = plan.layer("layer").core, plan.context
     assert isinstance(core, TapConv2d)
     problem = WinogradProblem.of(core, context.layout("x"), context.layout("layer"))
     assert problem is not None

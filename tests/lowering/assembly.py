@@ -16,7 +16,7 @@ def generated(graph: LayerGraph, target: Target, schedule: KernelSchedule | None
     """The module of the graph's last layer, named `layer`, under a schedule, or the one that is chosen."""
     schedules = {"layer": schedule} if schedule else {}
     plan = plan_graph(graph, threads=1, target=target, schedules=schedules)
-    kernel = build_kernel(plan.graph.layers[-1], plan.context)
+    kernel = build_kernel(plan.layer("layer"), plan.context)
     return generate(lower(kernel.module, kernel.store, kernel.store.shape, kernel.prefetch), target)
 
 

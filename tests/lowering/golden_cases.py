@@ -66,7 +66,7 @@ class Case:
         """The layer's core operator and its kernel."""
         schedules = {} if self.schedule is None else {self.layer: self.schedule}
         plan = plan_graph(self.graph, threads=2, target=fixed_target(self.cpu), schedules=schedules)
-        (layer,) = (each for each in plan.graph.layers if each.name == self.layer)
+        layer = plan.layer(self.layer)
         return type(layer.core), build_kernel(layer, plan.context)
 
 
