@@ -138,7 +138,7 @@ def test_a_models_formulas_give_torchs_bits(layout: str, target: str) -> None:
 
 
 def test_other_activations_place_special_values_as_torch(layout: str, target: str) -> None:
-    """Torch in float64 tells, whose float32 kernels err at infinity, but for what float32 rounds otherwise."""
+    """Torch in float64 tells, whose float32 kernels err at infinity, but for what float32 rounds."""
     steps = unary_steps([op for op in UNARY if op not in EXACT])
     shape = SHAPES[layout]
     x = PAIRS[:, 0].reshape(shape)
