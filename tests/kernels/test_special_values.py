@@ -52,7 +52,7 @@ PARAMETERS: dict[str, Sequence[tuple[float, ...]]] = {
 }  # fmt: skip
 EXACT = (
     "relu", "relu6", "leaky_relu", "clamp", "sqrt", "neg", "abs", "square", "cube", "floor", "ceil", "trunc",
-    "round", "sign", "softsign", "hardshrink", "softshrink", "threshold",
+    "round", "sign", "softsign", "hardshrink", "threshold",
 )  # fmt: skip
 ARITHMETIC = ("add", "sub", "mul", "div")
 SHAPES: dict[str, Shape] = {"batch lanes": (16, 16), "pixel lanes": (2, 128)}
@@ -138,18 +138,20 @@ def test_a_models_formulas_give_torchs_bits(layout: str, target: str) -> None:
 
 
 def test_other_activations_place_special_values_as_torch(layout: str, target: str) -> None:
-    """Torch in float64 tells, whose float32 kernels err at infinity, but for what overflows in float32."""
+    """Torch in float64 tells, whose float32 kernels err at infinity, but for what float32 rounds."""
     steps = unary_steps([op for op in UNARY if op not in EXACT])
     shape = SHAPES[layout]
     x = PAIRS[:, 0].reshape(shape)
     for step, actual in zip(steps, run([(step,) for step in steps], shape, target), strict=True):
-        overflows = step.op in ("hardswish", "hardsigmoid")
-        expected = evaluate_step(step, x if overflows else x.double(), {}).float()
+        in_float32 = step.op in ("hardswish", "hardsigmoid", "softshrink")
+        expected = evaluate_step(step, x if in_float32 else x.double(), {}).float()
         if step.op in ("sin", "cos"):  # which know the phase of no larger arguments
             known = (x.abs() < 1e15) | ~x.isfinite()
             actual, expected = actual[known], expected[known]
         torch.testing.assert_close(actual, expected, rtol=2e-6, atol=1e-36, equal_nan=True, msg=f"{step}")
         zeros = (actual == 0) & (expected == 0)
+        if step.op == "softshrink":  # torch's zeros have the sign of one path of its code or another
+            continue
         assert torch.equal(actual.signbit()[zeros], expected.signbit()[zeros]), step
 
 
