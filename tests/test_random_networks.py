@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, note
+from hypothesis import strategies as st
 from torch.utils import _pytree
 
 import sparsegen
 from tests.random_networks import RandomNetwork
-from tests.sampling import large
+from tests.sampling import examples
 
 TOLERANCE = 1e-4
 """Of the largest result: what single precision leaves of a few operators in a row."""
+SHARES = 16
+"""Parts of the networks, which several processes may take."""
 
 
 @pytest.mark.filterwarnings("ignore:torch itself computes")
-@large(("seed",), [(seed,) for seed in range(5000)], sample=60)
-def test_a_random_network(seed: int) -> None:
-    network = RandomNetwork(seed)
-    compiled = sparsegen.compile(network, network.inputs, threads=1 + seed % 2)
-    with torch.no_grad():
-        exact = _pytree.tree_leaves(network.double()(network.inputs[0].double()))
-        results = _pytree.tree_leaves(compiled(*network.inputs))
-        again = _pytree.tree_leaves(compiled(*network.inputs))
-    for result, twice, expected in zip(results, again, exact, strict=True):
-        assert result.shape == expected.shape, network.describe()
-        assert torch.equal(result, twice), network.describe()
-        error = (result.double() - expected).abs().max()
-        assert error <= TOLERANCE * max(1.0, float(expected.abs().max())), network.describe()
+@pytest.mark.parametrize("share", range(SHARES))
+def test_random_networks(share: int) -> None:
+    @examples(4, soak=5000 // SHARES)
+    @given(st.integers(0, 1 << 32))
+    def check(number: int) -> None:
+        seed = number * SHARES + share
+        network = RandomNetwork(seed)
+        note(f"network {seed}: {network.describe()}")
+        compiled = sparsegen.compile(network, network.inputs, threads=1 + seed % 2)
+        with torch.no_grad():
+            results = _pytree.tree_leaves(compiled(*network.inputs))
+            again = _pytree.tree_leaves(compiled(*network.inputs))
+            exact = _pytree.tree_leaves(network.double()(network.inputs[0].double()))
+        for result, twice, expected in zip(results, again, exact, strict=True):
+            assert result.shape == expected.shape
+            assert torch.equal(result, twice)
+            error = (result.double() - expected).abs().max()
+            assert error <= TOLERANCE * max(1.0, float(expected.abs().max()))
+
+    check()

@@ -53,13 +53,13 @@ FUNCTIONS: dict[str, tuple[Norm, list[str]]] = {
     "RMS norm the other way round": (
         lambda x: torch.rsqrt((x * x).mean((2, 3), keepdim=True) + 0.1) * x + 1, ["LayerNorm add"],
     ),
-    "normalize": (lambda x: F.normalize(x), ["Identity mul", "Mean mul sqrt clamp", "Identity div"]),
+    "normalize": (lambda x: F.normalize(x), ["Reduce sqrt clamp", "Identity div"]),
     "normalize by magnitudes": (
-        lambda x: F.normalize(x, p=1.0, dim=-1), ["Identity abs", "Mean mul clamp", "Identity div"],
+        lambda x: F.normalize(x, p=1.0, dim=-1), ["Reduce clamp", "Identity div"],
     ),
-    "norm": (lambda x: torch.linalg.vector_norm(x), ["Identity mul", "Mean mul sqrt"]),
+    "norm": (lambda x: torch.linalg.vector_norm(x), ["Reduce sqrt"]),
     "norm of images": (
-        lambda x: torch.linalg.vector_norm(x, dim=(-1, -2)), ["Identity mul", "Mean mul sqrt"],
+        lambda x: torch.linalg.vector_norm(x, dim=(-1, -2)), ["Reduce sqrt"],
     ),
 }  # fmt: skip
 

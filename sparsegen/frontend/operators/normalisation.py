@@ -10,7 +10,7 @@ from sparsegen.frontend.builder import CallSite, Value
 from sparsegen.frontend.operators.arrangement import reshape_to
 from sparsegen.frontend.operators.convolution import batch_norm
 from sparsegen.frontend.operators.registry import operator
-from sparsegen.graph import GroupNorm, LayerNorm, LocalResponseNorm, Mean, Step
+from sparsegen.graph import GroupNorm, LayerNorm, LocalResponseNorm, Step
 
 
 @operator("aten.group_norm.default")
@@ -93,23 +93,3 @@ def local_response_norm(
     site: CallSite, value: Value, size: int, alpha: float, beta: float, bias: float
 ) -> Value:
     return site.layer(LocalResponseNorm(size, alpha, beta, bias), value)
-
-
-@operator("aten.linalg_vector_norm.default")
-def vector_norm(
-    site: CallSite,
-    value: Value,
-    order: float,
-    dims: list[int] | None,
-    keepdim: bool,
-    dtype: torch.dtype | None,
-) -> Value:
-    """The sum of magnitudes, or the root of the sum of squares."""
-    if order not in (1, 2):
-        site.refuse(f"its order is {order}; 1 and 2 are supported")
-    shape = site.shape_of(value)
-    summed = tuple(sorted(dim % len(shape) for dim in dims or range(len(shape))))
-    step = Step("abs") if order == 1 else Step("mul", operand=site.read(value))
-    count = Step("mul", operand=float(prod(shape[dim] for dim in summed)))
-    steps = (count,) if order == 1 else (count, Step("sqrt"))
-    return site.layer(Mean(summed, keepdim), site.pointwise(value, step), epilogue=steps)

@@ -162,11 +162,6 @@ def expand(site: CallSite, value: Value, *options: object) -> Value:
     return value if site.broadcasts else broadcast(site, value, site.shape)
 
 
-@operator("aten.expand_as.default")
-def expand_as(site: CallSite, value: Value, other: Value) -> Value:
-    return expand(site, value, [*site.shape], False)
-
-
 def scaled(site: CallSite, value: Value | Scalar, alpha: Scalar) -> Value | Scalar:
     """`alpha * value`, the second side of an addition or subtraction."""
     if alpha == 1:

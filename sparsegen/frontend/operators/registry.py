@@ -20,6 +20,7 @@ def operator(*names: str) -> Callable[[T], T]:
 
     def register(translator: T) -> T:
         for name in names:
+            assert name not in TRANSLATORS, f"{name} has a translator"
             TRANSLATORS[name] = translator
         return translator
 
