@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 from sparsegen.errors import ModelError, PruningError
 from sparsegen.graph import Conv2d
+from sparsegen.options import ModelOptions
 from sparsegen.preparation import Prepared, prepare
 from sparsegen.progress import Steps
 from sparsegen.pruning import magnitude, parse_structure
@@ -42,9 +43,7 @@ def called(model: nn.Module) -> Tensor:
 
 def prepared(model: nn.Module, sparsity: float) -> Prepared:
     structure = parse_structure("unstructured", sparsity=sparsity)
-    return prepare(
-        model, (images(),), structure=structure, batch=None, input_shape=None, steps=Steps(None, total=2)
-    )
+    return prepare(model, (images(),), ModelOptions(), structure=structure, steps=Steps(None, total=2))
 
 
 def check_copy(made: Prepared, model: nn.Module, sparsity: float) -> None:
@@ -154,9 +153,8 @@ def test_without_sparsity_no_layer_is_skipped() -> None:
     prepared = prepare(
         model,
         (torch.zeros(1, 3, 8, 8),),
+        ModelOptions(),
         structure=parse_structure("unstructured", sparsity=0),
-        batch=None,
-        input_shape=None,
         steps=Steps(None, total=2),
     )
     assert prepared.pruned == {"0", "2"}

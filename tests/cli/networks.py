@@ -65,9 +65,23 @@ def normed() -> nn.Module:
     return model
 
 
+class Digamma(nn.Module):
+    """An operator that sparsegen has no kernel for."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.digamma(x)
+
+
+class Cumulated(nn.Module):
+    """Another one."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.cumsum(1)
+
+
 def unsupported() -> nn.Module:
     """`small` with operators that sparsegen has no kernel for."""
-    return nn.Sequential(nn.Mish(), small(), nn.Softplus())
+    return nn.Sequential(Digamma(), small(), Cumulated())
 
 
 def linear() -> nn.Module:

@@ -52,7 +52,7 @@ def test_layers_of_other_input_channels_share_a_function(batch: int, knobs: Pane
     )
     schedules: dict[str, KernelSchedule] = {f"layer{i}": knobs for i in range(3)}
     plan = plan_graph(graph, threads=1, target=parse_target("haswell"), schedules=schedules)
-    kernels = [build_kernel(layer, plan.context) for layer in plan.graph.layers]
+    kernels = [build_kernel(plan.layer(layer.name), plan.context) for layer in graph.layers]
     keys = {
         (tvm_ffi.StructuralKey(kernel.module), kernel.store, kernel.prefetch)  # type: ignore[call-arg]
         for kernel in kernels
@@ -77,7 +77,7 @@ def test_equal_layers_are_scheduled_once() -> None:
     graph.outputs = ("biased",)
     schedules: dict[str, KernelSchedule] = {layer.name: TILES for layer in graph.layers}
     plan = plan_graph(graph, threads=1, target=parse_target("haswell"), schedules=schedules)
-    modules = [build_kernel(layer, plan.context).module for layer in plan.graph.layers]
+    modules = [build_kernel(plan.layer(layer.name), plan.context).module for layer in graph.layers]
     assert modules[0].same_as(modules[1])
     assert len({hash(module) for module in modules}) == 3
     model = compile_graph(graph, schedules=schedules)
