@@ -58,3 +58,26 @@ def test_default_attention_of_transformers(
         expected = model(value)
         actual = sparsegen.compile(model, (value,), threads=1)(value)
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+@pytest.mark.parametrize("masked", [False, True], ids=["all tokens", "padded"])
+def test_masks_that_are_given(masked: bool, batch: int) -> None:
+    """Token ids and a mask of truth values are torch's to read; attention is ours."""
+    torch.manual_seed(0)
+    model = transformers.BertModel(transformers.BertConfig(vocab_size=30, **SIZES)).eval()
+    ids = torch.randint(0, 30, (batch, 11))
+    mask = torch.ones(batch, 11, dtype=torch.int64)
+    if masked:
+        mask[:, 7:] = 0
+    given = {"input_ids": ids, "attention_mask": mask}
+    with torch.no_grad():
+        expected = model(**given).last_hidden_state
+    with pytest.warns(UserWarning, match="torch itself computes"):
+        compiled = sparsegen.compile(model, (), given, threads=1)
+    assert all("attention" not in layer.operator for layer in compiled.layers)
+    torch.testing.assert_close(compiled(**given).last_hidden_state, expected, rtol=1e-4, atol=1e-5)
+    mask[:, 5:] = 0
+    with torch.no_grad():
+        expected = model(**given).last_hidden_state
+    torch.testing.assert_close(compiled(**given).last_hidden_state, expected, rtol=1e-4, atol=1e-5)

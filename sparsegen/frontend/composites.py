@@ -1,4 +1,4 @@
-"""Normalisations that a program spells out, put back as one operator each.
+"""What a program spells out put back as one operator, and masks in the form that kernels read.
 
 torch.export traces `F.local_response_norm`, which is a Python function, into ten operators, and an RMS norm
 that a model writes out into five. As one operator they are one layer, which reads its input once.
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch.export import ExportedProgram
-from torch.fx import Node
+from torch.fx import Graph, Node
 
 aten = torch.ops.aten
 
@@ -39,7 +39,8 @@ Match = tuple[Call, Sequence[Node]]
 
 
 def recognise_composites(program: ExportedProgram) -> ExportedProgram:
-    """The program, changed, with the normalisations that it spells out as operators."""
+    """The program, changed, with the normalisations that it spells out as operators, and masks as numbers."""
+    _shift_by_masks(program.graph)
     for node in list(program.graph.nodes):
         found = next((match for rule in _RULES for match in rule(node)), None)
         if found is None:
@@ -48,6 +49,26 @@ def recognise_composites(program: ExportedProgram) -> ExportedProgram:
         for inner in replaced:
             program.graph.erase_node(inner)
     return program
+
+
+def _shift_by_masks(graph: Graph) -> None:
+    """Give attention what a mask adds to the scores in place of a mask of truth values, each made once.
+
+    The logarithm of 1 is 0, that of 0 negative infinity.
+    """
+    shifts: dict[Node, Node] = {}
+    for node in graph.find_nodes(op="call_function", target=aten.scaled_dot_product_attention.default):
+        mask = node.kwargs.get("attn_mask", node.args[3] if len(node.args) > 3 else None)
+        if not isinstance(mask, Node) or mask.meta["val"].dtype != torch.bool:
+            continue
+        if mask not in shifts:
+            with graph.inserting_after(mask):
+                real = graph.call_function(aten._to_copy.default, (mask,), {"dtype": torch.float32})
+            with graph.inserting_after(real):
+                shifts[mask] = graph.call_function(aten.log.default, (real,))
+            for made in (real, shifts[mask]):
+                made.meta = {**node.meta, "val": mask.meta["val"].to(torch.float32)}
+        node.replace_input_with(mask, shifts[mask])
 
 
 def _chain(node: Any, steps: Sequence[Sequence[Any]]) -> list[Any] | None:

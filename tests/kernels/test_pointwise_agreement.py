@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from sparsegen.frontend import from_torch
 from tests.agreement import check_agreement
 from tests.frontend.checking import Function, describe, images
 from tests.frontend.test_operators import ramp
+from tests.sampling import large
 
 MASK = torch.arange(35).view(5, 7) % 3 > 0
 
@@ -48,12 +50,21 @@ def behind_a_convolution(operator: Callable[[Tensor], Tensor]) -> Callable[[Tens
     return lambda x: operator(F.conv2d(x, ramp(x, 6, 3, 3, 3), ramp(x, 6), padding=1))
 
 
-@pytest.mark.parametrize(("batch", "threads"), [(1, 2), (3, 1), (16, 2), (17, 1)])
-def test_operators_alone_and_fused(batch: int, threads: int) -> None:
+TOGETHER = 6
+"""Operators that are compiled as one model."""
+
+
+@large(
+    ("first", "batch", "threads"),
+    itertools.product(range(0, len(OPERATORS), TOGETHER), (1, 3, 16, 17), (1, 2)),
+    sample=16,
+)
+def test_operators_alone_and_fused(first: int, batch: int, threads: int) -> None:
+    functions = dict(list(OPERATORS.items())[first : first + TOGETHER])
     alone = {
-        name: (lambda x, f=function: f(x[:, :1] * ramp(x, 6, 1, 1))) for name, function in OPERATORS.items()
+        name: (lambda x, f=function: f(x[:, :1] * ramp(x, 6, 1, 1))) for name, function in functions.items()
     }
-    fused = {f"{name}, fused": behind_a_convolution(function) for name, function in OPERATORS.items()}
+    fused = {f"{name}, fused": behind_a_convolution(function) for name, function in functions.items()}
     check_agreement(alone | fused, (images(batch, 3, 5, 7),), threads=threads, tolerance=5e-6)
 
 
