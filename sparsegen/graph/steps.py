@@ -1,0 +1,33 @@
+"""Pointwise steps, of which a layer's epilogue is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+UNARY = (
+    "relu", "relu6", "silu", "gelu", "gelu_tanh", "sigmoid", "tanh", "hardswish", "hardsigmoid",
+    "leaky_relu", "clamp", "exp", "sqrt", "neg", "abs", "expm1", "log", "log2", "log10", "log1p", "pow",
+    "square", "cube", "erf", "sin", "cos", "floor", "ceil", "trunc", "round", "sign", "elu", "softplus",
+    "log_sigmoid", "mish", "softsign", "hardshrink", "softshrink", "threshold",
+)  # fmt: skip
+BINARY = ("add", "sub", "mul", "div", "maximum", "minimum")
+SELECTIONS = ("prelu", "select")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One pointwise step of an epilogue: `value = op(value)` or `value = op(value, operand)`.
+
+    `operand` is the name of a value or constant of the graph (broadcast as in torch), or a number;
+    None for the unary operators. `reverse` swaps the two sides: `op(operand, value)`. `parameters`
+    are the operator's own: (slope,) of leaky_relu, (low, high) of clamp, (exponent,) of pow,
+    (alpha, scale, input scale) of elu, (beta, threshold) of softplus, (bound,) of the shrinks,
+    (bound, other) of threshold. Of the selections, whose sides cannot be swapped, prelu has the slope of
+    negative numbers as its operand, and select a constant mask: where that is 0, its parameter stands in
+    place of the value.
+    """
+
+    op: str
+    operand: str | float | None = None
+    reverse: bool = False
+    parameters: tuple[float, ...] = ()
