@@ -38,7 +38,9 @@ def convolution(layer: Layer, context: Context) -> Kernel:
     epilogue, source = context.epilogue(layer), layer.inputs[0]
     if isinstance(knobs, PanelSchedule):
         registers = context.target.registers
-        return panels(problem, knobs, source=source, epilogue=epilogue, registers=registers)
+        return panels(
+            problem, knobs, source=source, epilogue=epilogue, registers=registers, once=context.once
+        )
     assert of_tiles is not None
     return winograd(of_tiles, knobs, source=source, epilogue=epilogue, once=context.once)
 
@@ -53,7 +55,9 @@ def linear(layer: Layer, context: Context) -> Kernel:
     if knobs is None:
         knobs = choose_panels(problem, context).schedule
     epilogue, registers = context.epilogue(layer), context.target.registers
-    return panels(problem, knobs, source=layer.inputs[0], epilogue=epilogue, registers=registers)
+    return panels(
+        problem, knobs, source=layer.inputs[0], epilogue=epilogue, registers=registers, once=context.once
+    )
 
 
 @space_for(TapConv2d)

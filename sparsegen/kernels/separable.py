@@ -39,7 +39,9 @@ def separable(layer: Layer, context: Context) -> Kernel:
     if knobs is None:
         knobs = choose_panels(problem, context).schedule
     epilogue, registers = context.epilogue(layer), context.target.registers
-    return panels(problem, knobs, source=layer.inputs[0], epilogue=epilogue, registers=registers)
+    return panels(
+        problem, knobs, source=layer.inputs[0], epilogue=epilogue, registers=registers, once=context.once
+    )
 
 
 @space_for(SeparableConv2d)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import tvm_ffi
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sparsegen.compiler import compile_graph, plan_graph
+from sparsegen.errors import ScheduleError
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Step
 from sparsegen.kernels import build_kernel
 from sparsegen.kernels.panels import PanelSchedule
+from sparsegen.kernels.registry import Memo
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.winograd import WinogradSchedule
 from sparsegen.target import parse_target
 from tests.kernels.contract import WEIGHTS, check, weights
+from tests.sampling import examples
 
 BLOCKS = PanelSchedule(rows=2, tile_h=1, tile_w=2, block=8, chunk=2)
 COMBINED = PanelSchedule(rows=2, tile_h=1, tile_w=2, block=8, chunk=2, format="column_combined")
@@ -83,3 +90,52 @@ def test_equal_layers_are_scheduled_once() -> None:
     model = compile_graph(graph, schedules=schedules)
     assert [layer.kernel for layer in model.layers] == ["winograd"] * 4
     check(graph, schedules=schedules)
+
+
+KNOBS: tuple[KernelSchedule, ...] = (
+    BLOCKS,
+    COMBINED,
+    TILES,
+    replace(TILES, outputs=2),
+    replace(BLOCKS, permuted=True),
+    replace(BLOCKS, block=16),
+    replace(BLOCKS, pack_input=True),
+    replace(BLOCKS, unroll=2),
+)
+
+
+RELU, ADDED, SCALED = (Step("relu"),), (Step("add", "x2"),), (Step("mul", 2.0), Step("add", "x2"))
+CHOICES: tuple[tuple[Any, ...], ...] = (
+    ((8, 16), (8, 24), (6, 16)),  # output and input channels
+    ("half", "dense", "tenth"),
+    (1, 3),
+    (16, 1),
+    ((), RELU, ADDED, SCALED),
+    (False, True),
+    KNOBS,
+)
+
+
+@examples(6, soak=500)
+@given(st.tuples(*map(st.sampled_from, CHOICES)))
+def test_a_layer_has_the_code_that_it_alone_would_have(layer: tuple[Any, ...]) -> None:
+    """Also after others, each unlike it in one thing."""
+    others = [
+        (*layer[:place], choice, *layer[place + 1 :])
+        for place, choices in enumerate(CHOICES)
+        for choice in choices
+    ]
+    memo, target = Memo(), parse_target("haswell")
+    for (out, channels), kept, kernel, batch, epilogue, biased, knobs in (layer, *others):
+        weight = WEIGHTS[kept](weights((out, channels, kernel, kernel)))
+        conv = Conv2d(weight, np.ones(out, np.float32) if biased else None, padding=(kernel // 2,) * 4)
+        only = Layer("layer", conv, ("x",), (batch, out, 8, 8), epilogue)
+        inputs = {"x": (batch, channels, 8, 8), "x2": (batch, out, 8, 8)}
+        graph = LayerGraph(inputs, [only], ("layer",))
+        plan = plan_graph(graph, threads=1, target=target, schedules={"layer": knobs})
+        try:
+            alone = build_kernel(plan.layer("layer"), plan.context)
+        except ScheduleError:
+            continue
+        shared = build_kernel(plan.layer("layer"), replace(plan.context, memo=memo))
+        assert tvm_ffi.structural_equal(shared.module, alone.module)

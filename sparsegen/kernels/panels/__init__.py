@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from tvm import te
 
 from sparsegen.formats.column_combined import ColumnCombined
 from sparsegen.formats.masked_panels import MaskedPanels
@@ -19,6 +22,7 @@ from sparsegen.kernels.panels.packing import packable, plan_slab, slab_bytes
 from sparsegen.kernels.panels.prefetch import Together, plan_operand_prefetch, plan_prefetch
 from sparsegen.kernels.panels.problem import Depthwise, PanelProblem, PanelSchedule
 from sparsegen.kernels.panels.schedule import schedule
+from sparsegen.kernels.registry import Once
 from sparsegen.lowering.kernel import Kernel, as_argument
 from sparsegen.stopwatch import part
 
@@ -51,11 +55,17 @@ def pack_weights(problem: PanelProblem, knobs: PanelSchedule) -> PackedWeights:
 
 
 def panels(
-    problem: PanelProblem, knobs: PanelSchedule, *, source: str, epilogue: Epilogue, registers: int
+    problem: PanelProblem,
+    knobs: PanelSchedule,
+    *,
+    source: str,
+    epilogue: Epilogue,
+    registers: int,
+    once: Once,
 ) -> Kernel:
     """The kernel of a problem under a schedule without `panel_fault`.
 
-    `source` names the input value; `registers` are the CPU's, of a vector each.
+    `source` names the input value; `registers` are the CPU's, of a vector each; `once` is a context's.
     """
     problem = arranged(problem, knobs)
     packed = pack_weights(problem, knobs)
@@ -71,13 +81,19 @@ def panels(
         assert isinstance(packed, MaskedPanels)
         weights = masked_weights(problem, packed, knobs, offsets)
     store = problem.store(knobs)
-    function, arguments = expression(problem, weights, knobs, computed or slab, epilogue, store)
+    copied = computed or slab
+    parameters, arguments = expression(problem, weights, knobs, copied, epilogue, store)
+    code = problem.code(of_channels=copied is not None), weights.identity, epilogue.identity
+
+    def module() -> Any:
+        return schedule(te.create_prim_func(parameters), knobs, copied, registers=registers)
+
     operands = plan_operand_prefetch(problem, packed.panels, knobs, epilogue)
     ahead = plan_prefetch(problem, packed.panels, knobs) if knobs.prefetch else None
     parts = tuple(each for each in (operands, ahead) if each is not None)
     return Kernel(
         kind="panels" if computed is None else "separable",
-        module=schedule(function, knobs, computed or slab, registers=registers),
+        module=once(("panels", *code, knobs, store, registers), module),
         store=store,
         arguments=(source, *map(as_argument, arguments), *epilogue.arguments),
         format=knobs.format,

@@ -42,6 +42,7 @@ def combined_weights(packed: ColumnCombined, offsets_of: NDArray[np.int32]) -> W
         term=term,
         blocks=blocks,
         panels=packed.panels,
+        identity=(packed.values.shape[1:], packed.blocks > 1),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ class Weights:
 
     `arrays` are the kernel's arguments, `placeholders` their parameters. `term(read, block, panel, r)`
     is the product that is summed over `axes`, `read(offset)` being the input at a column's offset.
-    `blocks` is as `counted` gives it.
+    `blocks` is as `counted` gives it; `identity` is another where the code is.
     """
 
     arrays: tuple[NDArray[Any], ...]
@@ -33,6 +33,7 @@ class Weights:
     term: Callable[[Callable[[Expr], Expr], Expr, Expr, Expr], Expr]
     blocks: Expr
     panels: int
+    identity: Hashable
 
     @property
     def blocked(self) -> bool:
@@ -56,8 +57,8 @@ def expression(
     slab: Slab | DepthwiseSlab | None,
     epilogue: Epilogue,
     store: PanelStore,
-) -> tuple[Any, tuple[NDArray[Any], ...]]:
-    """The function, and its arguments between the input and the epilogue's operands.
+) -> tuple[list[Any], tuple[NDArray[Any], ...]]:
+    """The function's parameters, and its arguments between the input and the epilogue's operands.
 
     Parameters: x, those of the weights, bias (where there is one), the channel of every row (where
     they are permuted), the slab's own (where there is one), the epilogue's operands, out. Stages:
@@ -103,8 +104,8 @@ def expression(
     ]
     operands = [*of_rows, *of_slab]
     placeholders = [*weights.placeholders, *(placeholder for placeholder, _ in operands)]
-    function = te.create_prim_func([x, *placeholders, *epilogue.placeholders, out])
-    return function, (*weights.arrays, *(array for _, array in operands))
+    parameters = [x, *placeholders, *epilogue.placeholders, out]
+    return parameters, (*weights.arrays, *(array for _, array in operands))
 
 
 def _reader(

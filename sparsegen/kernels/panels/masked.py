@@ -47,6 +47,7 @@ def masked_weights(
         term=term,
         blocks=blocks,
         panels=packed.panels,
+        identity=(masks, shape[1:], packed.blocks > 1),
     )
 
 

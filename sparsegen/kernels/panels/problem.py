@@ -200,6 +200,17 @@ class PanelProblem:
         lie = self.pixels, self.pixel_steps, self.source, self.out, self.channels_last
         return self.matrix.shape, zeros, self.columns_per_channel, self.offsets.tobytes(), depthwise, *lie
 
+    def code(self, *, of_channels: bool) -> Hashable:
+        """All that a schedule's code depends on, beside the weights' format and the epilogue.
+
+        With `of_channels` it knows where the input's channels lie: it copies or computes them.
+        """
+        lie = self.out, self.pixels, self.pixel_steps, self.columns_per_channel, self.channels_last
+        channels = (self.channels, self.plane, self.offsets[: self.columns_per_channel].tobytes())
+        computed = self.depthwise and (self.depthwise.steps, tuple(self.depthwise.offsets.tolist()))
+        rows = self.bias is None, self.channel_of is None
+        return lie, channels if of_channels else None, computed, rows
+
     @property
     def plane(self) -> int:
         """Floats of the input from a channel to the next one; 0 where there is one channel."""
