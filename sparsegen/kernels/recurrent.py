@@ -5,8 +5,9 @@ the state before stay in registers until the gates are applied. Rows of the batc
 a task is some of them, over all steps, so that threads never wait for one another between steps. Rows that
 registers have no room for use a tile's weights one block after the other, while the nearest cache has them.
 
-Best for: small batches, whose steps wait for the weights, which come from the caches at every step. When not:
-batches that fill the lanes, with many zeros; every weight that is read then serves a few rows alone.
+Best for: small batches, whose steps wait for the weights, which come from the caches at every step. Zeros are
+skipped for up to some four rows; more rows take longer over lookups than over all weights. When not: batches
+that fill the lanes, with many zeros, where lanes that hold rows would skip them.
 """
 
 from __future__ import annotations

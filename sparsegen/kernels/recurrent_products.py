@@ -22,9 +22,9 @@ Add = Callable[[Callable[[int, int, Expr], Expr]], Iterable[Any]]
 """Statements that add a term of (row, gate, lane) to every sum."""
 
 # In cycles of a vector of weights from an L2 cache, and of its multiply-add with a row. Measured on Emerald
-# Rapids, LSTMs of 256 units at 20 % density, 1 to 16 rows.
-_READ, _MULTIPLY = 2.1, 0.5
-_LOOKED_UP_READ, _LOOKED_UP_MULTIPLY = 2.7, 1.1
+# Rapids, LSTMs of 256 units at 20 to 50 % density, 1 and 8 rows.
+_READ, _MULTIPLY = 1.1, 0.6
+_LOOKED_UP_READ, _LOOKED_UP_MULTIPLY = 0.7, 2.1
 
 
 class Products(Protocol):

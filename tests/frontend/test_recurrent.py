@@ -14,7 +14,7 @@ import sparsegen
 from sparsegen.compiler import plan_graph
 from sparsegen.errors import UnsupportedOperatorError
 from sparsegen.frontend import from_torch
-from sparsegen.graph import Linear, Recurrent
+from sparsegen.graph import Conv2d, Linear, Recurrent
 from sparsegen.kernels import build_kernel
 from sparsegen.runtime.model import CompiledModel
 from sparsegen.target import parse_target
@@ -143,6 +143,14 @@ def test_the_products_of_all_steps_are_one_linear_layer() -> None:
     graph = from_torch(network(nn.LSTM, 5, 16), (images(4, 2, 5),))
     (layer,) = (layer for layer in graph.layers if isinstance(layer.core, Linear))
     assert layer.shape == (2, 4, 64)
+
+
+@pytest.mark.parametrize(("density", "core"), [(0.1, Conv2d), (1.0, Linear)])
+def test_products_of_many_steps_are_transposed_where_zeros_pay_for_it(density: float, core: type) -> None:
+    model = network(nn.LSTM, 32, 16, batch_first=True, density=density)
+    agree(model, images(3, 20, 32))
+    graph = from_torch(model, (images(3, 20, 32),))
+    assert [type(layer.core) for layer in graph.layers if isinstance(layer.core, Conv2d | Linear)] == [core]
 
 
 def test_few_weights_are_looked_up_where_the_cpu_can() -> None:
