@@ -237,9 +237,11 @@ class _Loops:
             yield self.vector(partial(stored, row, gate))
 
     def register(self, row: int, gate: int, lane: Expr) -> Expr:
+        """Where the sum of a row's gate is."""
         return (row * self.gates + gate) * self.lanes + lane
 
     def vector(self, body: Body) -> Any:
+        """`body(lane)` for a whole vector."""
         return loop("lane", self.lanes, body, kind=tirx.ForKind.VECTORIZED)
 
 
