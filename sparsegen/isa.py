@@ -14,6 +14,7 @@ class Isa:
     `vector_bytes` are those of a vector register, `registers` the number of these. `features` are what a
     CPU must have for it, by LLVM's names. `expand` is LLVM's intrinsic that puts neighbouring floats in the
     lanes of a mask, as masked vectors need: (floats, what the other lanes get, mask); empty for none.
+    `lookup` is the one that takes every lane from a place in two vectors: (first, places, second).
     """
 
     name: str
@@ -21,6 +22,7 @@ class Isa:
     registers: int
     features: frozenset[str]
     expand: str = ""
+    lookup: str = ""
 
     @property
     def lanes(self) -> int:
@@ -28,7 +30,14 @@ class Isa:
         return self.vector_bytes // _FLOAT_BYTES
 
 
-AVX512 = Isa("AVX-512", 64, 32, frozenset({"avx2", "fma", "avx512f"}), "llvm.x86.avx512.mask.expand")
+AVX512 = Isa(
+    "AVX-512",
+    64,
+    32,
+    frozenset({"avx2", "fma", "avx512f"}),
+    expand="llvm.x86.avx512.mask.expand",
+    lookup="llvm.x86.avx512.vpermi2var.ps.512",
+)
 AVX2 = Isa("AVX2", 32, 16, frozenset({"avx2", "fma"}))
 
 ISAS = (AVX512, AVX2)

@@ -32,6 +32,7 @@ from sparsegen.graph import (
     PixelUnshuffle,
     Pool2d,
     Read,
+    Recurrent,
     Reduce,
     Resample2d,
     Reshape,
@@ -225,6 +226,8 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
         case MatMul(transpose_a, transpose_b):
             left, right = inputs
             return torch.matmul(left.mT if transpose_a else left, right.mT if transpose_b else right)
+        case Recurrent():
+            return recur(layer.core, *inputs)
         case Concat(dim):
             return torch.cat(inputs, dim)
         case Reshape():
@@ -236,6 +239,28 @@ def evaluate_core(layer: Layer, inputs: list[Tensor]) -> Tensor:
         case Pad(amounts, fill):
             return F.pad(value, [amount for pair in reversed(amounts) for amount in pair], value=fill)
     raise AssertionError(f"{layer.name} has a core that this evaluator does not know: {layer.core}")
+
+
+def recur(core: Recurrent, products: Tensor, *states: Tensor) -> Tensor:
+    """The hidden states of all steps, then the last cell state where it is kept."""
+    batch, steps, _ = products.shape
+    gates = products.unflatten(2, (core.gates, -1))[..., : core.hidden]
+    zeros = torch.zeros(batch, core.hidden).double()
+    hidden, cell = (*states, zeros, zeros)[:2]
+    weight = as_double(core.weight)
+    bias = 0.0 if core.bias is None else as_double(core.bias)
+    results = [hidden] * steps
+    for step in reversed(range(steps)) if core.reverse else range(steps):
+        given, own = gates[:, step].unbind(1), (hidden @ weight.T).chunk(core.gates, 1)
+        first, second = (torch.sigmoid(given[i] + own[i]) for i in range(2))
+        if core.kind == "lstm":
+            cell = second * cell + first * torch.tanh(given[2] + own[2])
+            hidden = torch.sigmoid(given[3] + own[3]) * torch.tanh(cell)
+        else:
+            new = torch.tanh(given[2] + first * (own[2] + bias))
+            hidden = (1 - second) * new + second * hidden
+        results[step] = hidden
+    return torch.stack([*results, *([cell] if core.keeps_cell else [])], 1)
 
 
 def interpolate(value: Tensor, axis: Interpolation, dim: int) -> Tensor:

@@ -126,7 +126,8 @@ class CallSite:
     """One operator's call in the model: where its layers go and how they are named.
 
     `path` is the module that makes the call ("" for the model itself); `shape` is that of the call's
-    (first) result; `broadcasts` tells that every reader of the result broadcasts its operands.
+    (first) result; `broadcasts` tells that every reader of the result broadcasts its operands. `reads` are
+    the places of those results, of several, that something reads.
     """
 
     builder: GraphBuilder
@@ -134,6 +135,7 @@ class CallSite:
     path: str
     shape: Shape
     broadcasts: bool = False
+    reads: frozenset[int] = frozenset()
 
     @property
     def name(self) -> str:

@@ -27,6 +27,7 @@ from sparsegen.graph import (
     Linear,
     MatMul,
     Permute,
+    Recurrent,
     Reshape,
     Shape,
     Slice,
@@ -35,6 +36,7 @@ from sparsegen.graph import (
 )
 
 _LEAST_TOKENS = 8  # lanes of the shortest vector: fewer tokens would leave most of one empty
+_FEW_KEPT = 0.25  # share of weights up to which skipping zeros pays for two transpositions
 
 
 def tokens_to_pixels(graph: LayerGraph) -> LayerGraph:
@@ -99,6 +101,7 @@ class _Rewriting:
         given = (*self.graph.inputs, *self.graph.constants)
         self.plains.update((name, name) for name in given)
         self.new_shapes.update((name, self.shapes[name]) for name in given)
+        self.recurring = {layer.inputs[0] for layer in self.graph.layers if isinstance(layer.core, Recurrent)}
 
     def add(self, layer: Layer) -> None:
         """Take over a layer of the old graph, in a form if it has one."""
@@ -177,6 +180,8 @@ class _Rewriting:
         assert isinstance(core, Linear)
         if len(layer.shape) != 3 or layer.shape[1] < _LEAST_TOKENS:
             return None
+        if layer.name in self.recurring and np.count_nonzero(core.weight) > _FEW_KEPT * core.weight.size:
+            return None  # its reader has features last, and so has what it reads
         steps = self._steps(layer, 1)
         if steps is None:
             return None

@@ -230,6 +230,11 @@ def _call_site(builder: GraphBuilder, node: Node) -> CallSite:
         module_path(node),
         _shape(node),
         broadcasts=all(translator in BROADCASTING for translator in translators),
+        reads=frozenset(
+            index
+            for user in node.users
+            if user.target is operator.getitem and user.users and isinstance(index := user.args[1], int)
+        ),
     )
 
 

@@ -215,6 +215,34 @@ class MatMul:
     transpose_b: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Recurrent:
+    """One direction of one layer of an LSTM or GRU, over a sequence: [N, T, gates * padded] to [N, T, H].
+
+    The first input is what the steps' inputs add to the gates, biases included: each gate's H features,
+    padded, in torch's order. `weight` [gates * H, H] multiplies the state before, and `bias` [H] or None is
+    what a GRU adds to its new gate's product. Further inputs, where there are any, are the initial states
+    [N, H], the hidden one and an LSTM's cell; without, they are zero. `reverse` starts at the last step.
+    Where `keeps_cell`, the result has one step more, at the end: the LSTM's last cell state.
+    """
+
+    kind: Literal["lstm", "gru"]
+    weight: Array
+    bias: Array | None
+    reverse: bool
+    keeps_cell: bool
+
+    @property
+    def hidden(self) -> int:
+        """Features of a state, H."""
+        return int(self.weight.shape[1])
+
+    @property
+    def gates(self) -> int:
+        """Four of an LSTM, three of a GRU."""
+        return len(self.weight) // self.hidden
+
+
 @dataclass(frozen=True)
 class Concat:
     """The inputs, one after the other along a dimension (non-negative)."""
@@ -317,6 +345,7 @@ Core = (
     | GroupNorm
     | LocalResponseNorm
     | MatMul
+    | Recurrent
     | Concat
     | Reshape
     | Permute

@@ -22,6 +22,7 @@ _WIDE, _WIDER, _WIDEST = 110, 150, 200
 _FORMATS = {
     "masked_panels": "masked",
     "masked_vectors": "vectors",
+    "lookups": "lookups",
     "dense_panels": "dense",
     "column_combined": "combined",
 }

@@ -11,6 +11,7 @@ from sparsegen.kernels import (  # noqa: F401  (they register)
     phases,
     pointwise,
     pool,
+    recurrent,
     reduce,
     resample,
     separable,

@@ -21,6 +21,7 @@ from sparsegen.graph import (
     Pad,
     Permute,
     PlainCore,
+    Recurrent,
     Reduce,
     Reshape,
     Shape,
@@ -86,6 +87,8 @@ def _keeps_batch(layer: Layer, graph: LayerGraph, shapes: dict[str, Shape], batc
             return rank <= 4
         case Reshape():
             return len(shapes[layer.inputs[0]]) > 0
+        case Recurrent():  # its kernel's vectors lie along features
+            return False
         case MatMul() if rank < 3:  # the batch is a dimension of the matrices
             return False
         case _:

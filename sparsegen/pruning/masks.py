@@ -99,7 +99,7 @@ def _set_mask(choice: Choice) -> PrunedLayer:
         if not layer.owners:
             layer.parameter.mul_(layer.turned(keep))
         for module in layer.owners:
-            _hold(module, layer.turned(keep).to(before.dtype))
+            _hold(module, layer.tensor, layer.turned(keep).to(before.dtype))
     return _report(layer, kept_l1=share, detail=choice.detail, keep=keep)
 
 
@@ -117,13 +117,13 @@ def _report(
     )
 
 
-def _hold(module: nn.Module, mask: Tensor) -> None:
+def _hold(module: nn.Module, tensor: str, mask: Tensor) -> None:
     """Set the mask, or narrow the one there is: torch's own way would chain a method a call."""
-    hooks = [hook for hook in _hooks(module) if hook._tensor_name == "weight"]
+    hooks = [hook for hook in _hooks(module) if hook._tensor_name == tensor]
     if not hooks:
-        prune.custom_from_mask(module, "weight", mask)  # type: ignore[no-untyped-call]
+        prune.custom_from_mask(module, tensor, mask)  # type: ignore[no-untyped-call]
     for hook in hooks:
-        module.get_buffer("weight_mask").mul_(mask)
+        module.get_buffer(f"{tensor}_mask").mul_(mask)
         hook(module, ())
 
 
@@ -137,6 +137,10 @@ def _remove(module: nn.Module, name: str) -> None:
     # by side, as averaging does, relies on their order.
     if name == "weight" and "bias" in module._parameters:
         module._parameters["bias"] = module._parameters.pop("bias")
+    if isinstance(module, nn.RNNBase):
+        for each in module._flat_weights_names:
+            if each in module._parameters:
+                module._parameters[each] = module._parameters.pop(each)
 
 
 def _checked(layer: WeightLayer, mask: Tensor) -> Tensor:

@@ -24,17 +24,19 @@ _CONVOLUTIONS = (
 _CONVOLUTION = torch.ops.aten.convolution.default
 _LINEAR = (torch.ops.aten.linear.default, torch.ops.aten.addmm.default, torch.ops.aten.mm.default)
 _TRANSPOSES = (torch.ops.aten.t.default, torch.ops.aten.permute.default)
+_RECURRENT = (torch.ops.aten.lstm.input, torch.ops.aten.gru.input)
 _MODULES = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
 
 
 @dataclass(frozen=True, eq=False)
 class WeightLayer:
-    """A layer that owns a weight; `name` is its module's path.
+    """A layer that owns a weight; `name` is its module's path, with the tensor's behind it in LSTMs and GRUs.
 
     `parameter` is the tensor that training updates, or a program's, not a copy; `mask` that of
     `torch.nn.utils.prune`, where there is one. `owners` are the modules that read the parameter: several
     where weights are tied, none in a program. The parameter of a `transposed` convolution has the input's
     channels first.
+    `tensor` is what the owners call the weight.
     """
 
     name: str
@@ -44,6 +46,7 @@ class WeightLayer:
     mask: Tensor | None = None
     owners: tuple[nn.Module, ...] = ()
     transposed: bool = False
+    tensor: str = "weight"
 
     @property
     def weight(self) -> Tensor:
@@ -70,11 +73,11 @@ def prunable_layers(
     """Return the layers of `model` that pruning may thin out, in the model's order.
 
     These are its convolutions of images and rows, transposed ones too, and, where `linear` asks for them or
-    there are no convolutions, its linear layers. Depthwise convolutions (a few weights a channel) always stay
-    dense. `skip` holds the names, or shell patterns of names, of further layers to leave dense; by default
-    the first convolution, which reads the image, and the last layer, which is the classifier. (Not so in a
-    model of linear layers alone whose result is as wide as what the first one reads: that is an encoder, all
-    of blocks.)
+    there are no convolutions, its linear layers and the weights of LSTMs and GRUs. Depthwise convolutions (a
+    few weights a channel) always stay dense. `skip` holds the names, or shell patterns of names, of further
+    layers to leave dense; by default the first convolution, which reads the image, and the last layer, which
+    is the classifier. (Not so in a model of linear layers alone whose result is as wide as what the first one
+    reads, which is an encoder, all of blocks, and in one that ends in an LSTM or GRU.)
 
     Raises PruningError where nothing is left to prune, for a pattern that matches no layer, and for a
     layer whose weights are not finite.
@@ -99,7 +102,8 @@ def _first_and_classifier(layers: Sequence[WeightLayer]) -> set[str]:
     """Names of the layers that stay dense unless the caller says otherwise."""
     convolutions = [layer for layer in layers if layer.convolution]
     is_encoder = not convolutions and layers and layers[-1].parameter.shape[0] == layers[0].parameter.shape[1]
-    classifier = () if is_encoder else layers[-1:]
+    is_recurrent = bool(layers) and layers[-1].tensor != "weight"
+    classifier = () if is_encoder or is_recurrent else layers[-1:]
     return {layer.name for layer in (*convolutions[:1], *classifier)}
 
 
@@ -141,7 +145,7 @@ def _nothing_to_prune(layers: Sequence[WeightLayer], linear: bool) -> str:
 
 
 def weight_layers(model: Model) -> list[WeightLayer]:
-    """Return the convolutions and linear layers of `model`, each weight once, in order.
+    """Return the convolutions, linear layers and LSTMs' and GRUs' weights of `model`, each once, in order.
 
     The order is that of registration in a module and that of execution in an exported program.
 
@@ -158,6 +162,8 @@ def weight_layers(model: Model) -> list[WeightLayer]:
 
 def _of_module(model: nn.Module) -> Iterator[WeightLayer]:
     for name, module in model.named_modules():
+        if isinstance(module, nn.LSTM | nn.GRU):
+            yield from _of_recurrent(name, module)
         if not isinstance(module, (*_MODULES, nn.Linear)):
             continue
         groups = 1 if isinstance(module, nn.Linear) else module.groups
@@ -184,6 +190,22 @@ def _of_module(model: nn.Module) -> Iterator[WeightLayer]:
         )
 
 
+def _of_recurrent(path: str, module: nn.RNNBase) -> Iterator[WeightLayer]:
+    """The weights of all layers and directions, of inputs and of states."""
+    for tensor in module._flat_weights_names:
+        masked = f"{tensor}_mask" in module._buffers
+        parameter = module._parameters.get(f"{tensor}_orig" if masked else tensor)
+        if tensor.startswith("weight") and parameter is not None:
+            yield WeightLayer(
+                f"{path}.{tensor}".removeprefix("."),
+                parameter,
+                convolution=False,
+                mask=module._buffers[f"{tensor}_mask"] if masked else None,
+                owners=(module,),
+                tensor=tensor,
+            )
+
+
 def _remover(module: nn.Module) -> str:
     """The call of torch's that makes a parameter of a weight that the module computes."""
     for hook in module._forward_pre_hooks.values():
@@ -198,7 +220,7 @@ def _of_program(program: ExportedProgram) -> Iterator[WeightLayer]:
     parameters = program.graph_signature.inputs_to_parameters
     for node in program.graph.nodes:
         groups = _convolution_groups(node)
-        if groups is None and node.target not in _LINEAR:
+        if groups is None and node.target not in (*_LINEAR, *_RECURRENT):
             continue
         dimensions = (2,) if groups is None else (3, 4)
         for source in _sources(node):
@@ -212,6 +234,9 @@ def _of_program(program: ExportedProgram) -> Iterator[WeightLayer]:
                     convolution=groups is not None,
                     groups=groups or 1,
                     transposed=_is_transposed(node),
+                    tensor=parameters[source.name].rpartition(".")[2]
+                    if node.target in _RECURRENT
+                    else "weight",
                 )
 
 
@@ -220,9 +245,10 @@ def _check_unmasked(source: torch.fx.Node, program: ExportedProgram) -> None:
     parameters = program.graph_signature.inputs_to_parameters
     for read in source.all_input_nodes:
         name = parameters.get(read.name, "")
-        if name.endswith(".weight_orig") and f"{name.removesuffix('_orig')}_mask" in program.state_dict:
+        if name.endswith("_orig") and f"{name.removesuffix('_orig')}_mask" in program.state_dict:
+            layer = name.removesuffix("_orig").removesuffix(".weight")
             raise PruningError(
-                f"the program masks the weight of '{name.removesuffix('.weight_orig')}' in every "
+                f"the program masks the weight of '{layer}' in every "
                 "call: call sparsegen.pruning.finalize(model) before torch.export"
             )
 

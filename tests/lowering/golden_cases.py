@@ -29,6 +29,7 @@ from sparsegen.graph import (
     PixelShuffle,
     PixelUnshuffle,
     Pool2d,
+    Recurrent,
     Reduce,
     Resample2d,
     Reshape,
@@ -168,6 +169,14 @@ CASES = {
     ),
     "masked_vectors": Case(
         single(Linear(half(20, 6), None), (2, 6), (2, 20)), LinearSchedule(2, 2, "masked_vectors"), "znver4"
+    ),
+    "lstm": layer_of(Recurrent("lstm", half(32, 8), None, False, True), (1, 3, 64), (1, 4, 8)),
+    "gru": layer_of(Recurrent("gru", half(24, 8), half(8), True, False), (3, 2, 48), (3, 2, 8)),
+    "lookups": Case(
+        single(
+            Recurrent("gru", half(24, 8) * (half(24, 8) % 5 == 0), None, False, False), (2, 2, 48), (2, 2, 8)
+        ),
+        cpu="znver4",
     ),
     "matmul": of_two(MatMul(), (1, 4, 6), (1, 6, 8), (1, 4, 8)),
     "matmul_transposed": of_two(

@@ -10,6 +10,7 @@ from sparsegen.frontend.operators import (
     pointwise,
     pooling,
     products,
+    recurrent,
     reduction,
     reductions,
     resampling,
@@ -18,5 +19,6 @@ from sparsegen.frontend.operators.registry import TRANSLATORS, supported_operato
 
 __all__ = [
     "TRANSLATORS", "activations", "arrangement", "attention", "convolution", "movement", "normalisation",
-    "pointwise", "pooling", "products", "reduction", "reductions", "resampling", "supported_operators",
+    "pointwise", "pooling", "products", "recurrent", "reduction", "reductions", "resampling",
+    "supported_operators",
 ]  # fmt: skip
