@@ -123,12 +123,12 @@ def _timed(row: Row, model: Any, compiled: Any, example: Example, samples: int) 
 
 
 def _prune(model: Any, sparsity: float) -> None:
-    """Prune what can be pruned: a few networks have too little."""
+    """Prune what can be pruned, linear layers too: a few networks have too little."""
     from sparsegen import pruning
     from sparsegen.errors import PruningError
 
     try:
-        pruning.prune(model, structure="unstructured", sparsity=sparsity)
+        pruning.prune(model, structure="unstructured", sparsity=sparsity, linear=True)
     except PruningError:
         return
     pruning.finalize(model)
