@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 
 import pytest
 
@@ -12,6 +13,10 @@ pytest_plugins = ("tests.compile_once", "tests.preloaded", "tests.sampling", "te
 # Threads of a parallel loop that wait for the next one leave the core to others: to the other half of the
 # tests, where two run at a time. OpenMP reads it when torch is loaded, here and in processes of tests.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A shell starts what runs in its background deaf to Ctrl-C, which is what some tests are about.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
