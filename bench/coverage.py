@@ -10,7 +10,6 @@ tells whether torch.export traces it: what it does not, nobody here can.
 from __future__ import annotations
 
 import argparse
-import copy
 import fnmatch
 import json
 import subprocess
@@ -19,9 +18,8 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -76,6 +74,7 @@ def measure(name: str, *, samples: int, sparsity: float) -> Row:
 
     import sparsegen
     from sparsegen.compare.accuracy import accuracy
+    from sparsegen.compare.peers import network_reference
 
     family = families()[name]
     try:
@@ -90,7 +89,7 @@ def measure(name: str, *, samples: int, sparsity: float) -> Row:
         return Row(name, family.model, traced=_traces(name), message=first_line(error))
     torch.set_num_threads(1)
     with torch.no_grad():
-        error = accuracy(compiled(*args, **kwargs), _exact(model, (args, kwargs))).relative_error
+        error = accuracy(compiled(*args, **kwargs), network_reference(model, args, kwargs)).relative_error
         row = Row(
             name,
             family.model,
@@ -105,20 +104,17 @@ def measure(name: str, *, samples: int, sparsity: float) -> Row:
 
 def _timed(row: Row, model: Any, compiled: Any, example: Example, samples: int) -> Row:
     from sparsegen.compare.timing import time_in_turn
+    from sparsegen.compare.torch_part import torch_part
 
     args, kwargs = example
     calls = {"ours": lambda: compiled(*args, **kwargs), "eager": lambda: model(*args, **kwargs)}
     times = time_in_turn(calls, samples=samples)
-    runs = [compiled.layer_seconds(*args, **kwargs) for _ in range(samples)]
-    seconds = {name: median(run[name] for run in runs) for name in runs[0]}
-    torchs = sum(seconds[layer.name] for layer in compiled.layers if layer.operator)
-    return Row(
-        **asdict(row)
-        | {
-            "share": 1 - torchs / sum(seconds.values()),
-            "ms": times["ours"].median_ms,
-            "eager_ms": times["eager"].median_ms,
-        }
+    part = torch_part(compiled, args, kwargs, samples=samples)
+    return replace(
+        row,
+        share=1.0 if part is None else 1 - part.share,
+        ms=times["ours"].median_ms,
+        eager_ms=times["eager"].median_ms,
     )
 
 
@@ -132,19 +128,6 @@ def _prune(model: Any, sparsity: float) -> None:
     except PruningError:
         return
     pruning.finalize(model)
-
-
-def _exact(model: Any, example: Example) -> Any:
-    """The model's result in float64."""
-    import torch
-    from torch.utils import _pytree
-
-    def double(value: Any) -> Any:
-        is_real = isinstance(value, torch.Tensor) and value.is_floating_point()
-        return value.double() if is_real else value
-
-    args, kwargs = _pytree.tree_map(double, example)
-    return copy.deepcopy(model).double()(*args, **kwargs)
 
 
 def _traces(name: str) -> bool:

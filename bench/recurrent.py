@@ -10,7 +10,6 @@ rivals are called in turn. Errors are relative to the largest result of torch in
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 import sparsegen
 from sparsegen.compare.machine import describe_machine
-from sparsegen.compare.peers import compiled_peer
+from sparsegen.compare.peers import compiled_peer, network_reference
 from sparsegen.compare.timing import time_in_turn
 from sparsegen.files import check_writable, write_file
 from sparsegen.target import parse_target
@@ -93,9 +92,7 @@ def measure(network: str, batch: int, *, sparsity: float, samples: int) -> Row:
     calls: dict[str, Callable[[], object]] = {"ours": lambda: ours(value), "eager": lambda: model(value)}
     message = ""
     with torch.no_grad():
-        correct = _first(
-            copy.deepcopy(model).double()(value.double() if value.is_floating_point() else value)
-        )
+        correct = _first(network_reference(model, (value,)))
         errors = tuple(_error(_first(call()), correct) for call in calls.values())
         with torch._dynamo.config.patch(allow_rnn=True):
             compiled = compiled_peer(model, (value,))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch._inductor.config
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils import _pytree
 
 from sparsegen.compare.timing import Call
 from sparsegen.graph import Conv2d
@@ -43,10 +45,16 @@ def convolution_peers(conv: Conv2d, x: Tensor) -> dict[str, Call]:
     return {NCHW: peer(torch.contiguous_format), NHWC: peer(torch.channels_last)}
 
 
-def network_reference(model: nn.Module, inputs: tuple[Any, ...]) -> Any:
+def network_reference(
+    model: nn.Module, inputs: tuple[Any, ...], named: Mapping[str, Any] | None = None
+) -> Any:
     """The model's result in float64; integers and what is no tensor stay as they are."""
-    exact = (x.double() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
-    return copy.deepcopy(model).double()(*exact)
+
+    def double(value: Any) -> Any:
+        return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    exact, exact_named = _pytree.tree_map(double, (inputs, dict(named or {})))
+    return copy.deepcopy(model).double()(*exact, **exact_named)
 
 
 def network_peers(model: nn.Module, inputs: tuple[Any, ...]) -> tuple[dict[str, Call], dict[str, str]]:

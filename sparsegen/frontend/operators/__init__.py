@@ -11,7 +11,6 @@ from sparsegen.frontend.operators import (
     pooling,
     products,
     recurrent,
-    reduction,
     reductions,
     resampling,
 )
@@ -19,6 +18,6 @@ from sparsegen.frontend.operators.registry import TRANSLATORS, supported_operato
 
 __all__ = [
     "TRANSLATORS", "activations", "arrangement", "attention", "convolution", "movement", "normalisation",
-    "pointwise", "pooling", "products", "recurrent", "reduction", "reductions", "resampling",
+    "pointwise", "pooling", "products", "recurrent", "reductions", "resampling",
     "supported_operators",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Group, instance, RMS and local response norm, by a value's own statistics; norms of vectors."""
+"""Layer, group, instance, RMS and local response norm, by a value's own statistics; norms of vectors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,34 @@ from sparsegen.frontend.operators.arrangement import reshape_to
 from sparsegen.frontend.operators.convolution import batch_norm
 from sparsegen.frontend.operators.registry import operator
 from sparsegen.graph import GroupNorm, LayerNorm, LocalResponseNorm, Step
+
+
+@operator("aten.layer_norm.default")
+def layer_norm(
+    site: CallSite,
+    value: Value,
+    sizes: list[int],
+    weight: Value | None,
+    bias: Value | None,
+    epsilon: float,
+    *options: object,
+) -> str:
+    """A normalisation, and a multiplication and an addition by element of what is normalised."""
+    rank = len(site.shape)
+    steps = [
+        Step(op, operand=site.read(operand, role))
+        for op, operand, role in (("mul", weight, "weight"), ("add", bias, "bias"))
+        if operand is not None
+    ]
+    core = LayerNorm(tuple(range(rank - len(sizes), rank)), epsilon)
+    return site.layer(core, value, epilogue=tuple(steps))
+
+
+@operator("aten.native_layer_norm.default")
+def native_layer_norm(
+    site: CallSite, value: Value, sizes: list[int], weight: Value | None, bias: Value | None, epsilon: float
+) -> tuple[str, None, None]:
+    return layer_norm(site, value, sizes, weight, bias, epsilon), None, None
 
 
 @operator("aten.group_norm.default")

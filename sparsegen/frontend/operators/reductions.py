@@ -1,4 +1,4 @@
-"""Sums, extremes, products, variances and norms over whole dimensions."""
+"""Sums, means, extremes, products, variances, norms and softmax over whole dimensions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import torch
 
 from sparsegen.frontend.builder import CallSite, Value
 from sparsegen.frontend.operators.arrangement import reshape_to
-from sparsegen.frontend.operators.reduction import mean
 from sparsegen.frontend.operators.registry import operator
-from sparsegen.graph import LogSoftmax, Reduce, Step
+from sparsegen.graph import LogSoftmax, Mean, Reduce, Softmax, Step
 
 Dims = list[int] | int | None
 
@@ -27,6 +26,20 @@ def _positive(site: CallSite, value: Value, dims: Dims) -> tuple[int, ...]:
     rank = len(site.shape_of(value))
     given = [dims] if isinstance(dims, int) else dims
     return tuple(sorted(dim % rank for dim in given or range(rank)))
+
+
+@operator("aten.mean.dim")
+def mean(
+    site: CallSite, value: Value, dims: list[int] | None, keepdim: bool, dtype: torch.dtype | None
+) -> Value:
+    if not site.shape_of(value):
+        return value
+    return site.layer(Mean(_positive(site, value, dims), keepdim), value)
+
+
+@operator("aten.mean.default")
+def mean_of_all(site: CallSite, value: Value, dtype: torch.dtype | None) -> Value:
+    return mean(site, value, None, False, dtype)
 
 
 @operator("aten.sum.dim_IntList")
@@ -148,6 +161,14 @@ def norm(
         magnitudes = site.pointwise(value, Step("abs"))
         return _reduced(site, "max" if order > 0 else "min", magnitudes, dims, keepdim)
     site.refuse(f"its order is {order}; 1, 2, inf and -inf are supported")
+
+
+@operator("aten.softmax.int", "aten._softmax.default")
+def softmax(site: CallSite, value: Value, dim: int, dtype: torch.dtype | bool | None) -> Value:
+    if not site.shape:  # a number: as a vector of one
+        vector = reshape_to(site, value, (1,))
+        return reshape_to(site, site.layer(Softmax(0), vector, shape=(1,)), ())
+    return site.layer(Softmax(dim % len(site.shape)), value)
 
 
 @operator("aten.log_softmax.int", "aten._log_softmax.default")
