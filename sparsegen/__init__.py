@@ -16,6 +16,7 @@ from sparsegen.errors import (
     ModelError,
     OptionError,
     OutOfMemoryError,
+    ProgramError,
     PruningError,
     ScheduleError,
     SparsegenError,
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from sparsegen.compiler import compile
     from sparsegen.inspection import Inspection, inspect
     from sparsegen.pruning import prune
-    from sparsegen.runtime.model import CompiledModel, LayerReport
+    from sparsegen.runtime.model import CompiledModel
+    from sparsegen.runtime.program import LayerReport
     from sparsegen.tuner import TuneOptions, tune
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "ModelError",
     "OptionError",
     "OutOfMemoryError",
+    "ProgramError",
     "PruningError",
     "ScheduleError",
     "SparsegenError",
@@ -65,7 +68,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 _LAZY = {
     "CompiledModel": "sparsegen.runtime.model",
     "Inspection": "sparsegen.inspection",
-    "LayerReport": "sparsegen.runtime.model",
+    "LayerReport": "sparsegen.runtime.program",
     "TuneOptions": "sparsegen.tuner",
     "compile": "sparsegen.compiler",
     "inspect": "sparsegen.inspection",

@@ -23,15 +23,13 @@ from sparsegen.kernels.planning import padded_values, place_taps, plan_operands,
 from sparsegen.kernels.registry import Memo
 from sparsegen.kernels.separable import fuse_separable
 from sparsegen.kernels.space import KernelSchedule
-from sparsegen.lowering.assemble import assemble, value_lifetimes
+from sparsegen.lowering.assemble import Placed, assemble, value_lifetimes
 from sparsegen.lowering.build import build
-from sparsegen.lowering.extern import constants
 from sparsegen.lowering.memory import plan_memory
 from sparsegen.options import Fallback, check_count, check_fallback
 from sparsegen.reports import reports
 from sparsegen.runtime.forks import with_team
-from sparsegen.runtime.inputs import InputForm
-from sparsegen.runtime.model import CompiledModel
+from sparsegen.runtime.model import CompiledModel, bind
 from sparsegen.stopwatch import part, record
 from sparsegen.target import Target, available_cores, parse_target
 
@@ -146,31 +144,17 @@ def compile_graph(
     tuned = {name: each.schedule for name, each in found.items()}
     context = replace(plan.context, schedules={**tuned, **given})
     dump.write("graph", "graph", lambda: graph_text(placed))
-    kernels, functions = build(_kernels(placed, context), cpu, dump)
-    taken = {name for name, schedule in given.items() if kernels[name].schedule == schedule.as_dict()}
+    built = build(_kernels(placed, context), cpu, dump)
+    taken = {name for name, schedule in given.items() if built.kernels[name].schedule == schedule.as_dict()}
     sources = {name: each.how for name, each in found.items()} | dict.fromkeys(taken, "given")
     layouts = {
         name: operand.layout for name, operand in context.operands.items() if isinstance(operand, Value)
     }
     memory = plan_memory(value_lifetimes(placed, layouts))
-    padded = padded_values(placed, layouts)
-    program = assemble(placed, kernels, dict(zip(kernels, functions, strict=True)), layouts, memory, padded)
-    compiled = CompiledModel(
-        steps=program.steps,
-        slots=program.slots,
-        output_slots=program.outputs,
-        layers=list(reports(placed, kernels, sources)),
-        inputs=_input_forms(graph),
-        output_shapes=[graph.shapes()[name] for name in graph.outputs],
-        call=graph.call,
-        output_spec=graph.output_spec,
-        known_outputs=graph.known_outputs,
-        constants=[each for layer in placed.layers for each in constants(layer)],
-        threads=threads,
-        peak_bytes=memory.peak_bytes,
-        live_bytes=memory.live_bytes,
-        compile_seconds=time.perf_counter() - started,
-    )
+    values = Placed(layouts, memory, padded_values(placed, layouts))
+    program = assemble(placed, built, values, cpu, threads, reports(placed, built.kernels, sources))
+    compiled = bind(program)
+    compiled.compile_seconds = time.perf_counter() - started
     _tell(compiled)
     return compiled
 
@@ -180,15 +164,6 @@ def _kernels(graph: LayerGraph, context: Context) -> Iterator[tuple[str, Kernel]
     for layer in graph.layers:
         if not isinstance(layer.core, PlainCore):
             yield layer.name, build_kernel(layer, context)
-
-
-def _input_forms(graph: LayerGraph) -> list[InputForm]:
-    """What every input has to be; named where it can be given by name alone."""
-    names = [f"input {i}" for i in range(len(graph.inputs))]
-    if graph.call is not None and not graph.call.is_flat:
-        names = [name for place, name in enumerate(graph.call.leaves) if place not in graph.call.fixed]
-    dtypes = [getattr(torch, graph.input_dtype(name)) for name in graph.inputs]
-    return list(map(InputForm, names, graph.inputs.values(), dtypes))
 
 
 def _tell(compiled: CompiledModel) -> None:

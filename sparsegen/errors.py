@@ -69,6 +69,10 @@ class FileError(SparsegenError):
     """A file of results that cannot be written."""
 
 
+class ProgramError(SparsegenError):
+    """A compiled program that cannot be written down, read or run."""
+
+
 class ToolchainError(SparsegenError):
     """Something needed here is missing, full or failing: gcc, room for files, part of an install, TVM."""
 

@@ -22,7 +22,7 @@ from sparsegen.kernels import Kernel
 from sparsegen.kernels.conversions import OUTPUT, Convert
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.extern import constants
-from sparsegen.runtime.model import LayerReport
+from sparsegen.runtime.program import LayerReport
 
 
 def reports(

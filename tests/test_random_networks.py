@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.utils import _pytree
 
 import sparsegen
+from sparsegen.runtime.check import check_program
 from tests.random_networks import RandomNetwork
 from tests.sampling import examples
 
@@ -28,6 +29,7 @@ def test_random_networks(share: int) -> None:
         network = RandomNetwork(seed)
         note(f"network {seed}: {network.describe()}")
         compiled = sparsegen.compile(network, network.inputs, threads=1 + seed % 2)
+        check_program(compiled.program)
         with torch.no_grad():
             results = _pytree.tree_leaves(compiled(*network.inputs))
             again = _pytree.tree_leaves(compiled(*network.inputs))

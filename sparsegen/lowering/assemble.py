@@ -1,33 +1,69 @@
-"""Kernels, torch's operators, memory plan and weights put together: the steps that a compiled model runs."""
+"""Kernels, torch's operators, memory plan and weights put together: the program of a compiled model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-import tvm_ffi
+from numpy.typing import NDArray
 
 from sparsegen.graph import LayerGraph, PlainCore
-from sparsegen.lowering.extern import torch_step
-from sparsegen.lowering.kernel import Kernel
+from sparsegen.lowering.build import Built
+from sparsegen.lowering.extern import torch_call
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.memory import Lifetime, MemoryPlan
-from sparsegen.runtime.memory import allocate_arena, place_weights
-from sparsegen.runtime.steps import Enter, Halo, Leave, Step, TorchStep
+from sparsegen.runtime.memory import place_arrays
+from sparsegen.runtime.operators import as_data, bytes_of
+from sparsegen.runtime.program import (
+    Clearing,
+    Interface,
+    KernelCall,
+    LayerReport,
+    NewTensor,
+    PlacedArray,
+    PlainForm,
+    Program,
+    Region,
+    Slot,
+    TorchCall,
+    Weight,
+)
 from sparsegen.stopwatch import part
-
-Function = Callable[..., Any]
+from sparsegen.target import Target
 
 
 @dataclass(frozen=True, eq=False)
-class Program:
-    """Steps, the number of slots that their plain values take, inputs first, and the outputs' slots."""
+class Placed:
+    """Where the laid-out values of a graph lie in the arena.
 
-    steps: list[Step | TorchStep]
-    slots: int
-    outputs: list[int]
+    `padded` are those whose halo some layer reads.
+    """
+
+    layouts: Mapping[str, Layout]
+    memory: MemoryPlan
+    padded: Collection[str]
+
+    def region(self, name: str) -> Region:
+        """A value's buffer, [groups, size]."""
+        layout = self.layouts[name]
+        return Region(self.memory.offsets[name], (layout.groups, layout.size))
+
+    def halo(self, name: str) -> Clearing | None:
+        """What has to be zero around a value's elements; None for nothing, or where nobody reads it."""
+        layout = self.layouts[name]
+        if name not in self.padded or not layout.is_image or not layout.has_halo:
+            return None
+        return Clearing(layout.groups, layout.size, layout.base, *layout.zero_spans())
+
+    def is_overwritten(self, name: str) -> bool:
+        """Whether a value of another layout or place writes over this one's halo between two calls."""
+        region = self.region(name)
+        return any(
+            region.meets(self.region(other))
+            for other in self.layouts
+            if (self.memory.offsets[other], self.layouts[other]) != (region.offset, self.layouts[name])
+        )
 
 
 def value_lifetimes(graph: LayerGraph, layouts: Mapping[str, Layout]) -> dict[str, Lifetime]:
@@ -53,50 +89,109 @@ def last_reads(graph: LayerGraph) -> dict[str, int]:
 @part("placing weights")
 def assemble(
     graph: LayerGraph,
-    kernels: Mapping[str, Kernel],
-    functions: Mapping[str, Function],
-    layouts: Mapping[str, Layout],
-    memory: MemoryPlan,
-    padded: Collection[str],
+    built: Built,
+    placed: Placed,
+    target: Target,
+    threads: int,
+    layers: Iterable[LayerReport],
 ) -> Program:
-    """The steps of a graph with its conversions placed: a kernel's function, or torch's operator, a layer.
+    """The program of a graph with its conversions placed: a call of a kernel or of torch's operator a layer.
 
-    `kernels` and `functions` are by layer. `padded` are the values whose halo some layer reads.
+    `layers` are its reports. Raises SparsegenError where the system has no memory for the weights.
     """
-    arena = allocate_arena(memory.peak_bytes)
-    weights = _weights(list(kernels.values()))
-    views = {name: _view(arena, layout, memory.offsets[name]) for name, layout in layouts.items()}
-    buffers = {name: tvm_ffi.from_dlpack(view) for name, view in views.items()}
-    plain = [layer.name for layer in graph.layers if layer.name not in layouts]
+    arrays = _Arrays()
+    plain = [layer.name for layer in graph.layers if layer.name not in placed.layouts]
     slots = {name: slot for slot, name in enumerate([*graph.inputs, *plain])}
-    freed = _freed(graph, slots)
-    steps: list[Step | TorchStep] = []
+    frees = _frees(graph, slots)
+    calls: list[KernelCall | TorchCall] = []
     for layer in graph.layers:
         name = layer.name
         if isinstance(layer.core, PlainCore):
-            steps.append(torch_step(layer, slots, freed[name]))
+            calls.append(torch_call(layer, slots, frees[name], arrays.tensor))
             continue
-        kernel, function = kernels[name], functions[name]
-        arguments = tuple(
-            buffers[each] if isinstance(each, str) else weights[id(each)]
-            for each in kernel.arguments
-            if not (isinstance(each, str) and each in slots)
-        )
+        arguments = [
+            arrays.add(each)
+            if not isinstance(each, str)
+            else Slot(slots[each])
+            if each in slots
+            else placed.region(each)
+            for each in built.kernels[name].arguments
+        ]
+        symbol = built.symbols[name]
         if name in slots:
-            steps.append(Leave(name, function, arguments, slot=slots[name], shape=layer.shape))
+            made = NewTensor(slots[name], layer.shape)
+            calls.append(KernelCall(name, symbol, (*arguments, made), frees=frees[name]))
             continue
-        cleared = name in padded and _is_overwritten(name, layouts, memory)
-        clear = _clearer(layouts[name], views[name]) if cleared else None
-        arguments = (*arguments, buffers[name])
-        if layer.inputs[0] in slots:
-            read = slots[layer.inputs[0]]
-            steps.append(Enter(name, function, arguments, clear, slot=read, last=freed[name]))
-        else:
-            steps.append(Step(name, function, arguments, clear))
-    return Program(steps, len(slots), [slots[name] for name in graph.outputs])
+        halo = placed.halo(name)
+        clears = halo is not None and placed.is_overwritten(name)
+        calls.append(KernelCall(name, symbol, (*arguments, placed.region(name)), halo, clears, frees[name]))
+    interface = _interface(graph, arrays)
+    weights, places = arrays.placed()
+    return Program(
+        target=target.name,
+        threads=threads,
+        interface=interface,
+        calls=tuple(calls),
+        slots=len(slots),
+        outputs=tuple(slots[name] for name in graph.outputs),
+        arena_bytes=placed.memory.peak_bytes,
+        live_bytes=placed.memory.live_bytes,
+        arrays=places,
+        weights=weights,
+        library=built.library,
+        layers=tuple(layers),
+    )
 
 
-def _freed(graph: LayerGraph, slots: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+class _Arrays:
+    """The arrays of a program as they are found, each once; `forms` are what they hold where numpy cannot."""
+
+    def __init__(self) -> None:
+        self.arrays: list[NDArray[Any]] = []
+        self.forms: dict[int, tuple[tuple[int, ...], str]] = {}
+        self.numbers: dict[int, int] = {}
+        self.kept: list[Any] = []  # so that no two have one id
+
+    def add(self, array: NDArray[Any]) -> Weight:
+        if id(array) not in self.numbers:
+            self.numbers[id(array)] = len(self.arrays)
+            self.arrays.append(array)
+        return Weight(self.numbers[id(array)])
+
+    def tensor(self, tensor: Any) -> Weight:
+        """A tensor of torch's, of any type, as its bytes."""
+        if id(tensor) not in self.numbers:
+            self.kept.append(tensor)
+            self.numbers[id(tensor)] = number = len(self.arrays)
+            self.arrays.append(bytes_of(tensor))
+            self.forms[number] = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+        return Weight(self.numbers[id(tensor)])
+
+    def placed(self) -> tuple[NDArray[Any], tuple[PlacedArray, ...]]:
+        """The block, and where each lies."""
+        block, places = place_arrays(self.arrays)
+        for number, (shape, dtype) in self.forms.items():
+            places[number] = replace(places[number], shape=shape, dtype=dtype)
+        return block, tuple(places)
+
+
+def _interface(graph: LayerGraph, arrays: _Arrays) -> Interface:
+    """How the model is called; inputs that can be given by name alone are called by that in messages."""
+    names = [f"input {i}" for i in range(len(graph.inputs))]
+    if graph.call is not None and not graph.call.is_flat:
+        names = [name for place, name in enumerate(graph.call.leaves) if place not in graph.call.fixed]
+    shapes = graph.shapes()
+    forms = [(shape, graph.input_dtype(name)) for name, shape in graph.inputs.items()]
+    return Interface(
+        inputs=tuple(PlainForm(name, *form) for name, form in zip(names, forms, strict=True)),
+        output_shapes=tuple(shapes[name] for name in graph.outputs),
+        call=graph.call,
+        structure=graph.output_spec,
+        known={place: as_data(value, arrays.tensor) for place, value in graph.known_outputs.items()},
+    )
+
+
+def _frees(graph: LayerGraph, slots: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
     """By layer, the slots of plain values that no later layer reads; inputs stay the caller's."""
     freed: dict[str, tuple[int, ...]] = {layer.name: () for layer in graph.layers}
     for name, last in last_reads(graph).items():
@@ -104,33 +199,3 @@ def _freed(graph: LayerGraph, slots: Mapping[str, int]) -> dict[str, tuple[int, 
             reader = graph.layers[last].name
             freed[reader] = (*freed[reader], slots[name])
     return freed
-
-
-def _view(arena: torch.Tensor, layout: Layout, offset: int) -> torch.Tensor:
-    """A value's buffer in the arena, [groups, size]."""
-    end = offset + 4 * layout.groups * layout.size
-    return arena[offset:end].view(torch.float32).view(layout.groups, layout.size)
-
-
-def _weights(kernels: Sequence[Kernel]) -> dict[int, tvm_ffi.Tensor]:
-    """The kernels' arrays as their functions read them, by the arrays' ids."""
-    arrays = [each for kernel in kernels for each in kernel.arguments if not isinstance(each, str)]
-    return dict(zip(map(id, arrays), place_weights(arrays), strict=True))
-
-
-def _clearer(layout: Layout, buffer: torch.Tensor) -> Callable[[], None] | None:
-    if not layout.is_image or not layout.has_halo:
-        return None
-    return Halo(layout.groups, layout.size, layout.base, *layout.zero_spans()).clearer(buffer)
-
-
-def _is_overwritten(name: str, layouts: Mapping[str, Layout], memory: MemoryPlan) -> bool:
-    """Whether a value of another layout or place writes over this one's halo between two calls."""
-    begin = memory.offsets[name]
-    end = begin + 4 * layouts[name].groups * layouts[name].size
-    for other, at in memory.offsets.items():
-        if other == name or (at == begin and layouts[other] == layouts[name]):
-            continue
-        if at < end and begin < at + 4 * layouts[other].groups * layouts[other].size:
-            return True
-    return False

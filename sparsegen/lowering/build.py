@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import dataclass
 from typing import Any
 
 import tvm
@@ -12,7 +13,7 @@ import tvm_ffi
 
 from sparsegen.dump import NO_DUMP, Dump
 from sparsegen.lowering.kernel import Kernel
-from sparsegen.lowering.library import emit, link, load
+from sparsegen.lowering.library import emit, link
 from sparsegen.lowering.pipeline import generate, lower
 from sparsegen.stopwatch import part
 from sparsegen.target import Target, available_cores
@@ -20,19 +21,25 @@ from sparsegen.target import Target, available_cores
 _TOGETHER = 3  # kernels an object: LLVM takes as long to begin one as for a small kernel
 
 
-def build(
-    kernels: Iterable[tuple[str, Kernel]], target: Target, dump: Dump = NO_DUMP
-) -> tuple[dict[str, Kernel], list[Any]]:
-    """The kernels by name, and the compiled function of each, in order; equal kernels share one.
+@dataclass(frozen=True, eq=False)
+class Built:
+    """Kernels and the symbols of their functions, by layer, and the library that has them: b"" for none."""
 
-    Names are those of layers, which `dump` tells of each function's code. Kernels are compiled on every core
-    while the next ones are made.
+    kernels: dict[str, Kernel]
+    symbols: dict[str, str]
+    library: bytes
 
-    Raises SparsegenError where no linker (gcc) is found, it fails, or the library cannot be loaded.
+
+def build(kernels: Iterable[tuple[str, Kernel]], target: Target, dump: Dump = NO_DUMP) -> Built:
+    """The library of kernels, which come with the names of their layers; equal ones share a function.
+
+    Kernels are compiled on every core while the next ones are made. `dump` tells of each function's code.
+
+    Raises SparsegenError where no linker (gcc) is found, or it fails.
     """
     distinct: dict[Any, str] = {}
     made: dict[str, Kernel] = {}
-    names: list[str] = []
+    symbols: dict[str, str] = {}
     waiting: list[tuple[str, Kernel]] = []
     compiling: list[Future[bytes]] = []
     with ThreadPoolExecutor(available_cores()) as pool:
@@ -44,21 +51,18 @@ def build(
         for layer, kernel in kernels:
             with part("telling kernels apart"):
                 key: Any = (tvm_ffi.StructuralKey(kernel.module), kernel.store, kernel.prefetch)  # type: ignore[call-arg]
-                name = distinct.setdefault(key, f"kernel_{len(distinct)}")
-            if name not in names:
+                known = len(distinct)
+                name = distinct.setdefault(key, f"kernel_{known}")
+            if len(distinct) > known:
                 waiting.append((name, kernel))
-            names.append(name)
-            made[layer] = kernel
+            made[layer], symbols[layer] = kernel, name
             if len(waiting) == (1 if dump.kinds else _TOGETHER):  # what is dumped is a file a kernel
                 compile_waiting()
         if waiting:
             compile_waiting()
         objects = [future.result() for future in compiling]
-    dump.write("graph", "kernels", lambda: _listing(made, names))
-    if not objects:
-        return {}, []
-    library = load(link(objects))
-    return made, [library.get_function(name) for name in names]
+    dump.write("graph", "kernels", lambda: _listing(made, symbols))
+    return Built(made, symbols, link(objects) if objects else b"")
 
 
 def build_alone(kernel: Kernel, name: str, target: Target) -> bytes:
@@ -87,10 +91,11 @@ def _lowered(name: str, kernel: Kernel) -> Any:
     return module["main"].with_attr("global_symbol", name)
 
 
-def _listing(kernels: Mapping[str, Kernel], functions: Sequence[str]) -> str:
+def _listing(kernels: Mapping[str, Kernel], symbols: Mapping[str, str]) -> str:
     """A line a layer: its function, kernel, format of weights, and schedule."""
     lines = (
-        f"{function:<11} {kernel.kind:<14} {kernel.format:<15} {layer}: {kernel.schedule or 'no schedule'}\n"
-        for (layer, kernel), function in zip(kernels.items(), functions, strict=True)
+        f"{symbols[layer]:<11} {kernel.kind:<14} {kernel.format:<15} {layer}: "
+        f"{kernel.schedule or 'no schedule'}\n"
+        for layer, kernel in kernels.items()
     )
     return "".join(lines)

@@ -1,36 +1,26 @@
-"""Objects, libraries and what loads them, as bytes: their files are in memory.
+"""Objects and libraries, as bytes: their files are in memory.
 
-LLVM ends the process where it cannot write an object, and a temporary folder may be full, read-only or barred
-to execution. It is used where the linker or the loader cannot do with files in memory.
+LLVM ends the process where it cannot write an object, and a temporary folder may be full or read-only. It is
+used where the linker cannot do with files in memory.
 """
 
 from __future__ import annotations
 
-import _ctypes
 import contextlib
-import ctypes
-import itertools
 import os
 import resource
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-
-import tvm_ffi
+from typing import Any
 
 from sparsegen.errors import ToolchainError
-from sparsegen.files import temporary_files, temporary_room
-from sparsegen.runtime import native
+from sparsegen.files import temporary_room
+from sparsegen.runtime.memory_files import memory_file, path_of, with_file, write_to
 from sparsegen.stopwatch import part
 
-_MFD_NOEXEC_SEAL = 8  # no permission to execute, which loading does not need: some systems demand it
 _LARGEST_OBJECT = 16 << 20  # bytes: far more than a few kernels'
-_serial = itertools.count(1)
-
-T = TypeVar("T")
 
 
 def emit(module: Any) -> bytes:
@@ -44,8 +34,8 @@ def emit(module: Any) -> bytes:
             f"this process may write files of {limit:,} bytes at most (ulimit -f), and LLVM would end it on "
             f"reaching that: allow {_LARGEST_OBJECT:,}"
         )
-    with _memory_file("sparsegen-object") as descriptor:
-        module.write_to_file(_path(descriptor), "o")
+    with memory_file("sparsegen-object") as descriptor:
+        module.write_to_file(path_of(descriptor), "o")
         return _content(descriptor)
 
 
@@ -55,46 +45,16 @@ def link(objects: Sequence[bytes]) -> bytes:
 
     Raises SparsegenError where gcc is not there, or cannot link.
     """
-    with _memory_file("sparsegen-objects") as archive:
-        _write(archive, _archive(objects))
+    with memory_file("sparsegen-objects") as archive:
+        write_to(archive, _archive(objects))
 
         def linked(path: str, descriptor: int | None) -> bytes:
             inherited = [archive] if descriptor is None else [archive, descriptor]
-            whole = ["-Wl,--whole-archive", _path(archive), "-Wl,--no-whole-archive"]
+            whole = ["-Wl,--whole-archive", path_of(archive), "-Wl,--no-whole-archive"]
             run_gcc("generated kernels", ["-shared", "-fPIC", "-o", path, *whole], inherited=inherited)
             return Path(path).read_bytes()
 
-        return _with_file(linked)  # lld and mold, where gcc uses them, write beside the file and rename
-
-
-@part("loading")
-def load(library: bytes) -> Any:
-    """The module of a library of kernels, its parallel loops on torch's threads.
-
-    The library is unmapped with the last of the module and its functions. Raises SparsegenError where it
-    cannot be loaded.
-    """
-
-    def loaded(path: str, descriptor: int | None) -> Any:
-        if descriptor is None:
-            Path(path).write_bytes(library)
-        else:
-            _write(descriptor, library)
-        try:
-            kernels = ctypes.CDLL(path)
-        except OSError as error:
-            raise ToolchainError(
-                f"the generated kernels cannot be loaded: {error}; {temporary_room()}"
-            ) from error
-        try:
-            # TVM's own `load_module` would keep it until the process ends.
-            module = tvm_ffi.get_global_func("ffi.Module.load_from_file.so")(path, "so")
-            native.use_torch_threads(kernels)
-        finally:
-            _ctypes.dlclose(kernels._handle)  # the module has it open, too
-        return module
-
-    return _with_file(loaded)  # a security policy may keep files in memory from being loaded
+        return with_file(linked)  # lld and mold, where gcc uses them, write beside the file and rename
 
 
 def run_gcc(what: str, arguments: Sequence[str], *, inherited: Sequence[int] = ()) -> None:
@@ -127,45 +87,6 @@ def _scratch() -> dict[str, str]:
         with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=(folder := choose())):
             return {"TMPDIR": folder}
     return {}
-
-
-def _with_file(use: Callable[[str, int | None], T]) -> T:
-    """What `use` makes of a file: of its path, and of its descriptor where it is in memory, not a folder."""
-    try:
-        with _memory_file("sparsegen-kernels") as descriptor:
-            return use(_path(descriptor), descriptor)
-    except ToolchainError:
-        with temporary_files(), tempfile.TemporaryDirectory(prefix="sparsegen-") as folder:
-            return use(f"{folder}/kernels.so", None)
-
-
-@contextmanager
-def _memory_file(name: str) -> Iterator[int]:
-    try:
-        try:
-            descriptor = os.memfd_create(name, os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
-        except OSError:  # Linux before 6.3 does not know it
-            descriptor = os.memfd_create(name)
-    except OSError as error:
-        raise ToolchainError(
-            f"the system gives no file in memory (memfd_create) for generated code: {error.strerror}"
-        ) from error
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _path(descriptor: int) -> str:
-    # Descriptors come again, and the loader takes a path that it has loaded before for the same library.
-    # So each is written in a way of its own: a bit of its number is "/." or "/", which say the same.
-    noise = f"{next(_serial):b}".replace("0", "/").replace("1", "/.")
-    return f"/proc/self/fd{noise}/{descriptor}"
-
-
-def _write(descriptor: int, content: bytes) -> None:
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(content)
 
 
 def _content(descriptor: int) -> bytes:

@@ -9,18 +9,19 @@ import mmap
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
-import tvm_ffi
 from numpy.typing import NDArray
 
 from sparsegen.errors import OutOfMemoryError
+from sparsegen.runtime.program import PlacedArray
 
 _HUGE_PAGE, _LINE = 2 << 20, 64  # bytes
 _CPU = torch.device("cpu")
 
 
-def allocate_arena(size: int) -> torch.Tensor:
-    """`size` bytes of zeros, on large pages where the system grants them.
+def allocate(size: int) -> NDArray[np.uint8]:
+    """At least `size` bytes of zeros, on large pages where the system grants them.
 
     Raises SparsegenError where the system has no such memory.
     """
@@ -33,24 +34,35 @@ def allocate_arena(size: int) -> torch.Tensor:
     # A kernel may be built without large pages.
     with contextlib.suppress(AttributeError, OSError):
         memory.madvise(mmap.MADV_HUGEPAGE)
-    arena = torch.frombuffer(memory, dtype=torch.uint8)
-    start = -arena.data_ptr() % _HUGE_PAGE
-    return arena[start : start + rounded]
+    whole = np.frombuffer(memory, np.uint8)
+    start = -whole.ctypes.data % _HUGE_PAGE
+    return whole[start : start + rounded]
 
 
-def place_weights(arrays: Sequence[NDArray[Any]]) -> list[tvm_ffi.Tensor]:
-    """Copies of contiguous arrays: side by side on large pages, each from a cache line on.
+def aligned(block: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The block itself where it starts at a cache line, as generated code expects, and else a copy that does.
+
+    Raises SparsegenError where the system has no memory for that.
+    """
+    if block.ctypes.data % _LINE == 0:
+        return block
+    copy = allocate(block.nbytes)[: block.nbytes]
+    copy[:] = block
+    return copy
+
+
+def place_arrays(arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[np.uint8], list[PlacedArray]]:
+    """A block of copies of contiguous arrays, each from a cache line on, and where they lie.
 
     Raises SparsegenError where the system has no such memory.
     """
     begins = [0, *itertools.accumulate(-(-array.nbytes // _LINE) * _LINE for array in arrays)]
-    memory = allocate_arena(begins[-1])
-    copies = []
+    block = allocate(begins[-1])
+    placed = []
     for array, begin in zip(arrays, begins, strict=False):
-        source = torch.from_numpy(array)
-        copy = memory[begin : begin + array.nbytes].view(source.dtype).view(source.shape)
-        copies.append(tvm_ffi.from_dlpack(copy.copy_(source)))
-    return copies
+        block[begin : begin + array.nbytes] = array.reshape(-1).view(np.uint8)
+        placed.append(PlacedArray(begin, array.shape, array.dtype.name))
+    return block, placed
 
 
 def allocate_result(shape: tuple[int, ...]) -> torch.Tensor:

@@ -1,104 +1,76 @@
-"""A compiled model: a list of steps over one arena of activations."""
+"""A compiled model: a program that can be called."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from sparsegen.errors import OptionError, SparsegenError
-from sparsegen.graph import CallForm
 from sparsegen.runtime import native
 from sparsegen.runtime.arguments import leaves_of
-from sparsegen.runtime.forks import ForkSafeLock, with_team
+from sparsegen.runtime.calls import BoundCall, BoundKernel, Slots
+from sparsegen.runtime.contexts import Contexts
+from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.inputs import InputForm, checked_inputs
+from sparsegen.runtime.program import Program, TorchCall, Weight
 from sparsegen.runtime.results import arrange_results, storages, unshared
-from sparsegen.runtime.steps import Slots, Step, TorchStep
 from sparsegen.runtime.torch_state import as_compiled
 
+Clocked = Callable[[BoundCall, Slots], None]
 
-@dataclass(frozen=True)
-class LayerReport:
-    """What became of one layer.
 
-    Shapes are torch's; `weight_shape` is None where the layer has no weights. `density` is the
-    share of weights that are not zero, `weight_bytes` the size of the packed ones. `format` is theirs,
-    "winograd" where minimal filtering transforms them, and "dense" also where a layer has none.
+def bind(program: Program) -> CompiledModel:
+    """The model of a program: its library loaded, and an arena for its first call.
 
-    `schedule_source` is where the schedule comes from: "tuned" for this very workload, from the "nearest"
-    workload that was tuned, the "default" that a model of the CPU chose, or "given" by the caller; empty
-    for a kernel that has no choice.
-
-    The `kernel` of a depthwise convolution that its reader's, "separable", computes is "fused"; that of an
-    operator which torch computes is "torch": `operator` is its name then (`aten.cumsum.default`).
+    Raises SparsegenError where the library cannot be loaded, or no memory is left.
     """
-
-    name: str
-    kernel: str
-    input_shapes: tuple[tuple[int, ...], ...]
-    output_shape: tuple[int, ...]
-    weight_shape: tuple[int, ...] | None
-    density: float
-    format: str
-    weight_bytes: int
-    schedule: dict[str, int | str | bool] = field(default_factory=dict)
-    schedule_source: str = ""
-    operator: str = ""
+    return CompiledModel(program)
 
 
 class CompiledModel:
     """A model compiled for one batch size and one CPU; called as the torch model is.
 
-    Calls are correct from several threads, one at a time. Inputs are tensors on the CPU of the shapes in
-    `input_shapes` and the dtypes that the model was compiled for; a call allocates nothing but its outputs,
-    and what operators that torch computes allocate.
+    Several threads may call it at once: each call that is under way has activations of its own, `peak_bytes`,
+    and all share the weights. Inputs are tensors on the CPU of the shapes in `input_shapes` and the dtypes
+    that the model was compiled for; a call allocates nothing but its outputs, and what operators that torch
+    computes allocate.
 
+    program: all that the model is made of, as data.
     layers: one report a layer, in the order of execution.
     peak_bytes: memory of all activations; live_bytes: the most that exist in one step.
-    compile_seconds: from what was compiled (a torch model, or a layer graph) to the loaded library.
+    compile_seconds: from what was compiled (a torch model, or a layer graph) to the loaded library;
+        0 for a program that was bound alone.
     """
 
-    def __init__(
-        self,
-        *,
-        steps: Sequence[Step | TorchStep],
-        slots: int,
-        output_slots: Sequence[int],
-        layers: Sequence[LayerReport],
-        inputs: Sequence[InputForm],
-        output_shapes: Sequence[tuple[int, ...]],
-        call: CallForm | None,
-        output_spec: Any,
-        known_outputs: Mapping[int, Any],
-        constants: Iterable[torch.Tensor],
-        threads: int,
-        peak_bytes: int,
-        live_bytes: int,
-        compile_seconds: float,
-    ) -> None:
-        self.layers = tuple(layers)
-        self.input_shapes = tuple(form.shape for form in inputs)
-        self.output_shapes = tuple(output_shapes)
-        self.threads = threads
-        self.peak_bytes = peak_bytes
-        self.live_bytes = live_bytes
-        self.compile_seconds = compile_seconds
-        self._steps = tuple(steps)
-        self._free = (None,) * (slots - len(inputs))
-        self._output_slots = tuple(output_slots)
-        self._inputs = tuple(inputs)
-        self._call_form = call
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.layers = program.layers
+        self.input_shapes = tuple(form.shape for form in program.interface.inputs)
+        self.output_shapes = program.interface.output_shapes
+        self.threads = program.threads
+        self.peak_bytes = program.arena_bytes
+        self.live_bytes = program.live_bytes
+        self.compile_seconds = 0.0
+        self._contexts = contexts = Contexts(program)
+        self._inputs = tuple(
+            InputForm(form.name, form.shape, getattr(torch, form.dtype)) for form in program.interface.inputs
+        )
+        self._free = (None,) * (program.slots - len(self._inputs))
+        self._outputs = program.outputs
+        self._call_form = call = program.interface.call
         self._by_position = call is None or call.is_flat
-        self._runs_torch = any(isinstance(step, TorchStep) for step in steps)
-        self._constants = storages(constants)
-        self._output_spec = output_spec
-        self._known_outputs = known_outputs
-        self._exclusive = ForkSafeLock()
+        self._runs_torch = any(isinstance(each, TorchCall) for each in program.calls)
+        self._structure = program.interface.structure
+        self._known = {
+            place: contexts.tensors[value.index] if isinstance(value, Weight) else value
+            for place, value in program.interface.known.items()
+        }
+        self._own = storages(contexts.tensors.values())
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """The model's result, in the structure that the torch model returns.
@@ -113,7 +85,7 @@ class CompiledModel:
         dtype, layout or device, and for values that torch's operators refuse; OutOfMemoryError where no
         memory is left; and ToolchainError where a kernel fails.
         """
-        return with_team(lambda: self._call(inputs, named, self._run))
+        return with_team(lambda: self._call(inputs, named))
 
     def run_layer(self, name: str) -> None:
         """Run one layer's kernel again, on what the last call left in the buffers: for timing.
@@ -125,10 +97,13 @@ class CompiledModel:
         """
         if all(report.name != name for report in self.layers):
             raise OptionError(f"no layer {name!r}; there are {', '.join(r.name for r in self.layers)}")
-        steps = [step for step in self._steps if step.layer == name]
-        if any(type(step) is not Step for step in steps):
-            raise OptionError(f"layer {name!r} needs the values of a call: layer_seconds(*inputs) times it")
-        with_team(lambda: self._run(steps, []))
+        with self._contexts.take() as context:
+            calls = [call for call in context if call.layer == name]
+            if any(type(call) is not BoundKernel for call in calls):
+                raise OptionError(
+                    f"layer {name!r} needs the values of a call: layer_seconds(*inputs) times it"
+                )
+            with_team(lambda: self._run(calls, []))
 
     def layer_seconds(self, *inputs: Any, **named: Any) -> dict[str, float]:
         """Seconds that every layer takes in one call with these inputs, by name; for torch's operators too.
@@ -138,38 +113,35 @@ class CompiledModel:
         """
         seconds: defaultdict[str, float] = defaultdict(float)
 
-        def timed(steps: Sequence[Step | TorchStep], slots: Slots) -> None:
-            def clocked(step: Step | TorchStep) -> None:
-                started = time.perf_counter()
-                step.run(slots)
-                seconds[step.layer] += time.perf_counter() - started
+        def clocked(call: BoundCall, slots: Slots) -> None:
+            started = time.perf_counter()
+            call.run(slots)
+            seconds[call.layer] += time.perf_counter() - started
 
-            self._run(steps, slots, clocked)
-
-        with_team(lambda: self._call(inputs, named, timed))
+        with_team(lambda: self._call(inputs, named, clocked))
         return dict(seconds)
 
-    def _call(self, inputs: Sequence[Any], named: Mapping[str, Any], run: Any) -> Any:
+    def _call(self, inputs: Sequence[Any], named: Mapping[str, Any], clocked: Clocked | None = None) -> Any:
         if named or not self._by_position:
             inputs = leaves_of(self._call_form, inputs, named)
         given = checked_inputs(inputs, self._inputs)
         slots: Slots = [*given, *self._free]
-        run(self._steps, slots)
-        outputs = [slots[slot] for slot in self._output_slots]
+        with self._contexts.take() as context:
+            self._run(context, slots, clocked)
+        outputs = [slots[slot] for slot in self._outputs]
         if self._runs_torch:
-            outputs = unshared(outputs, self._constants | storages(given))
-        return arrange_results(outputs, self._known_outputs, self._output_spec)
+            outputs = unshared(outputs, self._own | storages(given))
+        return arrange_results(outputs, self._known, self._structure)
 
-    def _run(self, steps: Sequence[Step | TorchStep], slots: Slots, clocked: Any = None) -> None:
-        step = None
-        with self._exclusive.lock:
-            native.set_threads(self.threads)
-            with as_compiled(self.threads) if self._runs_torch else nullcontext():
-                try:
-                    for step in steps:
-                        step.run(slots) if clocked is None else clocked(step)
-                except SparsegenError:
-                    raise
-                except Exception as error:  # TVM's and torch's, of any type
-                    assert step is not None
-                    raise step.failure(error) from error
+    def _run(self, calls: Sequence[BoundCall], slots: Slots, clocked: Clocked | None = None) -> None:
+        native.set_threads(self.threads)
+        with as_compiled(self.threads) if self._runs_torch else nullcontext():
+            call = None
+            try:
+                for call in calls:
+                    call.run(slots) if clocked is None else clocked(call, slots)
+            except SparsegenError:
+                raise
+            except Exception as error:  # TVM's and torch's, of any type
+                assert call is not None
+                raise call.failure(error) from error

@@ -23,7 +23,8 @@ from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Step
 from sparsegen.kernels.registry import space_of
 from sparsegen.kernels.space import Point, Space
-from sparsegen.runtime.model import CompiledModel, LayerReport
+from sparsegen.runtime.model import CompiledModel
+from sparsegen.runtime.program import LayerReport
 from sparsegen.target import parse_target
 from tests.cli.networks import small
 

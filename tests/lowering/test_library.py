@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import gc
 import os
@@ -17,9 +18,9 @@ import pytest
 import torch
 
 from sparsegen.errors import ToolchainError
-from sparsegen.lowering import library
-from sparsegen.lowering.library import link, load
-from sparsegen.runtime.steps import Leave
+from sparsegen.lowering.library import link
+from sparsegen.runtime.calls import BoundConversion
+from sparsegen.runtime.library import load
 from tests.preloaded import run
 from tests.runtime.networks import check, compiled_network, example
 
@@ -120,7 +121,7 @@ def test_a_linker_that_writes_to_folders_only(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_system_that_loads_no_files_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Callable[[str], Any] = library.ctypes.CDLL
+    real: Callable[[str], Any] = ctypes.CDLL
 
     def refuse(path: str) -> Any:
         if path.startswith("/proc/"):
@@ -175,12 +176,14 @@ def test_a_function_keeps_its_library() -> None:
     before = mappings()
     model = compiled_network()
     expected = model(example())
-    step = model._steps[-1]
-    assert isinstance(step, Leave)
-    slots: list[Any] = [None] * (step.slot + 1)
-    del model
+    with model._contexts.take() as context:
+        call = context[-1]
+    assert isinstance(call, BoundConversion)
+    assert call.makes is not None
+    slots: list[Any] = [None] * (call.makes.slot + 1)
+    del model, context
     assert mappings() > before
-    step.run(slots)
-    np.testing.assert_array_equal(slots[step.slot].numpy(), expected.numpy())
-    del step
+    call.run(slots)
+    np.testing.assert_array_equal(slots[call.makes.slot].numpy(), expected.numpy())
+    del call
     assert mappings() == before

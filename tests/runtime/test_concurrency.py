@@ -1,10 +1,11 @@
-"""Threads that compile at once, and call at once."""
+"""Threads that compile at once, and call at once, one model too."""
 
 from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import torch
 from torch import nn
 
@@ -39,3 +40,34 @@ def test_two_models_are_called_at_once_on_threads_of_their_own() -> None:
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(call_often, model) for model in (one, two, one, two)]:
             done.result()
+
+
+def test_calls_of_one_model_run_at_once() -> None:
+    @torch.library.custom_op("sparsegen_tests::meeting", mutates_args=())
+    def meeting(x: torch.Tensor) -> torch.Tensor:
+        together.wait(60)
+        return x.clone()
+
+    meeting.register_fake(torch.empty_like)
+
+    class Meeting(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return meeting(x.sin()).exp().reshape(x.shape[0], -1)
+
+    with pytest.warns(UserWarning, match="torch itself"):
+        model = sparsegen.compile(Meeting().eval(), (example(),), threads=1, target="haswell", database=None)
+    together = threading.Barrier(3)
+    inputs = [example(seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(model, inputs))
+    for x, result in zip(inputs, results, strict=True):
+        torch.testing.assert_close(result, x.sin().exp().reshape(2, -1))
+
+
+def test_a_call_that_fails_gives_its_memory_back() -> None:
+    model = compiled_network()
+    for _ in range(3):
+        with model._contexts.take() as first, model._contexts.take() as second:
+            assert first is not second
+    assert len(model._contexts._free) == 2
+    check(model, example())

@@ -29,11 +29,11 @@ if "called" in sys.argv:
 if "held" in sys.argv:  # by a thread that the child has not
     taken = threading.Event()
     def hold():
-        with model._exclusive.lock, program._EXCLUSIVE.lock:
+        with model._contexts.take(), program._EXCLUSIVE.lock:
             taken.set()
             threading.Event().wait()
     threading.Thread(target=hold, daemon=True).start()
-    taken.wait()
+    assert taken.wait(60)
 
 def child():
     global model

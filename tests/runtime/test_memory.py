@@ -7,23 +7,23 @@ import mmap
 
 import numpy as np
 import pytest
-import torch
 
 from sparsegen.errors import OutOfMemoryError, SparsegenError
-from sparsegen.runtime.memory import allocate_arena, allocate_result, place_weights
+from sparsegen.runtime.memory import allocate, allocate_result, place_arrays
+from sparsegen.runtime.program import array_at
 
 FAR_TOO_MUCH = 1 << 60  # more than a process can address
 
 
 def test_an_arena_that_no_memory_is_left_for() -> None:
     with pytest.raises(OutOfMemoryError, match="1,152,921,504,606,846,976 bytes of weights or activations"):
-        allocate_arena(FAR_TOO_MUCH)
+        allocate(FAR_TOO_MUCH)
 
 
 def test_weights_that_no_memory_is_left_for() -> None:
     array = np.broadcast_to(np.float32(1), (FAR_TOO_MUCH // 4,))
     with pytest.raises(SparsegenError, match="1,152,921,504,606,846,976 bytes of weights"):
-        place_weights([array])
+        place_arrays([array])
 
 
 def test_results_that_no_memory_is_left_for() -> None:
@@ -37,10 +37,10 @@ def test_a_system_that_refuses_large_pages(monkeypatch: pytest.MonkeyPatch) -> N
             raise OSError(errno.EINVAL, "Invalid argument")
 
     monkeypatch.setattr(mmap, "mmap", Small)
-    assert allocate_arena(100).count_nonzero() == 0
+    assert not allocate(100).any()
 
 
 def test_a_system_that_does_not_know_large_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(mmap, "MADV_HUGEPAGE", raising=False)
-    (copy,) = place_weights([np.arange(5, dtype=np.float32)])
-    torch.testing.assert_close(torch.from_dlpack(copy), torch.arange(5, dtype=torch.float32))
+    block, (placed,) = place_arrays([np.arange(5, dtype=np.float32)])
+    np.testing.assert_array_equal(array_at(block, placed), np.arange(5, dtype=np.float32))

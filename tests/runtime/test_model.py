@@ -13,7 +13,7 @@ from torch import nn
 
 import sparsegen
 from sparsegen.errors import SparsegenError
-from sparsegen.runtime.memory import allocate_arena
+from sparsegen.runtime.memory import allocate
 
 
 class Branches(nn.Module):
@@ -104,10 +104,10 @@ def test_calls_do_not_grow_the_process(compiled: sparsegen.CompiledModel) -> Non
 
 
 def test_activations_may_lie_on_large_pages() -> None:
-    arena = allocate_arena(3 << 20)
+    arena = allocate(3 << 20)
     for mapping in re.split(r"(?m)^(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text())[1:]:
         begin, end = (int(edge, 16) for edge in mapping.split(maxsplit=1)[0].split("-"))
-        if begin <= arena.data_ptr() < end:
+        if begin <= arena.ctypes.data < end:
             flags = re.findall(r"VmFlags: (.*)", mapping)[0].split()
             assert "hg" in flags  # advised
             assert "sh" not in flags  # private: shared memory gets none

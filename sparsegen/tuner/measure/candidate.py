@@ -18,9 +18,11 @@ from sparsegen.files import temporary_files
 from sparsegen.kernels import build_kernel
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.lowering.build import build_alone
-from sparsegen.lowering.library import load
 from sparsegen.runtime import native
-from sparsegen.runtime.memory import allocate_arena, place_weights
+from sparsegen.runtime.calls import as_tvm
+from sparsegen.runtime.library import load
+from sparsegen.runtime.memory import allocate, place_arrays
+from sparsegen.runtime.program import array_at
 from sparsegen.tuner.jobs import Job
 from sparsegen.tuner.measure.buffers import Case, prepare
 
@@ -141,13 +143,14 @@ def run(
 
 def _allocate(shape: Sequence[int]) -> torch.Tensor:
     size = 4 * int(np.prod(shape))
-    return allocate_arena(size)[:size].view(torch.float32).view(*shape)
+    return torch.from_numpy(allocate(size)[:size]).view(torch.float32).view(*shape)
 
 
 def _bind(artefact: Artefact, source: torch.Tensor, out: torch.Tensor) -> Callable[[], object]:
     """A call of a candidate's function; kernels with a space read one value, their first argument."""
     function = load(artefact.library.read_bytes()).get_function(artefact.name)
     with np.load(artefact.arrays) as file:
-        weights = place_weights([file[name] for name in file.files])
+        block, placed = place_arrays([file[name] for name in file.files])
+    weights = [as_tvm(array_at(block, each)) for each in placed]
     arguments = [tvm_ffi.from_dlpack(source), *weights, tvm_ffi.from_dlpack(out)]
     return lambda: function(*arguments)

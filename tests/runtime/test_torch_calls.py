@@ -13,7 +13,7 @@ from torch.utils import _pytree
 
 import sparsegen
 from sparsegen.errors import InputError, OptionError, OutOfMemoryError, ToolchainError
-from sparsegen.runtime.steps import TorchStep
+from sparsegen.runtime.program import TorchCall
 from tests.frontend.checking import Function, images
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch itself computes")
@@ -143,8 +143,8 @@ def test_torchs_settings_change_nothing() -> None:
 
 def test_plain_values_are_freed_after_their_last_reader() -> None:
     made = compiled(Function(lambda x: x.cumsum(1).cumsum(1).cumsum(1).relu()), images(2, 6))
-    steps = [step for step in made._steps if isinstance(step, TorchStep)]
-    assert [step.last for step in steps] == [(), (steps[0].slot,), (steps[1].slot,)]
+    calls = [call for call in made.program.calls if isinstance(call, TorchCall)]
+    assert [call.frees for call in calls] == [(), (calls[0].slot,), (calls[1].slot,)]
 
 
 def test_reports_name_torchs_operators() -> None:

@@ -1,0 +1,126 @@
+"""The calls of a program in one process: bound to functions and memory, ready to run."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm_ffi
+from numpy.typing import NDArray
+
+from sparsegen.errors import (
+    InputError,
+    OutOfMemoryError,
+    SparsegenError,
+    ToolchainError,
+    first_line,
+    is_out_of_memory,
+)
+from sparsegen.runtime import native
+from sparsegen.runtime.memory import allocate_result
+from sparsegen.runtime.program import Clearing, NewTensor, TorchCall
+
+Slots = list[Any]
+"""The plain values of a call of a model: tensors, and tuples of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class BoundKernel:
+    """A generated function and its arguments, TVM's own tensors: they cost no conversion.
+
+    `clear`, where set, zeroes the output's halo before the call.
+    """
+
+    layer: str
+    function: Callable[..., Any]
+    arguments: tuple[tvm_ffi.Tensor, ...]
+    clear: Callable[[], None] | None = None
+
+    def run(self, slots: Slots) -> None:
+        """Call the function."""
+        if self.clear is not None:
+            self.clear()
+        self.function(*self.arguments)
+
+    def failure(self, error: Exception) -> SparsegenError:
+        """What to raise for an error of TVM's or torch's."""
+        return ToolchainError(f"the kernel of layer {self.layer!r} failed: {first_line(error)}")
+
+
+@dataclass(frozen=True, eq=False)
+class BoundConversion(BoundKernel):
+    """A function that reads plain tensors, `reads` telling (place, slot) of each, or makes one, its last."""
+
+    reads: tuple[tuple[int, int], ...] = ()
+    makes: NewTensor | None = None
+    frees: tuple[int, ...] = ()
+
+    def run(self, slots: Slots) -> None:
+        """Call the function on the tensors, row-major, and on new memory."""
+        if self.clear is not None:
+            self.clear()
+        arguments: list[Any] = list(self.arguments)
+        for place, slot in self.reads:
+            arguments.insert(place, slots[slot].contiguous().view(-1))
+        if self.makes is not None:
+            result = slots[self.makes.slot] = allocate_result(self.makes.shape)
+            arguments.append(result.view(-1))
+        self.function(*arguments)
+        for slot in self.frees:
+            slots[slot] = None
+
+
+@dataclass(frozen=True, eq=False)
+class BoundOperator:
+    """An operator that torch computes: `function` gives what goes to the call's slot."""
+
+    call: TorchCall
+    function: Callable[[Slots], Any]
+
+    @property
+    def layer(self) -> str:
+        """The layer that it is of."""
+        return self.call.layer
+
+    def run(self, slots: Slots) -> None:
+        """Call the operator."""
+        slots[self.call.slot] = self.function(slots)
+        for slot in self.call.frees:
+            slots[slot] = None
+
+    def failure(self, error: Exception) -> SparsegenError:
+        """What to raise for an error of torch's: values that it refuses are the caller's."""
+        what = f"torch's operator {self.call.operator} of layer {self.call.layer!r}"
+        if is_out_of_memory(error):
+            return OutOfMemoryError(f"no memory is left for {what} ({first_line(error)}): free some")
+        if isinstance(error, IndexError | ValueError):
+            return InputError(f"{what} refuses the values that it gets: {first_line(error)}")
+        return ToolchainError(f"{what} failed: {first_line(error)}")
+
+
+BoundCall = BoundKernel | BoundOperator
+
+
+def clearer(clearing: Clearing, data: NDArray[Any]) -> Callable[[], None]:
+    """A call that zeroes what is to be zero of a buffer of floats."""
+    flat = [edge for span in clearing.spans for edge in span]
+    spans = (ctypes.c_int64 * len(flat))(*flat)
+    sizes = (
+        clearing.groups,
+        clearing.size,
+        clearing.head,
+        clearing.planes,
+        clearing.plane,
+        len(clearing.spans),
+    )
+    arguments = (ctypes.c_void_p(data.ctypes.data), *map(ctypes.c_int64, sizes), spans)
+    clear = native.library().sparsegen_zero_halo
+    return lambda: clear(*arguments)
+
+
+def as_tvm(array: NDArray[np.generic]) -> tvm_ffi.Tensor:
+    """TVM's tensor of an array's memory."""
+    return tvm_ffi.from_dlpack(array)

@@ -1,0 +1,167 @@
+"""Whether a program is sound: a check of its own, which knows nothing of how the program was made.
+
+Everything that a call names is there and inside its memory; every value is read as it was written, after that
+and before something else took its place; and halos are zero when they are read, at every call of the model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+from sparsegen.errors import ProgramError
+from sparsegen.runtime.program import (
+    ITEM_BYTES,
+    Clearing,
+    KernelCall,
+    NewTensor,
+    Program,
+    Region,
+    Slot,
+    TorchCall,
+    Weight,
+    slots_in,
+    weights_in,
+)
+
+_LINE = 64  # bytes, of which buffers and arrays start at a multiple
+_RUNS = 2  # of the model: what one leaves behind is found by the next
+
+
+def check_program(program: Program) -> None:
+    """Raises ProgramError, with the first fault that is found, for a program that cannot be run."""
+    for fault in faults(program):
+        raise ProgramError(f"the program cannot be run: {fault}")
+
+
+def faults(program: Program) -> Iterator[str]:
+    """What is wrong with a program, a sentence each; what lies where comes first."""
+    found = [*_memory_faults(program), *(f for call in program.calls for f in _call_faults(program, call))]
+    yield from found
+    if not found:  # what follows takes the numbers for good
+        yield from _slot_faults(program)
+        yield from _region_faults(program)
+
+
+def _memory_faults(program: Program) -> Iterator[str]:
+    """Arrays outside the block of weights, and what the interface names that is not there."""
+    for number, placed in enumerate(program.arrays):
+        if placed.dtype not in ITEM_BYTES:
+            yield f"array {number} has elements of type {placed.dtype}"
+        elif min(placed.shape, default=0) < 0 or placed.offset < 0 or placed.end > len(program.weights):
+            yield f"array {number} lies outside the {len(program.weights):,} bytes of weights"
+        elif placed.offset % _LINE:
+            yield f"array {number} starts at byte {placed.offset}, at no multiple of {_LINE}"
+    for slot in program.outputs:
+        if not 0 <= slot < program.slots:
+            yield f"an output is slot {slot} of {program.slots}"
+    for weight in weights_in(list(program.interface.known.values())):
+        if not 0 <= weight.index < len(program.arrays):
+            yield f"a known output is array {weight.index} of {len(program.arrays)}"
+    if len(program.interface.inputs) > program.slots:
+        yield f"there are {len(program.interface.inputs)} inputs and {program.slots} slots"
+
+
+def _call_faults(program: Program, call: KernelCall | TorchCall) -> Iterator[str]:
+    """What a call names that is not there, or not in place."""
+    where = f"the call of layer {call.layer!r}"
+    named = [*slots_in(_read(call)), *map(Slot, call.frees), *map(Slot, _written_slots(call))]
+    for slot in named:
+        if not 0 <= slot.index < program.slots:
+            yield f"{where} names slot {slot.index} of {program.slots}"
+    for weight in weights_in(_read(call)):
+        if not 0 <= weight.index < len(program.arrays):
+            yield f"{where} names array {weight.index} of {len(program.arrays)}"
+    if isinstance(call, TorchCall):
+        return
+    if not call.arguments or isinstance(call.arguments[-1], Slot | Weight):
+        yield f"{where} writes nothing: its last argument has to be a region or a new tensor"
+        return
+    if any(isinstance(each, NewTensor) for each in call.arguments[:-1]):
+        yield f"{where} makes a tensor that is not its last argument"
+    for region in _regions(call.arguments):
+        if min(region.shape, default=0) < 0 or region.dtype not in ITEM_BYTES:
+            yield f"{where} names {math.prod(region.shape)} elements of type {region.dtype}"
+        elif region.offset < 0 or region.end > program.arena_bytes or region.offset % _LINE:
+            yield f"{where} names bytes {_bytes(region)} of an arena of {program.arena_bytes:,}"
+    output = call.arguments[-1]
+    if call.halo is not None:
+        if not isinstance(output, Region) or not _suits(call.halo, output):
+            yield f"{where} has a halo that does not suit what it writes"
+    elif call.clears:
+        yield f"{where} clears a halo that it has not"
+
+
+def _suits(halo: Clearing, region: Region) -> bool:
+    """Whether a halo lies in a region."""
+    inside = all(0 <= begin <= end <= halo.plane for begin, end in halo.spans)
+    positive = min(halo.head, halo.planes, halo.plane) >= 0 and halo.head <= halo.size
+    reaches = halo.head + (halo.planes - 1) * halo.plane <= halo.size
+    return region.shape == (halo.groups, halo.size) and inside and positive and reaches
+
+
+def _slot_faults(program: Program) -> Iterator[str]:
+    """Slots that are read before they are written or after they were freed, and inputs written over."""
+    inputs = range(len(program.interface.inputs))
+    held = set(inputs)
+    for call in program.calls:
+        for slot in slots_in(_read(call)):
+            if slot.index not in held:
+                yield f"the call of layer {call.layer!r} reads slot {slot.index}, which holds nothing then"
+        for index in _written_slots(call):
+            if index in inputs:
+                yield f"the call of layer {call.layer!r} writes over input {index}"
+            held.add(index)
+        held.difference_update(call.frees)
+    for index in program.outputs:
+        if index not in held:
+            yield f"slot {index} is an output, and holds nothing at the end"
+
+
+def _region_faults(program: Program) -> Iterator[str]:
+    """Regions that do not hold what a call reads there, or whose halo is not zero."""
+    kernels = [call for call in program.calls if isinstance(call, KernelCall)]
+    written = {(call.arguments[-1], call.halo) for call in kernels if isinstance(call.arguments[-1], Region)}
+    dirty: set[tuple[Region, Clearing]] = set()
+    for _ in range(_RUNS):
+        held: dict[Region, Clearing | None] = {}
+        for call in kernels:
+            *read, output = call.arguments
+            for region in _regions(read):
+                where = f"the call of layer {call.layer!r} reads bytes {_bytes(region)}"
+                if region not in held:
+                    yield f"{where}, which do not hold a value of shape {region.shape} then"
+                elif (region, held[region]) in dirty:
+                    yield f"{where}, whose halo is not zero then"
+                if isinstance(output, Region) and output.meets(region):
+                    yield f"{where} and writes there"
+            if not isinstance(output, Region):
+                continue
+            held = {region: halo for region, halo in held.items() if not region.meets(output)}
+            held[output] = call.halo
+            for region, halo in written:
+                if halo is not None and region.meets(output) and (region, halo) != (output, call.halo):
+                    dirty.add((region, halo))
+            if call.clears and call.halo is not None:
+                dirty.discard((output, call.halo))
+
+
+def _read(call: KernelCall | TorchCall) -> list[object]:
+    """All that a call reads."""
+    if isinstance(call, TorchCall):
+        return [call.arguments, *(value for _, value in call.keywords)]
+    return list(call.arguments[:-1])
+
+
+def _written_slots(call: KernelCall | TorchCall) -> list[int]:
+    if isinstance(call, TorchCall):
+        return [call.slot]
+    return [each.slot for each in call.arguments if isinstance(each, NewTensor)]
+
+
+def _bytes(region: Region) -> str:
+    return f"{region.offset:,} to {region.end:,}"
+
+
+def _regions(arguments: Iterable[object]) -> list[Region]:
+    return [each for each in arguments if isinstance(each, Region)]

@@ -1,0 +1,253 @@
+"""A compiled model as data: what to call on which memory, and nothing that belongs to one process.
+
+A program is a sequence of calls: of generated functions, by the symbols that its library has for them, and of
+torch's operators, by their names. Laid-out values lie at offsets of an arena. Plain tensors, which the
+model's inputs, its outputs and everything that torch computes are, live in the numbered slots of one call of
+the model, the inputs in the first ones. Weights lie at offsets of one block.
+
+`runtime.model.bind` makes a model of it, `runtime.check` tells whether it is sound, `runtime.program_json`
+writes it down.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsegen.graph import CallForm
+
+Shape = tuple[int, ...]
+T = TypeVar("T")
+
+ITEM_BYTES = {
+    "bool": 1, "uint8": 1, "int8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8,
+    "uint64": 8, "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8,
+}  # fmt: skip
+"""Types of elements that a program may hold, and the bytes of each."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The plain tensor in a slot; a generated function reads it flat and row-major."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class NewTensor:
+    """A plain tensor that a call makes, written flat and row-major, and puts in a slot."""
+
+    slot: int
+    shape: Shape
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the arena: `shape` elements from `offset`, in bytes, on."""
+
+    offset: int
+    shape: Shape
+    dtype: str = "float32"
+
+    @property
+    def end(self) -> int:
+        """The first byte past it."""
+        return self.offset + math.prod(self.shape) * ITEM_BYTES[self.dtype]
+
+    def meets(self, other: Region) -> bool:
+        """Whether both have some byte."""
+        return self.offset < other.end and other.offset < self.end
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One of the program's arrays, by its number."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class PlacedArray:
+    """Where an array lies in the block of weights: `shape` elements, row-major, from byte `offset` on."""
+
+    offset: int
+    shape: Shape
+    dtype: str
+
+    @property
+    def end(self) -> int:
+        """The first byte past it."""
+        return self.offset + math.prod(self.shape) * ITEM_BYTES[self.dtype]
+
+
+@dataclass(frozen=True)
+class Clearing:
+    """What to zero of a buffer of `groups` x `size` elements: an image's halo.
+
+    In every group that is its first `head` elements, and in each of the `planes` stretches of `plane`
+    elements that follow, the `spans`, pairs of (begin, end). The last plane may be cut short by the end.
+    """
+
+    groups: int
+    size: int
+    head: int
+    planes: int
+    plane: int
+    spans: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """A call of the generated function `symbol` for a layer; its last argument is what it writes.
+
+    `halo` is what has to be zero around what it writes, for those who read it, and `clears` whether it is
+    zeroed before the call: elsewhere the arena has zeros there from the beginning. Slots of `frees` are read
+    no more.
+    """
+
+    layer: str
+    symbol: str
+    arguments: tuple[Slot | Region | Weight | NewTensor, ...]
+    halo: Clearing | None = None
+    clears: bool = False
+    frees: tuple[int, ...] = ()
+
+
+TorchKind = Literal["dtype", "layout", "memory_format", "device"]
+
+
+@dataclass(frozen=True)
+class TorchConstant:
+    """An argument that torch has a name for, such as the dtype "float32"."""
+
+    kind: TorchKind
+    name: str
+
+
+Argument = Any
+"""Of an operator of torch: a number, text, None, a Slot, a Weight, a TorchConstant, or a tuple of such."""
+
+
+@dataclass(frozen=True)
+class TorchCall:
+    """A call of an operator of torch, such as "aten.cumsum.default", whose result goes to `slot`.
+
+    "getitem" takes one of several results. A result may be a view of what the operator reads: slots of
+    `frees` are read no more, and torch frees the memory.
+    """
+
+    layer: str
+    operator: str
+    arguments: tuple[Argument, ...]
+    keywords: tuple[tuple[str, Argument], ...]
+    slot: int
+    frees: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlainForm:
+    """What an input has to be: a tensor of a shape and a type of elements; `name` is for messages."""
+
+    name: str
+    shape: Shape
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What became of one layer.
+
+    Shapes are torch's; `weight_shape` is None where the layer has no weights. `density` is the
+    share of weights that are not zero, `weight_bytes` the size of the packed ones. `format` is theirs,
+    "winograd" where minimal filtering transforms them, and "dense" also where a layer has none.
+
+    `schedule_source` is where the schedule comes from: "tuned" for this very workload, from the "nearest"
+    workload that was tuned, the "default" that a model of the CPU chose, or "given" by the caller; empty
+    for a kernel that has no choice.
+
+    The `kernel` of a depthwise convolution that its reader's, "separable", computes is "fused"; that of an
+    operator which torch computes is "torch": `operator` is its name then (`aten.cumsum.default`).
+    """
+
+    name: str
+    kernel: str
+    input_shapes: tuple[Shape, ...]
+    output_shape: Shape
+    weight_shape: Shape | None
+    density: float
+    format: str
+    weight_bytes: int
+    schedule: dict[str, int | str | bool] = field(default_factory=dict)
+    schedule_source: str = ""
+    operator: str = ""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """How a model is called, and what it returns.
+
+    `call` tells how the inputs are given, None: all by position. `structure` is the pytree spec of the
+    result, None: a single tensor. `known` are parts of the result that do not depend on the inputs, by their
+    position among all: numbers, text, None, or a Weight.
+    """
+
+    inputs: tuple[PlainForm, ...]
+    output_shapes: tuple[Shape, ...]
+    call: CallForm | None = None
+    structure: Any = None
+    known: Mapping[int, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """All of a compiled model.
+
+    target, threads: the CPU, as LLVM names it, and the number of threads that it is for.
+    calls: in the order of execution, on `slots` plain tensors and an arena of `arena_bytes`.
+    live_bytes: the most of the arena that holds values at once.
+    outputs: the slots of the results that the calls compute.
+    arrays, weights: where each array lies in the block of all; each starts at a multiple of a cache line.
+    library: the shared library that has the functions; empty where all is torch's.
+    layers: a report a layer.
+    """
+
+    target: str
+    threads: int
+    interface: Interface
+    calls: tuple[KernelCall | TorchCall, ...]
+    slots: int
+    outputs: tuple[int, ...]
+    arena_bytes: int
+    live_bytes: int
+    arrays: tuple[PlacedArray, ...]
+    weights: NDArray[np.uint8]
+    library: bytes
+    layers: tuple[LayerReport, ...] = ()
+
+
+def array_at(weights: NDArray[np.uint8], placed: PlacedArray) -> NDArray[Any]:
+    """An array where it lies in a block; as its bytes where numpy lacks its type."""
+    held = weights[placed.offset : placed.end]
+    return held if placed.dtype == "bfloat16" else held.view(placed.dtype).reshape(placed.shape)
+
+
+def slots_in(argument: Argument) -> list[Slot]:
+    """The slots that an argument reads, those of a list or tuple too."""
+    return _all_of(Slot, argument)
+
+
+def weights_in(argument: Argument) -> list[Weight]:
+    """The arrays that an argument reads, those of a list or tuple too."""
+    return _all_of(Weight, argument)
+
+
+def _all_of(kind: type[T], argument: Argument) -> list[T]:
+    if isinstance(argument, list | tuple):
+        return [found for each in argument for found in _all_of(kind, each)]
+    return [argument] if isinstance(argument, kind) else []
