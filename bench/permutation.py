@@ -31,8 +31,8 @@ from sparsegen.compiler import compile_graph, plan_graph
 from sparsegen.files import write_file
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear
-from sparsegen.kernels.conv import panel_problem
 from sparsegen.kernels.panels import Choice, choose
+from sparsegen.kernels.problems import panel_problem
 from sparsegen.target import parse_target
 from tests.digits import digit_network
 
