@@ -10,6 +10,7 @@ from typing import Any
 import tvm_ffi
 from tvm import s_tir, te, tirx
 
+from sparsegen.graph import ITEM_BYTES
 from sparsegen.kernels.loops import extent, parallel, parallel_rows
 from sparsegen.kernels.operands import Value, ravel, zero_outside
 from sparsegen.lowering.kernel import Kernel, LayoutStore, Parameters
@@ -26,7 +27,7 @@ def enter(name: str, out: Layout) -> Kernel:
 
     With batch lanes, lanes past the batch repeat its last image.
     """
-    x = te.placeholder((prod(out.shape),), name="x")
+    x = te.placeholder((prod(out.shape),), out.dtype, name="x")
 
     def pixel(group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
         image = te.min(group * out.lanes + lane, out.shape[0] - 1) if out.batch_lanes else group
@@ -88,7 +89,8 @@ def leave(value: Value) -> Kernel:
 def _at_any_address(function: Any) -> Any:
     """The function with a first parameter that need not start at a cache line, as a user's may not."""
     aligned = function.params[0]
-    x = tirx.decl_buffer(aligned.shape, aligned.dtype, aligned.name, data_alignment=4)
+    itemsize = ITEM_BYTES[str(aligned.dtype)]
+    x = tirx.decl_buffer(aligned.shape, aligned.dtype, aligned.name, data_alignment=itemsize)
     return tvm_ffi.structural_map(function, (tirx.Var, lambda own: x if own.same_as(aligned) else own))
 
 

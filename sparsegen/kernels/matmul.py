@@ -13,6 +13,7 @@ from typing import Any
 from tvm import te, tirx
 
 from sparsegen.graph import Layer, MatMul
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.linear_schedule import stored_features
 from sparsegen.kernels.mathematics import constant
 from sparsegen.kernels.matmul_schedule import ProductTiles, schedule_product
@@ -31,6 +32,7 @@ def matmul(layer: Layer, context: Context) -> Kernel:
     assert isinstance(core, MatMul)
     tiles, epilogue = ProductTiles.of(out, context.target), context.epilogue(layer)
     left, right = (context.operands[name] for name in layer.inputs)
+    total = accumulator_of(out.dtype)
     a, height = left.placeholder(), out.shape[-2]
     b = a if layer.inputs[0] == layer.inputs[1] else right.placeholder()
     k = te.reduce_axis((0, left.shape[-2 if core.transpose_a else -1]), name="k")
@@ -43,7 +45,7 @@ def matmul(layer: Layer, context: Context) -> Kernel:
         first = (k, row) if core.transpose_a else (row, k)
         group, *coordinates = (*point[:-5], *first)
         element = read(left, a, group, tuple(coordinates), tiles.lane(point))
-        return te.sum(element * second.read(point, k), axis=k)
+        return te.sum(element.astype(total) * second.read(point, k).astype(total), axis=k)
 
     sums = te.compute(tiles.space, term, name="registers" if tiles.whole_vectors else "sums")
 
@@ -86,7 +88,7 @@ class _Second:
         batch_lanes, row = tiles.layout.batch_lanes, tiles.row_vectors * tiles.layout.lanes
         has_room = isinstance(operand, Constant) or stored_features(operand.layout) >= row
         self.whole = not transposed and has_room
-        crowded = tiles.vectors < tiles.row_vectors and 4 * depth * row > l1_bytes
+        crowded = tiles.vectors < tiles.row_vectors and tiles.layout.itemsize * depth * row > l1_bytes
         self.packed = not batch_lanes and (not self.whole or crowded)
         if self.packed:
             *matrices, columns, _, _, vectors, lanes = tiles.space

@@ -31,7 +31,8 @@ class Value:
 
     def placeholder(self) -> Any:
         """The whole buffer, [groups, size]."""
-        return te.placeholder((self.layout.groups, self.layout.size), name=_identifier(self.name))
+        shape = (self.layout.groups, self.layout.size)
+        return te.placeholder(shape, self.layout.dtype, name=_identifier(self.name))
 
     def argument(self) -> str | NDArray[Any]:
         """What the kernel is called with."""
@@ -124,4 +125,4 @@ def zero_outside(layout: Layout, coordinates: tuple[Expr, ...], value: Expr) -> 
     The value is not evaluated outside, so it may read there what does not exist.
     """
     holds = layout.holds(coordinates)
-    return value if holds is None else tirx.if_then_else(holds, value, tirx.const(0.0, "float32"))
+    return value if holds is None else tirx.if_then_else(holds, value, tirx.const(0, layout.dtype))

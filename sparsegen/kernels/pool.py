@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tvm import te, tirx
 
 from sparsegen.graph import AdaptivePool2d, Layer, Pool2d
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.mathematics import constant, larger
 from sparsegen.kernels.operands import zero_outside
 from sparsegen.kernels.pool_prefetch import RowsAhead
@@ -125,7 +126,7 @@ def _rows_ahead(source: Layout, axes: Axes, knobs: PoolSchedule, context: Contex
     """What to fetch ahead; None where the caches hold the input, or windows do not follow each other."""
     vertical, horizontal = axes
     follows = vertical.even and vertical.dilation == 1 and vertical.stride <= vertical.size
-    large = 4 * source.groups * source.size > context.target.l2_bytes
+    large = source.nbytes > context.target.l2_bytes
     if not (follows and large and fetches_ahead(knobs, batch_lanes=source.batch_lanes)):
         return None
     return RowsAhead(source, vertical, horizontal, knobs.parallel_rows)
@@ -141,6 +142,7 @@ def _down(x: Any, source: Any, axes: Axes, *, maximum: bool) -> Any:
         at = vertical.tap(row, k)
         coordinates = (channel, at - vertical.before, position - horizontal.before)
         value = x[group, source.address(coordinates, *lane)]
+        value = value if maximum else value.astype(accumulator_of(source.dtype))
         tests = [*vertical.exists(row, k), *vertical.inside(at), *horizontal.inside(position)]
         return _combine(value, tests, k, maximum=maximum)
 

@@ -139,7 +139,7 @@ def _features(
             stored=prod(out.shape),
             multiplies=rows * (down + across) / (1 if out.batch_lanes else out.lanes),
             loads=moved / (down + across),
-            working_set=4 * (vertical.size * source.row + horizontal.span * out.step),
+            working_set=source.itemsize * (vertical.size * source.row + horizontal.span * out.step),
         ),
         "nested": float(schedule.nested),
         "code": float(_straight_line(schedule, axes)),

@@ -42,7 +42,6 @@ def _reducer(combine: Any, neutral: float, name: str) -> Any:
 
 
 _REDUCERS = {
-    "sum": (te.sum, 0.0),
     "max": (_reducer(maximum, -math.inf, "largest"), -math.inf),
     "min": (_reducer(minimum, math.inf, "smallest"), math.inf),
     "prod": (_reducer(lambda a, b: a * b, 1.0, "product"), 1.0),
@@ -89,6 +88,8 @@ def reduce(layer: Layer, context: Context) -> Kernel:
 
 def _reduction(core: Reduce, read: Reader, source: Layout) -> tuple[Reader, Stages]:
     """Reader of the results by the dimensions that are kept, and the stages."""
+    if core.kind == "sum":
+        return sum_over(read, source, core.dims, "reduced")
     if core.kind in _REDUCERS:
         reducer, neutral = _REDUCERS[core.kind]
         return reduced_over(reducer, neutral, read, source, core.dims, "reduced")

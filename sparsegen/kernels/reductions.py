@@ -14,6 +14,7 @@ from typing import Any
 from tvm import s_tir, te, tirx
 
 from sparsegen.graph import Layer
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.loops import parallel, place_stage
 from sparsegen.kernels.mathematics import constant
 from sparsegen.kernels.operands import at_index, zero_outside
@@ -31,7 +32,8 @@ _WIDEST = 4  # vectors of a row that a task takes: enough independent sums to hi
 
 def sum_over(read: Reader, source: Layout, dims: Sequence[int], name: str) -> tuple[Reader, Stages]:
     """The sum over dimensions of a space that lies as `source`, and its stages, the last called `name`."""
-    return reduced_over(te.sum, 0.0, read, source, dims, name)
+    total = accumulator_of(source.dtype)
+    return reduced_over(te.sum, 0.0, lambda point: read(point).astype(total), source, dims, name)
 
 
 def reduced_over(

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from sparsegen.errors import ScheduleError
 from sparsegen.graph import Layer
+from sparsegen.kernels.accumulators import check_dtypes
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import Operand, Value
 from sparsegen.kernels.space import KernelSchedule, Space
@@ -118,7 +119,11 @@ def kernel_for(core: type, *kinds: str) -> Callable[[Builder], Builder]:
 
 @part("scheduling")
 def build_kernel(layer: Layer, context: Context) -> Kernel:
-    """The kernel of a layer."""
+    """The kernel of a layer.
+
+    Raises ModelError where it reads or writes a value laid out in a type that no kernel computes with.
+    """
+    check_dtypes((*layer.reads(), layer.name), context.operands)
     kernel = _BUILDERS[type(layer.core)](layer, context)
     assert kernel.kind in _KINDS[type(layer.core)], f"{kernel.kind} is no kind that its operator registers"
     return kernel

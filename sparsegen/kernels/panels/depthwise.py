@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import te
 
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.loops import read_whole
 from sparsegen.kernels.operands import pick
@@ -66,6 +67,7 @@ def computed_input(
     fewer, the last one is computed again.
     """
     depthwise, lanes, (height, width) = problem.depthwise, slab.lanes, slab.tile
+    total = accumulator_of(problem.source.dtype)
     assert depthwise is not None
     weights = te.placeholder(depthwise.matrix.shape, name="tap_weights")
     bias = te.placeholder(depthwise.bias.shape, name="tap_bias")
@@ -79,7 +81,7 @@ def computed_input(
     def product(g: Expr, tile_y: Expr, tile_x: Expr, b: Expr, c: Expr, y: Expr, ox: Expr, lane: Expr) -> Expr:
         channel, start = channel_of(b, c), tile_y * tile_down + tile_x * tile_right
         at = start + channel * problem.plane + pick(depthwise.offsets.tolist(), tap) + y * down + ox * right
-        return te.sum(weights[channel, tap] * x[g, at + lane], axis=tap)
+        return te.sum(weights[channel, tap] * x[g, at + lane].astype(total), axis=tap)
 
     grid = (*problem.tile_grid(knobs), blocks)
     sums = te.compute((*grid, slab.channels, *slab.tile, lanes), product, name="registers_taps")

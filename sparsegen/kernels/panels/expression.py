@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import te
 
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.panels.depthwise import DepthwiseSlab, computed_input
 from sparsegen.kernels.panels.packing import Slab, packed_input
@@ -68,12 +69,13 @@ def expression(
     groups, lanes = problem.out.groups, problem.out.lanes
     height, width = problem.padded_pixels(schedule)
     rows, panels, blocks = schedule.rows, weights.panels, weights.blocks
-    x = te.placeholder((groups, te.var("floats")), name="x")
+    x = te.placeholder((groups, te.var("floats")), problem.source.dtype, name="x")
+    total = accumulator_of(problem.source.dtype)
 
     read, of_slab = _reader(x, problem, schedule, slab, blocks)
 
     def visit(g: Expr, b: Expr, panel: Expr, oh: Expr, ow: Expr, r: Expr, lane: Expr) -> Expr:
-        term = weights.term(lambda offset: read(offset, g, b, oh, ow, lane), b, panel, r)
+        term = weights.term(lambda offset: read(offset, g, b, oh, ow, lane).astype(total), b, panel, r)
         return te.sum(term, axis=list(weights.axes))
 
     part = te.compute((groups, blocks, panels, height, width, rows, lanes), visit, name="registers")

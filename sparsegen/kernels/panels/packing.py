@@ -98,7 +98,7 @@ def slab_bytes(problem: PanelProblem, knobs: PanelSchedule) -> int:
     """Bytes of the slab of a schedule for which `packable` holds."""
     slab = plan_slab(problem, knobs)
     assert slab is not None
-    return 4 * slab.floats
+    return problem.source.itemsize * slab.floats
 
 
 def packed_input(x: Expr, problem: PanelProblem, knobs: PanelSchedule, slab: Slab, blocks: Expr) -> Any:

@@ -19,7 +19,7 @@ from sparsegen.kernels.panels.prefetch import plan_prefetch
 from sparsegen.kernels.panels.problem import PARALLEL, PanelProblem, PanelSchedule
 from sparsegen.kernels.panels.work import Works
 from sparsegen.kernels.space import Space, Value
-from sparsegen.lowering.layout import LINE
+from sparsegen.lowering.layout import LINE_BYTES
 from sparsegen.target import Target
 
 _SHARES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)  # parts that the panels may be cut in, a task each
@@ -128,7 +128,7 @@ class _Implied:
         tasks = tiles * chunks
         height, width = problem.padded_pixels(knobs)
         kept = sum(p * count for p, count in enumerate(columns, 1))
-        slab = 4 * LINE * lines * min(knobs.block, problem.channels)
+        slab = LINE_BYTES * lines * min(knobs.block, problem.channels)
         if knobs.pack_input and self._packs(knobs):
             slab = self.slabs[knobs.tile_h, knobs.tile_w, knobs.block] or slab
         (estimate,) = cycles(problem, target, alone, all_work, lines=all_lines, threads=self.threads).tolist()
@@ -151,7 +151,7 @@ class _Implied:
             "registers": (rows * pixels + 1) / target.registers,
             "slab_l1": slab / target.l1_bytes,
             "slab_sets": share,
-            "input_l2": 4 * problem.source.size / target.l2_bytes,
+            "input_l2": problem.source.itemsize * problem.source.size / target.l2_bytes,
             "weights_l2": 8 * kept / target.l2_bytes,
             "lines_per_pixel": lines / pixels,
             "loads_per_fma": _ratio(loads * sum(columns), kept),

@@ -35,7 +35,7 @@ def of_images(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Rea
                 if extent % m or kernel % stride
             ]
         )
-        return value if inside is None else tirx.if_then_else(inside, value, tirx.const(0.0, "float32"))
+        return value if inside is None else tirx.if_then_else(inside, value, tirx.const(0, source.dtype))
 
     return read
 
@@ -56,7 +56,7 @@ def of_pixels(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Rea
         at_x = (((gx * knobs.tiles_w + tx) * across) + lane % across) * m + j
         value = x[g, first + c * source.plane + y * source.row + at_x]
         inside = tirx.And(y >= 1, y <= height)
-        return tirx.if_then_else(inside, value, tirx.const(0.0, "float32"))
+        return tirx.if_then_else(inside, value, tirx.const(0, source.dtype))
 
     n, tiles = transform.inputs, (knobs.tiles_h, knobs.tiles_w)
     space = (problem.out.groups, *problem.groups(knobs), problem.channels[1], *tiles, n, n, problem.out.lanes)

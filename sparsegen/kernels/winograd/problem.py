@@ -166,7 +166,8 @@ class WinogradProblem:
 
     def weight_bytes(self, knobs: Knobs) -> Any:
         """Bytes of the transformed weights."""
-        return 4 * self.panels(knobs) * knobs.rows * self.channels[1] * self.transform(knobs).inputs ** 2
+        positions = self.transform(knobs).inputs ** 2
+        return self.source.itemsize * self.panels(knobs) * knobs.rows * self.channels[1] * positions
 
     def store(self, knobs: WinogradSchedule) -> WinogradStore:
         """How the kernel of a schedule stores its output."""

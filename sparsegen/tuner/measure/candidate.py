@@ -109,8 +109,8 @@ def run(
     case = case_of(path)
     torch.set_num_threads(threads)
     native.set_threads(threads)
-    source = _allocate(case.source.shape)
-    out = _allocate((case.out.groups, case.out.size))
+    source = _allocate(case.source.shape, case.source.dtype)
+    out = _allocate((case.out.groups, case.out.size), getattr(torch, case.out.dtype))
     calls = [_bind(artefact, source, out) for artefact in artefacts]
     for call in calls:
         source.copy_(case.source)
@@ -141,9 +141,9 @@ def run(
     return [tuple(each) for each in times]
 
 
-def _allocate(shape: Sequence[int]) -> torch.Tensor:
-    size = 4 * int(np.prod(shape))
-    return torch.from_numpy(allocate(size)[:size]).view(torch.float32).view(*shape)
+def _allocate(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    size = dtype.itemsize * int(np.prod(shape))
+    return torch.from_numpy(allocate(size)[:size]).view(dtype).view(*shape)
 
 
 def _bind(artefact: Artefact, source: torch.Tensor, out: torch.Tensor) -> Callable[[], object]:
