@@ -12,7 +12,7 @@ from sparsegen.kernels.grouped import grouped_conv
 from sparsegen.kernels.grouped_schedule import grouped_space
 from sparsegen.kernels.linear import plain_linear
 from sparsegen.kernels.linear_space import linear_space
-from sparsegen.kernels.panels import Choice, PanelProblem, PanelSchedule, choose, panel_fault, panels
+from sparsegen.kernels.panels import PanelChoice, PanelProblem, PanelSchedule, choose, panel_fault, panels
 from sparsegen.kernels.panels.space import panel_space
 from sparsegen.kernels.registry import Context, kernel_for, space_for
 from sparsegen.kernels.space import Space
@@ -101,13 +101,13 @@ def _winograd_problem(layer: Layer, context: Context) -> WinogradProblem | None:
     return WinogradProblem.of(layer.core, context.layout(layer.inputs[0]), context.layout(layer.name))
 
 
-def _fastest(layer: Layer, problem: PanelProblem, context: Context) -> Choice | WinogradChoice:
+def _fastest(layer: Layer, problem: PanelProblem, context: Context) -> PanelChoice | WinogradChoice:
     """The choice of the kernel with the least estimated cycles."""
     panel, tiles = choose_panels(problem, context), winograd_choice(layer, context)
     return tiles if tiles is not None and tiles.beats(panel.cycles) else panel
 
 
-def choose_panels(problem: PanelProblem, context: Context) -> Choice:
+def choose_panels(problem: PanelProblem, context: Context) -> PanelChoice:
     """The schedule of a problem in a model's context."""
     return context.once(
         problem.identity(dense=context.dense),

@@ -13,8 +13,9 @@ from tvm import s_tir, te, tirx
 from sparsegen.graph import ITEM_BYTES
 from sparsegen.kernels.loops import extent, parallel, parallel_rows
 from sparsegen.kernels.operands import Value, ravel, zero_outside
-from sparsegen.lowering.kernel import Kernel, LayoutStore, Parameters
+from sparsegen.lowering.kernel import Kernel, LayoutStore
 from sparsegen.lowering.layout import Layout
+from sparsegen.lowering.store import Parameters
 
 Expr = Any
 

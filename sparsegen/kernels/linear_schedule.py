@@ -15,9 +15,9 @@ from sparsegen.kernels.features import implied
 from sparsegen.kernels.operands import all_of, unravel
 from sparsegen.kernels.registry import Context
 from sparsegen.kernels.space import Point, below_one
-from sparsegen.lowering.kernel import Parameters
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.prefetch import PREFETCH, Line
+from sparsegen.lowering.store import Parameters
 from sparsegen.target import Target
 
 Expr = Any

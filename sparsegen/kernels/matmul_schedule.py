@@ -11,8 +11,8 @@ from tvm import s_tir
 from sparsegen.kernels.linear_schedule import stored_features
 from sparsegen.kernels.loops import parallel
 from sparsegen.kernels.operands import all_of
-from sparsegen.lowering.kernel import Parameters
 from sparsegen.lowering.layout import Layout
+from sparsegen.lowering.store import Parameters
 from sparsegen.target import Target
 
 Expr = Any

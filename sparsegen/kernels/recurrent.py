@@ -29,9 +29,10 @@ from sparsegen.kernels.operands import Operand, read
 from sparsegen.kernels.recurrent_products import Products, choose_products
 from sparsegen.kernels.registry import Context, kernel_for
 from sparsegen.kernels.statements import Body, Expr, loop, sequence
-from sparsegen.lowering.kernel import Kernel, Parameters
+from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.passes import REGISTERS
+from sparsegen.lowering.store import Parameters
 
 _MOST_BLOCKS = 4  # of a task: their states stay in the caches
 

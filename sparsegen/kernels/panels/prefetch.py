@@ -29,7 +29,7 @@ _MOST = 128  # lines that one visit fetches: more would keep the multiply-adds w
 
 
 @dataclass(frozen=True)
-class Prefetch:
+class InputPrefetch:
     """Fetches ahead for the next tile of `tasks`; tiles' starts are `steps` apart.
 
     With `by_panels` the visits of one task fetch for it; otherwise all tasks of a tile share that. A column
@@ -70,7 +70,7 @@ class Prefetch:
         return fetched
 
 
-def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> Prefetch | None:
+def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> InputPrefetch | None:
     """What a kernel of `panels` panels fetches ahead; None where nothing is next, or too much is."""
     if problem.tiles(knobs) == 1:
         return None
@@ -78,7 +78,7 @@ def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> P
     if problem.depthwise is not None:  # the tile above has read the rest, or fetched it
         lines = np.setdiff1d(lines, lines - problem.tile_steps(knobs)[0])
     pieces = _pieces(lines)
-    prefetch = Prefetch(
+    prefetch = InputPrefetch(
         tasks=_tasks(problem, panels, knobs),
         lines=tuple(int(line) for line in lines[: len(lines) // pieces]),
         steps=problem.tile_steps(knobs),
@@ -172,7 +172,7 @@ def plan_operand_prefetch(
 class Together:
     """Fetches what each of `parts` does."""
 
-    parts: tuple[Prefetch | OperandPrefetch, ...]
+    parts: tuple[InputPrefetch | OperandPrefetch, ...]
 
     def __call__(self, task: Expr, block: Expr, panel: Expr, last: Expr | None) -> list[Line]:
         """The lines to fetch at a visit."""

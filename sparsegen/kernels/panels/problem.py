@@ -16,8 +16,8 @@ from sparsegen.graph import Step
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import all_of
 from sparsegen.kernels.panels.lines import Reads, lines_of
-from sparsegen.lowering.kernel import Parameters
 from sparsegen.lowering.layout import Layout
+from sparsegen.lowering.store import Parameters
 
 Expr = Any
 

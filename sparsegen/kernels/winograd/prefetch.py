@@ -18,7 +18,7 @@ _MOST = 64  # lines that one visit fetches: more would keep the multiply-adds wa
 
 
 @dataclass(frozen=True)
-class Prefetch:
+class TilePrefetch:
     """Fetches ahead for the next group of tiles of `tasks`; groups are `steps` floats apart.
 
     A task visits every position, of `positions`, and of each a chunk's panels. A group reads `lines`
@@ -53,7 +53,7 @@ class Prefetch:
         return fetched
 
 
-def plan_prefetch(problem: WinogradProblem, knobs: WinogradSchedule) -> Prefetch | None:
+def plan_prefetch(problem: WinogradProblem, knobs: WinogradSchedule) -> TilePrefetch | None:
     """What a kernel fetches ahead; None where nothing is next, or too much is, or lanes hold pixels."""
     source, groups = problem.source, problem.groups(knobs)
     if not problem.out.batch_lanes or problem.out.groups * groups[0] * groups[1] == 1:
@@ -61,7 +61,7 @@ def plan_prefetch(problem: WinogradProblem, knobs: WinogradSchedule) -> Prefetch
     inputs, panels, weight = problem.transform(knobs).inputs, problem.panels(knobs), problem.conv.weight
     margin, steps = weight.shape[2] - problem.stride, knobs.outputs * problem.stride
     height, width = knobs.tiles_h * steps, knobs.tiles_w * steps
-    prefetch = Prefetch(
+    prefetch = TilePrefetch(
         tasks=Tasks((problem.out.groups, *groups), panels // knobs.chunk, knobs.chunk),
         steps=(height * source.row, width * source.step),
         positions=inputs**2,

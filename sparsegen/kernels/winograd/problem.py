@@ -14,8 +14,8 @@ from sparsegen.kernels.operands import all_of
 from sparsegen.kernels.space import Point
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.transforms import MOST_TAPS, Transform, transform
-from sparsegen.lowering.kernel import Parameters
 from sparsegen.lowering.layout import Layout
+from sparsegen.lowering.store import Parameters
 
 Expr = Any
 
