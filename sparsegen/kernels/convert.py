@@ -13,11 +13,10 @@ from tvm import s_tir, te, tirx
 from sparsegen.graph import ITEM_BYTES
 from sparsegen.kernels.loops import extent, parallel, parallel_rows
 from sparsegen.kernels.operands import Value, ravel, zero_outside
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.kernel import Kernel, LayoutStore
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.store import Parameters
-
-Expr = Any
 
 _QUAD = 4  # lanes that one step of the transposition brings together: LLVM has shuffles for four
 _BLOCK = 32  # pixels of a row that are transposed at once, where rows divide so: all lanes' stay in L1
@@ -30,7 +29,7 @@ def enter(name: str, out: Layout) -> Kernel:
     """
     x = te.placeholder((prod(out.shape),), out.dtype, name="x")
 
-    def pixel(group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
+    def pixel(group: Expr, coordinates: tuple[Expr, ...], lane: IntExpr) -> Expr:
         image = te.min(group * out.lanes + lane, out.shape[0] - 1) if out.batch_lanes else group
         return x[ravel((image, *coordinates)[: len(out.shape)], out.shape)]
 
@@ -57,7 +56,9 @@ class DenseStore:
         """All elements."""
         return (prod(self.layout.shape),)
 
-    def __call__(self, point: tuple[Any, ...], parameters: Parameters) -> tuple[tuple[Any, ...], Any | None]:
+    def __call__(
+        self, point: tuple[Expr, ...], parameters: Parameters
+    ) -> tuple[tuple[IntExpr, ...], Condition | None]:
         """The flat index; lanes past the batch are not stored."""
         layout = self.layout
         if not layout.batch_lanes:
@@ -71,7 +72,7 @@ def leave(value: Value) -> Kernel:
     """Kernel from a value's layout to a dense tensor, row-major."""
     source, x = value.layout, value.placeholder()
 
-    def stored(group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
+    def stored(group: Expr, coordinates: tuple[Expr, ...], lane: IntExpr) -> Expr:
         return x[group, source.address(coordinates, lane)]
 
     transposed = _has_rows_of_vectors(source)
@@ -115,7 +116,7 @@ def _quads(layout: Layout, element: Callable[..., Expr]) -> Callable[..., Expr]:
 
     quads = te.compute(space, gathered, name="quads")
 
-    def read(group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
+    def read(group: Expr, coordinates: tuple[Expr, ...], lane: IntExpr) -> Expr:
         return quads[(group, *coordinates[:-1], lane // _QUAD, coordinates[-1], lane % _QUAD)]
 
     return read

@@ -20,10 +20,10 @@ from sparsegen.kernels.mathematics import constant
 from sparsegen.kernels.planes import Pixels, position
 from sparsegen.kernels.reductions import Point, Reader, Stages, reduced, stage
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel, LayoutStore
 from sparsegen.lowering.layout import Layout
 
-Expr = Any
 Term = Callable[[Expr, Point], Expr]  # of an element, and of the (group, channel group[, lane]) it is in
 
 _WIDEST = 4  # vectors that are summed side by side: enough to hide an addition's latency

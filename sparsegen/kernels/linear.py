@@ -33,10 +33,9 @@ from sparsegen.kernels.linear_schedule import (
 )
 from sparsegen.kernels.operands import Value, at_index, unravel, zero_outside
 from sparsegen.kernels.registry import Context
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.stopwatch import part
-
-Expr = Any
 
 
 def pack_features(matrix: Array, tiles: FeatureTiles) -> Array:

@@ -16,9 +16,8 @@ from sparsegen.kernels.loops import extent, parallel
 from sparsegen.kernels.mathematics import constant, shared
 from sparsegen.kernels.planes import Pixels, position
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel, LayoutStore
-
-Expr = Any
 
 
 @kernel_for(LocalResponseNorm, "local_response_norm")

@@ -19,9 +19,9 @@ from sparsegen.kernels.mathematics import constant
 from sparsegen.kernels.matmul_schedule import ProductTiles, schedule_product
 from sparsegen.kernels.operands import Constant, Operand, read
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel
 
-Expr = Any
 Point = tuple[Expr, ...]
 
 
@@ -42,9 +42,9 @@ def matmul(layer: Layer, context: Context) -> Kernel:
         row = tiles.row(point)
         if height % tiles.rows:  # a last tile computes the last row again, and stores nothing
             row = te.min(row, height - 1)
-        first = (k, row) if core.transpose_a else (row, k)
-        group, *coordinates = (*point[:-5], *first)
-        element = read(left, a, group, tuple(coordinates), tiles.lane(point))
+        first: tuple[Expr, Expr] = (k, row) if core.transpose_a else (row, k)
+        index = (*point[:-5], *first)
+        element = read(left, a, index[0], index[1:], tiles.lane(point))
         return te.sum(element.astype(total) * second.read(point, k).astype(total), axis=k)
 
     sums = te.compute(tiles.space, term, name="registers" if tiles.whole_vectors else "sums")
@@ -113,6 +113,7 @@ class _Second:
         column = tiles.column(vector, lane)
         if not (self.whole or tiles.layout.batch_lanes):
             column = te.min(column, self._width - 1)
-        group, *coordinates = (*matrices, *((column, k) if self._transposed else (k, column)))
+        element = (column, k) if self._transposed else (k, column)
+        index = (*matrices, *element)
         image = lane if tiles.layout.batch_lanes else 0
-        return read(self._operand, self._tensor, group, tuple(coordinates), image)
+        return read(self._operand, self._tensor, index[0], index[1:], image)

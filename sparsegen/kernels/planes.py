@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import te, tirx
 
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.layout import Layout
-
-Expr = Any
 
 
 class Pixels:

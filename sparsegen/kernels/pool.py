@@ -32,10 +32,9 @@ from sparsegen.kernels.pool_schedule import (
 from sparsegen.kernels.registry import Context, kernel_for, space_for
 from sparsegen.kernels.space import Space
 from sparsegen.kernels.windows import Windows
+from sparsegen.lowering.expressions import Condition, Expr
 from sparsegen.lowering.kernel import Kernel, LayoutStore
 from sparsegen.lowering.layout import Layout
-
-Expr = Any
 
 
 @kernel_for(Pool2d, "pool")
@@ -166,7 +165,7 @@ def _across(down: Any, axes: Axes, *, maximum: bool) -> Any:
 _largest = te.comm_reducer(larger, lambda dtype: tirx.const(-math.inf, dtype), name="largest")
 
 
-def _combine(value: Expr, tests: list[Expr], axis: Any, *, maximum: bool) -> Expr:
+def _combine(value: Expr, tests: list[Condition], axis: Any, *, maximum: bool) -> Expr:
     """The maximum or sum over an axis of the values that pass the tests."""
     neutral = constant(-math.inf if maximum else 0.0)
     guarded = tirx.if_then_else(tirx.all(*tests), value, neutral) if tests else value

@@ -28,7 +28,8 @@ from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.operands import Operand, read
 from sparsegen.kernels.recurrent_products import Products, choose_products
 from sparsegen.kernels.registry import Context, kernel_for
-from sparsegen.kernels.statements import Body, Expr, loop, sequence
+from sparsegen.kernels.statements import Body, loop, sequence
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.passes import REGISTERS

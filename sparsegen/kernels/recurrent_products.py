@@ -12,7 +12,8 @@ from tvm import tirx
 from sparsegen.formats import lookups
 from sparsegen.graph import Array, Recurrent
 from sparsegen.kernels.linear_schedule import DENSE_FORMAT
-from sparsegen.kernels.statements import Expr, loop, sequence
+from sparsegen.kernels.statements import loop, sequence
+from sparsegen.lowering.expressions import Expr, TensorExpr
 from sparsegen.target import Target
 
 State = Callable[[int, Expr], Expr]
@@ -109,7 +110,7 @@ class _LookedUp:
         self.lookup = target.instructions.lookup
         self.arrays: tuple[NDArray[Any], ...] = (packed.values, packed.places, packed.starts)
         shape = (tirx.Var("visits", "int32"), gates * target.lanes)
-        self.values = tirx.decl_buffer(shape, str(packed.values.dtype), "values")
+        self.values: TensorExpr = tirx.decl_buffer(shape, str(packed.values.dtype), "values")
         self.places = tirx.decl_buffer(shape, "uint8", "places")
         self.starts = tirx.decl_buffer(packed.starts.shape, "int32", "starts")
         self.placeholders: tuple[Any, ...] = (self.values, self.places, self.starts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 from tvm import te, tirx
 
@@ -20,7 +20,6 @@ from sparsegen.kernels.mathematics import (
     shared,
 )
 from sparsegen.kernels.reductions import (
-    Expr,
     Point,
     Reader,
     Stages,
@@ -33,8 +32,11 @@ from sparsegen.kernels.reductions import (
     sum_over,
 )
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
+
+T = TypeVar("T")
 
 
 def _reducer(combine: Any, neutral: float, name: str) -> Any:
@@ -132,5 +134,5 @@ def _logsumexp(core: Reduce, read: Reader, source: Layout) -> tuple[Reader, Stag
     return logarithm, [*found, *summed, ("logarithm", source.batch_lanes)]
 
 
-def _others(core: Reduce, point: Point) -> Point:
+def _others(core: Reduce, point: tuple[T, ...]) -> tuple[T, ...]:
     return tuple(i for dim, i in enumerate(point) if dim not in core.dims)

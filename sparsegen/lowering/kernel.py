@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.prefetch import Lines
 from sparsegen.lowering.store import Parameters, Store
@@ -26,7 +27,9 @@ class LayoutStore:
         """(groups, size)."""
         return self.layout.groups, self.layout.size
 
-    def __call__(self, point: tuple[Any, ...], parameters: Parameters) -> tuple[tuple[Any, ...], Any | None]:
+    def __call__(
+        self, point: tuple[Expr, ...], parameters: Parameters
+    ) -> tuple[tuple[IntExpr, ...], Condition | None]:
         """(group, address); all points are stored."""
         address = self.layout.address(self.layout.coordinates(point), self.layout.lane(point))
         return (point[0], address), None

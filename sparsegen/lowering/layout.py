@@ -19,13 +19,12 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import astuple, dataclass
-from typing import Any
 
 import numpy as np
 
 from sparsegen.graph import FLOAT32, ITEM_BYTES
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 
-Expr = Any  # a TVM expression, or an int: the arithmetic below serves both
 LINE_BYTES, _SETS = 64, 64  # of an x86 core's L1 cache: bytes of a line, and sets
 
 
@@ -129,17 +128,17 @@ class Layout:
         """Coordinates after the batch of a point of `space`."""
         return point[1:-1] if self.batch_lanes else point[1:]
 
-    def lane(self, point: tuple[Expr, ...]) -> Expr:
+    def lane(self, point: tuple[Expr, ...]) -> IntExpr:
         """The lane of a point of `space`: 0 without batch lanes."""
         return point[-1] if self.batch_lanes else 0
 
-    def holds(self, coordinates: tuple[Expr, ...]) -> Expr | None:
+    def holds(self, coordinates: tuple[IntExpr, ...]) -> Condition | None:
         """Whether coordinates of a point of `space` are an element's; None where all are."""
         if self.batch_lanes or not self.is_image or self.row == self.shape[3]:
             return None
         return coordinates[-1] < self.shape[3]
 
-    def address(self, coordinates: tuple[Expr, ...], lane: Expr = 0) -> Expr:
+    def address(self, coordinates: tuple[IntExpr, ...], lane: IntExpr = 0) -> IntExpr:
         """Where an element lies in its group; `lane` is 0 without batch lanes."""
         return sum((c * s for c, s in zip(coordinates, self.strides, strict=True)), start=self.base) + lane
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
+
 Parameters = Mapping[str, Any]
 """A kernel's input buffers, by name."""
 
@@ -16,5 +18,7 @@ class Store(Protocol):
     def shape(self) -> tuple[int, ...]:
         """Shape of the output's buffer."""
 
-    def __call__(self, point: tuple[Any, ...], parameters: Parameters) -> tuple[tuple[Any, ...], Any | None]:
+    def __call__(
+        self, point: tuple[Expr, ...], parameters: Parameters
+    ) -> tuple[tuple[IntExpr, ...], Condition | None]:
         """Indices in the buffer of a point of the kernel's output, and the condition of storing it."""

@@ -19,8 +19,7 @@ from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.loops import read_whole
 from sparsegen.kernels.operands import pick
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
-
-Expr = Any
+from sparsegen.lowering.expressions import Expr, IntExpr, TensorExpr
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,8 @@ def plan_depthwise(problem: PanelProblem, knobs: PanelSchedule) -> DepthwiseSlab
 
 
 def computed_input(
-    x: Expr, problem: PanelProblem, knobs: PanelSchedule, slab: DepthwiseSlab, blocks: Expr
-) -> tuple[Any, list[tuple[Any, NDArray[Any]]]]:
+    x: TensorExpr, problem: PanelProblem, knobs: PanelSchedule, slab: DepthwiseSlab, blocks: IntExpr
+) -> tuple[TensorExpr, list[tuple[TensorExpr, NDArray[Any]]]]:
     """The stage `slab`, [groups, tiles down, tiles across, blocks, floats], and its parameters' arrays.
 
     The stage before it, `registers_taps`, has its sums over taps. Past the last channel, in a block that has

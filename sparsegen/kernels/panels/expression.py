@@ -15,8 +15,7 @@ from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.panels.depthwise import DepthwiseSlab, computed_input
 from sparsegen.kernels.panels.packing import Slab, packed_input
 from sparsegen.kernels.panels.problem import CHANNELS, PanelProblem, PanelSchedule, PanelStore
-
-Expr = Any
+from sparsegen.lowering.expressions import Expr, IntExpr, TensorExpr
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +31,7 @@ class Weights:
     placeholders: tuple[Any, ...]
     axes: tuple[Any, ...]
     term: Callable[[Callable[[Expr], Expr], Expr, Expr, Expr], Expr]
-    blocks: Expr
+    blocks: IntExpr
     panels: int
     identity: Hashable
 
@@ -42,7 +41,7 @@ class Weights:
         return not isinstance(self.blocks, int)
 
 
-def counted(blocks: int) -> Expr:
+def counted(blocks: int) -> IntExpr:
     """The number of column blocks as code knows it: 1, or a variable, which the weights' shape tells.
 
     One function so serves layers that differ in their input channels alone, of which `expression` knows the
@@ -111,8 +110,12 @@ def expression(
 
 
 def _reader(
-    x: Expr, problem: PanelProblem, schedule: PanelSchedule, slab: Slab | DepthwiseSlab | None, blocks: Expr
-) -> tuple[Callable[..., Expr], list[tuple[Any, NDArray[Any]]]]:
+    x: TensorExpr,
+    problem: PanelProblem,
+    schedule: PanelSchedule,
+    slab: Slab | DepthwiseSlab | None,
+    blocks: IntExpr,
+) -> tuple[Callable[..., Expr], list[tuple[TensorExpr, NDArray[Any]]]]:
     """The input at an offset, for (offset, group, block, y, x, lane), and parameters that this takes."""
     if slab is None:
         down, right = problem.pixel_steps

@@ -12,7 +12,6 @@ fetches it before its multiply-adds: that of the last column block, where there 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +20,10 @@ from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
 from sparsegen.kernels.tasks import Tasks
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.prefetch import Line
 
-Expr = Any
 _MOST = 128  # lines that one visit fetches: more would keep the multiply-adds waiting
 
 
@@ -55,7 +54,7 @@ class InputPrefetch:
         """Pieces that a visit fetches."""
         return -(-self.channels * self.pieces // self.visits)
 
-    def __call__(self, task: Expr, block: Expr, panel: Expr, last: Expr | None) -> list[Line]:
+    def __call__(self, task: IntExpr, block: IntExpr, panel: Expr, last: Condition | None) -> list[Line]:
         """The lines to fetch at a visit of the task's `panel`."""
         tasks, most, share = self.tasks, self.channels * self.pieces, self.share
         group, y, x = tasks.place(tasks.next_tile(task))
@@ -125,7 +124,7 @@ class OperandPrefetch:
     tile: tuple[int, int]
     rows: int
 
-    def __call__(self, task: Expr, block: Expr, panel: Expr, last: Expr | None) -> list[Line]:
+    def __call__(self, task: IntExpr, block: IntExpr, panel: Expr, last: Condition | None) -> list[Line]:
         """The lines to fetch at a visit of the task's `panel`; some may lie past the last pixel."""
         tile, chunk = self.tasks.split(task)
         group, y, x = self.tasks.place(tile)
@@ -174,6 +173,6 @@ class Together:
 
     parts: tuple[InputPrefetch | OperandPrefetch, ...]
 
-    def __call__(self, task: Expr, block: Expr, panel: Expr, last: Expr | None) -> list[Line]:
+    def __call__(self, task: IntExpr, block: IntExpr, panel: Expr, last: Condition | None) -> list[Line]:
         """The lines to fetch at a visit."""
         return [line for part in self.parts for line in part(task, block, panel, last)]

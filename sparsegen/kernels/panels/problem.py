@@ -16,10 +16,9 @@ from sparsegen.graph import Step
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import all_of
 from sparsegen.kernels.panels.lines import Reads, lines_of
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.store import Parameters
-
-Expr = Any
 
 CHANNELS = "channel_of"
 """Parameter of a kernel of permuted rows: the output channel of each."""
@@ -122,7 +121,7 @@ class PanelStore:
 
     def __call__(
         self, point: tuple[Expr, ...], parameters: Parameters
-    ) -> tuple[tuple[Expr, ...], Expr | None]:
+    ) -> tuple[tuple[IntExpr, ...], Condition | None]:
         """(group, address), and the condition under which the point exists."""
         group, panel, row, y, x, lane = point
         position = panel * self.rows + row

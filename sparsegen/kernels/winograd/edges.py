@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from tvm import te, tirx
 
 from sparsegen.kernels.operands import all_of
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
+from sparsegen.lowering.expressions import Expr, TensorExpr
 
-Expr = Any
 Read = Callable[..., Expr]
 """(group, tile group's y and x, channel, tiles' y and x, pixel's y and x in a tile, lane) to an input."""
 
 
-def of_images(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
+def of_images(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
     """With batch lanes a vector is one of the layout's; zero past what the image's taps read.
 
     What lies there belongs to others. In exact arithmetic it would cancel.
@@ -40,7 +39,7 @@ def of_images(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Rea
     return read
 
 
-def of_pixels(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
+def of_pixels(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
     """With pixel lanes, from the stage `gathered`: [..., channel, tiles, y, x, lanes], a tile's pixels apart.
 
     Rows of the padding are zero. Where tiles stand over a row's end they read on into the next one, or into

@@ -14,8 +14,7 @@ from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.winograd.edges import merged, of_images, of_pixels
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.transforms import Matrix, combine, select
-
-Expr = Any
+from sparsegen.lowering.expressions import Expr, TensorExpr
 
 
 def expression(problem: WinogradProblem, knobs: WinogradSchedule, epilogue: Epilogue) -> Any:
@@ -55,7 +54,7 @@ def arguments(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[NDArra
     return (weights,) if bias is None else (weights, np.pad(bias, (0, padding)))
 
 
-def _tiles(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Expr:
+def _tiles(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> TensorExpr:
     """The input transformed: [groups, tile groups, n, n, channels, tiles of a group, lanes]."""
     matrix, (_, channels), lanes = problem.transform(knobs).input, problem.channels, problem.out.lanes
     n, groups, tiles = len(matrix), _tile_groups(problem, knobs), _group(knobs)
@@ -74,7 +73,9 @@ def _tiles(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Expr:
     return te.compute((*groups, n, n, channels, *tiles, lanes), transformed, name="tiles")
 
 
-def _products(inputs: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[Expr, Expr]:
+def _products(
+    inputs: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule
+) -> tuple[TensorExpr, TensorExpr]:
     """The weights, and their products: [groups, tile groups, n, n, panels, rows, tiles of a group, lanes]."""
     n, (_, channels), panels = problem.transform(knobs).inputs, problem.channels, problem.panels(knobs)
     weight = te.placeholder((n, n, panels, channels, knobs.rows), name="weight")
@@ -91,7 +92,7 @@ def _products(inputs: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -
     return weight, te.compute(space, lambda *point: sums[point], name="products")
 
 
-def _result(products: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Callable[..., Expr]:
+def _result(products: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> Callable[..., Expr]:
     """The products transformed back, at a point of the store."""
     matrix, n, lanes = problem.transform(knobs).output, problem.transform(knobs).inputs, problem.out.lanes
     space = (*_tile_groups(problem, knobs), problem.panels(knobs), knobs.rows, *_group(knobs))

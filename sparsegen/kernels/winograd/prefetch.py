@@ -7,13 +7,12 @@ notice, and is read once: nothing else would be waited for as long.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from sparsegen.kernels.tasks import Tasks
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.prefetch import Line
 
-Expr = Any
 _MOST = 64  # lines that one visit fetches: more would keep the multiply-adds waiting
 
 
@@ -38,7 +37,7 @@ class TilePrefetch:
         channels, rows, vectors = self.lines
         return -(-channels * rows * vectors // (self.positions * self.tasks.chunk * self.tasks.chunks))
 
-    def __call__(self, task: Expr, position: Expr, panel: Expr, last: Expr | None) -> list[Line]:
+    def __call__(self, task: IntExpr, position: IntExpr, panel: Expr, last: Condition | None) -> list[Line]:
         """The lines of the input to fetch at a visit."""
         tasks, share, (_, rows, vectors) = self.tasks, self.share, self.lines
         group, y, x = tasks.place(tasks.next_tile(task))

@@ -14,10 +14,9 @@ from sparsegen.kernels.operands import all_of
 from sparsegen.kernels.space import Point
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.transforms import MOST_TAPS, Transform, transform
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.store import Parameters
-
-Expr = Any
 
 
 class Knobs(Protocol):
@@ -225,7 +224,7 @@ class WinogradStore:
 
     def __call__(
         self, point: tuple[Expr, ...], parameters: Parameters
-    ) -> tuple[tuple[Expr, ...], Expr | None]:
+    ) -> tuple[tuple[IntExpr, ...], Condition | None]:
         """(group, address), and the condition under which the point exists."""
         coordinates, knobs, batch_lanes = self.coordinates(point), self.knobs, self.layout.batch_lanes
         extents = self.layout.shape[1:]
