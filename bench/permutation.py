@@ -31,7 +31,7 @@ from sparsegen.compiler import compile_graph, plan_graph
 from sparsegen.files import write_file
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear
-from sparsegen.kernels.panels import Choice, choose
+from sparsegen.kernels.panels import PanelChoice, choose
 from sparsegen.kernels.problems import panel_problem
 from sparsegen.target import parse_target
 from tests.digits import digit_network
@@ -82,7 +82,7 @@ def shuffled(layer: Layer) -> Layer:
     return replace(layer, core=replace(layer.core, weight=layer.core.weight[order]))
 
 
-def choices(graph: LayerGraph) -> Iterator[tuple[Layer, LayerGraph, Choice, Choice]]:
+def choices(graph: LayerGraph) -> Iterator[tuple[Layer, LayerGraph, PanelChoice, PanelChoice]]:
     """Every layer with zeros that a panel kernel serves, alone, and its choices with and without permutation.
 
     Each shape once.
@@ -101,7 +101,9 @@ def choices(graph: LayerGraph) -> Iterator[tuple[Layer, LayerGraph, Choice, Choi
             yield layer, single, *with_and_without
 
 
-def measure(weights: str, layer: Layer, single: LayerGraph, permuted: Choice, without: Choice) -> Row:
+def measure(
+    weights: str, layer: Layer, single: LayerGraph, permuted: PanelChoice, without: PanelChoice
+) -> Row:
     """Both kernels of a layer, timed in turn."""
     assert isinstance(layer.core, Conv2d | Linear)
     x = torch.randn(next(iter(single.inputs.values())), generator=torch.Generator().manual_seed(0))

@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class PlannedGraph:
     """What is settled before kernels are made: a graph with its taps placed, and what its kernels know.
 
     `source` is the frontend's graph, its depthwise convolutions fused where that is faster; `graph` is that
@@ -183,17 +183,17 @@ def plan_graph(
     dense: bool = False,
     schedules: Mapping[str, KernelSchedule] | None = None,
     winograd: bool = True,
-) -> Plan:
+) -> PlannedGraph:
     """The half of `compile_graph` before any kernel is made; the options are as there."""
     batch_lanes = use_batch_lanes(graph, target)
     lanes = "images" if batch_lanes else "pixels"
     _log.info("%d layers for %s: %d lanes hold %s", len(graph.layers), target.name, target.lanes, lanes)
     given, memo = schedules or {}, Memo()
 
-    def planned(source: LayerGraph) -> Plan:
+    def planned(source: LayerGraph) -> PlannedGraph:
         placed = place_conversions(place_taps(source, batch_lanes=batch_lanes))
         operands = plan_operands(placed, lanes=target.lanes, batch_lanes=batch_lanes)
-        return Plan(source, placed, Context(operands, target, threads, dense, winograd, given, memo))
+        return PlannedGraph(source, placed, Context(operands, target, threads, dense, winograd, given, memo))
 
     plan = planned(graph)
     if not batch_lanes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_FLOAT_BYTES = 4
+from sparsegen.graph import FLOAT32, ITEM_BYTES
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,11 @@ class Isa:
     @property
     def lanes(self) -> int:
         """float32 elements of a vector."""
-        return self.vector_bytes // _FLOAT_BYTES
+        return self.lanes_of(FLOAT32)
+
+    def lanes_of(self, dtype: str) -> int:
+        """Elements of a type of a vector."""
+        return self.vector_bytes // ITEM_BYTES[dtype]
 
 
 AVX512 = Isa(

@@ -71,6 +71,10 @@ class Target:
         """float32 elements of a vector register."""
         return self.instructions.lanes
 
+    def lanes_of(self, dtype: str) -> int:
+        """Elements of a type of a vector register."""
+        return self.instructions.lanes_of(dtype)
+
     @property
     def registers(self) -> int:
         """Vector registers."""

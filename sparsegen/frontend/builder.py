@@ -13,7 +13,7 @@ from sparsegen.errors import ModelError
 from sparsegen.frontend.refusals import RefusedCallError, describe_path, describe_tensor
 from sparsegen.graph import FLOAT32, Array, CallForm, Core, Identity, Layer, LayerGraph, Shape, Step
 
-Value = str | torch.Tensor
+NodeValue = str | torch.Tensor
 """What a node of the program stands for: the name of a value of the graph, or a known tensor."""
 
 
@@ -142,18 +142,22 @@ class CallSite:
         """What a layer of this call is called: the module's path, or the operator where that is empty."""
         return self.path or self.operator.split(".")[1]
 
-    def shape_of(self, value: Value) -> Shape:
+    def shape_of(self, value: NodeValue) -> Shape:
         """Shape of a value or tensor."""
         return self.builder.shapes[value] if isinstance(value, str) else tuple(value.shape)
 
-    def read(self, value: Value, role: str = "constant") -> str:
+    def read(self, value: NodeValue, role: str = "constant") -> str:
         """Name to read `value` by; a known tensor becomes a constant of the graph, named for its role."""
         if isinstance(value, str):
             return value
         return self.builder.add_constant(f"{self.name}.{role}", value)
 
     def layer(
-        self, core: Core, *inputs: Value, shape: Sequence[int] | None = None, epilogue: tuple[Step, ...] = ()
+        self,
+        core: Core,
+        *inputs: NodeValue,
+        shape: Sequence[int] | None = None,
+        epilogue: tuple[Step, ...] = (),
     ) -> str:
         """Add a layer of the call's shape, or of `shape`; returns its name."""
         names = tuple(self.read(value) for value in inputs)
@@ -161,17 +165,17 @@ class CallSite:
             self.name, core, names, self.shape if shape is None else tuple(shape), epilogue
         )
 
-    def pointwise(self, value: Value, *steps: Step) -> str:
+    def pointwise(self, value: NodeValue, *steps: Step) -> str:
         """Add a layer of steps alone, of `value`'s shape; returns its name."""
         return self.layer(Identity(), value, shape=self.shape_of(value), epilogue=steps)
 
-    def known(self, value: Value, role: str) -> torch.Tensor:
+    def known(self, value: NodeValue, role: str) -> torch.Tensor:
         """`value` as a tensor; refuses the call where the model computes it from its inputs."""
         if isinstance(value, str):
             self.refuse(f"its {role} is computed by the model; only a parameter or constant is supported")
         return value
 
-    def weight(self, value: Value) -> torch.Tensor:
+    def weight(self, value: NodeValue) -> torch.Tensor:
         """`value` as a tensor whose zeros may be skipped; ModelError where it is not finite float32."""
         weight = self.known(value, "weight")
         path = self.builder.parameters.get(id(weight))
@@ -187,7 +191,7 @@ class CallSite:
             )
         return weight
 
-    def require_rank(self, value: Value, rank: int) -> None:
+    def require_rank(self, value: NodeValue, rank: int) -> None:
         """Refuse the call where `value` has not that many dimensions."""
         if len(self.shape_of(value)) != rank:
             self.refuse(f"its input has shape {self.shape_of(value)}; {rank} dimensions are supported")

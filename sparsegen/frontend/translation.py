@@ -35,7 +35,7 @@ _OF_SHAPE_ALONE = {
 """Operators that read of their first argument its shape and type, not its elements."""
 
 Values = dict[Node, Any]
-"""What each node stands for: a `Value`, or a tuple of them where its operator has several results."""
+"""What each node stands for: a `NodeValue`, or a tuple of them where its operator has several results."""
 
 
 def translate(program: ExportedProgram, *, fallback: Fallback = "torch") -> LayerGraph:

@@ -12,7 +12,6 @@ any dtype. All other layers read and write float32.
 from __future__ import annotations
 
 from sparsegen.graph.cores import (
-    FLOAT32,
     AdaptivePool2d,
     Array,
     Concat,
@@ -47,12 +46,14 @@ from sparsegen.graph.cores import (
     Slice,
     Softmax,
 )
+from sparsegen.graph.dtypes import FLOAT32, ITEM_BYTES
 from sparsegen.graph.layers import CallForm, Layer, LayerGraph, apart
 from sparsegen.graph.steps import BINARY, SELECTIONS, UNARY, Step
 
 __all__ = [
     "BINARY",
     "FLOAT32",
+    "ITEM_BYTES",
     "SELECTIONS",
     "UNARY",
     "AdaptivePool2d",

@@ -14,8 +14,6 @@ from sparsegen.graph.steps import Step
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
 
-FLOAT32 = "float32"
-
 
 @dataclass(frozen=True)
 class Identity:

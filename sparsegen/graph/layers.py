@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sparsegen.graph.cores import (
-    FLOAT32,
     Array,
     Core,
     PlainCore,
     SeparableConv2d,
     Shape,
 )
+from sparsegen.graph.dtypes import FLOAT32
 from sparsegen.graph.steps import Step
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sparsegen.compiler import Plan
+from sparsegen.compiler import PlannedGraph
 from sparsegen.formats.detect import detect
 from sparsegen.graph import Conv2d, Layer, Linear, SeparableConv2d, apart
 from sparsegen.inspection.reasons import (
@@ -21,7 +21,7 @@ from sparsegen.inspection.report import DENSE, WINOGRAD, LayerInspection
 from sparsegen.kernels.linear import pack_linear
 from sparsegen.kernels.linear_rows import linear_choice
 from sparsegen.kernels.linear_schedule import DENSE_FORMAT, FeatureTiles
-from sparsegen.kernels.panels import Choice, PanelProblem, arranged, pack_weights
+from sparsegen.kernels.panels import PanelChoice, PanelProblem, arranged, pack_weights
 from sparsegen.kernels.problems import choose_panels, panel_problem, winograd_choice
 from sparsegen.kernels.registry import best_offer, refusals
 from sparsegen.kernels.separable import separable_problem
@@ -34,7 +34,7 @@ def has_weights(layer: Layer) -> bool:
     return isinstance(layer.core, TapConv2d | SeparableConv2d | Linear)
 
 
-def inspect_layer(layer: Layer, plan: Plan) -> list[LayerInspection]:
+def inspect_layer(layer: Layer, plan: PlannedGraph) -> list[LayerInspection]:
     """Inspect a layer with weights of the plan's graph: both convolutions of a separable one."""
     if not isinstance(layer.core, SeparableConv2d):
         return [_inspect(layer, plan)]
@@ -43,7 +43,7 @@ def inspect_layer(layer: Layer, plan: Plan) -> list[LayerInspection]:
     return [_grouped(depthwise, FUSED), _of_panels(pointwise, problem, choose_panels(problem, plan.context))]
 
 
-def _inspect(layer: Layer, plan: Plan) -> LayerInspection:
+def _inspect(layer: Layer, plan: PlannedGraph) -> LayerInspection:
     context, problem = plan.context, panel_problem(layer, plan.context)
     if isinstance(layer.core, Linear) and problem is None:
         return _of_rows(layer, plan)
@@ -59,7 +59,7 @@ def _inspect(layer: Layer, plan: Plan) -> LayerInspection:
     return replace(_of_panels(layer, problem, choice), estimates=estimates)
 
 
-def _of_panels(layer: Layer, problem: PanelProblem, choice: Choice) -> LayerInspection:
+def _of_panels(layer: Layer, problem: PanelProblem, choice: PanelChoice) -> LayerInspection:
     """A layer that panel kernels serve."""
     (shape, kept), knobs = _weights(layer), choice.schedule
     statistics = pack_weights(arranged(problem, knobs), knobs).statistics()
@@ -81,7 +81,7 @@ def _of_panels(layer: Layer, problem: PanelProblem, choice: Choice) -> LayerInsp
 
 
 def _of_winograd(
-    layer: Layer, choice: Choice, tiles: WinogradChoice, estimates: dict[str, float]
+    layer: Layer, choice: PanelChoice, tiles: WinogradChoice, estimates: dict[str, float]
 ) -> LayerInspection:
     """A layer whose weights are multiplied dense, but fewer times."""
     (shape, kept), knobs = _weights(layer), tiles.schedule
@@ -101,7 +101,7 @@ def _of_winograd(
     )
 
 
-def _of_rows(layer: Layer, plan: Plan) -> LayerInspection:
+def _of_rows(layer: Layer, plan: PlannedGraph) -> LayerInspection:
     """A linear layer without batch lanes: its zeros are left out where it waits for its weights."""
     (shape, kept), context, core = _weights(layer), plan.context, layer.core
     assert isinstance(core, Linear)
@@ -157,7 +157,7 @@ def _positions(layer: Layer) -> int:
     return math.prod(layer.shape) // channels
 
 
-def _rows_per_vector_unpermuted(problem: PanelProblem, choice: Choice) -> float | None:
+def _rows_per_vector_unpermuted(problem: PanelProblem, choice: PanelChoice) -> float | None:
     """Mean rows that a loaded vector would serve without the chosen permutation; None for none."""
     if not choice.schedule.permuted:
         return None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from sparsegen.compiler import Plan
+from sparsegen.compiler import PlannedGraph
 from sparsegen.formats.detect import FULL
 from sparsegen.formats.registry import Statistics
 from sparsegen.graph import Layer
 from sparsegen.inspection.report import DENSE, PAYS
-from sparsegen.kernels.panels import Choice
+from sparsegen.kernels.panels import PanelChoice
 from sparsegen.kernels.planning import use_batch_lanes
 from sparsegen.kernels.registry import refusals
 
@@ -26,7 +26,7 @@ FUSED = "dense, computed where the next layer reads it"
 MASKED_VECTORS = "waits for its weights: no zero is read"
 
 
-def reason(choice: Choice, statistics: Statistics, *, density: float, unpermuted: float | None) -> str:
+def reason(choice: PanelChoice, statistics: Statistics, *, density: float, unpermuted: float | None) -> str:
     """Why the format was chosen, or why it gains nothing.
 
     `statistics` are the packed weights', `unpermuted` the rows that a loaded vector would serve
@@ -63,7 +63,7 @@ def winograd_reason(*, density: float) -> str:
     return "Winograd's filtering saves more than the zeros"
 
 
-def linear_reason(plan: Plan, layer: Layer, *, density: float) -> str:
+def linear_reason(plan: PlannedGraph, layer: Layer, *, density: float) -> str:
     """Why a linear layer was left to the dense kernel."""
     refused = refusals(layer, plan.context).get("masked_vectors")
     if refused is None:

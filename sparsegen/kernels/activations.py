@@ -5,7 +5,8 @@ from __future__ import annotations
 from tvm import tirx
 
 from sparsegen.kernels.logarithms import log1p
-from sparsegen.kernels.mathematics import Expr, absolute, at_most, constant, exp, expm1, shared
+from sparsegen.kernels.mathematics import absolute, at_most, constant, exp, expm1, shared
+from sparsegen.lowering.expressions import Expr
 
 _MISH_END = 20.0  # where tanh(softplus(x)) has rounded to 1
 

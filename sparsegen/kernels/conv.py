@@ -15,7 +15,7 @@ from sparsegen.kernels.grouped_schedule import (
 )
 from sparsegen.kernels.implementation import Implementation, Offer
 from sparsegen.kernels.linear_rows import MaskedVectors, RowsOfWeights
-from sparsegen.kernels.panels import Choice, PanelProblem, PanelSchedule, panel_fault
+from sparsegen.kernels.panels import PanelChoice, PanelProblem, PanelSchedule, panel_fault
 from sparsegen.kernels.panels.choice import DENSE_FORMAT
 from sparsegen.kernels.panels.space import panel_space
 from sparsegen.kernels.problems import (
@@ -82,7 +82,7 @@ class DensePanels(Implementation):
     def _has(self, format: str) -> bool:
         return format == DENSE_FORMAT
 
-    def _offer(self, layer: Layer, context: Context, choice: Choice, format: str) -> Offer:
+    def _offer(self, layer: Layer, context: Context, choice: PanelChoice, format: str) -> Offer:
         chosen = choice.schedule.format == format
         schedule = choice.schedule if chosen else choice.schedules[format]
         cycles = choice.cycles if chosen else choice.estimates[format]

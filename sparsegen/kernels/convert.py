@@ -10,12 +10,13 @@ from typing import Any
 import tvm_ffi
 from tvm import s_tir, te, tirx
 
+from sparsegen.graph import ITEM_BYTES
 from sparsegen.kernels.loops import extent, parallel, parallel_rows
 from sparsegen.kernels.operands import Value, ravel, zero_outside
-from sparsegen.lowering.kernel import Kernel, LayoutStore, Parameters
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
+from sparsegen.lowering.kernel import Kernel, LayoutStore
 from sparsegen.lowering.layout import Layout
-
-Expr = Any
+from sparsegen.lowering.store import Parameters
 
 _QUAD = 4  # lanes that one step of the transposition brings together: LLVM has shuffles for four
 _BLOCK = 32  # pixels of a row that are transposed at once, where rows divide so: all lanes' stay in L1
@@ -26,9 +27,9 @@ def enter(name: str, out: Layout) -> Kernel:
 
     With batch lanes, lanes past the batch repeat its last image.
     """
-    x = te.placeholder((prod(out.shape),), name="x")
+    x = te.placeholder((prod(out.shape),), out.dtype, name="x")
 
-    def pixel(group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
+    def pixel(group: Expr, coordinates: tuple[Expr, ...], lane: IntExpr) -> Expr:
         image = te.min(group * out.lanes + lane, out.shape[0] - 1) if out.batch_lanes else group
         return x[ravel((image, *coordinates)[: len(out.shape)], out.shape)]
 
@@ -55,7 +56,9 @@ class DenseStore:
         """All elements."""
         return (prod(self.layout.shape),)
 
-    def __call__(self, point: tuple[Any, ...], parameters: Parameters) -> tuple[tuple[Any, ...], Any | None]:
+    def __call__(
+        self, point: tuple[Expr, ...], parameters: Parameters
+    ) -> tuple[tuple[IntExpr, ...], Condition | None]:
         """The flat index; lanes past the batch are not stored."""
         layout = self.layout
         if not layout.batch_lanes:
@@ -69,7 +72,7 @@ def leave(value: Value) -> Kernel:
     """Kernel from a value's layout to a dense tensor, row-major."""
     source, x = value.layout, value.placeholder()
 
-    def stored(group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
+    def stored(group: Expr, coordinates: tuple[Expr, ...], lane: IntExpr) -> Expr:
         return x[group, source.address(coordinates, lane)]
 
     transposed = _has_rows_of_vectors(source)
@@ -88,7 +91,8 @@ def leave(value: Value) -> Kernel:
 def _at_any_address(function: Any) -> Any:
     """The function with a first parameter that need not start at a cache line, as a user's may not."""
     aligned = function.params[0]
-    x = tirx.decl_buffer(aligned.shape, aligned.dtype, aligned.name, data_alignment=4)
+    itemsize = ITEM_BYTES[str(aligned.dtype)]
+    x = tirx.decl_buffer(aligned.shape, aligned.dtype, aligned.name, data_alignment=itemsize)
     return tvm_ffi.structural_map(function, (tirx.Var, lambda own: x if own.same_as(aligned) else own))
 
 
@@ -112,7 +116,7 @@ def _quads(layout: Layout, element: Callable[..., Expr]) -> Callable[..., Expr]:
 
     quads = te.compute(space, gathered, name="quads")
 
-    def read(group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
+    def read(group: Expr, coordinates: tuple[Expr, ...], lane: IntExpr) -> Expr:
         return quads[(group, *coordinates[:-1], lane // _QUAD, coordinates[-1], lane % _QUAD)]
 
     return read

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from tvm import tirx
 
 from sparsegen.graph import Step
 from sparsegen.kernels import activations, logarithms, mathematics, trigonometry
 from sparsegen.kernels.operands import Operand, Value, read
-
-Expr = Any
-
+from sparsegen.lowering.expressions import Expr, IntExpr
 
 UNARY: dict[str, Callable[..., Expr]] = {
     "relu": lambda v: mathematics.shared(v, lambda x: mathematics.at_least(x, 0.0)),
@@ -94,7 +91,7 @@ class Epilogue:
         lie = (each.layout if isinstance(each, Value) else each.shape for each in self.operands.values())
         return tuple(map(numbered, self.steps)), tuple(lie)
 
-    def apply(self, value: Expr, group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
+    def apply(self, value: Expr, group: IntExpr, coordinates: tuple[IntExpr, ...], lane: IntExpr) -> Expr:
         """The steps applied to the result's value at (group, coordinates, lane), each rounded as in torch."""
         for number, step in enumerate(self.steps):
             if number > 0:

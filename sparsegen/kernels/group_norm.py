@@ -14,15 +14,16 @@ from typing import Any
 from tvm import s_tir, te, tirx
 
 from sparsegen.graph import GroupNorm, Layer
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.loops import extent, parallel, place_stage
 from sparsegen.kernels.mathematics import constant
 from sparsegen.kernels.planes import Pixels, position
 from sparsegen.kernels.reductions import Point, Reader, Stages, reduced, stage
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel, LayoutStore
 from sparsegen.lowering.layout import Layout
 
-Expr = Any
 Term = Callable[[Expr, Point], Expr]  # of an element, and of the (group, channel group[, lane]) it is in
 
 _WIDEST = 4  # vectors that are summed side by side: enough to hide an addition's latency
@@ -90,7 +91,8 @@ class _SumsOfImages:
             group, of_channels, *at, beside, lane = point
             at[dim] = at[dim] * apart + beside
             coordinates = (of_channels * each + at[0], *at[1:])
-            return term(self.x[group, layout.address(coordinates, lane)], (group, of_channels, lane))
+            value = self.x[group, layout.address(coordinates, lane)].astype(accumulator_of(layout.dtype))
+            return term(value, (group, of_channels, lane))
 
         whole = (layout.groups, self.groups, *space, apart, layout.lanes)
         partial = reduced(te.sum, element, whole, (2, 3, 4), f"{name}_apart")
@@ -131,6 +133,7 @@ class _SumsOfPlanes:
             group, of_channels, channel, chunk, at = point
             where = chunk * floats + at
             value = self.x[group, layout.address((of_channels * each + channel, 0, 0)) + where]
+            value = value.astype(accumulator_of(layout.dtype))
             return self.pixels.only(term(value, (group, of_channels)), where)
 
         def vector(point: Point) -> Expr:

@@ -11,6 +11,7 @@ import numpy as np
 from tvm import te
 
 from sparsegen.graph import Layer
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.grouped_schedule import (
     GroupedProblem,
     GroupedSchedule,
@@ -34,7 +35,7 @@ def grouped_conv(layer: Layer, context: Context, knobs: GroupedSchedule) -> Kern
     epilogue = context.epilogue(layer)
 
     offset_of = conv.taps.offsets(source.layout)
-    x = source.placeholder()
+    x, total = source.placeholder(), accumulator_of(source.layout.dtype)
     weights = te.placeholder((channels, columns), name="weights")
     offsets = [] if knobs.unrolled else [te.placeholder((columns,), "int32", name="offsets")]
     bias = te.placeholder((channels,), name="bias")
@@ -43,7 +44,7 @@ def grouped_conv(layer: Layer, context: Context, knobs: GroupedSchedule) -> Kern
     def tap(g: Any, k: Any, y: Any, x_out: Any, lane: Any) -> Any:
         offset = offsets[0][j] if offsets else pick(offset_of.tolist(), j)
         at = offset + k // problem.per_group * group_step + y * step_y + x_out * step_x + lane
-        return te.sum(weights[k, j] * x[g, at], axis=j)
+        return te.sum(weights[k, j] * x[g, at].astype(total), axis=j)
 
     sums = te.compute((out.groups, channels, height, width, out.lanes), tap, name="registers")
 

@@ -230,7 +230,7 @@ def _features(problem: GroupedProblem, context: Context, schedule: GroupedSchedu
             stored=height * width,
             multiplies=vectors * problem.columns,
             loads=_loads(problem, schedule) / (problem.columns * _accumulators(schedule)),
-            working_set=4 * (inputs + schedule.rows * problem.columns),
+            working_set=source.itemsize * (inputs + schedule.rows * problem.columns),
         ),
         "code": float(_accumulators(schedule) * (problem.columns if schedule.unrolled else 1)),
     }

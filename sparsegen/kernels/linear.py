@@ -20,6 +20,7 @@ from tvm import te, tirx
 from sparsegen.formats import masked_vectors
 from sparsegen.formats.masked_vectors import MaskedVectors
 from sparsegen.graph import Array, Layer, Linear
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.linear_schedule import (
     FeatureTiles,
@@ -29,10 +30,9 @@ from sparsegen.kernels.linear_schedule import (
 )
 from sparsegen.kernels.operands import Value, at_index, unravel, zero_outside
 from sparsegen.kernels.registry import Context
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.stopwatch import part
-
-Expr = Any
 
 
 def pack_features(matrix: Array, tiles: FeatureTiles) -> Array:
@@ -132,6 +132,7 @@ def _masked(packed: MaskedVectors, tiles: FeatureTiles, expand: str) -> _Weights
 def _expression(source: Value, tiles: FeatureTiles, weights: _Weights, inner: int, epilogue: Epilogue) -> Any:
     """The function. Parameters: x, those of the weights, bias, the epilogue's operands, out."""
     x, lanes, out = source.placeholder(), tiles.layout.lanes, tiles.layout
+    total = accumulator_of(source.layout.dtype)
     bias = te.placeholder((tiles.space[0], 1, tiles.tile_vectors * lanes), name="bias")
     k = te.reduce_axis((0, inner), name="k")
 
@@ -139,7 +140,7 @@ def _expression(source: Value, tiles: FeatureTiles, weights: _Weights, inner: in
         # A last tile may stand over the last row: it computes that row again, and stores nothing.
         row = te.min(tiles.row(point), tiles.rows - 1)
         value = at_index(source, x, (*unravel(row, source.layout.shape[:-1]), k))
-        return te.sum(value * weights.weight(point, k), axis=k)
+        return te.sum(value.astype(total) * weights.weight(point, k), axis=k)
 
     sums = te.compute(tiles.space, term, name="registers" if tiles.whole_vectors else "sums")
 

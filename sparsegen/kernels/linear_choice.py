@@ -49,7 +49,7 @@ def choose_linear(matrix: Array, layout: Layout, context: Context) -> LinearChoi
     dense, masked = default_linear(layout, target, threads), masked_linear(layout, target, threads)
     rows, vectors = extents(layout)
     vectors *= matrix.shape[1]
-    bytes_of = {DENSE_FORMAT: 4 * layout.lanes * vectors}
+    bytes_of = {DENSE_FORMAT: layout.itemsize * layout.lanes * vectors}
     near = bytes_of[DENSE_FORMAT] <= threads * target.l2_bytes
     work = {DENSE_FORMAT: vectors * _MULTIPLY * (1 + rows)}
     if not context.dense and masked_fits(layout, target, masked):

@@ -15,12 +15,11 @@ from sparsegen.kernels.features import implied
 from sparsegen.kernels.operands import all_of, unravel
 from sparsegen.kernels.registry import Context
 from sparsegen.kernels.space import Point, below_one
-from sparsegen.lowering.kernel import Parameters
-from sparsegen.lowering.layout import LINE, Layout
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
+from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.prefetch import PREFETCH, Line
+from sparsegen.lowering.store import Parameters
 from sparsegen.target import Target
-
-Expr = Any
 
 DENSE_FORMAT = "dense"
 FORMATS = (DENSE_FORMAT, masked_vectors.NAME)
@@ -103,13 +102,13 @@ class FeatureTiles:
         """Output feature of a point."""
         return (point[0] * self.tile_vectors + point[3]) * self.layout.lanes + point[4]
 
-    def index(self, point: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    def index(self, point: tuple[Expr, ...]) -> tuple[IntExpr, ...]:
         """A point's index in the output, batch first."""
         return (*unravel(self.row(point), self.layout.shape[:-1]), self.feature(point))
 
     def __call__(
         self, point: tuple[Expr, ...], parameters: Parameters
-    ) -> tuple[tuple[Expr, ...], Expr | None]:
+    ) -> tuple[tuple[IntExpr, ...], Condition | None]:
         """(group, address), and the condition under which the row and the feature are stored."""
         group, *coordinates = self.index(point)
         tests = [] if self.rows % self.tile_rows == 0 else [self.row(point) < self.rows]
@@ -122,24 +121,26 @@ class FeatureTiles:
 
 @dataclass(frozen=True)
 class WeightsAhead:
-    """Fetches masked vectors some columns ahead, at every column `lines` lines of them.
+    """Fetches masked vectors some columns ahead, at every column `lines` lines, of `line` weights each.
 
     Measured: 1.67 times as fast as dense, not 1.25, at 4096x4096 and half zeros, one row and one thread;
     2 KiB ahead, 1.4 times.
     """
 
     lines: int
+    line: int
 
     @staticmethod
     def of(tiles: FeatureTiles, density: float) -> WeightsAhead:
         """As many lines as a column's weights take on average, and no fewer than one."""
-        return WeightsAhead(max(1, ceil(density * tiles.tile_vectors * tiles.layout.lanes / LINE)))
+        line, floats = tiles.layout.line, density * tiles.tile_vectors * tiles.layout.lanes
+        return WeightsAhead(max(1, ceil(floats / line)), line)
 
-    def __call__(self, task: Expr, _: Expr, column: Expr, last: Expr | None) -> list[Line]:
+    def __call__(self, task: IntExpr, _: IntExpr, column: Expr, last: Condition | None) -> list[Line]:
         """The lines to fetch at a column of a tile. Parameters: x, values, masks, starts."""
 
         def at(line: int) -> Callable[[Sequence[Any]], Expr]:
-            return lambda parameters: parameters[3][task, column] + (_AHEAD + line * LINE)
+            return lambda parameters: parameters[3][task, column] + (_AHEAD + line * self.line)
 
         return [(1, 0, at(line), None) for line in range(self.lines)]
 
@@ -217,9 +218,9 @@ def linear_features(
             stored=tiles.rows * tiles.stored,
             multiplies=feature_tiles * row_tiles * rows * vectors * inner,
             loads=(rows + vectors) / (rows * vectors),
-            working_set=4 * (weights + inputs),
+            working_set=layout.itemsize * (weights + inputs),
         ),
-        "streamed_l2": 4 * inputs * row_tiles / context.target.l2_bytes,
+        "streamed_l2": layout.itemsize * inputs * row_tiles / context.target.l2_bytes,
         "masked": float(schedule.format != DENSE_FORMAT),
     }
 

@@ -11,13 +11,13 @@ from typing import Any
 from tvm import s_tir, te, tirx
 
 from sparsegen.graph import Layer, LocalResponseNorm
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.loops import extent, parallel
 from sparsegen.kernels.mathematics import constant, shared
 from sparsegen.kernels.planes import Pixels, position
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel, LayoutStore
-
-Expr = Any
 
 
 @kernel_for(LocalResponseNorm, "local_response_norm")
@@ -29,12 +29,12 @@ def local_response_norm(layer: Layer, context: Context) -> Kernel:
     assert layout.strides == out.strides, "images of one size have one layout"
     channels, before = layout.shape[1], core.size // 2
     pixels = Pixels(layout, layout.shape[2] * layout.row)
-    k = te.reduce_axis((0, core.size), name="k")
+    k, total = te.reduce_axis((0, core.size), name="k"), accumulator_of(layout.dtype)
 
     def square(*point: Expr) -> Expr:
         channel, *pixel = out.coordinates(point)
         at = channel + k - before
-        value = x[point[0], layout.address((at, *pixel), out.lane(point))]
+        value = x[point[0], layout.address((at, *pixel), out.lane(point))].astype(total)
         return te.sum(tirx.if_then_else(tirx.And(at >= 0, at < channels), value * value, 0.0), axis=k)
 
     squares = te.compute(out.space, square, name="squares")

@@ -9,7 +9,6 @@ from tvm import tirx
 
 from sparsegen.kernels.mathematics import (
     LARGEST,
-    Expr,
     absolute,
     constant,
     opaque,
@@ -17,6 +16,7 @@ from sparsegen.kernels.mathematics import (
     shared,
     two_to_the,
 )
+from sparsegen.lowering.expressions import Expr
 
 _NORMAL = 2.0**-126  # the least normal number
 _SQRT_HALF_BITS = 0x3F3504F3  # of sqrt(1/2): mantissas are taken from there to sqrt 2

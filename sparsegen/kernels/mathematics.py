@@ -11,12 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Any
 
 import numpy as np
 from tvm import tirx
 
-Expr = Any
+from sparsegen.lowering.expressions import Expr
 
 LARGEST = float(np.finfo(np.float32).max)
 _LOG2_E = 1.4426950408889634

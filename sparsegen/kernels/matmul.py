@@ -13,14 +13,15 @@ from typing import Any
 from tvm import te, tirx
 
 from sparsegen.graph import Layer, MatMul
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.linear_schedule import stored_features
 from sparsegen.kernels.mathematics import constant
 from sparsegen.kernels.matmul_schedule import ProductTiles, schedule_product
 from sparsegen.kernels.operands import Constant, Operand, read
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel
 
-Expr = Any
 Point = tuple[Expr, ...]
 
 
@@ -31,6 +32,7 @@ def matmul(layer: Layer, context: Context) -> Kernel:
     assert isinstance(core, MatMul)
     tiles, epilogue = ProductTiles.of(out, context.target), context.epilogue(layer)
     left, right = (context.operands[name] for name in layer.inputs)
+    total = accumulator_of(out.dtype)
     a, height = left.placeholder(), out.shape[-2]
     b = a if layer.inputs[0] == layer.inputs[1] else right.placeholder()
     k = te.reduce_axis((0, left.shape[-2 if core.transpose_a else -1]), name="k")
@@ -40,10 +42,10 @@ def matmul(layer: Layer, context: Context) -> Kernel:
         row = tiles.row(point)
         if height % tiles.rows:  # a last tile computes the last row again, and stores nothing
             row = te.min(row, height - 1)
-        first = (k, row) if core.transpose_a else (row, k)
-        group, *coordinates = (*point[:-5], *first)
-        element = read(left, a, group, tuple(coordinates), tiles.lane(point))
-        return te.sum(element * second.read(point, k), axis=k)
+        first: tuple[Expr, Expr] = (k, row) if core.transpose_a else (row, k)
+        index = (*point[:-5], *first)
+        element = read(left, a, index[0], index[1:], tiles.lane(point))
+        return te.sum(element.astype(total) * second.read(point, k).astype(total), axis=k)
 
     sums = te.compute(tiles.space, term, name="registers" if tiles.whole_vectors else "sums")
 
@@ -86,7 +88,7 @@ class _Second:
         batch_lanes, row = tiles.layout.batch_lanes, tiles.row_vectors * tiles.layout.lanes
         has_room = isinstance(operand, Constant) or stored_features(operand.layout) >= row
         self.whole = not transposed and has_room
-        crowded = tiles.vectors < tiles.row_vectors and 4 * depth * row > l1_bytes
+        crowded = tiles.vectors < tiles.row_vectors and tiles.layout.itemsize * depth * row > l1_bytes
         self.packed = not batch_lanes and (not self.whole or crowded)
         if self.packed:
             *matrices, columns, _, _, vectors, lanes = tiles.space
@@ -111,6 +113,7 @@ class _Second:
         column = tiles.column(vector, lane)
         if not (self.whole or tiles.layout.batch_lanes):
             column = te.min(column, self._width - 1)
-        group, *coordinates = (*matrices, *((column, k) if self._transposed else (k, column)))
+        element = (column, k) if self._transposed else (k, column)
+        index = (*matrices, *element)
         image = lane if tiles.layout.batch_lanes else 0
-        return read(self._operand, self._tensor, group, tuple(coordinates), image)
+        return read(self._operand, self._tensor, index[0], index[1:], image)

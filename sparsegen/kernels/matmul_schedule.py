@@ -11,11 +11,10 @@ from tvm import s_tir
 from sparsegen.kernels.linear_schedule import stored_features
 from sparsegen.kernels.loops import parallel
 from sparsegen.kernels.operands import all_of
-from sparsegen.lowering.kernel import Parameters
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
+from sparsegen.lowering.store import Parameters
 from sparsegen.target import Target
-
-Expr = Any
 
 _LARGEST = 8  # rows, and vectors, of a tile
 _LATENCY = 4.0  # cycles of a multiply-add, which the sums of a tile wait for
@@ -94,13 +93,13 @@ class ProductTiles:
         """A point's index in the output, group first, without the lane of an image."""
         return *point[:-5], self.row(point), self.column(self.vector(point), point[-1])
 
-    def lane(self, point: tuple[Expr, ...]) -> Expr:
+    def lane(self, point: tuple[Expr, ...]) -> IntExpr:
         """The image of a point in its group: 0 without batch lanes."""
         return point[-1] if self.layout.batch_lanes else 0
 
     def __call__(
         self, point: tuple[Expr, ...], parameters: Parameters
-    ) -> tuple[tuple[Expr, ...], Expr | None]:
+    ) -> tuple[tuple[IntExpr, ...], Condition | None]:
         """(group, address), and the condition under which the row and the column are stored."""
         group, *coordinates = self.index(point)
         tests = []

@@ -21,10 +21,10 @@ from sparsegen.kernels.loops import parallel_points
 from sparsegen.kernels.mathematics import constant
 from sparsegen.kernels.operands import at_index, ravel, unravel, zero_outside
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.expressions import Expr, IntExpr
 from sparsegen.lowering.kernel import Kernel, LayoutStore
 
-Expr = Any
-Index = tuple[Expr, ...]
+Index = tuple[IntExpr, ...]
 Reader = Callable[[Index], Expr]
 Arrange = Callable[[Any, list[Any]], list[Any]]  # splits and reorders a schedule's loops
 
@@ -40,11 +40,12 @@ def concat(layer: Layer, context: Context) -> Kernel:
 
     def element(index: Index, *sources: Reader) -> Expr:
         end = layer.shape[dim]
-        value = None
+        value: Expr | None = None
         for extent, source in zip(reversed(extents), reversed(sources), strict=True):
             part = source(_replace(index, dim, index[dim] - (end - extent)))
             value = part if value is None else tirx.if_then_else(index[dim] < end, part, value)
             end -= extent
+        assert value is not None, "something is joined"
         return value
 
     return _kernel(layer, context, element)
@@ -198,7 +199,7 @@ def _kernel(
     )
 
 
-def _replace(index: Index, dim: int, value: Expr) -> Index:
+def _replace(index: Index, dim: int, value: IntExpr) -> Index:
     return (*index[:dim], value, *index[dim + 1 :])
 
 

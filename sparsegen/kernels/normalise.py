@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 from tvm import te, tirx
 
@@ -11,7 +12,6 @@ from sparsegen.graph import Layer, LayerNorm, LogSoftmax, Softmax
 from sparsegen.kernels.logarithms import log
 from sparsegen.kernels.mathematics import LARGEST, at_least, constant, exp, larger, shared
 from sparsegen.kernels.reductions import (
-    Expr,
     Point,
     Reader,
     Stages,
@@ -26,8 +26,10 @@ from sparsegen.kernels.reductions import (
     vectors,
 )
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel
 
+T = TypeVar("T")
 _largest = te.comm_reducer(larger, lambda dtype: tirx.const(-math.inf, dtype), name="largest")
 
 
@@ -52,7 +54,7 @@ def _softmax_across(
     """Softmax over a dimension that vectors lie across."""
     dim = core.dim
 
-    def others(point: Point) -> Point:
+    def others(point: tuple[T, ...]) -> tuple[T, ...]:
         return (*point[:dim], *point[dim + 1 :])
 
     top = reduced(_largest, read, extents, (dim,), "top")
@@ -89,7 +91,7 @@ def log_softmax(layer: Layer, context: Context) -> Kernel:
     last, dim = len(extents_of(source)) - 1, core.dim
     read, x = reader_of(layer, context)
 
-    def others(point: Point) -> Point:
+    def others(point: tuple[T, ...]) -> tuple[T, ...]:
         return (*point[:dim], *point[dim + 1 :])
 
     tops, found = reduced_over(_largest, -math.inf, read, source, (dim,), "tops")
@@ -125,7 +127,7 @@ def layer_norm(layer: Layer, context: Context) -> Kernel:
     read, x = reader_of(layer, context)
     share = constant(1.0 / math.prod(extents[dim] for dim in core.dims))
 
-    def others(point: Point) -> Point:
+    def others(point: tuple[T, ...]) -> tuple[T, ...]:
         return tuple(i for dim, i in enumerate(point) if dim not in core.dims)
 
     sums, summed = sum_over(read, source, core.dims, "sums") if core.centred else (None, [])

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from tvm import te, tirx
 
 from sparsegen.isa import LONGEST
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr, TensorExpr
 from sparsegen.lowering.layout import Layout
-
-Expr = Any
 
 
 @dataclass(frozen=True)
@@ -29,9 +28,10 @@ class Value:
         """Logical shape, batch first."""
         return self.layout.shape
 
-    def placeholder(self) -> Any:
+    def placeholder(self) -> TensorExpr:
         """The whole buffer, [groups, size]."""
-        return te.placeholder((self.layout.groups, self.layout.size), name=_identifier(self.name))
+        shape = (self.layout.groups, self.layout.size)
+        return te.placeholder(shape, self.layout.dtype, name=_identifier(self.name))
 
     def argument(self) -> str | NDArray[Any]:
         """What the kernel is called with."""
@@ -50,7 +50,7 @@ class Constant:
         """Shape of the array."""
         return self.array.shape
 
-    def placeholder(self) -> Any:
+    def placeholder(self) -> TensorExpr:
         """The array flat, with room for a vector past its end, where tiles stand over the last element."""
         return te.placeholder((self.array.size + LONGEST,), name=_identifier(self.name))
 
@@ -62,7 +62,9 @@ class Constant:
 Operand = Value | Constant
 
 
-def read(operand: Operand, tensor: Any, group: Expr, coordinates: tuple[Expr, ...], lane: Expr) -> Expr:
+def read(
+    operand: Operand, tensor: TensorExpr, group: IntExpr, coordinates: tuple[IntExpr, ...], lane: IntExpr
+) -> Expr:
     """The operand's element at coordinates (after the batch) of a result that it broadcasts into.
 
     `group` and `lane` are the result's; without batch lanes the group is the image. With batch lanes
@@ -76,7 +78,7 @@ def read(operand: Operand, tensor: Any, group: Expr, coordinates: tuple[Expr, ..
     return at_index(operand, tensor, own, lane)
 
 
-def at_index(operand: Operand, tensor: Any, index: tuple[Expr, ...], lane: Expr = 0) -> Expr:
+def at_index(operand: Operand, tensor: TensorExpr, index: tuple[IntExpr, ...], lane: IntExpr = 0) -> Expr:
     """The operand's element at an index, group first: without batch lanes that is its whole index."""
     if isinstance(operand, Constant):
         return tensor[ravel(index, operand.shape)]
@@ -84,29 +86,29 @@ def at_index(operand: Operand, tensor: Any, index: tuple[Expr, ...], lane: Expr 
     return tensor[group, operand.layout.address(tuple(coordinates), lane)]
 
 
-def ravel(index: tuple[Expr, ...], shape: tuple[int, ...]) -> Expr:
+def ravel(index: tuple[IntExpr, ...], shape: tuple[int, ...]) -> IntExpr:
     """Row-major position of an index; a scalar's only element is at 0."""
-    position: Expr = 0
+    position: IntExpr = 0
     for extent, i in zip(shape, index, strict=True):
         position = position * extent + i
     return position
 
 
-def unravel(position: Expr, shape: tuple[int, ...]) -> tuple[Expr, ...]:
+def unravel(position: IntExpr, shape: tuple[int, ...]) -> tuple[IntExpr, ...]:
     """The index of a row-major position."""
-    index: list[Expr] = []
+    index: list[IntExpr] = []
     for extent in reversed(shape[1:]):
         index.append(position % extent)
         position = position // extent
     return (position, *reversed(index)) if shape else ()
 
 
-def all_of(tests: Sequence[Expr]) -> Expr | None:
+def all_of(tests: Sequence[Condition]) -> Condition | None:
     """Whether all tests hold; None where there are none."""
     return functools.reduce(tirx.And, tests) if tests else None
 
 
-def pick(constants: Sequence[int], index: Expr) -> Expr:
+def pick(constants: Sequence[int], index: IntExpr) -> Expr:
     """The index-th of some constants: a constant itself once the index is, in an unrolled loop."""
     value: Expr = tirx.const(constants[-1], "int32")
     for i in reversed(range(len(constants) - 1)):
@@ -118,10 +120,10 @@ def _identifier(name: str) -> str:
     return "v_" + "".join(c if c.isalnum() else "_" for c in name)
 
 
-def zero_outside(layout: Layout, coordinates: tuple[Expr, ...], value: Expr) -> Expr:
+def zero_outside(layout: Layout, coordinates: tuple[IntExpr, ...], value: Expr) -> Expr:
     """The value where the coordinates are an element's, zero in the halo between rows.
 
     The value is not evaluated outside, so it may read there what does not exist.
     """
     holds = layout.holds(coordinates)
-    return value if holds is None else tirx.if_then_else(holds, value, tirx.const(0.0, "float32"))
+    return value if holds is None else tirx.if_then_else(holds, value, tirx.const(0, layout.dtype))

@@ -29,7 +29,7 @@ def split_phases(layer: Layer, context: Context) -> Kernel:
         at_x = x_out * split.stride[1] + pick(columns, which)
         value = x[n, source.layout.address((channel // count, at_y, at_x))]
         inside = tirx.And(at_y < height, at_x < width)
-        return tirx.if_then_else(inside, value, tirx.const(0.0, "float32"))
+        return tirx.if_then_else(inside, value, tirx.const(0, out.dtype))
 
     function = te.create_prim_func([x, te.compute(out.space, element, name="out")])
     return Kernel(

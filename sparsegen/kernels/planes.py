@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import te, tirx
 
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.layout import Layout
-
-Expr = Any
 
 
 class Pixels:
@@ -27,16 +26,16 @@ class Pixels:
         at = np.arange(positions)
         is_pixel = (at < layout.run) & (at % layout.row < layout.shape[3])
         self.arrays: list[NDArray[Any]] = (
-            [] if layout.batch_lanes or is_pixel.all() else [is_pixel.astype(np.float32)]
+            [] if layout.batch_lanes or is_pixel.all() else [is_pixel.astype(layout.dtype)]
         )
-        self.tables = [te.placeholder(array.shape, name="pixels") for array in self.arrays]
+        self._zero = tirx.const(0, layout.dtype)
+        self.tables = [te.placeholder(array.shape, str(array.dtype), name="pixels") for array in self.arrays]
 
     def only(self, value: Expr, position: Expr) -> Expr:
         """The value where a position is a pixel, else zero; the value may be anything there."""
         if not self.tables:
             return value
-        zero = tirx.const(0.0, "float32")
-        return tirx.Select(self.tables[0][position] != zero, value, zero)
+        return tirx.Select(self.tables[0][position] != self._zero, value, self._zero)
 
 
 def position(layout: Layout, coordinates: tuple[Expr, ...]) -> Expr:

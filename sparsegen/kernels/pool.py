@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tvm import te, tirx
 
 from sparsegen.graph import AdaptivePool2d, Layer, Pool2d
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.mathematics import constant, larger
 from sparsegen.kernels.operands import zero_outside
 from sparsegen.kernels.pool_prefetch import RowsAhead
@@ -31,10 +32,9 @@ from sparsegen.kernels.pool_schedule import (
 from sparsegen.kernels.registry import Context, kernel_for, space_for
 from sparsegen.kernels.space import Space
 from sparsegen.kernels.windows import Windows
+from sparsegen.lowering.expressions import Condition, Expr
 from sparsegen.lowering.kernel import Kernel, LayoutStore
 from sparsegen.lowering.layout import Layout
-
-Expr = Any
 
 
 @kernel_for(Pool2d, "pool")
@@ -125,7 +125,7 @@ def _rows_ahead(source: Layout, axes: Axes, knobs: PoolSchedule, context: Contex
     """What to fetch ahead; None where the caches hold the input, or windows do not follow each other."""
     vertical, horizontal = axes
     follows = vertical.even and vertical.dilation == 1 and vertical.stride <= vertical.size
-    large = 4 * source.groups * source.size > context.target.l2_bytes
+    large = source.nbytes > context.target.l2_bytes
     if not (follows and large and fetches_ahead(knobs, batch_lanes=source.batch_lanes)):
         return None
     return RowsAhead(source, vertical, horizontal, knobs.parallel_rows)
@@ -141,6 +141,7 @@ def _down(x: Any, source: Any, axes: Axes, *, maximum: bool) -> Any:
         at = vertical.tap(row, k)
         coordinates = (channel, at - vertical.before, position - horizontal.before)
         value = x[group, source.address(coordinates, *lane)]
+        value = value if maximum else value.astype(accumulator_of(source.dtype))
         tests = [*vertical.exists(row, k), *vertical.inside(at), *horizontal.inside(position)]
         return _combine(value, tests, k, maximum=maximum)
 
@@ -164,7 +165,7 @@ def _across(down: Any, axes: Axes, *, maximum: bool) -> Any:
 _largest = te.comm_reducer(larger, lambda dtype: tirx.const(-math.inf, dtype), name="largest")
 
 
-def _combine(value: Expr, tests: list[Expr], axis: Any, *, maximum: bool) -> Expr:
+def _combine(value: Expr, tests: list[Condition], axis: Any, *, maximum: bool) -> Expr:
     """The maximum or sum over an axis of the values that pass the tests."""
     neutral = constant(-math.inf if maximum else 0.0)
     guarded = tirx.if_then_else(tirx.all(*tests), value, neutral) if tests else value

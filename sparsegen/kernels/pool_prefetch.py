@@ -7,15 +7,13 @@ several rows at once late, and none of them past the end of a page.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tvm import tirx
 
 from sparsegen.kernels.windows import Windows
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.prefetch import Line
-
-Expr = Any
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class RowsAhead:
     horizontal: Windows
     parallel_rows: bool
 
-    def __call__(self, task: Expr, row: Expr, position: Expr, last: Expr | None) -> list[Line]:
+    def __call__(self, task: IntExpr, row: IntExpr, position: Expr, last: Condition | None) -> list[Line]:
         """The lines of the input to fetch at a position of the padded row."""
         if self.parallel_rows:
             row, task = tirx.floormod(task, self.vertical.outputs), tirx.floordiv(task, self.vertical.outputs)

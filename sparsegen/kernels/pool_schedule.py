@@ -13,7 +13,7 @@ from sparsegen.graph import Layer
 from sparsegen.kernels.features import implied
 from sparsegen.kernels.loops import extent, is_shared, parallel
 from sparsegen.kernels.registry import Context
-from sparsegen.kernels.space import Point, Space, Value
+from sparsegen.kernels.space import KnobValue, Point, Space
 from sparsegen.kernels.windows import Windows
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.prefetch import PREFETCH
@@ -66,7 +66,7 @@ def pool_space(layer: Layer, context: Context, axes: Axes) -> Space:
     default = default_pool(out, axes, threads=context.threads)
     either = (False, True)
     # A knob that would not change the code has the default's value alone.
-    knobs: dict[str, tuple[Value, ...]] = {
+    knobs: dict[str, tuple[KnobValue, ...]] = {
         "parallel_rows": either if vertical.outputs > 1 and is_shared(prod(out.space)) else (),
         "nested": _nested(out, horizontal) if horizontal.outputs > 1 else (),
         "unroll_down": either if vertical.size > 1 else (),
@@ -139,7 +139,7 @@ def _features(
             stored=prod(out.shape),
             multiplies=rows * (down + across) / (1 if out.batch_lanes else out.lanes),
             loads=moved / (down + across),
-            working_set=4 * (vertical.size * source.row + horizontal.span * out.step),
+            working_set=source.itemsize * (vertical.size * source.row + horizontal.span * out.step),
         ),
         "nested": float(schedule.nested),
         "code": float(_straight_line(schedule, axes)),

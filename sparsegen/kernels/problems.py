@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsegen.graph import Layer, Linear, SeparableConv2d
 from sparsegen.kernels.implementation import Implementation, Offer
-from sparsegen.kernels.panels import Choice, PanelProblem, PanelSchedule, choose, panels
+from sparsegen.kernels.panels import PanelChoice, PanelProblem, PanelSchedule, choose, panels
 from sparsegen.kernels.registry import Context
 from sparsegen.kernels.roofline import predicted
 from sparsegen.kernels.taps import TapConv2d
@@ -48,7 +48,7 @@ def winograd_problem(layer: Layer, context: Context) -> WinogradProblem | None:
     return WinogradProblem.of(layer.core, context.layout(layer.inputs[0]), context.layout(layer.name))
 
 
-def choose_panels(problem: PanelProblem, context: Context) -> Choice:
+def choose_panels(problem: PanelProblem, context: Context) -> PanelChoice:
     """The schedule of a problem in a model's context."""
     return context.once(
         problem.identity(dense=context.dense),

@@ -24,13 +24,16 @@ from tvm import tirx
 
 from sparsegen.graph import Array, Layer, Recurrent
 from sparsegen.kernels import mathematics
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.operands import Operand, read
 from sparsegen.kernels.recurrent_products import Products, choose_products
 from sparsegen.kernels.registry import Context, kernel_for
-from sparsegen.kernels.statements import Body, Expr, loop, sequence
-from sparsegen.lowering.kernel import Kernel, Parameters
+from sparsegen.kernels.statements import Body, loop, sequence
+from sparsegen.lowering.expressions import Expr
+from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.passes import REGISTERS
+from sparsegen.lowering.store import Parameters
 
 _MOST_BLOCKS = 4  # of a task: their states stay in the caches
 
@@ -116,14 +119,15 @@ class _Loops:
         self.tiles = -(-core.hidden // out.lanes)
         self.steps = out.shape[1] - core.keeps_cell
         self.inputs = {each.name: _buffer(each) for each in operands}
-        self.result = tirx.decl_buffer((out.groups, out.size), "float32", "out")
+        self.result = tirx.decl_buffer((out.groups, out.size), out.dtype, "out")
         self.bias_arrays: tuple[Array, ...] = ()
         if core.bias is not None:
             self.bias_arrays = (np.pad(core.bias, (0, self.tiles * out.lanes - core.hidden)),)
-        self.bias = [tirx.decl_buffer(each.shape, "float32", "bias") for each in self.bias_arrays]
-        self.state = tirx.decl_buffer((2, rows.of_task, products.width), "float32", "state")
-        self.cell = tirx.decl_buffer((rows.of_task, self.tiles * out.lanes), "float32", "cell")
-        self.registers = tirx.decl_buffer((rows.block * self.gates * out.lanes,), "float32", REGISTERS)
+        self.bias = [tirx.decl_buffer(each.shape, str(each.dtype), "bias") for each in self.bias_arrays]
+        self.state = tirx.decl_buffer((2, rows.of_task, products.width), out.dtype, "state")
+        self.cell = tirx.decl_buffer((rows.of_task, self.tiles * out.lanes), out.dtype, "cell")
+        sums = rows.block * self.gates * out.lanes
+        self.registers = tirx.decl_buffer((sums,), accumulator_of(out.dtype), REGISTERS)
 
     def function(self) -> Any:
         """The whole function."""

@@ -12,7 +12,8 @@ from tvm import tirx
 from sparsegen.formats import lookups
 from sparsegen.graph import Array, Recurrent
 from sparsegen.kernels.linear_schedule import DENSE_FORMAT
-from sparsegen.kernels.statements import Expr, loop, sequence
+from sparsegen.kernels.statements import loop, sequence
+from sparsegen.lowering.expressions import Expr, TensorExpr
 from sparsegen.target import Target
 
 State = Callable[[int, Expr], Expr]
@@ -77,7 +78,7 @@ class _Dense:
         features, self.hidden, self.lanes = gates * target.lanes, matrix.shape[1], target.lanes
         packed = np.ascontiguousarray(matrix.reshape(-1, features, self.hidden).swapaxes(1, 2))
         self.arrays: tuple[NDArray[Any], ...] = (packed,)
-        self.weight = tirx.decl_buffer(packed.shape, "float32", "weight")
+        self.weight = tirx.decl_buffer(packed.shape, str(packed.dtype), "weight")
         self.placeholders: tuple[Any, ...] = (self.weight,)
         self.width = -(-self.hidden // self.lanes) * self.lanes
         self.rows = (target.registers - gates - 1) // gates  # beside the weights, and one state
@@ -109,7 +110,7 @@ class _LookedUp:
         self.lookup = target.instructions.lookup
         self.arrays: tuple[NDArray[Any], ...] = (packed.values, packed.places, packed.starts)
         shape = (tirx.Var("visits", "int32"), gates * target.lanes)
-        self.values = tirx.decl_buffer(shape, "float32", "values")
+        self.values: TensorExpr = tirx.decl_buffer(shape, str(packed.values.dtype), "values")
         self.places = tirx.decl_buffer(shape, "uint8", "places")
         self.starts = tirx.decl_buffer(packed.starts.shape, "int32", "starts")
         self.placeholders: tuple[Any, ...] = (self.values, self.places, self.starts)

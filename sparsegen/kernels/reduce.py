@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 from tvm import te, tirx
 
@@ -20,7 +20,6 @@ from sparsegen.kernels.mathematics import (
     shared,
 )
 from sparsegen.kernels.reductions import (
-    Expr,
     Point,
     Reader,
     Stages,
@@ -33,8 +32,11 @@ from sparsegen.kernels.reductions import (
     sum_over,
 )
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
+
+T = TypeVar("T")
 
 
 def _reducer(combine: Any, neutral: float, name: str) -> Any:
@@ -42,7 +44,6 @@ def _reducer(combine: Any, neutral: float, name: str) -> Any:
 
 
 _REDUCERS = {
-    "sum": (te.sum, 0.0),
     "max": (_reducer(maximum, -math.inf, "largest"), -math.inf),
     "min": (_reducer(minimum, math.inf, "smallest"), math.inf),
     "prod": (_reducer(lambda a, b: a * b, 1.0, "product"), 1.0),
@@ -89,6 +90,8 @@ def reduce(layer: Layer, context: Context) -> Kernel:
 
 def _reduction(core: Reduce, read: Reader, source: Layout) -> tuple[Reader, Stages]:
     """Reader of the results by the dimensions that are kept, and the stages."""
+    if core.kind == "sum":
+        return sum_over(read, source, core.dims, "reduced")
     if core.kind in _REDUCERS:
         reducer, neutral = _REDUCERS[core.kind]
         return reduced_over(reducer, neutral, read, source, core.dims, "reduced")
@@ -131,5 +134,5 @@ def _logsumexp(core: Reduce, read: Reader, source: Layout) -> tuple[Reader, Stag
     return logarithm, [*found, *summed, ("logarithm", source.batch_lanes)]
 
 
-def _others(core: Reduce, point: Point) -> Point:
+def _others(core: Reduce, point: tuple[T, ...]) -> tuple[T, ...]:
     return tuple(i for dim, i in enumerate(point) if dim not in core.dims)

@@ -14,16 +14,18 @@ from typing import Any
 from tvm import s_tir, te, tirx
 
 from sparsegen.graph import Layer
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.loops import parallel, place_stage
 from sparsegen.kernels.mathematics import constant
 from sparsegen.kernels.operands import at_index, zero_outside
 from sparsegen.kernels.registry import Context
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel, LayoutStore
 from sparsegen.lowering.layout import Layout
 
-Expr = Any
 Point = tuple[Expr, ...]  # group, coordinates, and with batch lanes the lane
 Reader = Callable[[Point], Expr]
+Reducer = Callable[..., Expr]
 Stages = list[tuple[str, bool]]  # names in the order of computation; is the last dimension a vector?
 
 _WIDEST = 4  # vectors of a row that a task takes: enough independent sums to hide an addition's latency
@@ -31,11 +33,12 @@ _WIDEST = 4  # vectors of a row that a task takes: enough independent sums to hi
 
 def sum_over(read: Reader, source: Layout, dims: Sequence[int], name: str) -> tuple[Reader, Stages]:
     """The sum over dimensions of a space that lies as `source`, and its stages, the last called `name`."""
-    return reduced_over(te.sum, 0.0, read, source, dims, name)
+    total = accumulator_of(source.dtype)
+    return reduced_over(te.sum, 0.0, lambda point: read(point).astype(total), source, dims, name)
 
 
 def reduced_over(
-    reducer: Any, neutral: float, read: Reader, source: Layout, dims: Sequence[int], name: str
+    reducer: Reducer, neutral: float, read: Reader, source: Layout, dims: Sequence[int], name: str
 ) -> tuple[Reader, Stages]:
     """As `sum_over`, by any reducer: `neutral` changes no result of it."""
     extents = extents_of(source)
@@ -50,7 +53,7 @@ def lies_along(source: Layout, dims: Sequence[int]) -> bool:
 
 
 def _reduced_along(
-    reducer: Any,
+    reducer: Reducer,
     neutral: float,
     read: Reader,
     extents: Sequence[int],
@@ -82,7 +85,7 @@ def vectors(
     return lambda point: rows((*point[:-2], point[-2] * lanes + point[-1])), [(name, False)]
 
 
-def reduced(reducer: Any, read: Reader, extents: Sequence[int], dims: Sequence[int], name: str) -> Reader:
+def reduced(reducer: Reducer, read: Reader, extents: Sequence[int], dims: Sequence[int], name: str) -> Reader:
     """Stage that reduces dimensions of a space of `extents`; a reader of what is left."""
     axes = {dim: te.reduce_axis((0, extents[dim]), name="k") for dim in dims}
     kept = [e for dim, e in enumerate(extents) if dim not in axes]

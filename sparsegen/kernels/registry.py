@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from sparsegen.errors import ModelError, ScheduleError, ToolchainError, first_line
 from sparsegen.graph import Layer
+from sparsegen.kernels.accumulators import check_dtypes
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.implementation import Builder, CostModel, Implementation, Offer, Sole, SpaceBuilder
 from sparsegen.kernels.operands import Operand, Value
@@ -191,8 +192,10 @@ def best_offer(layer: Layer, context: Context) -> Offer:
 def build_kernel(layer: Layer, context: Context) -> Kernel:
     """The kernel of a layer: under the schedule that the context gives for it, or else of the best offer.
 
-    Raises ScheduleError for a given schedule that cannot be.
+    Raises ScheduleError for a given schedule that cannot be, and ModelError where the layer reads or writes a
+    value laid out in a type that no kernel computes with.
     """
+    check_dtypes((*layer.reads(), layer.name), context.operands)
     implementation, schedule = _given(layer, context) or _offered(layer, context)
     kernel = implementation.build(layer, context, schedule)
     assert kernel.kind in implementation.kinds, f"{implementation.name} registers no kind {kernel.kind}"

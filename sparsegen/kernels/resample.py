@@ -19,9 +19,8 @@ from sparsegen.kernels.loops import extent, parallel, read_whole
 from sparsegen.kernels.operands import zero_outside
 from sparsegen.kernels.reductions import Point, stage
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.expressions import Expr, TensorExpr
 from sparsegen.lowering.kernel import Kernel, LayoutStore
-
-Expr = Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class _Axis:
     interpolation: Interpolation
     name: str
     repeats: int = field(init=False)
-    tables: list[Any] = field(init=False, default_factory=list)
+    tables: list[TensorExpr] = field(init=False, default_factory=list)
     arrays: list[NDArray[Any]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:

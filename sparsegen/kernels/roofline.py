@@ -17,7 +17,7 @@ from sparsegen.kernels.operands import Value
 if TYPE_CHECKING:
     from sparsegen.kernels.registry import Context
 
-_FLOAT = 4  # bytes
+_FLOAT = 4  # bytes of an element of a plain tensor
 
 
 def roofline(layer: Layer, context: Context) -> Cost:
@@ -66,5 +66,5 @@ def _bytes(name: str, layer: Layer, context: Context) -> int:
     if operand is None:  # a plain tensor
         return _FLOAT * math.prod(layer.shape)
     if isinstance(operand, Value):
-        return _FLOAT * operand.layout.groups * operand.layout.size
+        return operand.layout.nbytes
     return int(operand.array.nbytes)

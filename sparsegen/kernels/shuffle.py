@@ -15,9 +15,8 @@ from sparsegen.kernels.loops import extent, parallel, parallel_rows
 from sparsegen.kernels.operands import zero_outside
 from sparsegen.kernels.reductions import Point, stage
 from sparsegen.kernels.registry import Context, kernel_for
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.kernel import Kernel, LayoutStore
-
-Expr = Any
 
 
 @kernel_for(PixelShuffle, "pixel_shuffle")

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from sparsegen.errors import ScheduleError
 
-Value = int | str | bool
-Point = dict[str, Value]
+KnobValue = int | str | bool
+Point = dict[str, KnobValue]
 """A value for every knob, by name."""
 
 
@@ -41,14 +41,14 @@ class Space:
     """
 
     kernel: str
-    knobs: Mapping[str, tuple[Value, ...]]
+    knobs: Mapping[str, tuple[KnobValue, ...]]
     default: KernelSchedule
     make: Callable[..., KernelSchedule]
     legal: Callable[[Any], bool]
     features: Callable[[Any], dict[str, float]]
     zeros_matter: bool = False
 
-    def read(self, point: Mapping[str, Value]) -> KernelSchedule:
+    def read(self, point: Mapping[str, KnobValue]) -> KernelSchedule:
         """The schedule of a point written down elsewhere; knobs that it lacks have the record's default.
 
         Raises SparsegenError for a knob that is not there or is missing without such a default, for a value

@@ -7,11 +7,14 @@ from typing import Any
 
 from tvm import tirx
 
-Expr = Any
+from sparsegen.lowering.expressions import Expr, IntExpr
+
 Body = Callable[[Expr], Any]
 
 
-def loop(name: str, extent: Expr, body: Body, *, first: Expr = 0, kind: Any = tirx.ForKind.SERIAL) -> Any:
+def loop(
+    name: str, extent: IntExpr, body: Body, *, first: IntExpr = 0, kind: Any = tirx.ForKind.SERIAL
+) -> Any:
     """The statement that runs `body(i)` for `extent` values of i, from the `first` on."""
     variable = tirx.Var(name, "int32")
     return tirx.For(variable, first, extent, kind, body(variable))

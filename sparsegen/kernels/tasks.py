@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
-Expr = Any
+from sparsegen.lowering.expressions import IntExpr
 
 
 @dataclass(frozen=True)
@@ -23,16 +22,16 @@ class Tasks:
     by_panels: bool = False
     downward: bool = False
 
-    def split(self, task: Expr) -> tuple[Expr, Expr]:
+    def split(self, task: IntExpr) -> tuple[IntExpr, IntExpr]:
         """(tile, chunk) of a task."""
         tiles = math.prod(self.tiles)
         return (task % tiles, task // tiles) if self.by_panels else (task // self.chunks, task % self.chunks)
 
-    def next_tile(self, task: Expr) -> Expr:
+    def next_tile(self, task: IntExpr) -> IntExpr:
         """The tile after a task's: with `by_panels` the next task's, which begins anew with each chunk."""
         return self.split(task + 1)[0] if self.by_panels else self.split(task)[0] + 1
 
-    def place(self, tile: Expr) -> tuple[Expr, Expr, Expr]:
+    def place(self, tile: IntExpr) -> tuple[IntExpr, IntExpr, IntExpr]:
         """(group, y, x) of a tile; after the last one comes the first, or the next group's."""
         groups, down, across = self.tiles
         y, x = (

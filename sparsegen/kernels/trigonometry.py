@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from tvm import tirx
 
-from sparsegen.kernels.mathematics import Expr, clamp, constant, nearest, polynomial, shared
+from sparsegen.kernels.mathematics import clamp, constant, nearest, polynomial, shared
+from sparsegen.lowering.expressions import Expr
 
 # pi / 2 in two parts of float64.
 _HALF_PI = (math.pi / 2, 6.123233995736766e-17)

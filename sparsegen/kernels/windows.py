@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Expr = Any
+from sparsegen.lowering.expressions import Condition, IntExpr
+
+N = TypeVar("N", int, IntExpr)
 
 
 @dataclass(frozen=True)
@@ -43,26 +45,28 @@ class Windows:
             return self.extent
         return (self.outputs - 1) * self.stride + (self.size - 1) * self.dilation + 1
 
-    def tap(self, output: Expr, k: Expr) -> Expr:
+    def tap(self, output: IntExpr, k: IntExpr) -> IntExpr:
         """Position on the padded axis."""
         if self.even:
             return output * self.stride + k * self.dilation
         return output * self.extent // self.outputs + k
 
-    def exists(self, output: Expr, k: Expr) -> list[Expr]:
+    def exists(self, output: IntExpr, k: IntExpr) -> list[Condition]:
         """Tests of whether an output has a k-th tap."""
         return [] if self.even else [self.tap(output, k) < _end(output, self.extent, self.outputs)]
 
-    def inside(self, position: Expr) -> list[Expr]:
+    def inside(self, position: IntExpr) -> list[Condition]:
         """Tests of whether a position of the padded axis is one of the axis itself."""
         end = self.before + self.extent
-        tests = [] if self.before == 0 else [position >= self.before]
+        tests: list[Condition] = [] if self.before == 0 else [position >= self.before]
         return tests if self.span <= end else [*tests, position < end]
 
     def counts(self, *, padding: bool = False, after: int = 0) -> NDArray[np.int64]:
         """Taps of every output on the axis; with `padding` those on it too, `after` of it at the end."""
-        output, k = np.indices((self.outputs, self.size))
-        taps = self.tap(output, k)
+        output: Any
+        k: Any
+        output, k = np.indices((self.outputs, self.size))  # arithmetic serves arrays, too
+        taps: Any = self.tap(output, k)
         begin, end = (
             (0, self.before + self.extent + after) if padding else (self.before, self.before + self.extent)
         )
@@ -72,6 +76,6 @@ class Windows:
         return np.asarray(counted.sum(axis=1))
 
 
-def _end(output: Expr, extent: int, outputs: int) -> Expr:
+def _end(output: N, extent: int, outputs: int) -> N:
     """One past the last position of an adaptive window."""
     return ((output + 1) * extent + outputs - 1) // outputs

@@ -8,13 +8,12 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.passes import REGISTERS, with_body
 
 AHEAD = "sparsegen.ahead"  # annotates a loop with the name of the buffer that it reads addresses from
 DEPTH = 2
 """Iterations that addresses are read ahead: so many elements such a buffer has past its last one."""
-
-Expr = Any
 
 
 def read_ahead() -> Any:

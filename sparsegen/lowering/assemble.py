@@ -47,7 +47,7 @@ class Placed:
     def region(self, name: str) -> Region:
         """A value's buffer, [groups, size]."""
         layout = self.layouts[name]
-        return Region(self.memory.offsets[name], (layout.groups, layout.size))
+        return Region(self.memory.offsets[name], (layout.groups, layout.size), layout.dtype)
 
     def halo(self, name: str) -> Clearing | None:
         """What has to be zero around a value's elements; None for nothing, or where nobody reads it."""
@@ -70,9 +70,7 @@ def value_lifetimes(graph: LayerGraph, layouts: Mapping[str, Layout]) -> dict[st
     """Of every value with a layout: from the layer that writes it, counted from 0, to its last reader."""
     last = last_reads(graph)
     return {
-        layer.name: Lifetime(
-            layouts[layer.name].groups * layouts[layer.name].size * 4, step, last[layer.name]
-        )
+        layer.name: Lifetime(layouts[layer.name].nbytes, step, last[layer.name])
         for step, layer in enumerate(graph.layers)
         if layer.name in layouts
     }

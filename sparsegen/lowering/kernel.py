@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.prefetch import Lines
+from sparsegen.lowering.store import Parameters, Store
 
 Schedule = dict[str, int | str | bool]
-Parameters = Mapping[str, Any]
-"""A kernel's input buffers, by name."""
-
-
-class Store(Protocol):
-    """Where a kernel's output goes. Comparable and hashable: part of a kernel's identity."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the output's buffer."""
-
-    def __call__(self, point: tuple[Any, ...], parameters: Parameters) -> tuple[tuple[Any, ...], Any | None]:
-        """Indices in the buffer of a point of the kernel's output, and the condition of storing it."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +27,9 @@ class LayoutStore:
         """(groups, size)."""
         return self.layout.groups, self.layout.size
 
-    def __call__(self, point: tuple[Any, ...], parameters: Parameters) -> tuple[tuple[Any, ...], Any | None]:
+    def __call__(
+        self, point: tuple[Expr, ...], parameters: Parameters
+    ) -> tuple[tuple[IntExpr, ...], Condition | None]:
         """(group, address); all points are stored."""
         address = self.layout.address(self.layout.coordinates(point), self.layout.lane(point))
         return (point[0], address), None

@@ -11,7 +11,7 @@ Two forms, one for a whole model:
 
 An image's rows are separated by one halo, which serves as the right padding of a row and the left
 padding of the next; in the same way one band of rows separates channels. Halos are always zero.
-All distances are in floats.
+All distances are in elements, of the layout's dtype.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import astuple, dataclass
-from typing import Any
 
 import numpy as np
 
-Expr = Any  # a TVM expression, or an int: the arithmetic below serves both
-LINE, _SETS = 16, 64  # of an x86 core's L1 cache: floats of a line, and sets
+from sparsegen.graph import FLOAT32, ITEM_BYTES
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
+
+LINE_BYTES, _SETS = 64, 64  # of an x86 core's L1 cache: bytes of a line, and sets
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Halo:
 class Layout:
     """Where the elements of a tensor of logical `shape` (batch first) lie in its buffer.
 
-    The buffer holds `groups` stretches of `size` floats: a group is one image, or `lanes` images
+    The buffer holds `groups` stretches of `size` elements of `dtype`: a group is one image, or `lanes` images
     where `batch_lanes` is set. In a group, element (0, ..., 0) lies at `base`, and `strides` lead
     along the dimensions after the batch.
     """
@@ -63,6 +64,22 @@ class Layout:
     strides: tuple[int, ...]
     base: int
     size: int
+    dtype: str = FLOAT32
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return ITEM_BYTES[self.dtype]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole buffer."""
+        return self.groups * self.size * self.itemsize
+
+    @property
+    def line(self) -> int:
+        """Elements of a cache line."""
+        return LINE_BYTES // self.itemsize
 
     @property
     def is_image(self) -> bool:
@@ -76,22 +93,22 @@ class Layout:
 
     @property
     def has_halo(self) -> bool:
-        """Whether an image's buffer holds floats that are no element's, which must be zero."""
+        """Whether an image's buffer has places that are no element's, which must be zero."""
         return self.size != math.prod(self.element_shape) * self.step
 
     @property
     def step(self) -> int:
-        """Floats from an element to the next one of its row."""
+        """Elements from an element to the next one of its row."""
         return self.lanes if self.batch_lanes else 1
 
     @property
     def row(self) -> int:
-        """Floats from a row of an image to the next one."""
+        """Elements from a row of an image to the next one."""
         return self.strides[-2]
 
     @property
     def plane(self) -> int:
-        """Floats from a channel of an image to the next one."""
+        """Elements from a channel of an image to the next one."""
         return self.strides[-3]
 
     @property
@@ -111,17 +128,17 @@ class Layout:
         """Coordinates after the batch of a point of `space`."""
         return point[1:-1] if self.batch_lanes else point[1:]
 
-    def lane(self, point: tuple[Expr, ...]) -> Expr:
+    def lane(self, point: tuple[Expr, ...]) -> IntExpr:
         """The lane of a point of `space`: 0 without batch lanes."""
         return point[-1] if self.batch_lanes else 0
 
-    def holds(self, coordinates: tuple[Expr, ...]) -> Expr | None:
+    def holds(self, coordinates: tuple[IntExpr, ...]) -> Condition | None:
         """Whether coordinates of a point of `space` are an element's; None where all are."""
         if self.batch_lanes or not self.is_image or self.row == self.shape[3]:
             return None
         return coordinates[-1] < self.shape[3]
 
-    def address(self, coordinates: tuple[Expr, ...], lane: Expr = 0) -> Expr:
+    def address(self, coordinates: tuple[IntExpr, ...], lane: IntExpr = 0) -> IntExpr:
         """Where an element lies in its group; `lane` is 0 without batch lanes."""
         return sum((c * s for c, s in zip(coordinates, self.strides, strict=True)), start=self.base) + lane
 
@@ -141,7 +158,7 @@ class Layout:
         return (self.shape[2], self.shape[3]) if self.batch_lanes else (1, self.vectors)
 
     def pixel_steps(self, stride: tuple[int, int]) -> tuple[int, int]:
-        """Floats between the input vectors of neighbouring outputs along the two pixel axes.
+        """Elements between the input vectors of neighbouring outputs along the two pixel axes.
 
         With pixel lanes the stride is 1.
         """
@@ -160,50 +177,56 @@ class Layout:
 
 
 @functools.cache
-def _spread(plane: int, row: int) -> int:
+def _spread(plane: int, row: int, line: int) -> int:
     """The plane's size with padding such that the channels' lines share the sets of an L1 cache evenly.
 
     Channels a multiple of 4 KiB apart would meet in the same few sets. The padding, at most a
     quarter of the plane, is the least that is best for windows of 3 rows of 8 lines in 16 channels.
     """
-    window = (np.arange(3)[:, None] * row // LINE + np.arange(min(8, -(-row // LINE)))).reshape(-1)
+    window = (np.arange(3)[:, None] * row // line + np.arange(min(8, -(-row // line)))).reshape(-1)
 
     def busiest(padding: int) -> int:
-        lines = np.arange(16)[:, None] * (plane // LINE + padding) + window
+        lines = np.arange(16)[:, None] * (plane // line + padding) + window
         return int(np.bincount(lines.reshape(-1) % _SETS).max())
 
-    return plane + LINE * min(range(min(32, plane // LINE // 4) + 1), key=busiest)
+    return plane + line * min(range(min(32, plane // line // 4) + 1), key=busiest)
 
 
-def plan_layout(shape: tuple[int, ...], *, lanes: int, batch_lanes: bool, halo: Halo | None = None) -> Layout:
+def plan_layout(
+    shape: tuple[int, ...], *, lanes: int, batch_lanes: bool, halo: Halo | None = None, dtype: str = FLOAT32
+) -> Layout:
     """The layout of a tensor of `shape`, with room for `halo` around an image.
 
-    Batch lanes need at least one dimension: the first is the batch.
+    `lanes` are those of a vector of elements of `dtype`: see `Target.lanes_of`. Batch lanes need at
+    least one dimension: the first is the batch.
     """
     batch = shape[0] if shape else 1
     groups = -(-batch // lanes) if batch_lanes else batch
     if len(shape) == 4:
-        return _image_layout(shape, lanes, batch_lanes, groups, halo or Halo())
+        return _image_layout(shape, lanes, batch_lanes, groups, halo or Halo(), dtype)
     step = lanes if batch_lanes else 1
     extents = list(shape[1:])
     if extents and not batch_lanes:
         extents[-1] = -(-extents[-1] // lanes) * lanes
     strides = [step * math.prod(extents[i + 1 :]) for i in range(len(extents))]
     size = max(lanes, step * math.prod(extents))
-    return Layout(shape, lanes, batch_lanes, groups, tuple(strides), 0, size)
+    return Layout(shape, lanes, batch_lanes, groups, tuple(strides), 0, size, dtype)
 
 
-def _image_layout(shape: tuple[int, ...], lanes: int, batch_lanes: bool, groups: int, halo: Halo) -> Layout:
+def _image_layout(
+    shape: tuple[int, ...], lanes: int, batch_lanes: bool, groups: int, halo: Halo, dtype: str
+) -> Layout:
     _, channels, height, width = shape
     step = lanes if batch_lanes else 1
     row = (width + max(halo.left, halo.right)) * step
     band = max(halo.top, halo.bottom)
     plane = -(-(height + band) * row // lanes) * lanes
-    plane = _spread(plane, row) if channels > 1 and (height, width) != (1, 1) else plane
+    if channels > 1 and (height, width) != (1, 1):
+        plane = _spread(plane, row, LINE_BYTES // ITEM_BYTES[dtype])
     base = halo.top * row + halo.left * step
     if not batch_lanes:
         base = -(-base // lanes) * lanes
     past = (halo.bottom + halo.rows_past) * row + (halo.right + halo.pixels_past) * step
     size = base + channels * plane + past
     size = -(-size // lanes) * lanes
-    return Layout(shape, lanes, batch_lanes, groups, (plane, row, step), base, size)
+    return Layout(shape, lanes, batch_lanes, groups, (plane, row, step), base, size, dtype)

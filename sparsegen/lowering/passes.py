@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import tirx
 
+from sparsegen.lowering.expressions import Expr
+from sparsegen.lowering.store import Store
+
 MASKED = "sparsegen.masked"  # annotates a loop predicated on `loop_var < bound`: see `tighten_masked_loops`
 _APART = "local"  # a scope of memory that no other buffers have
 REGISTERS = "registers"  # buffers whose name begins so are accumulators to keep in registers
-
-Expr = Any
-Store = Callable[[tuple[Expr, ...], Mapping[str, Any]], tuple[tuple[Expr, ...], Expr | None]]
 
 
 def with_body(loop: Any, body: Any, *, without: str = "") -> Any:

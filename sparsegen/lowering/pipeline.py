@@ -9,7 +9,6 @@ from tvm import s_tir, tirx
 
 from sparsegen.lowering.ahead import read_ahead
 from sparsegen.lowering.passes import (
-    Store,
     accumulators_to_registers,
     bind_output,
     drop_argument_checks,
@@ -18,6 +17,7 @@ from sparsegen.lowering.passes import (
 )
 from sparsegen.lowering.prefetch import Lines, prefetch_lines
 from sparsegen.lowering.shared_values import shared_values_to_registers
+from sparsegen.lowering.store import Store
 from sparsegen.lowering.stream import stream_output
 from sparsegen.lowering.sums import finish_in_visits
 from sparsegen.stopwatch import part

@@ -8,19 +8,19 @@ from typing import Any
 import tvm_ffi
 from tvm import tirx
 
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.passes import with_body
 
 PREFETCH = "sparsegen.prefetch"  # annotates up to three nested loops, by role: "task", "block", "visit"
 
-Expr = Any
-Line = tuple[int, Expr, Expr | Callable[[Sequence[Any]], Expr], Expr | None]
+Line = tuple[int, IntExpr, IntExpr | Callable[[Sequence[Any]], IntExpr], Condition | None]
 """Number of the function's parameter, from the end where it is negative; group, address, and the condition
 under which the line is fetched.
 
 An address that other parameters tell is a function of all of them.
 """
 
-Lines = Callable[[Expr, Expr, Expr, Expr | None], list[Line]]
+Lines = Callable[[IntExpr, IntExpr, Expr, Condition | None], list[Line]]
 """The lines of a visit, told by the variables of the loops over tasks, blocks and visits, 0 where there is no
 such loop, and by the condition of the last block, None where there is no loop over blocks."""
 
@@ -58,7 +58,9 @@ def prefetch_lines(lines: Lines | None) -> Any:
     return tirx.transform.prim_func_pass(insert, opt_level=0)
 
 
-def _fetch(parameters: Sequence[Any], number: int, group: Expr, address: Any, condition: Expr | None) -> Any:
+def _fetch(
+    parameters: Sequence[Any], number: int, group: IntExpr, address: Any, condition: Condition | None
+) -> Any:
     at = address(parameters) if callable(address) else address
     line = tirx.address_of(tirx.BufferLoad(parameters[number], [group, at]))
     fetch = tirx.Evaluate(tirx.call_intrin("void", "tirx.prefetch", line, _READ, _KEEP, _DATA))

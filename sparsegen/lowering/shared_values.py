@@ -8,7 +8,7 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-Expr = Any
+from sparsegen.lowering.expressions import Expr
 
 _GUARD = tvm.ir.Op.get("prim.if_then_else")  # it evaluates one of its branches alone
 
@@ -80,7 +80,8 @@ class _Hoisted:
             buffers = (buffer for own, _, buffer in self.bindings if own.same_as(variable))
             return next((tirx.BufferLoad(buffer, [0]) for buffer in buffers), variable)
 
-        return tvm_ffi.structural_map(value, (tirx.Var, load))
+        loaded: Expr = tvm_ffi.structural_map(value, (tirx.Var, load))
+        return loaded
 
     def statements(self) -> list[Any]:
         """Allocations and stores of the buffers, a value after those that it is made of."""

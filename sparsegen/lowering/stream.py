@@ -22,8 +22,6 @@ SHARE = 8
 _FLOAT_BYTES = 4
 _IMPORT = "pragma_import_llvm"  # TVM links and inlines the functions of an attribute of this name
 
-Expr = Any
-
 
 def stream_output(cache_bytes: int) -> Any:
     """Pass: whole vectors of an output of more than 1 / SHARE of `cache_bytes` become non-temporal stores.

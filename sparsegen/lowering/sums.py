@@ -13,8 +13,6 @@ from sparsegen.lowering.passes import REGISTERS, with_body
 SUMS = "sparsegen.sums"  # annotates three loops, by role: "blocks", in it "visit", after it "finish"
 _SUMS = "sums"  # the buffer's name
 
-Expr = Any
-
 
 def finish_in_visits() -> Any:
     """Pass: the visits of the first block write the sums, and those of the last finish them.

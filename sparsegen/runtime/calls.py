@@ -66,7 +66,7 @@ class BoundConversion(BoundKernel):
         for place, slot in self.reads:
             arguments.insert(place, slots[slot].contiguous().view(-1))
         if self.makes is not None:
-            result = slots[self.makes.slot] = allocate_result(self.makes.shape)
+            result = slots[self.makes.slot] = allocate_result(self.makes.shape, self.makes.dtype)
             arguments.append(result.view(-1))
         self.function(*arguments)
         for slot in self.frees:
@@ -105,7 +105,7 @@ BoundCall = BoundKernel | BoundOperator
 
 
 def clearer(clearing: Clearing, data: NDArray[Any]) -> Callable[[], None]:
-    """A call that zeroes what is to be zero of a buffer of floats."""
+    """A call that zeroes what is to be zero of a buffer."""
     flat = [edge for span in clearing.spans for edge in span]
     spans = (ctypes.c_int64 * len(flat))(*flat)
     sizes = (
@@ -116,7 +116,7 @@ def clearer(clearing: Clearing, data: NDArray[Any]) -> Callable[[], None]:
         clearing.plane,
         len(clearing.spans),
     )
-    arguments = (ctypes.c_void_p(data.ctypes.data), *map(ctypes.c_int64, sizes), spans)
+    arguments = (ctypes.c_void_p(data.ctypes.data), *map(ctypes.c_int64, (data.itemsize, *sizes)), spans)
     clear = native.library().sparsegen_zero_halo
     return lambda: clear(*arguments)
 

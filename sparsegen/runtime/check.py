@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Iterator
 
 from sparsegen.errors import ProgramError
+from sparsegen.graph import ITEM_BYTES
 from sparsegen.runtime.program import (
-    ITEM_BYTES,
     Clearing,
     KernelCall,
     NewTensor,

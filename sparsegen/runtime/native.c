@@ -40,34 +40,34 @@ int sparsegen_parallel_launch(FTVMParallelLambda task, void *data, int num_task)
 
 /* ---- halos ------------------------------------------------------------------------------------- */
 
-/* A buffer of `groups` x `size` floats: `head` floats of halo, then `planes` of `plane` floats each
- * (the last may be cut short by the buffer's end). Zeroes the head and, in every plane, `spans`
- * pairs of (begin, end). */
+/* A buffer of `groups` x `size` elements of `item` bytes: `head` elements of halo, then `planes` of `plane`
+ * elements each (the last may be cut short by the buffer's end). Zeroes the head and, in every plane,
+ * `spans` pairs of (begin, end). */
 typedef struct {
-    float *data;
-    int64_t groups, size, head, planes, plane, spans;
+    char *data;
+    int64_t item, groups, size, head, planes, plane, spans;
     const int64_t *span;
-} Halo;
+} Clearing;
 
 static void halo_body(void *pointer) {
-    const Halo *h = pointer;
+    const Clearing *h = pointer;
     int64_t count = h->groups * h->planes, step = omp_get_num_threads();
     for (int64_t i = omp_get_thread_num(); i < count; i += step) {
         int64_t at = h->head + i % h->planes * h->plane;
-        float *group = h->data + i / h->planes * h->size;
-        if (i % h->planes == 0) memset(group, 0, h->head * sizeof(float));
+        char *group = h->data + i / h->planes * h->size * h->item;
+        if (i % h->planes == 0) memset(group, 0, h->head * h->item);
         for (int64_t s = 0; s < h->spans; s++) {
             int64_t begin = at + h->span[2 * s], end = at + h->span[2 * s + 1];
             if (end > h->size) end = h->size;
-            if (begin < end) memset(group + begin, 0, (end - begin) * sizeof(float));
+            if (begin < end) memset(group + begin * h->item, 0, (end - begin) * h->item);
         }
     }
 }
 
-void sparsegen_zero_halo(float *data, int64_t groups, int64_t size, int64_t head, int64_t planes,
-                         int64_t plane, int64_t spans, const int64_t *span) {
-    Halo halo = {data, groups, size, head, planes, plane, spans, span};
-    GOMP_parallel(halo_body, &halo, team, 0);
+void sparsegen_zero_halo(char *data, int64_t item, int64_t groups, int64_t size, int64_t head,
+                         int64_t planes, int64_t plane, int64_t spans, const int64_t *span) {
+    Clearing clearing = {data, item, groups, size, head, planes, plane, spans, span};
+    GOMP_parallel(halo_body, &clearing, team, 0);
 }
 
 /* ---- peak -------------------------------------------------------------------------------------- */

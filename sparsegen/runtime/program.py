@@ -19,16 +19,10 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.graph import CallForm
+from sparsegen.graph import FLOAT32, ITEM_BYTES, CallForm
 
 Shape = tuple[int, ...]
 T = TypeVar("T")
-
-ITEM_BYTES = {
-    "bool": 1, "uint8": 1, "int8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4, "int64": 8,
-    "uint64": 8, "float16": 2, "bfloat16": 2, "float32": 4, "float64": 8,
-}  # fmt: skip
-"""Types of elements that a program may hold, and the bytes of each."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,7 @@ class NewTensor:
 
     slot: int
     shape: Shape
-    dtype: str = "float32"
+    dtype: str = FLOAT32
 
 
 @dataclass(frozen=True)
@@ -53,7 +47,7 @@ class Region:
 
     offset: int
     shape: Shape
-    dtype: str = "float32"
+    dtype: str = FLOAT32
 
     @property
     def end(self) -> int:
@@ -156,7 +150,7 @@ class PlainForm:
 
     name: str
     shape: Shape
-    dtype: str = "float32"
+    dtype: str = FLOAT32
 
 
 @dataclass(frozen=True)

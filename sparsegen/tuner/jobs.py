@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sparsegen.compiler import Plan, plan_graph
+from sparsegen.compiler import PlannedGraph, plan_graph
 from sparsegen.database.workload import Workload, workload_of
 from sparsegen.graph import Layer, LayerGraph, SeparableConv2d
 from sparsegen.kernels import Context
@@ -71,7 +71,7 @@ def find_tasks(graph: LayerGraph, target: Target, *, threads: int, dense: bool) 
     return tasks
 
 
-def _job(layer: Layer, placed: Layer, plan: Plan, input_shape: tuple[int, ...]) -> Job:
+def _job(layer: Layer, placed: Layer, plan: PlannedGraph, input_shape: tuple[int, ...]) -> Job:
     layer, bare = _bare(layer), _bare(placed)
     operands = {name: plan.context.operands[name] for name in (bare.inputs[0], bare.name)}
     return Job(layer, input_shape, bare, replace(plan.context, operands=operands))

@@ -19,7 +19,7 @@ from sparsegen.database.trial import Trial
 from sparsegen.database.wording import batch_of, operator_phrase, zeros_phrase
 from sparsegen.database.workload import Setting, Workload
 from sparsegen.errors import JournalError
-from sparsegen.kernels.space import Value
+from sparsegen.kernels.space import KnobValue
 from sparsegen.tuner.options import SEARCH_NAMES
 from sparsegen.wording import milliseconds, threads_phrase
 
@@ -218,7 +218,7 @@ def _curve(search: str, runs: list[list[float]]) -> Curve:
     )
 
 
-def _key(trial: Trial) -> frozenset[tuple[str, Value]]:
+def _key(trial: Trial) -> frozenset[tuple[str, KnobValue]]:
     return frozenset(trial.schedule.items())
 
 

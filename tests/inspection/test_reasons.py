@@ -7,17 +7,19 @@ import pytest
 from sparsegen.formats.detect import Structure
 from sparsegen.formats.registry import Statistics
 from sparsegen.inspection.reasons import reason
-from sparsegen.kernels.panels import Choice, PanelSchedule
+from sparsegen.kernels.panels import PanelChoice, PanelSchedule
 
 STATISTICS = Statistics(bytes=1000, masks=15, rows_per_vector=2.345, padding=0.125)
 
 
-def choice(format: str, estimates: dict[str, float], *, cycles: float | None = None) -> Choice:
+def choice(format: str, estimates: dict[str, float], *, cycles: float | None = None) -> PanelChoice:
     """A choice of a format with these estimates, its cycles fewer where it is permuted."""
     permuted = cycles is not None
     schedule = PanelSchedule(rows=4, tile_h=1, tile_w=4, block=32, chunk=1, format=format, permuted=permuted)
     structure = Structure("unstructured", "unstructured")
-    return Choice(schedule, structure, cycles if cycles is not None else estimates[format], estimates, {})
+    return PanelChoice(
+        schedule, structure, cycles if cycles is not None else estimates[format], estimates, {}
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,12 @@ from sparsegen.kernels.panels.choice import _candidates
 from sparsegen.kernels.panels.cost import cycles, input_lines
 from sparsegen.kernels.panels.work import Works
 from sparsegen.kernels.registry import Context
-from sparsegen.lowering.layout import LINE
+from sparsegen.lowering.layout import LINE_BYTES
 from sparsegen.target import Target
 from tests.kernels.test_choose import WIDE, problem, problems
 from tests.sampling import examples
 
-SETS = 64
+SETS, LINE = 64, LINE_BYTES // 4  # of an L1 cache; floats of a line
 
 
 def lines_by_hand(problem: PanelProblem, knobs: PanelSchedule) -> tuple[int, float]:
@@ -59,7 +59,7 @@ def cycles_by_hand(problem: PanelProblem, target: Target, knobs: PanelSchedule, 
     (columns, masks, constant), (lines, share) = masks_by_hand(problem, knobs), lines_by_hand(problem, knobs)
     pixels, rows, out = knobs.tile_h * knobs.tile_w, knobs.rows, len(problem.matrix)
     panels, blocks = -(-out // rows), -(-problem.channels // knobs.block)
-    slab = 4 * LINE * lines * min(knobs.block, problem.channels) / share
+    slab = LINE_BYTES * lines * min(knobs.block, problem.channels) / share
     past = min(model._MOST_PAST, max(0.0, slab / target.l1_bytes - model._HELD))
     past *= model._ONCE if problem.columns_per_channel == 1 else 1.0
     split = sum(int(at) % problem.out.lanes != 0 for at in problem.offsets) / len(problem.offsets)

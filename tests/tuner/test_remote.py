@@ -26,7 +26,7 @@ from sparsegen.kernels.space import KernelSchedule
 from sparsegen.target import Host, native_target, parse_target, read_host
 from sparsegen.tuner.jobs import Task, find_tasks
 from sparsegen.tuner.measure import lanes, remote
-from sparsegen.tuner.measure.candidate import Artefact
+from sparsegen.tuner.measure.candidate import BuiltCandidate
 from sparsegen.tuner.measure.measurement import Limits, Measurement
 from sparsegen.tuner.measure.process import Answer
 from sparsegen.tuner.measure.remote import RemoteMeasurer
@@ -217,7 +217,7 @@ def built_of(body: str, folder: Path) -> Callable[..., Future[tuple[Answer, floa
 
     def build(*_: Any, **__: Any) -> Future[tuple[Answer, float]]:
         future: Future[tuple[Answer, float]] = Future()
-        future.set_result((Answer("ok", Artefact(library, "bad", folder / "bad.npz")), 0.0))
+        future.set_result((Answer("ok", BuiltCandidate(library, "bad", folder / "bad.npz")), 0.0))
         return future
 
     return build

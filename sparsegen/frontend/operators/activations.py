@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sparsegen.frontend.builder import CallSite, Value, smallest
+from sparsegen.frontend.builder import CallSite, NodeValue, smallest
 from sparsegen.frontend.operators.arrangement import reshape_to
 from sparsegen.frontend.operators.pointwise import Scalar, binary, broadcast, operand_of, scaled
 from sparsegen.frontend.operators.registry import operator
@@ -14,52 +14,52 @@ _SELU = (1.6732632423543772848170429916717, 1.0507009873554804934193349852946)  
 
 
 @operator("aten.elu.default")
-def elu(site: CallSite, value: Value, alpha: Scalar, scale: Scalar, input_scale: Scalar) -> str:
+def elu(site: CallSite, value: NodeValue, alpha: Scalar, scale: Scalar, input_scale: Scalar) -> str:
     return site.pointwise(value, Step("elu", parameters=(float(alpha), float(scale), float(input_scale))))
 
 
 @operator("aten.selu.default")
-def selu(site: CallSite, value: Value) -> str:
+def selu(site: CallSite, value: NodeValue) -> str:
     return elu(site, value, *_SELU, 1.0)
 
 
 @operator("aten.celu.default")
-def celu(site: CallSite, value: Value, alpha: Scalar) -> str:
+def celu(site: CallSite, value: NodeValue, alpha: Scalar) -> str:
     return elu(site, value, alpha, 1.0, 1.0 / alpha)
 
 
 @operator("aten.softplus.default")
-def softplus(site: CallSite, value: Value, beta: Scalar, threshold: Scalar) -> str:
+def softplus(site: CallSite, value: NodeValue, beta: Scalar, threshold: Scalar) -> str:
     return site.pointwise(value, Step("softplus", parameters=(float(beta), float(threshold))))
 
 
 @operator("aten.log_sigmoid.default")
-def log_sigmoid(site: CallSite, value: Value) -> str:
+def log_sigmoid(site: CallSite, value: NodeValue) -> str:
     return site.pointwise(value, Step("log_sigmoid"))
 
 
 @operator("aten.log_sigmoid_forward.default")
-def log_sigmoid_forward(site: CallSite, value: Value) -> tuple[str, None]:
+def log_sigmoid_forward(site: CallSite, value: NodeValue) -> tuple[str, None]:
     return log_sigmoid(site, value), None
 
 
 @operator("aten.hardshrink.default")
-def hard_shrink(site: CallSite, value: Value, bound: Scalar) -> str:
+def hard_shrink(site: CallSite, value: NodeValue, bound: Scalar) -> str:
     return site.pointwise(value, Step("hardshrink", parameters=(float(bound),)))
 
 
 @operator("aten.softshrink.default")
-def soft_shrink(site: CallSite, value: Value, bound: Scalar) -> str:
+def soft_shrink(site: CallSite, value: NodeValue, bound: Scalar) -> str:
     return site.pointwise(value, Step("softshrink", parameters=(float(bound),)))
 
 
 @operator("aten.threshold.default")
-def threshold(site: CallSite, value: Value, bound: Scalar, other: Scalar) -> str:
+def threshold(site: CallSite, value: NodeValue, bound: Scalar, other: Scalar) -> str:
     return site.pointwise(value, Step("threshold", parameters=(float(bound), float(other))))
 
 
 @operator("aten.prelu.default")
-def prelu(site: CallSite, value: Value, weight: Value) -> str:
+def prelu(site: CallSite, value: NodeValue, weight: NodeValue) -> str:
     """The weight is one slope, or one a channel, which is dimension 1."""
     shape = site.shape_of(weight)
     if site.shape_of(value)[1:]:
@@ -68,32 +68,38 @@ def prelu(site: CallSite, value: Value, weight: Value) -> str:
 
 
 @operator("aten.clamp.Tensor")
-def clamp_by_tensors(site: CallSite, value: Value, low: Value | None, high: Value | None) -> Value:
+def clamp_by_tensors(
+    site: CallSite, value: NodeValue, low: NodeValue | None, high: NodeValue | None
+) -> NodeValue:
     bounded = value if low is None else binary(site, "maximum", value, low)
     return bounded if high is None else binary(site, "minimum", bounded, high)
 
 
 @operator("aten.clamp_min.Tensor")
-def clamp_min_by_tensor(site: CallSite, value: Value, low: Value) -> Value:
+def clamp_min_by_tensor(site: CallSite, value: NodeValue, low: NodeValue) -> NodeValue:
     return clamp_by_tensors(site, value, low, None)
 
 
 @operator("aten.clamp_max.Tensor")
-def clamp_max_by_tensor(site: CallSite, value: Value, high: Value) -> Value:
+def clamp_max_by_tensor(site: CallSite, value: NodeValue, high: NodeValue) -> NodeValue:
     return clamp_by_tensors(site, value, None, high)
 
 
 @operator("aten.addcmul.default")
-def add_scaled_product(site: CallSite, value: Value, left: Value, right: Value, scale: Scalar) -> Value:
+def add_scaled_product(
+    site: CallSite, value: NodeValue, left: NodeValue, right: NodeValue, scale: Scalar
+) -> NodeValue:
     return binary(site, "add", value, _product(site, "mul", left, right, scale))
 
 
 @operator("aten.addcdiv.default")
-def add_scaled_quotient(site: CallSite, value: Value, left: Value, right: Value, scale: Scalar) -> Value:
+def add_scaled_quotient(
+    site: CallSite, value: NodeValue, left: NodeValue, right: NodeValue, scale: Scalar
+) -> NodeValue:
     return binary(site, "add", value, _product(site, "div", left, right, scale))
 
 
-def _product(site: CallSite, op: str, left: Value, right: Value, scale: Scalar) -> Value:
+def _product(site: CallSite, op: str, left: NodeValue, right: NodeValue, scale: Scalar) -> NodeValue:
     """The product or quotient of `scale * left` and `right`."""
     first = scaled(site, left, scale)
     if isinstance(first, torch.Tensor) and isinstance(right, torch.Tensor):
@@ -102,7 +108,7 @@ def _product(site: CallSite, op: str, left: Value, right: Value, scale: Scalar) 
 
 
 @operator("aten.lerp.Scalar")
-def interpolate(site: CallSite, start: Value, end: Value, weight: Scalar) -> Value:
+def interpolate(site: CallSite, start: NodeValue, end: NodeValue, weight: Scalar) -> NodeValue:
     """The sum of `start` and `weight * (end - start)`, computed from the nearer of the two."""
     difference = binary(site, "sub", end, start)
     if weight < 0.5:
@@ -111,7 +117,9 @@ def interpolate(site: CallSite, start: Value, end: Value, weight: Scalar) -> Val
 
 
 @operator("aten.where.self", "aten.where.ScalarOther", "aten.where.ScalarSelf", "aten.where.Scalar")
-def where(site: CallSite, condition: Value, left: Value | Scalar, right: Value | Scalar) -> Value:
+def where(
+    site: CallSite, condition: NodeValue, left: NodeValue | Scalar, right: NodeValue | Scalar
+) -> NodeValue:
     """`left` where a known condition holds, `right` elsewhere."""
     mask = site.known(condition, "condition")
     if mask.all():
@@ -130,25 +138,25 @@ def where(site: CallSite, condition: Value, left: Value | Scalar, right: Value |
 
 
 @operator("aten.masked_fill.Scalar", "aten.masked_fill.Tensor")
-def masked_fill(site: CallSite, value: Value, mask: Value, fill: Value | Scalar) -> Value:
+def masked_fill(site: CallSite, value: NodeValue, mask: NodeValue, fill: NodeValue | Scalar) -> NodeValue:
     """`fill` where a known mask holds, the value elsewhere."""
     return where(site, ~site.known(mask, "mask"), value, fill)
 
 
-def _selected(site: CallSite, value: Value | Scalar, mask: torch.Tensor, other: float) -> Value:
+def _selected(site: CallSite, value: NodeValue | Scalar, mask: torch.Tensor, other: float) -> NodeValue:
     assert isinstance(value, str), "a selection of constants alone is evaluated before translation"
     step = Step("select", operand=site.read(smallest(mask.float()), "mask"), parameters=(other,))
     return site.pointwise(broadcast(site, value, site.shape), step)
 
 
-def _number(value: Value | Scalar) -> float | None:
+def _number(value: NodeValue | Scalar) -> float | None:
     """The number that a scalar, or a tensor of one element, is."""
     if isinstance(value, torch.Tensor) and value.numel() == 1:
         return float(value)
     return None if isinstance(value, str | torch.Tensor) else float(value)
 
 
-def _whole(site: CallSite, value: Value | Scalar) -> Value:
+def _whole(site: CallSite, value: NodeValue | Scalar) -> NodeValue:
     if isinstance(value, str):
         return broadcast(site, value, site.shape)
     return torch.as_tensor(value, dtype=torch.float32, device="cpu").expand(site.shape).contiguous()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from math import prod
 
-from sparsegen.frontend.builder import CallSite, Value
+from sparsegen.frontend.builder import CallSite, NodeValue
 from sparsegen.frontend.operators.registry import operator
 from sparsegen.graph import Concat, Pad, Permute, PixelShuffle, PixelUnshuffle, Reshape, Shape, Slice
 
@@ -19,7 +19,7 @@ from sparsegen.graph import Concat, Pad, Permute, PixelShuffle, PixelUnshuffle, 
     "aten.lift_fresh_copy.default",
     "aten.type_as.default",
 )
-def pass_on(site: CallSite, value: Value, *options: object) -> Value:
+def pass_on(site: CallSite, value: NodeValue, *options: object) -> NodeValue:
     """The input: values are never written to, and one that is not float32 was refused before."""
     return value
 
@@ -35,11 +35,11 @@ def pass_on(site: CallSite, value: Value, *options: object) -> Value:
     "aten.unsqueeze.default",
     "aten.view.default",
 )
-def reshape(site: CallSite, value: Value, *options: object) -> Value:
+def reshape(site: CallSite, value: NodeValue, *options: object) -> NodeValue:
     return reshape_to(site, value, site.shape)
 
 
-def reshape_to(site: CallSite, value: Value, shape: Shape) -> Value:
+def reshape_to(site: CallSite, value: NodeValue, shape: Shape) -> NodeValue:
     """`value` with another shape, its elements in the same order: itself where it has that shape."""
     if not isinstance(value, str):
         return value.reshape(shape)
@@ -47,12 +47,12 @@ def reshape_to(site: CallSite, value: Value, shape: Shape) -> Value:
 
 
 @operator("aten.permute.default")
-def permute(site: CallSite, value: Value, dims: list[int]) -> Value:
+def permute(site: CallSite, value: NodeValue, dims: list[int]) -> NodeValue:
     return _permute(site, value, tuple(dim % len(dims) for dim in dims))
 
 
 @operator("aten.transpose.int")
-def transpose(site: CallSite, value: Value, first: int, second: int) -> Value:
+def transpose(site: CallSite, value: NodeValue, first: int, second: int) -> NodeValue:
     dims = list(range(len(site.shape)))
     if dims:  # a number has none, and torch calls them 0 and -1 all the same
         dims[first], dims[second] = dims[second], dims[first]
@@ -60,11 +60,11 @@ def transpose(site: CallSite, value: Value, first: int, second: int) -> Value:
 
 
 @operator("aten.t.default")
-def transpose_matrix(site: CallSite, value: Value) -> Value:
+def transpose_matrix(site: CallSite, value: NodeValue) -> NodeValue:
     return _permute(site, value, tuple(reversed(range(len(site.shape)))))
 
 
-def _permute(site: CallSite, value: Value, dims: tuple[int, ...]) -> Value:
+def _permute(site: CallSite, value: NodeValue, dims: tuple[int, ...]) -> NodeValue:
     source = site.shape_of(value)
     shape = tuple(source[dim] for dim in dims)
     moved = [dim for dim in dims if source[dim] != 1]
@@ -75,51 +75,51 @@ def _permute(site: CallSite, value: Value, dims: tuple[int, ...]) -> Value:
 
 @operator("aten.slice.Tensor")
 def slice_dimension(
-    site: CallSite, value: Value, dim: int, start: int | None, stop: int | None, step: int
-) -> Value:
+    site: CallSite, value: NodeValue, dim: int, start: int | None, stop: int | None, step: int
+) -> NodeValue:
     dim %= len(site.shape)
     first, _, _ = slice(start, stop, step).indices(site.shape_of(value)[dim])
     return slice_of(site, value, dim, first, site.shape[dim], step)
 
 
 @operator("aten.select.int")
-def select(site: CallSite, value: Value, dim: int, index: int) -> Value:
+def select(site: CallSite, value: NodeValue, dim: int, index: int) -> NodeValue:
     source = site.shape_of(value)
     dim %= len(source)
     return reshape_to(site, slice_of(site, value, dim, index % source[dim], 1), site.shape)
 
 
 @operator("aten.narrow.default")
-def narrow(site: CallSite, value: Value, dim: int, start: int, length: int) -> Value:
+def narrow(site: CallSite, value: NodeValue, dim: int, start: int, length: int) -> NodeValue:
     dim %= len(site.shape)
     return slice_of(site, value, dim, start % site.shape_of(value)[dim], length)
 
 
 @operator("aten.split.Tensor")
-def split(site: CallSite, value: Value, size: int, dim: int) -> tuple[Value, ...]:
+def split(site: CallSite, value: NodeValue, size: int, dim: int) -> tuple[NodeValue, ...]:
     extent = site.shape_of(value)[dim]
     sizes = [min(size, extent - start) for start in range(0, extent, size)]
     return split_with_sizes(site, value, sizes, dim)
 
 
 @operator("aten.split_with_sizes.default")
-def split_with_sizes(site: CallSite, value: Value, sizes: list[int], dim: int) -> tuple[Value, ...]:
+def split_with_sizes(site: CallSite, value: NodeValue, sizes: list[int], dim: int) -> tuple[NodeValue, ...]:
     dim %= len(site.shape)
     starts = accumulate(sizes[:-1], initial=0)
     return tuple(slice_of(site, value, dim, start, size) for start, size in zip(starts, sizes, strict=True))
 
 
 @operator("aten.chunk.default")
-def chunk(site: CallSite, value: Value, chunks: int, dim: int) -> tuple[Value, ...]:
+def chunk(site: CallSite, value: NodeValue, chunks: int, dim: int) -> tuple[NodeValue, ...]:
     return split(site, value, -(-site.shape_of(value)[dim] // chunks), dim)
 
 
 @operator("aten.unbind.int")
-def unbind(site: CallSite, value: Value, dim: int) -> tuple[Value, ...]:
+def unbind(site: CallSite, value: NodeValue, dim: int) -> tuple[NodeValue, ...]:
     return tuple(select(site, value, dim, index) for index in range(site.shape_of(value)[dim]))
 
 
-def slice_of(site: CallSite, value: Value, dim: int, start: int, extent: int, step: int = 1) -> Value:
+def slice_of(site: CallSite, value: NodeValue, dim: int, start: int, extent: int, step: int = 1) -> NodeValue:
     """`extent` elements along a dimension from `start` on, `step` apart; itself where that is all."""
     source = site.shape_of(value)
     if source[dim] == extent and step > 0:
@@ -128,21 +128,21 @@ def slice_of(site: CallSite, value: Value, dim: int, start: int, extent: int, st
 
 
 @operator("aten.cat.default")
-def concatenate(site: CallSite, values: list[Value], dim: int) -> Value:
+def concatenate(site: CallSite, values: list[NodeValue], dim: int) -> NodeValue:
     # torch lets an empty tensor of one dimension stand among tensors of any rank.
     parts = [value for value in values if prod(site.shape_of(value))]
     return parts[0] if len(parts) == 1 else site.layer(Concat(dim % len(site.shape)), *parts)
 
 
 @operator("aten.stack.default")
-def stack(site: CallSite, values: list[Value], dim: int) -> Value:
+def stack(site: CallSite, values: list[NodeValue], dim: int) -> NodeValue:
     dim %= len(site.shape)
     part = (*site.shape[:dim], 1, *site.shape[dim + 1 :])
     return concatenate(site, [reshape_to(site, value, part) for value in values], dim)
 
 
 @operator("aten.channel_shuffle.default")
-def channel_shuffle(site: CallSite, value: Value, groups: int) -> Value:
+def channel_shuffle(site: CallSite, value: NodeValue, groups: int) -> NodeValue:
     batch, channels, *image = site.shape
     grouped = reshape_to(site, value, (batch, groups, channels // groups, *image))
     dims = (0, 2, 1, *range(3, 3 + len(image)))
@@ -150,16 +150,16 @@ def channel_shuffle(site: CallSite, value: Value, groups: int) -> Value:
 
 
 @operator("aten.pixel_shuffle.default")
-def pixel_shuffle(site: CallSite, value: Value, factor: int) -> Value:
+def pixel_shuffle(site: CallSite, value: NodeValue, factor: int) -> NodeValue:
     return _shuffle(site, value, PixelShuffle((factor, factor)))
 
 
 @operator("aten.pixel_unshuffle.default")
-def pixel_unshuffle(site: CallSite, value: Value, factor: int) -> Value:
+def pixel_unshuffle(site: CallSite, value: NodeValue, factor: int) -> NodeValue:
     return _shuffle(site, value, PixelUnshuffle((factor, factor)))
 
 
-def _shuffle(site: CallSite, value: Value, core: PixelShuffle | PixelUnshuffle) -> Value:
+def _shuffle(site: CallSite, value: NodeValue, core: PixelShuffle | PixelUnshuffle) -> NodeValue:
     """A shuffle of images, whatever dimensions are before their channels."""
     source, shape = ((prod(s[:-3]), *s[-3:]) for s in (site.shape_of(value), site.shape))
     if core.factors == (1, 1):
@@ -168,14 +168,14 @@ def _shuffle(site: CallSite, value: Value, core: PixelShuffle | PixelUnshuffle) 
 
 
 @operator("aten.pad.default")
-def pad(site: CallSite, value: Value, amounts: list[int], mode: str, fill: float | None) -> Value:
+def pad(site: CallSite, value: NodeValue, amounts: list[int], mode: str, fill: float | None) -> NodeValue:
     if mode != "constant":
         site.refuse(f"its mode is '{mode}'; 'constant' (padding_mode='zeros' of a convolution) is supported")
     return constant_pad(site, value, amounts, 0.0 if fill is None else fill)
 
 
 @operator("aten.constant_pad_nd.default")
-def constant_pad(site: CallSite, value: Value, amounts: list[int], fill: float) -> Value:
+def constant_pad(site: CallSite, value: NodeValue, amounts: list[int], fill: float) -> NodeValue:
     source = site.shape_of(value)
     around = [(0, 0)] * len(source)
     for index in range(len(amounts) // 2):  # ATen counts from the last dimension

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from sparsegen.frontend.builder import CallSite, Value, smallest
+from sparsegen.frontend.builder import CallSite, NodeValue, smallest
 from sparsegen.frontend.operators.arrangement import reshape_to
 from sparsegen.frontend.operators.products import product_shape
 from sparsegen.frontend.operators.registry import operator
@@ -16,15 +16,15 @@ from sparsegen.graph import MatMul, Shape, Softmax, Step
 @operator("aten.scaled_dot_product_attention.default")
 def attention(
     site: CallSite,
-    query: Value,
-    key: Value,
-    value: Value,
-    mask: Value | None,
+    query: NodeValue,
+    key: NodeValue,
+    value: NodeValue,
+    mask: NodeValue | None,
     dropout: float,
     causal: bool,
     scale: float | None,
     grouped: bool,
-) -> Value:
+) -> NodeValue:
     """softmax(scale * query key^T + mask) value, the softmax over the keys; 0 where all keys are masked."""
     if dropout != 0:
         site.refuse(f"it has dropout of {dropout}; attention without dropout is supported")
@@ -49,7 +49,7 @@ def attention(
     return reshape_to(site, product, site.shape)
 
 
-def _of_groups(site: CallSite, mask: Value | None, scores: Shape, shared: int) -> Value | None:
+def _of_groups(site: CallSite, mask: NodeValue | None, scores: Shape, shared: int) -> NodeValue | None:
     """The mask of scores [..., heads, tokens, keys], its heads that share a key as more tokens of one."""
     if mask is None:
         return None
@@ -68,7 +68,7 @@ def _shift(mask: torch.Tensor) -> torch.Tensor | None:
     return smallest(mask) if mask.count_nonzero() else None
 
 
-def _may_mask_all(shift: Value | None) -> bool:
+def _may_mask_all(shift: NodeValue | None) -> bool:
     """Whether all keys of some token may be masked."""
     if isinstance(shift, torch.Tensor):
         return bool((shift == -math.inf).all(-1).any())
@@ -76,6 +76,6 @@ def _may_mask_all(shift: Value | None) -> bool:
 
 
 @operator("aten._safe_softmax.default")
-def safe_softmax(site: CallSite, value: Value, dim: int, dtype: torch.dtype | None) -> Value:
+def safe_softmax(site: CallSite, value: NodeValue, dim: int, dtype: torch.dtype | None) -> NodeValue:
     """Softmax that is 0 where all elements are negative infinity."""
     return site.layer(Softmax(dim % len(site.shape), zero_if_masked=True), value)

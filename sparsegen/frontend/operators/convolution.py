@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from sparsegen.frontend.builder import CallSite, Value, to_array
+from sparsegen.frontend.builder import CallSite, NodeValue, to_array
 from sparsegen.frontend.operators.arrangement import reshape_to
 from sparsegen.frontend.operators.registry import operator
 from sparsegen.frontend.operators.transposed import transposed_convolution
@@ -25,14 +25,14 @@ def pair(sizes: Sequence[T]) -> tuple[T, T]:
 @operator("aten.conv1d.default", "aten.conv2d.default")
 def convolve(
     site: CallSite,
-    value: Value,
-    weight: Value,
-    bias: Value | None,
+    value: NodeValue,
+    weight: NodeValue,
+    bias: NodeValue | None,
     stride: list[int],
     padding: list[int],
     dilation: list[int],
     groups: int,
-) -> Value:
+) -> NodeValue:
     return _convolve(
         site, value, weight, bias, stride, [(zeros, zeros) for zeros in padding], dilation, groups
     )
@@ -41,14 +41,14 @@ def convolve(
 @operator("aten.conv1d.padding", "aten.conv2d.padding")
 def convolve_with_named_padding(
     site: CallSite,
-    value: Value,
-    weight: Value,
-    bias: Value | None,
+    value: NodeValue,
+    weight: NodeValue,
+    bias: NodeValue | None,
     stride: list[int],
     padding: str,
     dilation: list[int],
     groups: int,
-) -> Value:
+) -> NodeValue:
     kernel = site.shape_of(weight)[2:]
     if padding == "valid":
         return _convolve(site, value, weight, bias, stride, [(0, 0)] * len(kernel), dilation, groups)
@@ -62,16 +62,16 @@ def convolve_with_named_padding(
 @operator("aten.convolution.default")
 def convolution(
     site: CallSite,
-    value: Value,
-    weight: Value,
-    bias: Value | None,
+    value: NodeValue,
+    weight: NodeValue,
+    bias: NodeValue | None,
     stride: list[int],
     padding: list[int],
     dilation: list[int],
     transposed: bool,
     output_padding: list[int],
     groups: int,
-) -> Value:
+) -> NodeValue:
     if transposed:
         return convolve_transposed(
             site, value, weight, bias, stride, padding, output_padding, groups, dilation
@@ -82,15 +82,15 @@ def convolution(
 @operator("aten.conv_transpose1d.default", "aten.conv_transpose2d.input")
 def convolve_transposed(
     site: CallSite,
-    value: Value,
-    weight: Value,
-    bias: Value | None,
+    value: NodeValue,
+    weight: NodeValue,
+    bias: NodeValue | None,
     stride: list[int],
     padding: list[int],
     output_padding: list[int],
     groups: int,
     dilation: list[int],
-) -> Value:
+) -> NodeValue:
     tensor = _weight(site, value, weight)
     known = None if bias is None else site.known(bias, "bias")
     rank = tensor.dim()
@@ -109,14 +109,14 @@ def convolve_transposed(
 
 def _convolve(
     site: CallSite,
-    value: Value,
-    weight: Value,
-    bias: Value | None,
+    value: NodeValue,
+    weight: NodeValue,
+    bias: NodeValue | None,
     stride: list[int],
     padding: list[tuple[int, int]],
     dilation: list[int],
     groups: int,
-) -> Value:
+) -> NodeValue:
     """A convolution of images, or of rows as images of one row."""
     tensor = _weight(site, value, weight)
     rank = tensor.dim()
@@ -133,7 +133,7 @@ def _convolve(
     return reshape_to(site, site.layer(core, image, shape=image_of(site.shape)), site.shape)
 
 
-def _weight(site: CallSite, value: Value, weight: Value) -> torch.Tensor:
+def _weight(site: CallSite, value: NodeValue, weight: NodeValue) -> torch.Tensor:
     """The filters, of rows or of images; refuses volumes, and a value without a batch."""
     tensor = site.weight(weight)
     if tensor.dim() > 4:
@@ -155,11 +155,11 @@ def _per_axis(numbers: Sequence[T], rank: int, of_rows: T) -> tuple[T, T]:
 @operator("aten._native_batch_norm_legit_no_training.default")
 def batch_norm(
     site: CallSite,
-    value: Value,
-    weight: Value | None,
-    bias: Value | None,
-    mean: Value,
-    variance: Value,
+    value: NodeValue,
+    weight: NodeValue | None,
+    bias: NodeValue | None,
+    mean: NodeValue,
+    variance: NodeValue,
     momentum: float,
     epsilon: float,
 ) -> tuple[str, None, None]:

@@ -8,7 +8,7 @@ from math import prod
 
 import torch
 
-from sparsegen.frontend.builder import CallSite, Value
+from sparsegen.frontend.builder import CallSite, NodeValue
 from sparsegen.frontend.operators.activations import where
 from sparsegen.frontend.operators.arrangement import concatenate, reshape_to, slice_of
 from sparsegen.frontend.operators.pointwise import broadcast
@@ -16,7 +16,7 @@ from sparsegen.frontend.operators.registry import operator
 from sparsegen.graph import Gather
 
 
-def gathered(site: CallSite, value: Value, dim: int, indices: Sequence[int]) -> Value:
+def gathered(site: CallSite, value: NodeValue, dim: int, indices: Sequence[int]) -> NodeValue:
     """The elements at `indices` along a dimension, none negative: a slice where they are evenly apart."""
     source, extent = site.shape_of(value), len(indices)
     steps = {after - before for before, after in pairwise(indices)}
@@ -27,13 +27,13 @@ def gathered(site: CallSite, value: Value, dim: int, indices: Sequence[int]) -> 
 
 
 @operator("aten.index_select.default")
-def index_select(site: CallSite, value: Value, dim: int, index: Value) -> Value:
+def index_select(site: CallSite, value: NodeValue, dim: int, index: NodeValue) -> NodeValue:
     dim %= len(site.shape)
     return gathered(site, value, dim, _places(site, index, site.shape_of(value)[dim]))
 
 
 @operator("aten.index.Tensor")
-def index(site: CallSite, value: Value, indices: list[Value | None]) -> Value:
+def index(site: CallSite, value: NodeValue, indices: list[NodeValue | None]) -> NodeValue:
     """Of one known tensor of indices, whose dimensions take the place of the one that they choose from."""
     chosen = [(dim, each) for dim, each in enumerate(indices) if each is not None]
     if len(chosen) != 1:
@@ -44,24 +44,24 @@ def index(site: CallSite, value: Value, indices: list[Value | None]) -> Value:
 
 
 @operator("aten.embedding.default")
-def embedding(site: CallSite, table: Value, index: Value, *options: object) -> Value:
+def embedding(site: CallSite, table: NodeValue, index: NodeValue, *options: object) -> NodeValue:
     places = _places(site, index, site.shape_of(table)[0])
     return reshape_to(site, gathered(site, table, 0, places), site.shape)
 
 
-def _places(site: CallSite, given: Value, extent: int) -> list[int]:
+def _places(site: CallSite, given: NodeValue, extent: int) -> list[int]:
     return [int(place) % extent for place in site.known(given, "index").flatten()]
 
 
 @operator("aten.flip.default")
-def flip(site: CallSite, value: Value, dims: list[int]) -> Value:
+def flip(site: CallSite, value: NodeValue, dims: list[int]) -> NodeValue:
     for dim in (each % len(site.shape) for each in dims):
         value = gathered(site, value, dim, range(site.shape[dim])[::-1])
     return value
 
 
 @operator("aten.roll.default")
-def roll(site: CallSite, value: Value, shifts: list[int], dims: list[int]) -> Value:
+def roll(site: CallSite, value: NodeValue, shifts: list[int], dims: list[int]) -> NodeValue:
     if not dims:
         count = prod(site.shape)
         line = reshape_to(site, value, (count,))
@@ -74,7 +74,7 @@ def roll(site: CallSite, value: Value, shifts: list[int], dims: list[int]) -> Va
 
 
 @operator("aten.repeat.default", "aten.tile.default")
-def repeat(site: CallSite, value: Value, counts: list[int]) -> Value:
+def repeat(site: CallSite, value: NodeValue, counts: list[int]) -> NodeValue:
     source = site.shape_of(value)
     counts = [*(1,) * (len(source) - len(counts)), *counts]
     value = reshape_to(site, value, (*(1,) * (len(counts) - len(source)), *source))
@@ -85,7 +85,7 @@ def repeat(site: CallSite, value: Value, counts: list[int]) -> Value:
 
 
 @operator("aten.repeat_interleave.self_int")
-def repeat_each(site: CallSite, value: Value, count: int, dim: int | None, *options: object) -> Value:
+def repeat_each(site: CallSite, value: NodeValue, count: int, dim: int | None, *options: object) -> NodeValue:
     if dim is None:
         value, dim = reshape_to(site, value, (site.shape[0] // count,)), 0
     dim %= len(site.shape)
@@ -93,12 +93,12 @@ def repeat_each(site: CallSite, value: Value, count: int, dim: int | None, *opti
 
 
 @operator("aten.copy.default")
-def copy(site: CallSite, target: Value, source: Value, *options: object) -> Value:
+def copy(site: CallSite, target: NodeValue, source: NodeValue, *options: object) -> NodeValue:
     return broadcast(site, source, site.shape)
 
 
 @operator("aten.fill.Scalar", "aten.fill.Tensor")
-def fill(site: CallSite, target: Value, value: Value | float) -> Value:
+def fill(site: CallSite, target: NodeValue, value: NodeValue | float) -> NodeValue:
     if isinstance(value, str):
         return broadcast(site, value, site.shape)
     return torch.as_tensor(value, dtype=torch.float32, device="cpu").expand(site.shape).contiguous()
@@ -106,8 +106,14 @@ def fill(site: CallSite, target: Value, value: Value | float) -> Value:
 
 @operator("aten.slice_scatter.default")
 def slice_scatter(
-    site: CallSite, value: Value, source: Value, dim: int, start: int | None, stop: int | None, step: int
-) -> Value:
+    site: CallSite,
+    value: NodeValue,
+    source: NodeValue,
+    dim: int,
+    start: int | None,
+    stop: int | None,
+    step: int,
+) -> NodeValue:
     """The value, its elements along a slice overwritten: parts joined, or a selection where it has steps."""
     extent = site.shape[dim]
     places = range(*slice(start, stop, step).indices(extent))
@@ -134,7 +140,7 @@ def slice_scatter(
 
 
 @operator("aten.select_scatter.default")
-def select_scatter(site: CallSite, value: Value, source: Value, dim: int, index: int) -> Value:
+def select_scatter(site: CallSite, value: NodeValue, source: NodeValue, dim: int, index: int) -> NodeValue:
     dim %= len(site.shape)
     index %= site.shape[dim]
     row = reshape_to(site, source, (*site.shape[:dim], 1, *site.shape[dim + 1 :]))

@@ -6,7 +6,7 @@ from math import prod
 
 import torch
 
-from sparsegen.frontend.builder import CallSite, Value
+from sparsegen.frontend.builder import CallSite, NodeValue
 from sparsegen.frontend.operators.arrangement import reshape_to
 from sparsegen.frontend.operators.convolution import batch_norm
 from sparsegen.frontend.operators.registry import operator
@@ -16,10 +16,10 @@ from sparsegen.graph import GroupNorm, LayerNorm, LocalResponseNorm, Step
 @operator("aten.layer_norm.default")
 def layer_norm(
     site: CallSite,
-    value: Value,
+    value: NodeValue,
     sizes: list[int],
-    weight: Value | None,
-    bias: Value | None,
+    weight: NodeValue | None,
+    bias: NodeValue | None,
     epsilon: float,
     *options: object,
 ) -> str:
@@ -36,7 +36,12 @@ def layer_norm(
 
 @operator("aten.native_layer_norm.default")
 def native_layer_norm(
-    site: CallSite, value: Value, sizes: list[int], weight: Value | None, bias: Value | None, epsilon: float
+    site: CallSite,
+    value: NodeValue,
+    sizes: list[int],
+    weight: NodeValue | None,
+    bias: NodeValue | None,
+    epsilon: float,
 ) -> tuple[str, None, None]:
     return layer_norm(site, value, sizes, weight, bias, epsilon), None, None
 
@@ -44,13 +49,13 @@ def native_layer_norm(
 @operator("aten.group_norm.default")
 def group_norm(
     site: CallSite,
-    value: Value,
+    value: NodeValue,
     groups: int,
-    weight: Value | None,
-    bias: Value | None,
+    weight: NodeValue | None,
+    bias: NodeValue | None,
     epsilon: float,
     *options: object,
-) -> Value:
+) -> NodeValue:
     """A normalisation, and a multiplication and an addition by channel."""
     batch, channels, *rest = site.shape_of(value)
     images = (batch, channels, *((prod(rest[:-1]), rest[-1]) if rest else (1, 1)))
@@ -67,31 +72,31 @@ def group_norm(
 @operator("aten.native_group_norm.default")
 def native_group_norm(
     site: CallSite,
-    value: Value,
-    weight: Value | None,
-    bias: Value | None,
+    value: NodeValue,
+    weight: NodeValue | None,
+    bias: NodeValue | None,
     batch: int,
     channels: int,
     pixels: int,
     groups: int,
     epsilon: float,
-) -> tuple[Value, None, None]:
+) -> tuple[NodeValue, None, None]:
     return group_norm(site, value, groups, weight, bias, epsilon), None, None
 
 
 @operator("aten.instance_norm.default")
 def instance_norm(
     site: CallSite,
-    value: Value,
-    weight: Value | None,
-    bias: Value | None,
-    mean: Value,
-    variance: Value,
+    value: NodeValue,
+    weight: NodeValue | None,
+    bias: NodeValue | None,
+    mean: NodeValue,
+    variance: NodeValue,
     by_input: bool,
     momentum: float,
     epsilon: float,
     *options: object,
-) -> Value:
+) -> NodeValue:
     """Each channel by its own statistics, or by those that training tracked."""
     if by_input:
         return group_norm(site, value, site.shape[1], weight, bias, epsilon)
@@ -100,8 +105,8 @@ def instance_norm(
 
 @operator("aten.rms_norm.default")
 def rms_norm(
-    site: CallSite, value: Value, sizes: list[int], weight: Value | None, epsilon: float | None
-) -> Value:
+    site: CallSite, value: NodeValue, sizes: list[int], weight: NodeValue | None, epsilon: float | None
+) -> NodeValue:
     rank = len(site.shape)
     dims = tuple(range(rank - len(sizes), rank))
     core = LayerNorm(dims, torch.finfo(torch.float32).eps if epsilon is None else epsilon, centred=False)
@@ -111,13 +116,13 @@ def rms_norm(
 
 @operator("aten._fused_rms_norm.default")
 def fused_rms_norm(
-    site: CallSite, value: Value, sizes: list[int], weight: Value | None, epsilon: float | None
-) -> tuple[Value, None]:
+    site: CallSite, value: NodeValue, sizes: list[int], weight: NodeValue | None, epsilon: float | None
+) -> tuple[NodeValue, None]:
     return rms_norm(site, value, sizes, weight, epsilon), None
 
 
 @operator("sparsegen.local_response_norm.default")
 def local_response_norm(
-    site: CallSite, value: Value, size: int, alpha: float, beta: float, bias: float
-) -> Value:
+    site: CallSite, value: NodeValue, size: int, alpha: float, beta: float, bias: float
+) -> NodeValue:
     return site.layer(LocalResponseNorm(size, alpha, beta, bias), value)

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from sparsegen.frontend.builder import CallSite, Value
+from sparsegen.frontend.builder import CallSite, NodeValue
 from sparsegen.frontend.operators.registry import Translator, operator
 from sparsegen.graph import Identity, Shape, Step
 
@@ -15,7 +15,7 @@ Scalar = float | int | bool
 
 def _register_unary(name: str, step: str) -> None:
     @operator(f"aten.{name}.default")
-    def translate(site: CallSite, value: Value) -> str:
+    def translate(site: CallSite, value: NodeValue) -> str:
         return site.pointwise(value, Step(step))
 
 
@@ -51,17 +51,17 @@ for _name in (
 
 
 @operator("aten.gelu.default")
-def gelu(site: CallSite, value: Value, approximate: str) -> str:
+def gelu(site: CallSite, value: NodeValue, approximate: str) -> str:
     return site.pointwise(value, Step("gelu_tanh" if approximate == "tanh" else "gelu"))
 
 
 @operator("aten.leaky_relu.default")
-def leaky_relu(site: CallSite, value: Value, slope: Scalar) -> str:
+def leaky_relu(site: CallSite, value: NodeValue, slope: Scalar) -> str:
     return site.pointwise(value, Step("leaky_relu", parameters=(float(slope),)))
 
 
 @operator("aten.clamp.default", "aten.hardtanh.default")
-def clamp(site: CallSite, value: Value, low: Scalar | None, high: Scalar | None) -> str:
+def clamp(site: CallSite, value: NodeValue, low: Scalar | None, high: Scalar | None) -> str:
     bounds = (-math.inf if low is None else float(low), math.inf if high is None else float(high))
     if bounds == (0.0, math.inf):
         return site.pointwise(value, Step("relu"))
@@ -71,22 +71,22 @@ def clamp(site: CallSite, value: Value, low: Scalar | None, high: Scalar | None)
 
 
 @operator("aten.clamp_min.default")
-def clamp_min(site: CallSite, value: Value, low: Scalar) -> str:
+def clamp_min(site: CallSite, value: NodeValue, low: Scalar) -> str:
     return clamp(site, value, low, None)
 
 
 @operator("aten.clamp_max.default")
-def clamp_max(site: CallSite, value: Value, high: Scalar) -> str:
+def clamp_max(site: CallSite, value: NodeValue, high: Scalar) -> str:
     return clamp(site, value, None, high)
 
 
 @operator("aten.reciprocal.default")
-def reciprocal(site: CallSite, value: Value) -> str:
+def reciprocal(site: CallSite, value: NodeValue) -> str:
     return site.pointwise(value, Step("div", operand=1.0, reverse=True))
 
 
 @operator("aten.rsqrt.default")
-def reciprocal_root(site: CallSite, value: Value) -> str:
+def reciprocal_root(site: CallSite, value: NodeValue) -> str:
     return site.pointwise(value, Step("sqrt"), Step("div", operand=1.0, reverse=True))
 
 
@@ -102,7 +102,7 @@ _EXACT_POWERS: dict[float, tuple[Step, ...]] = {
 
 
 @operator("aten.pow.Tensor_Scalar")
-def power(site: CallSite, value: Value, exponent: Scalar) -> Value:
+def power(site: CallSite, value: NodeValue, exponent: Scalar) -> NodeValue:
     if exponent == 0:  # 1 of every number, NaN too
         return torch.ones(site.shape, dtype=torch.float32, device="cpu")
     if exponent == 1:
@@ -114,14 +114,14 @@ def power(site: CallSite, value: Value, exponent: Scalar) -> Value:
 
 
 @operator("aten.pow.Tensor_Tensor")
-def power_of_tensors(site: CallSite, value: Value, exponent: Value) -> Value:
+def power_of_tensors(site: CallSite, value: NodeValue, exponent: NodeValue) -> NodeValue:
     known = site.known(exponent, "exponent")
     if known.numel() != 1 or not isinstance(value, str):
         site.refuse(f"its exponent has shape {tuple(known.shape)}; one number is supported")
     return power(site, broadcast(site, value, site.shape), float(known))
 
 
-def binary(site: CallSite, op: str, left: Value | Scalar, right: Value | Scalar) -> str:
+def binary(site: CallSite, op: str, left: NodeValue | Scalar, right: NodeValue | Scalar) -> str:
     """A layer that computes `op(left, right)`, broadcast; at least one side is a value of the graph."""
     if isinstance(left, str) and site.shape_of(left) == site.shape:
         return site.pointwise(left, Step(op, operand=operand_of(site, right)))
@@ -136,7 +136,7 @@ def binary(site: CallSite, op: str, left: Value | Scalar, right: Value | Scalar)
     return site.pointwise(broadcast(site, right, site.shape), Step(op, operand=float(left), reverse=reverse))
 
 
-def operand_of(site: CallSite, value: Value | Scalar) -> str | float:
+def operand_of(site: CallSite, value: NodeValue | Scalar) -> str | float:
     """A step's operand; a finite constant of one element becomes a number, which costs a kernel no load."""
     if isinstance(value, Scalar):
         return float(value)
@@ -145,7 +145,7 @@ def operand_of(site: CallSite, value: Value | Scalar) -> str | float:
     return site.read(value)
 
 
-def broadcast(site: CallSite, value: Value, shape: Shape) -> Value:
+def broadcast(site: CallSite, value: NodeValue, shape: Shape) -> NodeValue:
     """`value` expanded to `shape`: itself where it has that shape, else added to -0.0 of that shape.
 
     Added to 0.0, a -0.0 would become 0.0.
@@ -158,11 +158,11 @@ def broadcast(site: CallSite, value: Value, shape: Shape) -> Value:
 
 
 @operator("aten.expand.default", "aten.expand_as.default")
-def expand(site: CallSite, value: Value, *options: object) -> Value:
+def expand(site: CallSite, value: NodeValue, *options: object) -> NodeValue:
     return value if site.broadcasts else broadcast(site, value, site.shape)
 
 
-def scaled(site: CallSite, value: Value | Scalar, alpha: Scalar) -> Value | Scalar:
+def scaled(site: CallSite, value: NodeValue | Scalar, alpha: Scalar) -> NodeValue | Scalar:
     """`alpha * value`, the second side of an addition or subtraction."""
     if alpha == 1:
         return value
@@ -172,37 +172,37 @@ def scaled(site: CallSite, value: Value | Scalar, alpha: Scalar) -> Value | Scal
 
 
 @operator("aten.add.Scalar", "aten.add.Tensor")
-def add(site: CallSite, left: Value, right: Value | Scalar, alpha: Scalar) -> str:
+def add(site: CallSite, left: NodeValue, right: NodeValue | Scalar, alpha: Scalar) -> str:
     return binary(site, "add", left, scaled(site, right, alpha))
 
 
 @operator("aten.sub.Scalar", "aten.sub.Tensor")
-def subtract(site: CallSite, left: Value, right: Value | Scalar, alpha: Scalar) -> str:
+def subtract(site: CallSite, left: NodeValue, right: NodeValue | Scalar, alpha: Scalar) -> str:
     return binary(site, "sub", left, scaled(site, right, alpha))
 
 
 @operator("aten.rsub.Scalar", "aten.rsub.Tensor")
-def subtract_reversed(site: CallSite, left: Value, right: Value | Scalar, alpha: Scalar) -> str:
+def subtract_reversed(site: CallSite, left: NodeValue, right: NodeValue | Scalar, alpha: Scalar) -> str:
     return binary(site, "sub", right, scaled(site, left, alpha))
 
 
 @operator("aten.mul.Scalar", "aten.mul.Tensor")
-def multiply(site: CallSite, left: Value, right: Value | Scalar) -> str:
+def multiply(site: CallSite, left: NodeValue, right: NodeValue | Scalar) -> str:
     return binary(site, "mul", left, right)
 
 
 @operator("aten.div.Scalar", "aten.div.Tensor")
-def divide(site: CallSite, left: Value, right: Value | Scalar) -> str:
+def divide(site: CallSite, left: NodeValue, right: NodeValue | Scalar) -> str:
     return binary(site, "div", left, right)
 
 
 @operator("aten.maximum.default", "aten.max.other")
-def maximum(site: CallSite, left: Value, right: Value) -> str:
+def maximum(site: CallSite, left: NodeValue, right: NodeValue) -> str:
     return binary(site, "maximum", left, right)
 
 
 @operator("aten.minimum.default", "aten.min.other")
-def minimum(site: CallSite, left: Value, right: Value) -> str:
+def minimum(site: CallSite, left: NodeValue, right: NodeValue) -> str:
     return binary(site, "minimum", left, right)
 
 

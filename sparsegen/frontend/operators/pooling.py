@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sparsegen.frontend.builder import CallSite, Value
+from sparsegen.frontend.builder import CallSite, NodeValue
 from sparsegen.frontend.operators.arrangement import reshape_to
 from sparsegen.frontend.operators.convolution import image_of, pair
 from sparsegen.frontend.operators.registry import operator
@@ -14,7 +14,7 @@ from sparsegen.graph import AdaptivePool2d, Pool2d
 @operator("aten.max_pool2d.default")
 def max_pool2d(
     site: CallSite,
-    value: Value,
+    value: NodeValue,
     kernel: list[int],
     stride: list[int],
     padding: list[int],
@@ -30,7 +30,7 @@ def max_pool2d(
 @operator("aten.max_pool2d_with_indices.default")
 def max_pool2d_with_indices(
     site: CallSite,
-    value: Value,
+    value: NodeValue,
     kernel: list[int],
     stride: list[int],
     padding: list[int],
@@ -43,7 +43,7 @@ def max_pool2d_with_indices(
 @operator("aten.avg_pool2d.default")
 def avg_pool2d(
     site: CallSite,
-    value: Value,
+    value: NodeValue,
     kernel: list[int],
     stride: list[int],
     padding: list[int],
@@ -65,16 +65,18 @@ def avg_pool2d(
 
 
 @operator("aten.adaptive_avg_pool2d.default")
-def adaptive_avg_pool2d(site: CallSite, value: Value, output: list[int]) -> Value:
+def adaptive_avg_pool2d(site: CallSite, value: NodeValue, output: list[int]) -> NodeValue:
     return _adaptive_pool(site, "avg", value, output)
 
 
 @operator("aten.adaptive_max_pool2d.default")
-def adaptive_max_pool2d(site: CallSite, value: Value, output: list[int]) -> tuple[Value, None]:
+def adaptive_max_pool2d(site: CallSite, value: NodeValue, output: list[int]) -> tuple[NodeValue, None]:
     return _adaptive_pool(site, "max", value, output), None
 
 
-def _adaptive_pool(site: CallSite, kind: Literal["max", "avg"], value: Value, output: list[int]) -> Value:
+def _adaptive_pool(
+    site: CallSite, kind: Literal["max", "avg"], value: NodeValue, output: list[int]
+) -> NodeValue:
     site.require_rank(value, 4)
     if site.shape_of(value) == site.shape:  # every window is one pixel
         return value
@@ -84,13 +86,13 @@ def _adaptive_pool(site: CallSite, kind: Literal["max", "avg"], value: Value, ou
 @operator("aten.max_pool1d.default")
 def max_pool1d(
     site: CallSite,
-    value: Value,
+    value: NodeValue,
     kernel: list[int],
     stride: list[int],
     padding: list[int],
     dilation: list[int],
     ceil_mode: bool,
-) -> Value:
+) -> NodeValue:
     around = (0, 0, padding[0], padding[0])
     core = Pool2d("max", (1, kernel[0]), (1, (stride or kernel)[0]), around, (1, dilation[0]))
     return _pool_rows(site, value, core)
@@ -99,13 +101,13 @@ def max_pool1d(
 @operator("aten.avg_pool1d.default")
 def avg_pool1d(
     site: CallSite,
-    value: Value,
+    value: NodeValue,
     kernel: list[int],
     stride: list[int],
     padding: list[int],
     ceil_mode: bool,
     count_include_pad: bool,
-) -> Value:
+) -> NodeValue:
     core = Pool2d(
         "avg",
         (1, kernel[0]),
@@ -117,16 +119,16 @@ def avg_pool1d(
 
 
 @operator("aten.adaptive_avg_pool1d.default")
-def adaptive_avg_pool1d(site: CallSite, value: Value, output: list[int]) -> Value:
+def adaptive_avg_pool1d(site: CallSite, value: NodeValue, output: list[int]) -> NodeValue:
     return _pool_rows(site, value, AdaptivePool2d("avg", (1, output[0])))
 
 
 @operator("aten.adaptive_max_pool1d.default")
-def adaptive_max_pool1d(site: CallSite, value: Value, output: list[int]) -> tuple[Value, None]:
+def adaptive_max_pool1d(site: CallSite, value: NodeValue, output: list[int]) -> tuple[NodeValue, None]:
     return _pool_rows(site, value, AdaptivePool2d("max", (1, output[0]))), None
 
 
-def _pool_rows(site: CallSite, value: Value, core: Pool2d | AdaptivePool2d) -> Value:
+def _pool_rows(site: CallSite, value: NodeValue, core: Pool2d | AdaptivePool2d) -> NodeValue:
     """Pooling of rows, as images of one row."""
     site.require_rank(value, 3)
     source, shape = (image_of(shape) for shape in (site.shape_of(value), site.shape))

@@ -7,7 +7,7 @@ from typing import TypeGuard
 import numpy as np
 import torch
 
-from sparsegen.frontend.builder import CallSite, Value, to_array
+from sparsegen.frontend.builder import CallSite, NodeValue, to_array
 from sparsegen.frontend.operators.arrangement import reshape_to
 from sparsegen.frontend.operators.pointwise import binary, scaled
 from sparsegen.frontend.operators.registry import operator
@@ -15,20 +15,20 @@ from sparsegen.graph import Linear, MatMul, Shape
 
 
 @operator("aten.linear.default")
-def linear(site: CallSite, value: Value, weight: Value, bias: Value | None) -> str:
+def linear(site: CallSite, value: NodeValue, weight: NodeValue, bias: NodeValue | None) -> str:
     matrix = site.weight(weight)
     if matrix.dim() != 2:
         site.refuse(f"its weight has shape {tuple(matrix.shape)}; two dimensions are supported")
     return _linear(site, value, matrix, None if bias is None else site.known(bias, "bias"))
 
 
-def _linear(site: CallSite, value: Value, weight: torch.Tensor, bias: torch.Tensor | None) -> str:
+def _linear(site: CallSite, value: NodeValue, weight: torch.Tensor, bias: torch.Tensor | None) -> str:
     core = Linear(to_array(weight), None if bias is None else to_array(bias))
     return site.layer(core, value)
 
 
 @operator("aten.bmm.default", "aten.matmul.default", "aten.mm.default")
-def matmul(site: CallSite, left: Value, right: Value) -> Value:
+def matmul(site: CallSite, left: NodeValue, right: NodeValue) -> NodeValue:
     if isinstance(left, str) and _is_matrix(right):
         return _linear(site, left, right.t(), None)
     a, b = site.shape_of(left), site.shape_of(right)
@@ -41,7 +41,7 @@ def matmul(site: CallSite, left: Value, right: Value) -> Value:
     return reshape_to(site, product, site.shape)
 
 
-def product_shape(site: CallSite, left: Value, right: Value) -> Shape:
+def product_shape(site: CallSite, left: NodeValue, right: NodeValue) -> Shape:
     """Shape of the matrix product of two values of two dimensions or more."""
     (*before, rows, _), (*others, _, columns) = site.shape_of(left), site.shape_of(right)
     return (*np.broadcast_shapes(before, others), rows, columns)
@@ -49,7 +49,12 @@ def product_shape(site: CallSite, left: Value, right: Value) -> Shape:
 
 @operator("aten.addmm.default", "aten.baddbmm.default")
 def add_product(
-    site: CallSite, addend: Value, left: Value, right: Value, addend_scale: float, product_scale: float
+    site: CallSite,
+    addend: NodeValue,
+    left: NodeValue,
+    right: NodeValue,
+    addend_scale: float,
+    product_scale: float,
 ) -> str:
     is_bias = isinstance(addend, torch.Tensor) and (addend.dim() < 2 or addend.shape[0] == 1)
     if isinstance(left, str) and _is_matrix(right) and is_bias:
@@ -60,6 +65,6 @@ def add_product(
     return binary(site, "add", scaled(site, product, product_scale), scaled(site, addend, addend_scale))
 
 
-def _is_matrix(value: Value) -> TypeGuard[torch.Tensor]:
+def _is_matrix(value: NodeValue) -> TypeGuard[torch.Tensor]:
     """Whether a value is a known, finite matrix, which makes a product by it a linear layer."""
     return isinstance(value, torch.Tensor) and value.dim() == 2 and bool(torch.isfinite(value).all())

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from sparsegen.frontend.builder import CallSite, Value, to_array
+from sparsegen.frontend.builder import CallSite, NodeValue, to_array
 from sparsegen.frontend.operators.arrangement import reshape_to, slice_of, transpose
 from sparsegen.frontend.operators.registry import operator
 from sparsegen.graph import Array, Concat, Linear, Recurrent
@@ -18,16 +18,16 @@ from sparsegen.isa import LONGEST
 @operator("aten.lstm.input")
 def lstm(
     site: CallSite,
-    value: Value,
-    states: list[Value],
-    parameters: list[Value],
+    value: NodeValue,
+    states: list[NodeValue],
+    parameters: list[NodeValue],
     has_biases: bool,
     layers: int,
     dropout: float,
     train: bool,
     bidirectional: bool,
     batch_first: bool,
-) -> tuple[Value, ...]:
+) -> tuple[NodeValue, ...]:
     """The outputs of all steps, and the last hidden and cell states of every layer and direction."""
     network = _Network(site, "lstm", states, parameters, has_biases, layers, 1 + bidirectional)
     return network.add(value, batch_first=batch_first)
@@ -36,16 +36,16 @@ def lstm(
 @operator("aten.gru.input")
 def gru(
     site: CallSite,
-    value: Value,
-    state: Value,
-    parameters: list[Value],
+    value: NodeValue,
+    state: NodeValue,
+    parameters: list[NodeValue],
     has_biases: bool,
     layers: int,
     dropout: float,
     train: bool,
     bidirectional: bool,
     batch_first: bool,
-) -> tuple[Value, ...]:
+) -> tuple[NodeValue, ...]:
     """The outputs of all steps, and the last state of every layer and direction."""
     network = _Network(site, "gru", [state], parameters, has_biases, layers, 1 + bidirectional)
     return network.add(value, batch_first=batch_first)
@@ -57,13 +57,13 @@ class _Network:
 
     site: CallSite
     kind: Literal["lstm", "gru"]
-    states: list[Value]
-    parameters: list[Value]
+    states: list[NodeValue]
+    parameters: list[NodeValue]
     has_biases: bool
     layers: int
     directions: int
 
-    def add(self, value: Value, *, batch_first: bool) -> tuple[Value, ...]:
+    def add(self, value: NodeValue, *, batch_first: bool) -> tuple[NodeValue, ...]:
         """Add the layers; the outputs, and of each kind of state the last ones of all directions."""
         site = self.site
         if not isinstance(value, str):
@@ -71,7 +71,7 @@ class _Network:
         if len(self.parameters) != self.layers * self.directions * (4 if self.has_biases else 2):
             site.refuse("it has projections (proj_size); states as wide as the outputs are supported")
         value = value if batch_first else transpose(site, value, 0, 1)
-        last: list[list[Value]] = []
+        last: list[list[NodeValue]] = []
         for layer in range(self.layers):
             places = range(layer * self.directions, (layer + 1) * self.directions)
             results = [self._direction(value, place) for place in places]
@@ -80,7 +80,7 @@ class _Network:
         outputs = value if batch_first else transpose(site, value, 0, 1)
         return outputs, *(_joined(site, each, 0) for each in zip(*last, strict=True))
 
-    def _direction(self, value: Value, place: int) -> list[Value]:
+    def _direction(self, value: NodeValue, place: int) -> list[NodeValue]:
         """One direction of a layer, the `place`-th of all: its outputs, and its last states, [1, N, H]."""
         site, reverse = self.site, place % self.directions == 1
         of_input, of_state, *biases = self._parameters(place)
@@ -123,7 +123,7 @@ class _Network:
         biases = self.parameters[place * each + 2 : (place + 1) * each]
         return [to_array(value) for value in (*weights, *(self.site.known(bias, "bias") for bias in biases))]
 
-    def _initial(self, place: int) -> list[Value]:
+    def _initial(self, place: int) -> list[NodeValue]:
         """The initial states, [N, H]; none where all are zero."""
         if not any(isinstance(state, str) or state.count_nonzero() for state in self.states):
             return []
@@ -143,7 +143,7 @@ def _padded(array: Array, hidden: int) -> Array:
     return np.ascontiguousarray(np.pad(gates, padding).reshape(-1, *array.shape[1:]))
 
 
-def _joined(site: CallSite, parts: Sequence[Value], dim: int) -> Value:
+def _joined(site: CallSite, parts: Sequence[NodeValue], dim: int) -> NodeValue:
     """Values of equal shapes, side by side along a dimension."""
     if len(parts) == 1:
         return parts[0]

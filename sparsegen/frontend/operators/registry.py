@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 Translator = Callable[..., Any]
 """Called with the call site and the operator's arguments in the order of its ATen schema, defaults
-filled in; a tensor argument arrives as a `Value`. Returns the result's `Value`, or a tuple of them
+filled in; a tensor argument arrives as a `NodeValue`. Returns the result's `NodeValue`, or a tuple of them
 (None for a result that cannot be had) where the operator returns several."""
 
 TRANSLATORS: dict[str, Translator] = {}

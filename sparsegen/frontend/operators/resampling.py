@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sparsegen.frontend.builder import CallSite, Value
+from sparsegen.frontend.builder import CallSite, NodeValue
 from sparsegen.frontend.operators.arrangement import reshape_to
 from sparsegen.frontend.operators.registry import operator
 from sparsegen.graph import Interpolation, Resample2d
@@ -34,7 +34,9 @@ _OF_IMAGES = {
     "aten.upsample_nearest1d.vec",
     "aten.upsample_nearest2d.vec",
 )
-def nearest(site: CallSite, value: Value, size: list[int] | None, scales: list[float] | None) -> Value:
+def nearest(
+    site: CallSite, value: NodeValue, size: list[int] | None, scales: list[float] | None
+) -> NodeValue:
     return _resample(site, value, scales, ())
 
 
@@ -44,7 +46,7 @@ def nearest(site: CallSite, value: Value, size: list[int] | None, scales: list[f
     "aten.upsample_nearest1d.default",
     "aten.upsample_nearest2d.default",
 )
-def nearest_to_size(site: CallSite, value: Value, size: list[int], *scales: float | None) -> Value:
+def nearest_to_size(site: CallSite, value: NodeValue, size: list[int], *scales: float | None) -> NodeValue:
     return _resample(site, value, scales, ())
 
 
@@ -56,8 +58,8 @@ def nearest_to_size(site: CallSite, value: Value, size: list[int], *scales: floa
     "aten.upsample_linear1d.vec",
 )
 def weighted(
-    site: CallSite, value: Value, size: list[int] | None, align_corners: bool, scales: list[float] | None
-) -> Value:
+    site: CallSite, value: NodeValue, size: list[int] | None, align_corners: bool, scales: list[float] | None
+) -> NodeValue:
     return _resample(site, value, scales, (align_corners,))
 
 
@@ -69,12 +71,14 @@ def weighted(
     "aten.upsample_linear1d.default",
 )
 def weighted_to_size(
-    site: CallSite, value: Value, size: list[int], align_corners: bool, *scales: float | None
-) -> Value:
+    site: CallSite, value: NodeValue, size: list[int], align_corners: bool, *scales: float | None
+) -> NodeValue:
     return _resample(site, value, scales, (align_corners,))
 
 
-def _resample(site: CallSite, value: Value, scales: Scales | None, options: tuple[bool, ...]) -> Value:
+def _resample(
+    site: CallSite, value: NodeValue, scales: Scales | None, options: tuple[bool, ...]
+) -> NodeValue:
     """Resample images, or rows as images of one row; `options` come after the size in torch's operator."""
     source, rank = site.shape_of(value), len(site.shape)
     name = site.operator.split(".")[1]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sparsegen.frontend.builder import CallSite, Value, to_array
+from sparsegen.frontend.builder import CallSite, NodeValue, to_array
 from sparsegen.graph import Conv2d, PixelShuffle
 
 
@@ -57,7 +57,7 @@ def _axis(extent: int, outputs: int, taps: int, stride: int, padding: int, dilat
 
 def transposed_convolution(
     site: CallSite,
-    value: Value,
+    value: NodeValue,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
     stride: tuple[int, int],

@@ -12,7 +12,7 @@ from sparsegen.formats.masked_panels import MaskedPanels
 from sparsegen.formats.permutation import order_rows
 from sparsegen.formats.registry import FORMATS, PackedWeights
 from sparsegen.kernels.epilogue import Epilogue
-from sparsegen.kernels.panels.choice import Choice, choose
+from sparsegen.kernels.panels.choice import PanelChoice, choose
 from sparsegen.kernels.panels.combined import combined_weights
 from sparsegen.kernels.panels.depthwise import plan_depthwise
 from sparsegen.kernels.panels.expression import expression
@@ -28,8 +28,8 @@ from sparsegen.stopwatch import part
 
 __all__ = [
     "TILE_LIMIT",
-    "Choice",
     "Depthwise",
+    "PanelChoice",
     "PanelProblem",
     "PanelSchedule",
     "arranged",

@@ -21,7 +21,7 @@ _WORTH_PERMUTING = 0.97  # of the cycles without: below, the estimate is not sur
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class PanelChoice:
     """The schedule chosen for a problem, and what it was chosen against.
 
     `cycles` are estimated, on each thread; `estimates` are the least of every format that was
@@ -38,7 +38,7 @@ class Choice:
 @part("choosing panels")
 def choose(
     problem: PanelProblem, target: Target, *, threads: int, dense: bool = False, permute: bool = True
-) -> Choice:
+) -> PanelChoice:
     """The format and schedule with the least estimated cycles.
 
     `dense` allows dense panels only; without `permute` the rows stay in their order.
@@ -59,7 +59,7 @@ def choose(
         if permuted and estimated[at] < _WORTH_PERMUTING * least:
             least, chosen = estimated[at], at
     schedules = {name: candidates.schedule(best[name, False]) for name in estimates}
-    return Choice(candidates.schedule(chosen), structure, float(least), estimates, schedules)
+    return PanelChoice(candidates.schedule(chosen), structure, float(least), estimates, schedules)
 
 
 def _candidates(

@@ -17,9 +17,8 @@ from tvm import te
 from sparsegen.formats.column_combined import ColumnCombined
 from sparsegen.kernels.panels.expression import Weights, counted
 from sparsegen.kernels.panels.problem import PanelSchedule
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.passes import MASKED
-
-Expr = Any
 
 
 def combined_weights(packed: ColumnCombined, offsets_of: NDArray[np.int32]) -> Weights:

@@ -15,7 +15,7 @@ from sparsegen.kernels.panels.candidates import Candidates, Counts
 from sparsegen.kernels.panels.lines import lines_of, share_of_l1
 from sparsegen.kernels.panels.problem import PanelProblem, Tile
 from sparsegen.kernels.panels.work import Work
-from sparsegen.lowering.layout import LINE
+from sparsegen.lowering.layout import LINE_BYTES
 from sparsegen.target import Target
 
 Floats = NDArray[np.float64]
@@ -52,7 +52,7 @@ def input_lines(problem: PanelProblem, tiles: Tile) -> tuple[Counts, Floats]:
     `tiles` have arrays of heights and widths.
     """
     sizes = list(zip(tiles.tile_h.tolist(), tiles.tile_w.tolist(), strict=True))
-    reads, plane, channels = problem.reads, problem.plane // LINE, problem.channels
+    reads, plane, channels = problem.reads, problem.plane // problem.source.line, problem.channels
     shares = [share_of_l1(reads, *size, plane=plane, channels=channels) for size in sizes]
     return np.array([len(lines_of(reads, *size)) for size in sizes], np.int64), np.array(shares)
 
@@ -76,7 +76,7 @@ def cycles(
     branches = np.where(work.constant, 2.0, work.masks * np.maximum(_MASK, _MISS - _HIDDEN * segment))
     chunks = -(-panels // candidates.chunk)
     visits = panels * blocks * (_VISIT + sums + branches)
-    far = 4 * problem.out.groups * problem.out.size > _FAR * target.l2_bytes
+    far = problem.out.nbytes > _FAR * target.l2_bytes
     store = _STORE + np.where(candidates.permuted & far, _SCATTERED, 0.0)
     inputs = lines[0] * _LINE + _depthwise(problem, target, pixels)
     traffic = chunks * problem.channels * inputs + len(problem.matrix) * pixels * store
@@ -133,7 +133,7 @@ def _column_cycles(
     """Cycles of all columns, by how many of a panel's rows keep each."""
     pixels, rows = candidates.tile_h * candidates.tile_w, candidates.rows
     of_channel, share = lines
-    slab = 4 * LINE * of_channel * np.minimum(candidates.block, problem.channels) / share
+    slab = LINE_BYTES * of_channel * np.minimum(candidates.block, problem.channels) / share
     past = np.minimum(_MOST_PAST, np.maximum(0.0, slab / target.l1_bytes - _HELD))
     past *= _ONCE if problem.columns_per_channel == 1 else 1.0
     split = np.count_nonzero(problem.offsets % problem.out.lanes) / len(problem.offsets)

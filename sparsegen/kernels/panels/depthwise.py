@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import te
 
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.loops import read_whole
 from sparsegen.kernels.operands import pick
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
-
-Expr = Any
+from sparsegen.lowering.expressions import Expr, IntExpr, TensorExpr
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,15 @@ def plan_depthwise(problem: PanelProblem, knobs: PanelSchedule) -> DepthwiseSlab
 
 
 def computed_input(
-    x: Expr, problem: PanelProblem, knobs: PanelSchedule, slab: DepthwiseSlab, blocks: Expr
-) -> tuple[Any, list[tuple[Any, NDArray[Any]]]]:
+    x: TensorExpr, problem: PanelProblem, knobs: PanelSchedule, slab: DepthwiseSlab, blocks: IntExpr
+) -> tuple[TensorExpr, list[tuple[TensorExpr, NDArray[Any]]]]:
     """The stage `slab`, [groups, tiles down, tiles across, blocks, floats], and its parameters' arrays.
 
     The stage before it, `registers_taps`, has its sums over taps. Past the last channel, in a block that has
     fewer, the last one is computed again.
     """
     depthwise, lanes, (height, width) = problem.depthwise, slab.lanes, slab.tile
+    total = accumulator_of(problem.source.dtype)
     assert depthwise is not None
     weights = te.placeholder(depthwise.matrix.shape, name="tap_weights")
     bias = te.placeholder(depthwise.bias.shape, name="tap_bias")
@@ -79,7 +80,7 @@ def computed_input(
     def product(g: Expr, tile_y: Expr, tile_x: Expr, b: Expr, c: Expr, y: Expr, ox: Expr, lane: Expr) -> Expr:
         channel, start = channel_of(b, c), tile_y * tile_down + tile_x * tile_right
         at = start + channel * problem.plane + pick(depthwise.offsets.tolist(), tap) + y * down + ox * right
-        return te.sum(weights[channel, tap] * x[g, at + lane], axis=tap)
+        return te.sum(weights[channel, tap] * x[g, at + lane].astype(total), axis=tap)
 
     grid = (*problem.tile_grid(knobs), blocks)
     sums = te.compute((*grid, slab.channels, *slab.tile, lanes), product, name="registers_taps")

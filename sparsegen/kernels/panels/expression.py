@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import te
 
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.panels.depthwise import DepthwiseSlab, computed_input
 from sparsegen.kernels.panels.packing import Slab, packed_input
 from sparsegen.kernels.panels.problem import CHANNELS, PanelProblem, PanelSchedule, PanelStore
-
-Expr = Any
+from sparsegen.lowering.expressions import Expr, IntExpr, TensorExpr
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Weights:
     placeholders: tuple[Any, ...]
     axes: tuple[Any, ...]
     term: Callable[[Callable[[Expr], Expr], Expr, Expr, Expr], Expr]
-    blocks: Expr
+    blocks: IntExpr
     panels: int
     identity: Hashable
 
@@ -41,7 +41,7 @@ class Weights:
         return not isinstance(self.blocks, int)
 
 
-def counted(blocks: int) -> Expr:
+def counted(blocks: int) -> IntExpr:
     """The number of column blocks as code knows it: 1, or a variable, which the weights' shape tells.
 
     One function so serves layers that differ in their input channels alone, of which `expression` knows the
@@ -68,12 +68,13 @@ def expression(
     groups, lanes = problem.out.groups, problem.out.lanes
     height, width = problem.padded_pixels(schedule)
     rows, panels, blocks = schedule.rows, weights.panels, weights.blocks
-    x = te.placeholder((groups, te.var("floats")), name="x")
+    x = te.placeholder((groups, te.var("floats")), problem.source.dtype, name="x")
+    total = accumulator_of(problem.source.dtype)
 
     read, of_slab = _reader(x, problem, schedule, slab, blocks)
 
     def visit(g: Expr, b: Expr, panel: Expr, oh: Expr, ow: Expr, r: Expr, lane: Expr) -> Expr:
-        term = weights.term(lambda offset: read(offset, g, b, oh, ow, lane), b, panel, r)
+        term = weights.term(lambda offset: read(offset, g, b, oh, ow, lane).astype(total), b, panel, r)
         return te.sum(term, axis=list(weights.axes))
 
     part = te.compute((groups, blocks, panels, height, width, rows, lanes), visit, name="registers")
@@ -109,8 +110,12 @@ def expression(
 
 
 def _reader(
-    x: Expr, problem: PanelProblem, schedule: PanelSchedule, slab: Slab | DepthwiseSlab | None, blocks: Expr
-) -> tuple[Callable[..., Expr], list[tuple[Any, NDArray[Any]]]]:
+    x: TensorExpr,
+    problem: PanelProblem,
+    schedule: PanelSchedule,
+    slab: Slab | DepthwiseSlab | None,
+    blocks: IntExpr,
+) -> tuple[Callable[..., Expr], list[tuple[TensorExpr, NDArray[Any]]]]:
     """The input at an offset, for (offset, group, block, y, x, lane), and parameters that this takes."""
     if slab is None:
         down, right = problem.pixel_steps

@@ -13,7 +13,7 @@ from sparsegen.formats.registry import FORMATS
 from sparsegen.kernels.panels.packing import packable
 from sparsegen.kernels.panels.problem import PARALLEL, PanelProblem, PanelSchedule, Tile
 from sparsegen.kernels.space import below_one
-from sparsegen.lowering.layout import LINE
+from sparsegen.lowering.layout import LINE_BYTES
 from sparsegen.target import Target
 
 TILE_LIMIT = 16
@@ -85,7 +85,7 @@ def tile_fits(problem: PanelProblem, target: Target, rows: int, tiles: Tile) -> 
 
 def block_fits(problem: PanelProblem, target: Target, lines: Any, block: Any) -> Any:
     """Whether a block is the least there is, or its input, `lines` a channel, a part of the L2 cache."""
-    return (block == blocks(problem)[0]) | (4 * LINE * lines * block <= target.l2_bytes // 4)
+    return (block == blocks(problem)[0]) | (LINE_BYTES * lines * block <= target.l2_bytes // 4)
 
 
 def formats(structure: Structure, rows: int, *, dense: bool) -> Iterator[tuple[str, bool]]:

@@ -8,8 +8,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.lowering.layout import LINE
-
 _SETS = 64  # of an L1 cache: a page of lines, which every x86 core keeps to
 _KEPT = 1 << 14  # tiles of all geometries that are kept: of a hundred layers
 
@@ -18,12 +16,13 @@ _KEPT = 1 << 14  # tiles of all geometries that are kept: of a hundred layers
 class Reads:
     """How an input channel is read: `taps`, int64 as bytes, of each pixel, `steps` apart down and across.
 
-    All are in floats; a pixel's vector has `lanes`.
+    All are in elements; a pixel's vector has `lanes`, a cache line `line`.
     """
 
     taps: bytes
     steps: tuple[int, int]
     lanes: int
+    line: int
 
 
 @lru_cache(_KEPT)
@@ -32,7 +31,7 @@ def lines_of(reads: Reads, tile_h: int, tile_w: int) -> NDArray[np.int64]:
     y, x = np.indices((tile_h, tile_w)).reshape(2, -1)
     starts = (y * reads.steps[0] + x * reads.steps[1])[:, None] + np.frombuffer(reads.taps, np.int64)
     ends = starts + reads.lanes - 1
-    lines = np.unique(np.concatenate([starts // LINE, ends // LINE]))
+    lines = np.unique(np.concatenate([starts // reads.line, ends // reads.line]))
     lines.flags.writeable = False
     return lines
 

@@ -14,9 +14,8 @@ from sparsegen.kernels.operands import pick
 from sparsegen.kernels.panels.expression import Weights, counted
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
 from sparsegen.lowering.ahead import AHEAD, DEPTH
+from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.passes import MASKED
-
-Expr = Any
 
 
 def masked_weights(

@@ -16,8 +16,7 @@ from tvm import te
 
 from sparsegen.kernels.loops import read_whole
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
-
-Expr = Any
+from sparsegen.lowering.expressions import Expr, IntExpr, TensorExpr
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +97,12 @@ def slab_bytes(problem: PanelProblem, knobs: PanelSchedule) -> int:
     """Bytes of the slab of a schedule for which `packable` holds."""
     slab = plan_slab(problem, knobs)
     assert slab is not None
-    return 4 * slab.floats
+    return problem.source.itemsize * slab.floats
 
 
-def packed_input(x: Expr, problem: PanelProblem, knobs: PanelSchedule, slab: Slab, blocks: Expr) -> Any:
+def packed_input(
+    x: TensorExpr, problem: PanelProblem, knobs: PanelSchedule, slab: Slab, blocks: IntExpr
+) -> tuple[TensorExpr, TensorExpr]:
     """The stage `slab`, [groups, tiles down, tiles across, blocks, floats], and its parameter, the starts.
 
     Past the last channel, in a block that has fewer, the last one is copied again.

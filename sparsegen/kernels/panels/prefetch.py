@@ -12,7 +12,6 @@ fetches it before its multiply-adds: that of the last column block, where there 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +20,15 @@ from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule
 from sparsegen.kernels.tasks import Tasks
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.prefetch import Line
 
-Expr = Any
 _MOST = 128  # lines that one visit fetches: more would keep the multiply-adds waiting
 
 
 @dataclass(frozen=True)
-class Prefetch:
+class InputPrefetch:
     """Fetches ahead for the next tile of `tasks`; tiles' starts are `steps` apart.
 
     With `by_panels` the visits of one task fetch for it; otherwise all tasks of a tile share that. A column
@@ -55,7 +54,7 @@ class Prefetch:
         """Pieces that a visit fetches."""
         return -(-self.channels * self.pieces // self.visits)
 
-    def __call__(self, task: Expr, block: Expr, panel: Expr, last: Expr | None) -> list[Line]:
+    def __call__(self, task: IntExpr, block: IntExpr, panel: Expr, last: Condition | None) -> list[Line]:
         """The lines to fetch at a visit of the task's `panel`."""
         tasks, most, share = self.tasks, self.channels * self.pieces, self.share
         group, y, x = tasks.place(tasks.next_tile(task))
@@ -70,7 +69,7 @@ class Prefetch:
         return fetched
 
 
-def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> Prefetch | None:
+def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> InputPrefetch | None:
     """What a kernel of `panels` panels fetches ahead; None where nothing is next, or too much is."""
     if problem.tiles(knobs) == 1:
         return None
@@ -78,7 +77,7 @@ def plan_prefetch(problem: PanelProblem, panels: int, knobs: PanelSchedule) -> P
     if problem.depthwise is not None:  # the tile above has read the rest, or fetched it
         lines = np.setdiff1d(lines, lines - problem.tile_steps(knobs)[0])
     pieces = _pieces(lines)
-    prefetch = Prefetch(
+    prefetch = InputPrefetch(
         tasks=_tasks(problem, panels, knobs),
         lines=tuple(int(line) for line in lines[: len(lines) // pieces]),
         steps=problem.tile_steps(knobs),
@@ -125,7 +124,7 @@ class OperandPrefetch:
     tile: tuple[int, int]
     rows: int
 
-    def __call__(self, task: Expr, block: Expr, panel: Expr, last: Expr | None) -> list[Line]:
+    def __call__(self, task: IntExpr, block: IntExpr, panel: Expr, last: Condition | None) -> list[Line]:
         """The lines to fetch at a visit of the task's `panel`; some may lie past the last pixel."""
         tile, chunk = self.tasks.split(task)
         group, y, x = self.tasks.place(tile)
@@ -172,8 +171,8 @@ def plan_operand_prefetch(
 class Together:
     """Fetches what each of `parts` does."""
 
-    parts: tuple[Prefetch | OperandPrefetch, ...]
+    parts: tuple[InputPrefetch | OperandPrefetch, ...]
 
-    def __call__(self, task: Expr, block: Expr, panel: Expr, last: Expr | None) -> list[Line]:
+    def __call__(self, task: IntExpr, block: IntExpr, panel: Expr, last: Condition | None) -> list[Line]:
         """The lines to fetch at a visit."""
         return [line for part in self.parts for line in part(task, block, panel, last)]

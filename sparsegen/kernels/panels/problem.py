@@ -16,10 +16,9 @@ from sparsegen.graph import Step
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import all_of
 from sparsegen.kernels.panels.lines import Reads, lines_of
-from sparsegen.lowering.kernel import Parameters
-from sparsegen.lowering.layout import LINE, Layout
-
-Expr = Any
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
+from sparsegen.lowering.layout import Layout
+from sparsegen.lowering.store import Parameters
 
 CHANNELS = "channel_of"
 """Parameter of a kernel of permuted rows: the output channel of each."""
@@ -103,7 +102,7 @@ class PanelStore:
         coordinates = self.coordinates(channel, y, x, lane)
         value = epilogue.apply(value, group, coordinates, lane if self.layout.batch_lanes else 0)
         holds = self.holds(coordinates)
-        return value if holds is None else tirx.Select(holds, value, tirx.const(0.0, "float32"))
+        return value if holds is None else tirx.Select(holds, value, tirx.const(0, self.layout.dtype))
 
     def coordinates(self, channel: Expr, y: Expr, x: Expr, lane: Expr) -> tuple[Expr, ...]:
         """Coordinates after the batch of an output; past the image's width between rows."""
@@ -122,7 +121,7 @@ class PanelStore:
 
     def __call__(
         self, point: tuple[Expr, ...], parameters: Parameters
-    ) -> tuple[tuple[Expr, ...], Expr | None]:
+    ) -> tuple[tuple[IntExpr, ...], Condition | None]:
         """(group, address), and the condition under which the point exists."""
         group, panel, row, y, x, lane = point
         position = panel * self.rows + row
@@ -246,11 +245,11 @@ class PanelProblem:
         """How tiles read an input channel: that of the depthwise convolution, where there is one."""
         of_channel = self.offsets[: self.columns_per_channel]
         taps = of_channel if self.depthwise is None else self.depthwise.offsets
-        return Reads(taps.astype(np.int64).tobytes(), self.pixel_steps, self.out.lanes)
+        return Reads(taps.astype(np.int64).tobytes(), self.pixel_steps, self.out.lanes, self.source.line)
 
     def lines(self, schedule: PanelSchedule) -> NDArray[np.int64]:
-        """Cache lines that the first tile reads of the first input channel, as addresses in floats."""
-        return lines_of(self.reads, schedule.tile_h, schedule.tile_w) * LINE
+        """Cache lines that the first tile reads of the first input channel, as addresses in elements."""
+        return lines_of(self.reads, schedule.tile_h, schedule.tile_w) * self.source.line
 
     def store(self, schedule: PanelSchedule) -> PanelStore:
         """How the kernel of a schedule stores its output."""

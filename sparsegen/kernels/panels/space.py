@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sparsegen.formats.detect import Structure
 from sparsegen.kernels.panels.candidates import Candidates
-from sparsegen.kernels.panels.choice import Choice, choose
+from sparsegen.kernels.panels.choice import PanelChoice, choose
 from sparsegen.kernels.panels.cost import cycles, input_lines
 from sparsegen.kernels.panels.legality import TILE_LIMIT, block_fits, blocks, formats, most_rows, tile_fits
 from sparsegen.kernels.panels.lines import lines_of
@@ -18,8 +18,8 @@ from sparsegen.kernels.panels.packing import packable, slab_bytes
 from sparsegen.kernels.panels.prefetch import plan_prefetch
 from sparsegen.kernels.panels.problem import PARALLEL, PanelProblem, PanelSchedule
 from sparsegen.kernels.panels.work import Works
-from sparsegen.kernels.space import Space, Value
-from sparsegen.lowering.layout import LINE
+from sparsegen.kernels.space import KnobValue, Space
+from sparsegen.lowering.layout import LINE_BYTES
 from sparsegen.target import Target
 
 _SHARES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)  # parts that the panels may be cut in, a task each
@@ -27,7 +27,7 @@ _MOST_CODE = 512  # multiply-adds in a loop's bodies over all masks: more take l
 
 
 def panel_space(
-    problem: PanelProblem, target: Target, *, threads: int, dense: bool, choice: Choice | None = None
+    problem: PanelProblem, target: Target, *, threads: int, dense: bool, choice: PanelChoice | None = None
 ) -> Space:
     """The schedules of a panel kernel; `dense` allows dense panels only.
 
@@ -39,7 +39,7 @@ def panel_space(
     most, out = most_rows(problem, target), len(problem.matrix)
     rows = sorted({*range(1, min(most, 8) + 1), *(r for r in (10, 12, 14, 16, 20, 24, 28) if r <= most)})
     panels = {-(-out // r) for r in rows}
-    knobs: dict[str, tuple[Value, ...]] = {
+    knobs: dict[str, tuple[KnobValue, ...]] = {
         "format": ("masked_panels", "column_combined", "dense_panels"),
         "rows": tuple(sorted({*rows, default.rows})),
         "tile_h": tuple(range(1, min(TILE_LIMIT, height) + 1)),
@@ -128,7 +128,7 @@ class _Implied:
         tasks = tiles * chunks
         height, width = problem.padded_pixels(knobs)
         kept = sum(p * count for p, count in enumerate(columns, 1))
-        slab = 4 * LINE * lines * min(knobs.block, problem.channels)
+        slab = LINE_BYTES * lines * min(knobs.block, problem.channels)
         if knobs.pack_input and self._packs(knobs):
             slab = self.slabs[knobs.tile_h, knobs.tile_w, knobs.block] or slab
         (estimate,) = cycles(problem, target, alone, all_work, lines=all_lines, threads=self.threads).tolist()
@@ -151,7 +151,7 @@ class _Implied:
             "registers": (rows * pixels + 1) / target.registers,
             "slab_l1": slab / target.l1_bytes,
             "slab_sets": share,
-            "input_l2": 4 * problem.source.size / target.l2_bytes,
+            "input_l2": problem.source.itemsize * problem.source.size / target.l2_bytes,
             "weights_l2": 8 * kept / target.l2_bytes,
             "lines_per_pixel": lines / pixels,
             "loads_per_fma": _ratio(loads * sum(columns), kept),

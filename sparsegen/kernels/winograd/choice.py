@@ -14,7 +14,7 @@ from sparsegen.kernels.space import Space, below_one
 from sparsegen.kernels.winograd.candidates import Candidates
 from sparsegen.kernels.winograd.problem import Knobs, WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.transforms import OUTPUTS, operations
-from sparsegen.lowering.layout import LINE
+from sparsegen.lowering.layout import LINE_BYTES
 from sparsegen.stopwatch import part
 from sparsegen.target import Target
 
@@ -111,9 +111,10 @@ def _column(problem: WinogradProblem, target: Target, knobs: Candidates) -> Floa
     all_weights = problem.weight_bytes(knobs)
     beyond = task_bytes(problem, knobs) + all_weights > target.l2_bytes
     rate = np.where(all_weights * _SHARE < target.l3_bytes, _STREAM, _SLOW_STREAM)
-    past = np.minimum(1.0, np.maximum(0.0, 4 * LINE * tiles * channels / target.l1_bytes - _HELD))
+    past = np.minimum(1.0, np.maximum(0.0, LINE_BYTES * tiles * channels / target.l1_bytes - _HELD))
     compute = np.maximum(rows * tiles / target.fmas, (rows + tiles) / target.loads)
-    compute = np.maximum(np.maximum(compute, _LATENCY), np.where(beyond, 4 * rows / rate, 0.0))
+    weights = np.where(beyond, problem.source.itemsize * rows / rate, 0.0)
+    compute = np.maximum(np.maximum(compute, _LATENCY), weights)
     column: Floats = compute + _L2_LOAD * tiles * past + _L2_WEIGHT * rows
     return column
 
@@ -122,7 +123,7 @@ def task_bytes(problem: WinogradProblem, knobs: Knobs) -> Any:
     """Bytes of a task's transformed tiles and of their products."""
     vectors = problem.channels[1] + knobs.chunk * knobs.rows
     tiles = knobs.tiles_h * knobs.tiles_w
-    return 4 * LINE * problem.transform(knobs).inputs ** 2 * tiles * vectors
+    return LINE_BYTES * problem.transform(knobs).inputs ** 2 * tiles * vectors
 
 
 def _tasks(problem: WinogradProblem, knobs: Knobs) -> Any:
@@ -227,5 +228,5 @@ def _features(
             working_set=task_bytes(problem, knobs),
         ),
         "outputs": float(knobs.outputs),
-        "position_l1": 4 * LINE * tiles * channels / target.l1_bytes,
+        "position_l1": LINE_BYTES * tiles * channels / target.l1_bytes,
     }

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from tvm import te, tirx
 
 from sparsegen.kernels.operands import all_of
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
+from sparsegen.lowering.expressions import Expr, TensorExpr
 
-Expr = Any
 Read = Callable[..., Expr]
 """(group, tile group's y and x, channel, tiles' y and x, pixel's y and x in a tile, lane) to an input."""
 
 
-def of_images(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
+def of_images(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
     """With batch lanes a vector is one of the layout's; zero past what the image's taps read.
 
     What lies there belongs to others. In exact arithmetic it would cancel.
@@ -35,12 +34,12 @@ def of_images(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Rea
                 if extent % m or kernel % stride
             ]
         )
-        return value if inside is None else tirx.if_then_else(inside, value, tirx.const(0.0, "float32"))
+        return value if inside is None else tirx.if_then_else(inside, value, tirx.const(0, source.dtype))
 
     return read
 
 
-def of_pixels(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
+def of_pixels(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
     """With pixel lanes, from the stage `gathered`: [..., channel, tiles, y, x, lanes], a tile's pixels apart.
 
     Rows of the padding are zero. Where tiles stand over a row's end they read on into the next one, or into
@@ -56,7 +55,7 @@ def of_pixels(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Rea
         at_x = (((gx * knobs.tiles_w + tx) * across) + lane % across) * m + j
         value = x[g, first + c * source.plane + y * source.row + at_x]
         inside = tirx.And(y >= 1, y <= height)
-        return tirx.if_then_else(inside, value, tirx.const(0.0, "float32"))
+        return tirx.if_then_else(inside, value, tirx.const(0, source.dtype))
 
     n, tiles = transform.inputs, (knobs.tiles_h, knobs.tiles_w)
     space = (problem.out.groups, *problem.groups(knobs), problem.channels[1], *tiles, n, n, problem.out.lanes)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import te, tirx
 
+from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.winograd.edges import merged, of_images, of_pixels
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.transforms import Matrix, combine, select
-
-Expr = Any
+from sparsegen.lowering.expressions import Expr, TensorExpr
 
 
 def expression(problem: WinogradProblem, knobs: WinogradSchedule, epilogue: Epilogue) -> Any:
@@ -26,7 +26,7 @@ def expression(problem: WinogradProblem, knobs: WinogradSchedule, epilogue: Epil
     lanes there are two more before the first, and before the last: see `edges`.
     """
     panels, rows = problem.panels(knobs), knobs.rows
-    x = te.placeholder((problem.source.groups, problem.source.size), name="x")
+    x = te.placeholder((problem.source.groups, problem.source.size), problem.source.dtype, name="x")
     bias = te.placeholder((panels * rows,), name="bias")
     weight, products = _products(_tiles(x, problem, knobs), problem, knobs)
     result, store = _result(products, problem, knobs), problem.store(knobs)
@@ -38,7 +38,7 @@ def expression(problem: WinogradProblem, knobs: WinogradSchedule, epilogue: Epil
         lane = point[-1] if problem.out.batch_lanes else 0
         value = epilogue.apply(value, point[0], coordinates, lane)
         holds = problem.out.holds(coordinates)
-        return value if holds is None else tirx.Select(holds, value, tirx.const(0.0, "float32"))
+        return value if holds is None else tirx.Select(holds, value, tirx.const(0, problem.out.dtype))
 
     out = te.compute(
         (*_tile_groups(problem, knobs), panels, rows, *_group(knobs), *store.inner), finish, name="out"
@@ -54,7 +54,7 @@ def arguments(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[NDArra
     return (weights,) if bias is None else (weights, np.pad(bias, (0, padding)))
 
 
-def _tiles(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Expr:
+def _tiles(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> TensorExpr:
     """The input transformed: [groups, tile groups, n, n, channels, tiles of a group, lanes]."""
     matrix, (_, channels), lanes = problem.transform(knobs).input, problem.channels, problem.out.lanes
     n, groups, tiles = len(matrix), _tile_groups(problem, knobs), _group(knobs)
@@ -73,15 +73,18 @@ def _tiles(x: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Expr:
     return te.compute((*groups, n, n, channels, *tiles, lanes), transformed, name="tiles")
 
 
-def _products(inputs: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[Expr, Expr]:
+def _products(
+    inputs: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule
+) -> tuple[TensorExpr, TensorExpr]:
     """The weights, and their products: [groups, tile groups, n, n, panels, rows, tiles of a group, lanes]."""
     n, (_, channels), panels = problem.transform(knobs).inputs, problem.channels, problem.panels(knobs)
     weight = te.placeholder((n, n, panels, channels, knobs.rows), name="weight")
-    c = te.reduce_axis((0, channels), name="c")
+    c, total = te.reduce_axis((0, channels), name="c"), accumulator_of(problem.source.dtype)
 
     def term(*point: Expr) -> Expr:
         g, gy, gx, i, j, panel, r, ty, tx, lane = point
-        return te.sum(weight[i, j, panel, c, r] * inputs[g, gy, gx, i, j, c, ty, tx, lane], axis=c)
+        value = inputs[g, gy, gx, i, j, c, ty, tx, lane].astype(total)
+        return te.sum(weight[i, j, panel, c, r] * value, axis=c)
 
     groups = _tile_groups(problem, knobs)
     space = (*groups, n, n, panels, knobs.rows, *_group(knobs), problem.out.lanes)
@@ -89,7 +92,7 @@ def _products(inputs: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -
     return weight, te.compute(space, lambda *point: sums[point], name="products")
 
 
-def _result(products: Expr, problem: WinogradProblem, knobs: WinogradSchedule) -> Callable[..., Expr]:
+def _result(products: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> Callable[..., Expr]:
     """The products transformed back, at a point of the store."""
     matrix, n, lanes = problem.transform(knobs).output, problem.transform(knobs).inputs, problem.out.lanes
     space = (*_tile_groups(problem, knobs), problem.panels(knobs), knobs.rows, *_group(knobs))

@@ -7,18 +7,17 @@ notice, and is read once: nothing else would be waited for as long.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from sparsegen.kernels.tasks import Tasks
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.prefetch import Line
 
-Expr = Any
 _MOST = 64  # lines that one visit fetches: more would keep the multiply-adds waiting
 
 
 @dataclass(frozen=True)
-class Prefetch:
+class TilePrefetch:
     """Fetches ahead for the next group of tiles of `tasks`; groups are `steps` floats apart.
 
     A task visits every position, of `positions`, and of each a chunk's panels. A group reads `lines`
@@ -38,7 +37,7 @@ class Prefetch:
         channels, rows, vectors = self.lines
         return -(-channels * rows * vectors // (self.positions * self.tasks.chunk * self.tasks.chunks))
 
-    def __call__(self, task: Expr, position: Expr, panel: Expr, last: Expr | None) -> list[Line]:
+    def __call__(self, task: IntExpr, position: IntExpr, panel: Expr, last: Condition | None) -> list[Line]:
         """The lines of the input to fetch at a visit."""
         tasks, share, (_, rows, vectors) = self.tasks, self.share, self.lines
         group, y, x = tasks.place(tasks.next_tile(task))
@@ -53,7 +52,7 @@ class Prefetch:
         return fetched
 
 
-def plan_prefetch(problem: WinogradProblem, knobs: WinogradSchedule) -> Prefetch | None:
+def plan_prefetch(problem: WinogradProblem, knobs: WinogradSchedule) -> TilePrefetch | None:
     """What a kernel fetches ahead; None where nothing is next, or too much is, or lanes hold pixels."""
     source, groups = problem.source, problem.groups(knobs)
     if not problem.out.batch_lanes or problem.out.groups * groups[0] * groups[1] == 1:
@@ -61,7 +60,7 @@ def plan_prefetch(problem: WinogradProblem, knobs: WinogradSchedule) -> Prefetch
     inputs, panels, weight = problem.transform(knobs).inputs, problem.panels(knobs), problem.conv.weight
     margin, steps = weight.shape[2] - problem.stride, knobs.outputs * problem.stride
     height, width = knobs.tiles_h * steps, knobs.tiles_w * steps
-    prefetch = Prefetch(
+    prefetch = TilePrefetch(
         tasks=Tasks((problem.out.groups, *groups), panels // knobs.chunk, knobs.chunk),
         steps=(height * source.row, width * source.step),
         positions=inputs**2,

@@ -14,10 +14,9 @@ from sparsegen.kernels.operands import all_of
 from sparsegen.kernels.space import Point
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.transforms import MOST_TAPS, Transform, transform
-from sparsegen.lowering.kernel import Parameters
+from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
-
-Expr = Any
+from sparsegen.lowering.store import Parameters
 
 
 class Knobs(Protocol):
@@ -166,7 +165,8 @@ class WinogradProblem:
 
     def weight_bytes(self, knobs: Knobs) -> Any:
         """Bytes of the transformed weights."""
-        return 4 * self.panels(knobs) * knobs.rows * self.channels[1] * self.transform(knobs).inputs ** 2
+        positions = self.transform(knobs).inputs ** 2
+        return self.source.itemsize * self.panels(knobs) * knobs.rows * self.channels[1] * positions
 
     def store(self, knobs: WinogradSchedule) -> WinogradStore:
         """How the kernel of a schedule stores its output."""
@@ -224,7 +224,7 @@ class WinogradStore:
 
     def __call__(
         self, point: tuple[Expr, ...], parameters: Parameters
-    ) -> tuple[tuple[Expr, ...], Expr | None]:
+    ) -> tuple[tuple[IntExpr, ...], Condition | None]:
         """(group, address), and the condition under which the point exists."""
         coordinates, knobs, batch_lanes = self.coordinates(point), self.knobs, self.layout.batch_lanes
         extents = self.layout.shape[1:]

@@ -6,12 +6,13 @@ from typing import Any
 
 from tvm import s_tir
 
+from sparsegen.graph import ITEM_BYTES
 from sparsegen.kernels.loops import read_whole
 from sparsegen.kernels.winograd.problem import WinogradSchedule
-from sparsegen.lowering.layout import LINE
+from sparsegen.lowering.layout import LINE_BYTES
 from sparsegen.lowering.prefetch import PREFETCH
 
-_PAGE = 1024  # floats between addresses that share a set of an L1 cache
+_PAGE = 4096  # bytes between addresses that share a set of an L1 cache
 
 
 def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool, across: int) -> Any:
@@ -55,7 +56,8 @@ def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool, acros
     _straight(sch, (i, j, lane))
     for block in (tiles, products):
         # Positions lie far apart: a whole number of pages, and they would share few sets of the caches.
-        sch.storage_align(block, 0, axis=4, factor=_PAGE, offset=LINE)
+        itemsize = ITEM_BYTES[str(sch.get(block).writes[0].source.dtype)]
+        sch.storage_align(block, 0, axis=4, factor=_PAGE // itemsize, offset=LINE_BYTES // itemsize)
     sch.compute_at(columns, tx, preserve_unit_loops=True)
     _straight(sch, sch.get_loops(columns)[-3:])
     if not batch_lanes:

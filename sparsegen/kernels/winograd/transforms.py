@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tvm import tirx
 
 from sparsegen.graph import Array
+from sparsegen.lowering.expressions import Expr
 
-Expr = Any
 Matrix = tuple[tuple[float, ...], ...]
 
 OUTPUTS = (2, 4)
@@ -98,7 +97,7 @@ def combine(coefficients: Sequence[float], values: Sequence[Expr]) -> Expr:
 
     These sums of terms recur in other rows of a matrix, but for their sign: the compiler finds them.
     """
-    result: Expr = None
+    result: Expr | None = None
     for magnitude, terms in _by_magnitude(coefficients):
         (first, positive), *rest = terms
         total = values[first]
@@ -110,6 +109,7 @@ def combine(coefficients: Sequence[float], values: Sequence[Expr]) -> Expr:
             result = total if positive else -total
         else:
             result = result + total if positive else result - total
+    assert result is not None, "no row of a matrix is all zeros"
     return result
 
 

@@ -78,10 +78,11 @@ def prepare(job: Job) -> Case:
 
 def filled(x: Tensor, layout: Layout) -> Tensor:
     """A buffer [groups, size] that holds `x` in a layout, its halo zero."""
-    buffer = torch.zeros(layout.groups, layout.size, **_PLAIN)
+    plain: dict[str, Any] = {"dtype": getattr(torch, layout.dtype), "device": "cpu"}
+    buffer = torch.zeros(layout.groups, layout.size, **plain)
     view = _view(buffer, layout)
     if layout.batch_lanes:  # the last group may have lanes without an image
-        images = torch.zeros(layout.groups * layout.lanes, *layout.element_shape, **_PLAIN)
+        images = torch.zeros(layout.groups * layout.lanes, *layout.element_shape, **plain)
         images[: len(x)] = x
         x = images.view(view.shape)
     view.copy_(x)

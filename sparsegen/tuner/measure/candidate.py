@@ -40,7 +40,7 @@ class LostError(Exception):
 
 
 @dataclass(frozen=True)
-class Artefact:
+class BuiltCandidate:
     """A built candidate: its library, the function's name in it, the file of its weights' arrays."""
 
     library: Path
@@ -79,7 +79,7 @@ def _case_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.case")
 
 
-def build(path: Path, schedule: KernelSchedule, folder: Path, name: str) -> Artefact:
+def build(path: Path, schedule: KernelSchedule, folder: Path, name: str) -> BuiltCandidate:
     """Compile the kernel of a job under a schedule into files of `folder`.
 
     Raises SparsegenError where gcc or the folder fails, whatever the schedule.
@@ -87,16 +87,16 @@ def build(path: Path, schedule: KernelSchedule, folder: Path, name: str) -> Arte
     job = read_job(path)
     context = replace(job.context, schedules={job.placed.name: schedule})
     kernel = build_kernel(job.placed, context)
-    artefact = Artefact(folder / f"{name}.so", name, folder / f"{name}.npz")
+    candidate = BuiltCandidate(folder / f"{name}.so", name, folder / f"{name}.npz")
     library = build_alone(kernel, name, context.target)
     with temporary_files():
-        artefact.library.write_bytes(library)
-        np.savez(artefact.arrays, *(each for each in kernel.arguments if not isinstance(each, str)))
-    return artefact
+        candidate.library.write_bytes(library)
+        np.savez(candidate.arrays, *(each for each in kernel.arguments if not isinstance(each, str)))
+    return candidate
 
 
 def run(
-    path: Path, artefacts: Sequence[Artefact], threads: int, samples: int, hopeless_ms: float
+    path: Path, candidates: Sequence[BuiltCandidate], threads: int, samples: int, hopeless_ms: float
 ) -> list[tuple[float, ...]]:
     """Check every candidate of a job, then time them in turn: milliseconds, by candidate.
 
@@ -109,9 +109,9 @@ def run(
     case = case_of(path)
     torch.set_num_threads(threads)
     native.set_threads(threads)
-    source = _allocate(case.source.shape)
-    out = _allocate((case.out.groups, case.out.size))
-    calls = [_bind(artefact, source, out) for artefact in artefacts]
+    source = _allocate(case.source.shape, case.source.dtype)
+    out = _allocate((case.out.groups, case.out.size), getattr(torch, case.out.dtype))
+    calls = [_bind(candidate, source, out) for candidate in candidates]
     for call in calls:
         source.copy_(case.source)
         out.fill_(torch.nan)
@@ -141,15 +141,15 @@ def run(
     return [tuple(each) for each in times]
 
 
-def _allocate(shape: Sequence[int]) -> torch.Tensor:
-    size = 4 * int(np.prod(shape))
-    return torch.from_numpy(allocate(size)[:size]).view(torch.float32).view(*shape)
+def _allocate(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    size = dtype.itemsize * int(np.prod(shape))
+    return torch.from_numpy(allocate(size)[:size]).view(dtype).view(*shape)
 
 
-def _bind(artefact: Artefact, source: torch.Tensor, out: torch.Tensor) -> Callable[[], object]:
+def _bind(candidate: BuiltCandidate, source: torch.Tensor, out: torch.Tensor) -> Callable[[], object]:
     """A call of a candidate's function; kernels with a space read one value, their first argument."""
-    function = load(artefact.library.read_bytes()).get_function(artefact.name)
-    with np.load(artefact.arrays) as file:
+    function = load(candidate.library.read_bytes()).get_function(candidate.name)
+    with np.load(candidate.arrays) as file:
         block, placed = place_arrays([file[name] for name in file.files])
     weights = [as_tvm(array_at(block, each)) for each in placed]
     arguments = [tvm_ffi.from_dlpack(source), *weights, tvm_ffi.from_dlpack(out)]

@@ -21,7 +21,7 @@ from typing import Literal
 from sparsegen.errors import MeasurementError, SparsegenError
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.tuner.jobs import Job
-from sparsegen.tuner.measure.candidate import Artefact
+from sparsegen.tuner.measure.candidate import BuiltCandidate
 from sparsegen.tuner.measure.local import Builders, discard, outcomes
 from sparsegen.tuner.measure.measurement import Measurement
 from sparsegen.tuner.measure.process import Answer, Worker
@@ -273,13 +273,13 @@ class Lanes:
         path = self._builders.job_file(task.job)
         limits = self._builders.limits
 
-        def run(artefacts: Sequence[Artefact]) -> Answer:
+        def run(candidates: Sequence[BuiltCandidate]) -> Answer:
             prepared = self._builders.prepare(task.job)
             if prepared.status != "ok":
                 return prepared
             hopeless = limits.hopeless * task.best_ms
             limit = self._limit_s(task)
-            return lane.worker.call("run", path, artefacts, task.samples, hopeless, limit_s=limit)
+            return lane.worker.call("run", path, candidates, task.samples, hopeless, limit_s=limit)
 
         return outcomes(task.schedules, builds, run)
 

@@ -17,7 +17,7 @@ from sparsegen.files import temporary_files
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.target import Target
 from sparsegen.tuner.jobs import Job
-from sparsegen.tuner.measure.candidate import Artefact
+from sparsegen.tuner.measure.candidate import BuiltCandidate
 from sparsegen.tuner.measure.folder import OwnFolder
 from sparsegen.tuner.measure.measurement import Limits, Measurement
 from sparsegen.tuner.measure.process import Answer, Worker
@@ -55,7 +55,7 @@ class Builders:
         return self._jobs[id(job)][1]
 
     def build(self, job: Job, schedule: KernelSchedule, *, deadline: float) -> Future[tuple[Answer, float]]:
-        """Begin to build; the answer's value is an `Artefact`, with the seconds that it took."""
+        """Begin to build; the answer's value is a `BuiltCandidate`, with the seconds that it took."""
         path, name = self.job_file(job), next(self._names)
 
         def work() -> tuple[Answer, float]:
@@ -95,16 +95,16 @@ class Builders:
 def outcomes(
     schedules: Sequence[KernelSchedule],
     builds: Sequence[tuple[Answer, float]],
-    run: Callable[[Sequence[Artefact]], Answer],
+    run: Callable[[Sequence[BuiltCandidate]], Answer],
 ) -> list[Measurement]:
     """What became of schedules: `run` times those that were built, whose files are then deleted."""
     built = [i for i, (answer, _) in enumerate(builds) if answer.status == "ok"]
-    artefacts = [builds[i][0].value for i in built]
+    candidates = [builds[i][0].value for i in built]
     began = time.monotonic()
-    ran = run(artefacts) if artefacts else Answer("ok", [])
+    ran = run(candidates) if candidates else Answer("ok", [])
     run_s = time.monotonic() - began
-    for artefact in artefacts:
-        artefact.delete()
+    for candidate in candidates:
+        candidate.delete()
     times = dict(zip(built, ran.value if ran.status == "ok" else [()] * len(built), strict=True))
     return [
         Measurement(schedule, ran.status, times[i], ran.error, build_s, run_s)
@@ -169,17 +169,19 @@ class LocalMeasurer:
         builds = [future.result() for future in building]
         return outcomes(schedules, builds, self._running(job, self.limits.race_samples, float("inf")))
 
-    def _running(self, job: Job, samples: int, best_ms: float) -> Callable[[Sequence[Artefact]], Answer]:
+    def _running(
+        self, job: Job, samples: int, best_ms: float
+    ) -> Callable[[Sequence[BuiltCandidate]], Answer]:
         path = self._builders.job_file(job)
 
-        def run(artefacts: Sequence[Artefact]) -> Answer:
+        def run(candidates: Sequence[BuiltCandidate]) -> Answer:
             # Not by the runner, whose memory it would leave in pieces: kernels would find fewer large pages.
             answer = self._builders.prepare(job)
             if answer.status != "ok":
                 return answer
             hopeless = self.limits.hopeless * best_ms
-            limit = self.limits.run_s * len(artefacts)
-            return self._runner.call("run", path, artefacts, self._threads, samples, hopeless, limit_s=limit)
+            limit = self.limits.run_s * len(candidates)
+            return self._runner.call("run", path, candidates, self._threads, samples, hopeless, limit_s=limit)
 
         return run
 

@@ -27,7 +27,7 @@ from sparsegen.tuner.measure.candidate import (
     FIRST,
     QUICK,
     QUICK_MS,
-    Artefact,
+    BuiltCandidate,
     LostError,
     WrongResultError,
     case_of,
@@ -146,7 +146,7 @@ class Client:
             self._session = None
 
     def run(
-        self, path: Path, artefacts: Sequence[Artefact], samples: int, hopeless_ms: float
+        self, path: Path, candidates: Sequence[BuiltCandidate], samples: int, hopeless_ms: float
     ) -> list[tuple[float, ...]]:
         """As `candidate.run`, on the server of the open session.
 
@@ -155,7 +155,7 @@ class Client:
         session = self._session
         assert session is not None
         try:
-            calls = [self._check(session, path, artefact) for artefact in artefacts]
+            calls = [self._check(session, path, candidate) for candidate in candidates]
             return _time(calls, samples, hopeless_ms)
         except RPCError:  # raised over there
             self.leave()
@@ -164,23 +164,23 @@ class Client:
             self._session = None
             raise self._ending(session.machine.server) from error
 
-    def _check(self, session: Session, path: Path, artefact: Artefact) -> Callable[[int], list[float]]:
+    def _check(self, session: Session, path: Path, candidate: BuiltCandidate) -> Callable[[int], list[float]]:
         """Run a candidate once and compare its output; a call that times it, in milliseconds."""
         case = case_of(path)
-        module = session.load(artefact.library)
+        module = session.load(candidate.library)
         source, blank, read, written = session.buffers(path)
         source.copyto(read)
         blank.copyto(written)
-        with np.load(artefact.arrays) as file:
+        with np.load(candidate.arrays) as file:
             arguments = read, *(session.upload(file[name]) for name in file.files), written
-        module.get_function(artefact.name)(*arguments)
+        module.get_function(candidate.name)(*arguments)
         result = torch.from_numpy(written.numpy())
         if not case.accepts(result):
             raise WrongResultError(f"off by {case.error(result):.2g} of the largest value")
         flushed = 2 * self._threads * read_job(path).context.target.l2_bytes
 
         def timed(count: int) -> list[float]:
-            evaluator = session.evaluator(module, artefact.name, count, flushed)
+            evaluator = session.evaluator(module, candidate.name, count, flushed)
             return [seconds * 1e3 for seconds in evaluator(*arguments).results]
 
         return timed
