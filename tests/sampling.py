@@ -51,16 +51,17 @@ def examples(count: int, *, soak: int | None = None) -> settings:
 def stratified(cases: Sequence[Case], count: int, seed: str) -> list[Case]:
     """Some of the cases, in their order: `count`, or as many as it takes for every value to occur.
 
-    Cases are drawn at random, those first that have a value which none before has.
+    Cases are drawn at random, those first that have the most values which none before has.
     """
     drawn = random.Random(seed).sample(range(len(cases)), len(cases))
-    seen: set[tuple[int, Any]] = set()
-    needed, others = [], []
-    for index in drawn:
-        values = {(place, _identity(value)) for place, value in enumerate(cases[index])}
-        (others if values <= seen else needed).append(index)
-        seen |= values
-    chosen = needed + others[: max(0, count - len(needed))]
+    values = [{(place, _identity(value)) for place, value in enumerate(case)} for case in cases]
+    unseen = set[tuple[int, Any]]().union(*values)
+    needed = []
+    while unseen:
+        needed.append(max(drawn, key=lambda index: len(values[index] & unseen)))
+        drawn.remove(needed[-1])
+        unseen -= values[needed[-1]]
+    chosen = needed + drawn[: max(0, count - len(needed))]
     return [cases[index] for index in sorted(chosen)]
 
 

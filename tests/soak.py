@@ -2,8 +2,8 @@
 
     python -m tests.soak [--minutes N] [--results FOLDER] [OPTION OF PYTEST ...]
 
-Runs `pytest --soak` on one group of tests after the other: the files of a folder, or a share of a file that
-takes long. What became of each group is kept in FOLDER/CPU/soak.json as soon as it is over. A group that
+Runs `pytest --soak` on one group of tests after the other: those of a folder, or a share of those that take
+long. What became of each group is kept in FOLDER/CPU/soak.json as soon as it is over. A group that
 passed is not run again until the code changes, or a package that it runs with. `--minutes` starts no group
 after so many; Ctrl-C ends the one that runs. Exits with 1 where a group failed.
 """
@@ -29,8 +29,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
-SHARES = {"tests/test_random_networks.py": 16}
-"""Files that are groups of their own: as many as it takes for none to last much more than ten minutes."""
+SHARES = {"tests/frontend": 2, "tests/kernels": 6, "tests/test_random_networks.py": 8}
+"""Folders, and files apart from their folders, in as many groups as it takes for none to last ten minutes."""
 PACKAGES = ("apache-tvm", "apache-tvm-ffi", "torch", "numpy", "hypothesis", "pytest")
 _CODE = ("sparsegen/**/*", "tests/**/*", "bench/**/*.py", "pyproject.toml")
 _BUILT = {".so", ".pyc"}
@@ -48,17 +48,16 @@ class Group:
 
 def groups(root: Path) -> Iterator[Group]:
     """All tests below a folder, each in one group."""
-    folders: dict[str, list[str]] = {}
+    members: dict[str, list[str]] = {}
     for path in sorted((root / "tests").rglob("test_*.py")):
-        name = str(path.relative_to(root))
-        if name not in SHARES:
-            folders.setdefault(str(path.parent.relative_to(root)), []).append(name)
-            continue
-        for number in range(1, SHARES[name] + 1):
-            share = f"{number}/{SHARES[name]}"
-            yield Group(f"{name} {share}", (name,), share)
-    for folder, files in folders.items():
-        yield Group(folder, tuple(files))
+        file, folder = (str(each.relative_to(root)) for each in (path, path.parent))
+        members.setdefault(file if file in SHARES else folder, []).append(file)
+    for name, files in members.items():
+        count = SHARES.get(name, 0)
+        if not count:
+            yield Group(name, tuple(files))
+        for share in (f"{number}/{count}" for number in range(1, count + 1)):
+            yield Group(f"{name} {share}", tuple(files), share)
 
 
 def versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ from sparsegen.target import parse_target
 from tests import soak
 from tests.preloaded import start
 
-FIRST, SECOND = "tests/test_first.py", "tests/folder"
+FIRST, SECOND = "tests/test_first.py", "tests/tuner"
 ROOT = Path(__file__).parents[1]
 LONG_S = 300.0  # on a busy machine
 OPTIONS = ("-q", "-p", "tests.sampling")
@@ -76,11 +76,11 @@ def test_every_file_is_in_one_group() -> None:
     groups = list(soak.groups(ROOT))
     files = {name for group in groups for name in group.paths}
     assert files == {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
-    whole = [name for group in groups if group.share is None for name in group.paths]
-    assert len(whole) == len(set(whole)) == len(files) - len(soak.SHARES)
-    for name, count in soak.SHARES.items():
-        shares = [group.share for group in groups if group.paths == (name,)]
-        assert shares == [f"{number}/{count}" for number in range(1, count + 1)]
+    assert len({group.name for group in groups}) == len(groups)
+    for file in files:
+        shares = [group.share for group in groups if file in group.paths]
+        assert shares == [None] or shares == [f"{k}/{len(shares)}" for k in range(1, len(shares) + 1)]
+    assert {group.name.partition(" ")[0] for group in groups if group.share} == soak.SHARES.keys()
 
 
 def test_a_soak_goes_on_until_all_passed(
@@ -94,9 +94,9 @@ def test_a_soak_goes_on_until_all_passed(
     assert groups.keys() == {f"{FIRST} 1/2", f"{FIRST} 2/2", SECOND}
     assert [groups[f"{FIRST} {share}/2"]["tests"] for share in (1, 2)] == [{"passed": 15}] * 2
     assert groups[SECOND]["tests"] == {"passed": 2, "skipped": 1, "failure": 1}
-    assert groups[SECOND]["failures"] == ["tests.folder.test_second::test_bad"]
+    assert groups[SECOND]["failures"] == ["tests.tuner.test_second::test_bad"]
     assert "2 of 3 groups passed, 1 failed, 0 left" in told
-    assert f"failed: {SECOND}\n    tests.folder.test_second::test_bad\n" in told
+    assert f"failed: {SECOND}\n    tests.tuner.test_second::test_bad\n" in told
     monkeypatch.delenv("BAD")
     assert run(root) == 0
     told = capfd.readouterr().out
