@@ -28,11 +28,12 @@ from sparsegen import pruning
 from sparsegen.compare.layer import alone, kernels
 from sparsegen.compare.machine import describe_machine
 from sparsegen.compare.timing import time_in_turn
-from sparsegen.compiler import compile_graph, plan_graph
+from sparsegen.compiler import compile_graph
 from sparsegen.files import check_writable, write_file
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear
 from sparsegen.kernels.panels import PanelChoice, choose
+from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.problems import panel_problem
 from sparsegen.target import parse_target
 from tests.digits import digit_network

@@ -6,22 +6,19 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_schedules
+from sparsegen.database.lookup import Database
 from sparsegen.dump import graph_text, next_dump
 from sparsegen.errors import ScheduleError, foreign_errors
 from sparsegen.frontend import from_torch
-from sparsegen.graph import Layer, LayerGraph, PlainCore
+from sparsegen.graph import LayerGraph, PlainCore
 from sparsegen.kernels import Context, Kernel, build_kernel
-from sparsegen.kernels.conversions import place_conversions
-from sparsegen.kernels.operands import Value
-from sparsegen.kernels.planning import padded_values, place_taps, plan_operands, use_batch_lanes
-from sparsegen.kernels.registry import Memo
-from sparsegen.kernels.separable import fuse_separable
+from sparsegen.kernels.plan import GIVEN, PlannedGraph, plan_graph
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.lowering.assemble import Placed, assemble, value_lifetimes
 from sparsegen.lowering.build import build
@@ -30,27 +27,10 @@ from sparsegen.options import Fallback, check_count, check_fallback
 from sparsegen.reports import reports
 from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.model import CompiledModel, bind
-from sparsegen.stopwatch import part, record
-from sparsegen.target import Target, available_cores, parse_target
+from sparsegen.stopwatch import record
+from sparsegen.target import available_cores, parse_target
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class PlannedGraph:
-    """What is settled before kernels are made: a graph with its taps placed, and what its kernels know.
-
-    `source` is the frontend's graph, its depthwise convolutions fused where that is faster; `graph` is that
-    with its taps and its conversions placed.
-    """
-
-    source: LayerGraph
-    graph: LayerGraph
-    context: Context
-
-    def layer(self, name: str) -> Layer:
-        """The layer of a name in `graph`."""
-        return next(layer for layer in self.graph.layers if layer.name == name)
 
 
 @record()
@@ -134,29 +114,46 @@ def compile_graph(
     a schedule of a layer that is not there.
     """
     started = time.perf_counter()
-    cpu, threads, dump = parse_target(target), check_threads(threads), next_dump()
+    cpu, threads = parse_target(target), check_threads(threads)
     plan = plan_graph(graph, threads=threads, target=cpu, dense=dense, schedules=schedules, winograd=winograd)
-    placed, given = plan.graph, plan.context.schedules
-    strange = given.keys() - {layer.name for layer in plan.source.layers}
-    if strange:
-        raise ScheduleError(f"schedules are given for {', '.join(sorted(strange))}: no layer is called so")
-    found = find_schedules(plan.source, placed, plan.context, as_database(database))
-    tuned = {name: each.schedule for name, each in found.items()}
-    context = replace(plan.context, schedules={**tuned, **given})
-    dump.write("graph", "graph", lambda: graph_text(placed))
-    built = build(_kernels(placed, context), cpu, dump)
-    taken = {name for name, schedule in given.items() if built.kernels[name].schedule == schedule.as_dict()}
-    sources = {name: each.how for name, each in found.items()} | dict.fromkeys(taken, "given")
-    layouts = {
-        name: operand.layout for name, operand in context.operands.items() if isinstance(operand, Value)
-    }
-    memory = plan_memory(value_lifetimes(placed, layouts))
-    values = Placed(layouts, memory, padded_values(placed, layouts))
-    program = assemble(placed, built, values, cpu, threads, reports(placed, built.kernels, sources))
-    compiled = bind(program)
+    compiled = compile_plan(find_tuned(plan, as_database(database)))
     compiled.compile_seconds = time.perf_counter() - started
     _tell(compiled)
     return compiled
+
+
+def find_tuned(plan: PlannedGraph, database: Database) -> PlannedGraph:
+    """The plan with the tuned schedules of a database, where none are given.
+
+    Raises ScheduleError for a schedule that is given for a layer that is not there.
+    """
+    given = plan.context.schedules
+    strange = given.keys() - {layer.name for layer in plan.source.layers}
+    if strange:
+        raise ScheduleError(f"schedules are given for {', '.join(sorted(strange))}: no layer is called so")
+    found = find_schedules(plan.source, plan.graph, plan.context, database)
+    tuned = {name: each.schedule for name, each in found.items()}
+    sources = {name: each.how for name, each in found.items()}
+    return replace(
+        plan,
+        context=replace(plan.context, schedules={**tuned, **given}),
+        sources={**sources, **dict.fromkeys(given, GIVEN)},
+    )
+
+
+def compile_plan(plan: PlannedGraph) -> CompiledModel:
+    """The model of a plan, or of a part of one: kernels made and compiled, and put together.
+
+    Raises SparsegenError for a schedule that cannot be, and where gcc or memory fails.
+    """
+    graph, context, dump = plan.graph, plan.context, next_dump()
+    dump.write("graph", "graph", lambda: graph_text(graph))
+    built = build(_kernels(graph, context), context.target, dump)
+    layouts = plan.layouts(layer.name for layer in graph.layers)
+    memory = plan_memory(value_lifetimes(graph, layouts))
+    placed = Placed(layouts, memory, plan.padded, plan.layouts(graph.inputs))
+    told = reports(graph, built.kernels, plan.schedule_sources(built.kernels))
+    return bind(assemble(graph, built, placed, context.target, context.threads, told))
 
 
 def _kernels(graph: LayerGraph, context: Context) -> Iterator[tuple[str, Kernel]]:
@@ -172,35 +169,6 @@ def _tell(compiled: CompiledModel) -> None:
         what = layer.kernel, layer.format, layer.density, layer.schedule_source or "no", layer.schedule
         _log.debug("layer %s: kernel %s, weights %s, density %.3f, %s schedule %s", layer.name, *what)
     _log.info("compiled in %.1f s, layers: %d", compiled.compile_seconds, len(compiled.layers))
-
-
-@part("planning")
-def plan_graph(
-    graph: LayerGraph,
-    *,
-    threads: int,
-    target: Target,
-    dense: bool = False,
-    schedules: Mapping[str, KernelSchedule] | None = None,
-    winograd: bool = True,
-) -> PlannedGraph:
-    """The half of `compile_graph` before any kernel is made; the options are as there."""
-    batch_lanes = use_batch_lanes(graph, target)
-    lanes = "images" if batch_lanes else "pixels"
-    _log.info("%d layers for %s: %d lanes hold %s", len(graph.layers), target.name, target.lanes, lanes)
-    given, memo = schedules or {}, Memo()
-
-    def planned(source: LayerGraph) -> PlannedGraph:
-        placed = place_conversions(place_taps(source, batch_lanes=batch_lanes))
-        operands = plan_operands(placed, lanes=target.lanes, batch_lanes=batch_lanes)
-        return PlannedGraph(source, placed, Context(operands, target, threads, dense, winograd, given, memo))
-
-    plan = planned(graph)
-    if not batch_lanes:
-        return plan
-    fused = fuse_separable(graph, plan.graph, plan.context)
-    _log.info("%d depthwise convolutions are fused", len(graph.layers) - len(fused.layers))
-    return plan if len(fused.layers) == len(graph.layers) else planned(fused)
 
 
 def check_threads(threads: int | None) -> int:

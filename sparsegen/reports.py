@@ -46,7 +46,7 @@ def _is_at_edge(layer: Layer, graph: LayerGraph) -> bool:
     """Whether a layer converts an input or, for nothing else, an output."""
     if not isinstance(layer.core, Convert):
         return False
-    return layer.inputs[0] in graph.inputs or layer.name.startswith(OUTPUT)
+    return layer.inputs[0] in graph.inputs or layer.name.startswith(OUTPUT) or layer.core.to == "buffer"
 
 
 def _of_torch(layer: Layer, core: Extern, input_shapes: tuple[Shape, ...]) -> LayerReport:

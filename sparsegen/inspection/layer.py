@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from sparsegen.compiler import PlannedGraph
 from sparsegen.formats.detect import detect
 from sparsegen.graph import Conv2d, Layer, Linear, SeparableConv2d, apart
 from sparsegen.inspection.reasons import (
@@ -22,6 +21,7 @@ from sparsegen.kernels.linear import pack_linear
 from sparsegen.kernels.linear_rows import linear_choice
 from sparsegen.kernels.linear_schedule import DENSE_FORMAT, FeatureTiles
 from sparsegen.kernels.panels import PanelChoice, PanelProblem, arranged, pack_weights
+from sparsegen.kernels.plan import PlannedGraph
 from sparsegen.kernels.problems import choose_panels, panel_problem, winograd_choice
 from sparsegen.kernels.registry import best_offer, refusals
 from sparsegen.kernels.separable import separable_problem

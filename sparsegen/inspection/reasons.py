@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from sparsegen.compiler import PlannedGraph
 from sparsegen.formats.detect import FULL
 from sparsegen.formats.registry import Statistics
 from sparsegen.graph import Layer
 from sparsegen.inspection.report import DENSE, PAYS
 from sparsegen.kernels.panels import PanelChoice
+from sparsegen.kernels.plan import PlannedGraph
 from sparsegen.kernels.planning import use_batch_lanes
 from sparsegen.kernels.registry import refusals
 

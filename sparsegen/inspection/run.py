@@ -7,7 +7,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from sparsegen.compiler import check_threads, plan_graph
+from sparsegen.compiler import check_threads
 from sparsegen.errors import ModelError
 from sparsegen.frontend import batch_of, from_torch, resolve_model
 from sparsegen.frontend.modules import Model
@@ -15,6 +15,7 @@ from sparsegen.graph import Extern
 from sparsegen.inspection.layer import has_weights, inspect_layer
 from sparsegen.inspection.options import InspectOptions
 from sparsegen.inspection.report import Inspection
+from sparsegen.kernels.plan import plan_graph
 from sparsegen.target import parse_target
 
 

@@ -10,29 +10,36 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sparsegen.graph import FLOAT32, Layer, LayerGraph, LoweredCore, PlainCore, Shape
-from sparsegen.kernels.convert import enter, leave
+from sparsegen.kernels.convert import copy_buffer, enter, leave
 from sparsegen.kernels.registry import Context, kernel_for
 from sparsegen.lowering.kernel import Kernel
 
 OUTPUT = "output "
 """What the names of the conversions of outputs begin with."""
+BUFFER = "#buffer"
+"""What the names of copies of buffers end with."""
 
 
 @dataclass(frozen=True)
 class Convert(LoweredCore):
-    """The input, plain and row-major, in the lanes of a layout, or the other way round."""
+    """The input, plain and row-major, in the lanes of a layout, or the other way round.
 
-    to: Literal["lanes", "plain"]
+    Or else the "buffer" that the laid-out input is in, halo and all, as a tensor [groups, size]: for another
+    part of the graph, where it is that input again.
+    """
+
+    to: Literal["lanes", "plain", "buffer"]
 
 
-@kernel_for(Convert, "enter", "leave")
+@kernel_for(Convert, "enter", "leave", "copy")
 def convert(layer: Layer, context: Context) -> Kernel:
     """The kernel that moves every element."""
     assert isinstance(layer.core, Convert)
     (source,) = layer.inputs
     if layer.core.to == "lanes":
         return enter(source, context.layout(layer.name))
-    return leave(context.value(source))
+    value = context.value(source)
+    return leave(value) if layer.core.to == "plain" else copy_buffer(value)
 
 
 def is_plain(layer: Layer) -> bool:

@@ -88,6 +88,38 @@ def leave(value: Value) -> Kernel:
     return Kernel("leave", module, DenseStore(source), (value.argument(),))
 
 
+@dataclass(frozen=True)
+class BufferStore:
+    """Stores points (group, vector, lane) of a whole buffer."""
+
+    layout: Layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(groups, size)."""
+        return self.layout.groups, self.layout.size
+
+    def __call__(
+        self, point: tuple[Expr, ...], parameters: Parameters
+    ) -> tuple[tuple[Expr, ...], Condition | None]:
+        """(group, address); all points are stored."""
+        group, piece, lane = point
+        return (group, piece * self.layout.lanes + lane), None
+
+
+def copy_buffer(value: Value) -> Kernel:
+    """Kernel that copies a value's buffer as it is, halo and all."""
+    layout, x = value.layout, value.placeholder()
+    pieces = layout.size // layout.lanes
+    result = te.compute(
+        (layout.groups, pieces, layout.lanes),
+        lambda group, piece, lane: x[group, piece * layout.lanes + lane],
+        name="out",
+    )
+    module = parallel_rows(te.create_prim_func([x, result]), batch_lanes=True)
+    return Kernel("copy", module, BufferStore(layout), (value.argument(),))
+
+
 def _at_any_address(function: Any) -> Any:
     """The function with a first parameter that need not start at a cache line, as a user's may not."""
     aligned = function.params[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -37,12 +37,14 @@ from sparsegen.target import Target
 class Placed:
     """Where the laid-out values of a graph lie in the arena.
 
-    `padded` are those whose halo some layer reads.
+    `padded` are those whose halo some layer reads. `given` are the layouts of inputs that are laid out: the
+    caller's buffers.
     """
 
     layouts: Mapping[str, Layout]
     memory: MemoryPlan
     padded: Collection[str]
+    given: Mapping[str, Layout] = field(default_factory=dict)
 
     def region(self, name: str) -> Region:
         """A value's buffer, [groups, size]."""
@@ -102,19 +104,18 @@ def assemble(
     slots = {name: slot for slot, name in enumerate([*graph.inputs, *plain])}
     frees = _frees(graph, slots)
     calls: list[KernelCall | TorchCall] = []
+
+    def argument(each: str | NDArray[Any]) -> Weight | Slot | Region:
+        if not isinstance(each, str):
+            return arrays.add(each)
+        return Slot(slots[each], aligned=each in placed.given) if each in slots else placed.region(each)
+
     for layer in graph.layers:
         name = layer.name
         if isinstance(layer.core, PlainCore):
             calls.append(torch_call(layer, slots, frees[name], arrays.tensor))
             continue
-        arguments = [
-            arrays.add(each)
-            if not isinstance(each, str)
-            else Slot(slots[each])
-            if each in slots
-            else placed.region(each)
-            for each in built.kernels[name].arguments
-        ]
+        arguments = [argument(each) for each in built.kernels[name].arguments]
         symbol = built.symbols[name]
         if name in slots:
             made = NewTensor(slots[name], layer.shape)
@@ -123,7 +124,7 @@ def assemble(
         halo = placed.halo(name)
         clears = halo is not None and placed.is_overwritten(name)
         calls.append(KernelCall(name, symbol, (*arguments, placed.region(name)), halo, clears, frees[name]))
-    interface = _interface(graph, arrays)
+    interface = _interface(graph, arrays, placed.given)
     weights, places = arrays.placed()
     return Program(
         target=target.name,
@@ -173,13 +174,14 @@ class _Arrays:
         return block, tuple(places)
 
 
-def _interface(graph: LayerGraph, arrays: _Arrays) -> Interface:
+def _interface(graph: LayerGraph, arrays: _Arrays, given: Mapping[str, Layout]) -> Interface:
     """How the model is called; inputs that can be given by name alone are called by that in messages."""
     names = [f"input {i}" for i in range(len(graph.inputs))]
     if graph.call is not None and not graph.call.is_flat:
         names = [name for place, name in enumerate(graph.call.leaves) if place not in graph.call.fixed]
     shapes = graph.shapes()
-    forms = [(shape, graph.input_dtype(name)) for name, shape in graph.inputs.items()]
+    buffers = {name: (layout.groups, layout.size) for name, layout in given.items()}
+    forms = [(buffers.get(name, shape), graph.input_dtype(name)) for name, shape in graph.inputs.items()]
     return Interface(
         inputs=tuple(PlainForm(name, *form) for name, form in zip(names, forms, strict=True)),
         output_shapes=tuple(shapes[name] for name in graph.outputs),

@@ -20,8 +20,8 @@ from sparsegen.errors import (
     is_out_of_memory,
 )
 from sparsegen.runtime import native
-from sparsegen.runtime.memory import allocate_result
-from sparsegen.runtime.program import Clearing, NewTensor, TorchCall
+from sparsegen.runtime.memory import LINE, allocate_result
+from sparsegen.runtime.program import Clearing, NewTensor, Slot, TorchCall
 
 Slots = list[Any]
 """The plain values of a call of a model: tensors, and tuples of them."""
@@ -54,7 +54,7 @@ class BoundKernel:
 class BoundConversion(BoundKernel):
     """A function that reads plain tensors, `reads` telling (place, slot) of each, or makes one, its last."""
 
-    reads: tuple[tuple[int, int], ...] = ()
+    reads: tuple[tuple[int, Slot], ...] = ()
     makes: NewTensor | None = None
     frees: tuple[int, ...] = ()
 
@@ -64,13 +64,14 @@ class BoundConversion(BoundKernel):
             self.clear()
         arguments: list[Any] = list(self.arguments)
         for place, slot in self.reads:
-            arguments.insert(place, slots[slot].contiguous().view(-1))
+            tensor = slots[slot.index].contiguous().view(-1)
+            arguments.insert(place, tensor.clone() if slot.aligned and tensor.data_ptr() % LINE else tensor)
         if self.makes is not None:
             result = slots[self.makes.slot] = allocate_result(self.makes.shape, self.makes.dtype)
             arguments.append(result.view(-1))
         self.function(*arguments)
-        for slot in self.frees:
-            slots[slot] = None
+        for index in self.frees:
+            slots[index] = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,9 +97,7 @@ class Contexts:
                 for each in call.arguments
                 if isinstance(each, Weight | Region)
             )
-            reads = tuple(
-                (at, each.index) for at, each in enumerate(call.arguments) if isinstance(each, Slot)
-            )
+            reads = tuple((at, each) for at, each in enumerate(call.arguments) if isinstance(each, Slot))
             makes = output if isinstance(output, NewTensor) else None
             if not reads and makes is None:
                 return BoundKernel(call.layer, function, arguments, clear)

@@ -17,7 +17,9 @@ from sparsegen.errors import OutOfMemoryError
 from sparsegen.graph import FLOAT32, ITEM_BYTES
 from sparsegen.runtime.program import PlacedArray
 
-_HUGE_PAGE, _LINE = 2 << 20, 64  # bytes
+_HUGE_PAGE = 2 << 20  # bytes
+LINE = 64
+"""Bytes of a cache line, of which buffers and arrays start at a multiple."""
 _CPU = torch.device("cpu")
 
 
@@ -45,7 +47,7 @@ def aligned(block: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Raises SparsegenError where the system has no memory for that.
     """
-    if block.ctypes.data % _LINE == 0:
+    if block.ctypes.data % LINE == 0:
         return block
     copy = allocate(block.nbytes)[: block.nbytes]
     copy[:] = block
@@ -57,7 +59,7 @@ def place_arrays(arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[np.uint8], lis
 
     Raises SparsegenError where the system has no such memory.
     """
-    begins = [0, *itertools.accumulate(-(-array.nbytes // _LINE) * _LINE for array in arrays)]
+    begins = [0, *itertools.accumulate(-(-array.nbytes // LINE) * LINE for array in arrays)]
     block = allocate(begins[-1])
     placed = []
     for array, begin in zip(arrays, begins, strict=False):

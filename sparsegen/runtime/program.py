@@ -27,9 +27,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Slot:
-    """The plain tensor in a slot; a generated function reads it flat and row-major."""
+    """The plain tensor in a slot; a generated function reads it flat and row-major.
+
+    Where `aligned`, the function expects it to start at a cache line.
+    """
 
     index: int
+    aligned: bool = False
 
 
 @dataclass(frozen=True)

@@ -159,8 +159,8 @@ def _read_call(written: Mapping[str, Any]) -> KernelCall | TorchCall:
 
 def _argument(value: Argument) -> Any:
     match value:
-        case Slot(index):
-            return {"slot": index}
+        case Slot(index, aligned):
+            return {"slot": index, "aligned": True} if aligned else {"slot": index}
         case Weight(index):
             return {"weight": index}
         case Region(offset, shape, dtype):
@@ -179,7 +179,7 @@ def _argument(value: Argument) -> Any:
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], Argument]] = {
-    "slot": lambda written: Slot(_count(written["slot"])),
+    "slot": lambda written: Slot(_count(written["slot"]), bool(written.get("aligned", False))),
     "weight": lambda written: Weight(_count(written["weight"])),
     "region": lambda written: Region(
         _count(written["region"]), _shape(written["shape"]), str(written["dtype"])

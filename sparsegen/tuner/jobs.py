@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sparsegen.compiler import PlannedGraph, plan_graph
 from sparsegen.database.workload import Workload, workload_of
 from sparsegen.graph import Layer, LayerGraph, SeparableConv2d
 from sparsegen.kernels import Context
+from sparsegen.kernels.plan import PlannedGraph, plan_graph
 from sparsegen.kernels.planning import use_batch_lanes
 from sparsegen.kernels.registry import space_of
 from sparsegen.kernels.space import Space

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparsegen.compiler import compile, compile_graph, plan_graph
+from sparsegen.compiler import compile, compile_graph
 from sparsegen.database import assign
 from sparsegen.database.assign import as_database
 from sparsegen.database.exported import export_schedules
@@ -21,6 +21,7 @@ from sparsegen.database.workload import setting_here, workload_of
 from sparsegen.errors import SparsegenError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Step
+from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.registry import space_of
 from sparsegen.kernels.space import Point, Space
 from sparsegen.runtime.model import CompiledModel

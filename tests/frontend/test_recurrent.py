@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import sparsegen
-from sparsegen.compiler import plan_graph
 from sparsegen.errors import UnsupportedOperatorError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Linear, Recurrent
 from sparsegen.kernels import build_kernel
+from sparsegen.kernels.plan import plan_graph
 from sparsegen.runtime.model import CompiledModel
 from sparsegen.target import parse_target
 from tests.frontend.checking import check, check_close, images

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparsegen.compiler import plan_graph
 from sparsegen.cost import NOTHING, Cost, total
 from sparsegen.errors import ModelError, ToolchainError
 from sparsegen.graph import LayerGraph, Linear, Pool2d
 from sparsegen.kernels import registry
 from sparsegen.kernels.implementation import Implementation
+from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.registry import (
     best_offer,
     build_kernel,

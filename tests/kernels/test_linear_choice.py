@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sparsegen.compiler import plan_graph
 from sparsegen.formats.masked_vectors import NAME
 from sparsegen.graph import Linear
 from sparsegen.kernels.linear_choice import LinearChoice, choose_linear
+from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.registry import space_of
 from sparsegen.target import parse_target
 from tests.kernels.contract import single, weights

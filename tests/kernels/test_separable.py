@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsegen.compiler import compile_graph, plan_graph
+from sparsegen.compiler import compile_graph
 from sparsegen.graph import Conv2d, Layer, LayerGraph, SeparableConv2d, Step
 from sparsegen.kernels.panels import PanelSchedule
+from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.registry import space_of
 from sparsegen.target import parse_target
 from tests.kernels.contract import WEIGHTS, check, weights

@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 import tvm_ffi
 
-from sparsegen.compiler import plan_graph
 from sparsegen.errors import SparsegenError
 from sparsegen.graph import AdaptivePool2d, Concat, Layer, LayerGraph, Pool2d, Step
 from sparsegen.kernels import Context, build_kernel
 from sparsegen.kernels.panels import PanelSchedule
+from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.registry import space_of
 from sparsegen.kernels.space import KernelSchedule, Space
 from sparsegen.lowering.pipeline import lower

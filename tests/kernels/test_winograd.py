@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsegen.compiler import compile_graph, plan_graph
+from sparsegen.compiler import compile_graph
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Shape, Step
 from sparsegen.kernels.panels import PanelSchedule
+from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.registry import space_of
 from sparsegen.kernels.space import Space
 from sparsegen.kernels.taps import TapConv2d

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsegen.compiler import plan_graph
 from sparsegen.graph import LayerGraph
 from sparsegen.kernels import build_kernel
+from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.lowering.pipeline import generate, lower
 from sparsegen.target import Target

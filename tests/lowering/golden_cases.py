@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sparsegen.compiler import plan_graph
 from sparsegen.graph import (
     AdaptivePool2d,
     Array,
@@ -42,6 +41,7 @@ from sparsegen.kernels import Context, Kernel, build_kernel
 from sparsegen.kernels.grouped_schedule import GroupedSchedule
 from sparsegen.kernels.linear_schedule import LinearSchedule
 from sparsegen.kernels.panels import PanelSchedule
+from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.pool_schedule import PoolSchedule
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.winograd import WinogradSchedule
@@ -56,17 +56,19 @@ TILES = WinogradSchedule(outputs=2, rows=2, tiles_h=1, tiles_w=1, chunk=1)
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A graph, of which `layer` becomes a kernel; without a `schedule` it has what its kernel chooses."""
+    """A graph, or a part of it, of which `layer` becomes a kernel: under a `schedule`, or its own choice."""
 
     graph: LayerGraph
     schedule: KernelSchedule | None = None
     cpu: str = "haswell"
     layer: str = "layer"
+    part: tuple[str, ...] = ()
 
     def planned(self) -> tuple[Layer, Context]:
         """The layer, and what its kernel knows."""
         schedules = {} if self.schedule is None else {self.layer: self.schedule}
         plan = plan_graph(self.graph, threads=2, target=fixed_target(self.cpu), schedules=schedules)
+        plan = plan.part(self.part) if self.part else plan
         return plan.layer(self.layer), plan.context
 
     def kernel(self) -> tuple[type, Kernel]:
@@ -225,4 +227,5 @@ CASES = {
     "enter_pixel_lanes": edge("x", 1),
     "leave_batch_lanes": edge("output 0", 8),
     "leave_pixel_lanes": edge("output 0", 1),
+    "copy": Case(convolution(8), layer="layer#buffer", part=("layer",)),
 }

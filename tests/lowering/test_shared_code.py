@@ -12,11 +12,12 @@ import tvm_ffi
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsegen.compiler import compile_graph, plan_graph
+from sparsegen.compiler import compile_graph
 from sparsegen.errors import ScheduleError
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Step
 from sparsegen.kernels import build_kernel
 from sparsegen.kernels.panels import PanelSchedule
+from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.registry import Memo
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.winograd import WinogradSchedule

@@ -1,0 +1,130 @@
+"""What is settled before kernels are made: a graph's lanes, conversions and layouts; and parts of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from torch.utils import _pytree
+
+from sparsegen.graph import FLOAT32, Layer, LayerGraph, Result
+from sparsegen.kernels.conversions import BUFFER, Convert, place_conversions
+from sparsegen.kernels.operands import Value
+from sparsegen.kernels.planning import padded_values, place_taps, plan_operands, use_batch_lanes
+from sparsegen.kernels.registry import Context, Memo
+from sparsegen.kernels.separable import fuse_separable
+from sparsegen.kernels.space import KernelSchedule
+from sparsegen.lowering.kernel import Kernel
+from sparsegen.lowering.layout import Layout
+from sparsegen.stopwatch import part
+from sparsegen.target import Target
+
+_log = logging.getLogger(__name__)
+GIVEN = "given"
+"""Where a schedule comes from that the caller gave."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedGraph:
+    """A graph with its taps and its conversions placed, and what its kernels know.
+
+    `source` is the frontend's graph, its depthwise convolutions fused where that is faster; `graph` is that
+    with its taps and its conversions placed. `context` has the layout of every value: decided here, once, for
+    the parts of the graph too. `padded` are the values whose halo some layer of the whole graph reads.
+    `sources` tell where the context's schedules come from, by layer.
+    """
+
+    source: LayerGraph
+    graph: LayerGraph
+    context: Context
+    padded: Collection[str]
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def layer(self, name: str) -> Layer:
+        """The layer of a name in `graph`."""
+        return next(layer for layer in self.graph.layers if layer.name == name)
+
+    def layouts(self, names: Iterable[str]) -> dict[str, Layout]:
+        """Layouts of those of the values that are laid out."""
+        operands = self.context.operands
+        return {name: each.layout for name in names if isinstance(each := operands.get(name), Value)}
+
+    def schedule_sources(self, kernels: Mapping[str, Kernel]) -> dict[str, str]:
+        """Where schedules come from, but for those that are given and that no kernel took."""
+        schedules = self.context.schedules
+        return {
+            name: source
+            for name, source in self.sources.items()
+            if source != GIVEN or (name in kernels and kernels[name].schedule == schedules[name].as_dict())
+        }
+
+    def part(self, layers: Collection[str]) -> PlannedGraph:
+        """Some of the graph's layers as a graph of their own, whose kernels are those of the whole.
+
+        Its inputs are the values that they read of others, its outputs those that others, or the caller of
+        the whole, read of them: in the whole's order, all by position. Plain values are tensors of their
+        shape, laid-out ones buffers of their layout, [groups, size]. The results of an operator that has
+        several stay with it.
+        """
+        graph = self.graph
+        mine, others = list[Layer](), list[Layer]()
+        for layer in graph.layers:
+            decisive = layer.inputs[0] if isinstance(layer.core, Result) else layer.name
+            (mine if decisive in layers else others).append(layer)
+        values = [*graph.inputs, *(layer.name for layer in graph.layers)]
+        read = {name for layer in mine for name in layer.reads()} - {layer.name for layer in mine}
+        wanted = {name for layer in others for name in layer.reads()} | {*graph.outputs}
+        shapes, dtypes = graph.shapes(), {layer.name: layer.dtype for layer in graph.layers}
+        inputs = [name for name in values if name in read]
+        outputs = [layer.name for layer in mine if layer.name in wanted]
+        copies = {name: self._copied(name) for name in self.layouts(outputs)}
+        cut = LayerGraph(
+            inputs={name: shapes[name] for name in inputs},
+            layers=[*mine, *copies.values()],
+            outputs=tuple(copies[name].name if name in copies else name for name in outputs),
+            constants=graph.constants,
+            output_spec=_pytree.tree_structure(tuple(outputs)),
+            input_dtypes={
+                name: dtype
+                for name in inputs
+                if (dtype := graph.input_dtypes.get(name, dtypes.get(name, FLOAT32))) != FLOAT32
+            },
+        )
+        return replace(self, graph=cut)
+
+    def _copied(self, name: str) -> Layer:
+        """The layer that copies a value's buffer, halo and all, to a tensor of its own."""
+        layout = self.context.layout(name)
+        return Layer(f"{name}{BUFFER}", Convert("buffer"), (name,), (layout.groups, layout.size))
+
+
+@part("planning")
+def plan_graph(
+    graph: LayerGraph,
+    *,
+    threads: int,
+    target: Target,
+    dense: bool = False,
+    schedules: Mapping[str, KernelSchedule] | None = None,
+    winograd: bool = True,
+) -> PlannedGraph:
+    """The plan of a frontend's graph; the options are as of `compiler.compile_graph`."""
+    batch_lanes = use_batch_lanes(graph, target)
+    lanes = "images" if batch_lanes else "pixels"
+    _log.info("%d layers for %s: %d lanes hold %s", len(graph.layers), target.name, target.lanes, lanes)
+    given, memo = schedules or {}, Memo()
+
+    def planned(source: LayerGraph) -> PlannedGraph:
+        placed = place_conversions(place_taps(source, batch_lanes=batch_lanes))
+        operands = plan_operands(placed, lanes=target.lanes, batch_lanes=batch_lanes)
+        context = Context(operands, target, threads, dense, winograd, given, memo)
+        plan = PlannedGraph(source, placed, context, padded=())
+        return replace(plan, padded=padded_values(placed, plan.layouts(operands)))
+
+    plan = planned(graph)
+    if not batch_lanes:
+        return plan
+    fused = fuse_separable(graph, plan.graph, plan.context)
+    _log.info("%d depthwise convolutions are fused", len(graph.layers) - len(fused.layers))
+    return plan if len(fused.layers) == len(graph.layers) else planned(fused)
