@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparsegen.compare import Comparison, compare
 from sparsegen.errors import (
+    CalibrationError,
     EngineError,
     FileError,
     InputError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from sparsegen.tuner import TuneOptions, tune
 
 __all__ = [
+    "CalibrationError",
     "Comparison",
     "CompiledModel",
     "EngineError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -28,7 +29,7 @@ from sparsegen.reports import reports
 from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.model import CompiledModel, bind
 from sparsegen.stopwatch import record
-from sparsegen.target import available_cores, parse_target
+from sparsegen.target import available_cores, calibrated, parse_target
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def compile(
     database: DatabaseLike = SHIPPED,
     winograd: bool = True,
     fallback: Fallback = "torch",
+    calibration: str | os.PathLike[str] | None = None,
 ) -> CompiledModel:
     """Compile a torch model, in evaluation mode, for the shapes and dtypes of example inputs.
 
@@ -68,6 +70,10 @@ def compile(
     Convolutions whose zeros save less than Winograd's minimal filtering does are computed by that, where
     `winograd` allows: results are then within some 1e-5 of their largest, not 1e-6.
 
+    Costs of kernels of different kinds are compared in seconds: with the clock and bandwidth of the CPU's family,
+    so that the same model gives the same code on every machine, or with those that a machine was measured to have
+    in a `calibration` file of `sparsegen calibrate`.
+
     Torch's default dtype and device, autocast and inference mode change nothing. Several threads may compile
     at once.
 
@@ -77,8 +83,8 @@ def compile(
 
     Raises ModelError for a model or example inputs that cannot be compiled, UnsupportedOperatorError where
     the model uses operators that cannot be compiled (all of them are in its `operators`), OptionError for
-    threads or a fallback, TargetError for a target, JournalError for a database that cannot be read, and
-    ToolchainError where gcc fails or room for files is missing.
+    threads or a fallback, TargetError for a target, JournalError and CalibrationError for files that cannot be
+    read, and ToolchainError where gcc fails or room for files is missing.
     """
     started = time.perf_counter()
     schedules = as_database(database)
@@ -86,7 +92,14 @@ def compile(
 
     def compiling() -> CompiledModel:
         graph = from_torch(model, example_inputs, kwargs, fallback=fallback)
-        return compile_graph(graph, threads=threads, target=target, database=schedules, winograd=winograd)
+        return compile_graph(
+            graph,
+            threads=threads,
+            target=target,
+            database=schedules,
+            winograd=winograd,
+            calibration=calibration,
+        )
 
     compiled = with_team(compiling)
     compiled.compile_seconds = time.perf_counter() - started
@@ -104,17 +117,18 @@ def compile_graph(
     schedules: Mapping[str, KernelSchedule] | None = None,
     database: DatabaseLike = SHIPPED,
     winograd: bool = True,
+    calibration: str | os.PathLike[str] | None = None,
 ) -> CompiledModel:
     """Compile a layer graph; `dense` multiplies every weight of the convolutions and linear layers.
 
     `schedules` are those of layers by name, for which none is looked up or chosen then; one of another
-    kernel than the layer's is passed over. `database` and `winograd` are as in `compile`.
+    kernel than the layer's is passed over. `database`, `winograd` and `calibration` are as in `compile`.
 
     Raises SparsegenError for a target, a number of threads, a database or a schedule that cannot be, and for
     a schedule of a layer that is not there.
     """
     started = time.perf_counter()
-    cpu, threads = parse_target(target), check_threads(threads)
+    cpu, threads = calibrated(parse_target(target), calibration), check_threads(threads)
     plan = plan_graph(graph, threads=threads, target=cpu, dense=dense, schedules=schedules, winograd=winograd)
     compiled = compile_plan(find_tuned(plan, as_database(database)))
     compiled.compile_seconds = time.perf_counter() - started

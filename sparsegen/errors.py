@@ -69,6 +69,10 @@ class FileError(SparsegenError):
     """A file of results that cannot be written."""
 
 
+class CalibrationError(SparsegenError):
+    """A file of a machine's measured speed that cannot be read."""
+
+
 class ProgramError(SparsegenError):
     """A compiled program that cannot be written down, read or run."""
 

@@ -13,6 +13,7 @@ from typing import Any
 import tvm
 from tvm.target import codegen
 
+from sparsegen.calibration import read_calibration
 from sparsegen.errors import TargetError
 from sparsegen.isa import FLAGS, SPEEDS, UNKNOWN_SPEED, UNSHOWN, Isa, Speed, isa_of, rates
 
@@ -212,6 +213,22 @@ def parse_target(name: str = "native", *, elsewhere: bool = False) -> Target:
     know, a CPU without AVX2 and FMA, and one with features that this machine lacks, unless that is no matter.
     """
     return native_target(this_host()) if name == "native" else _named_target(name, this_host(), elsewhere)
+
+
+def calibrated(target: Target, calibration: str | os.PathLike[str] | None) -> Target:
+    """The target with the speed that a calibration file tells, where one is given.
+
+    Raises CalibrationError for a file that cannot be read, and TargetError for one of another CPU.
+    """
+    if calibration is None:
+        return target
+    measured = read_calibration(calibration)
+    if measured.cpu != target.name:
+        raise TargetError(
+            f"the calibration {calibration} is of {measured.cpu} ({measured.model}), and the code is for "
+            f"{target.name}: calibrate a machine of that CPU, or leave it out"
+        )
+    return replace(target, speed=measured.speed)
 
 
 @functools.cache

@@ -28,6 +28,7 @@ ROOMS = (
     "runtime",
 )
 READ_FROM_ANYWHERE = (
+    "calibration",
     "cost",
     "dump",
     "errors",

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
+from sparsegen.cli.calibrate import calibrate
 from sparsegen.cli.compare import compare
 from sparsegen.cli.inspect import inspect
 from sparsegen.cli.prune import prune
@@ -65,6 +66,7 @@ app.command()(compare)
 app.command()(prune)
 app.command()(inspect)
 app.command()(tune)
+app.command()(calibrate)
 app.add_typer(schedules, name="schedules")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,6 +32,12 @@ def inspect(
     dtype: InputType = None,
     fallback: FallbackName = InspectOptions.fallback,
     winograd: Winograd = InspectOptions.winograd,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Estimate seconds for the machine of this file, by `sparsegen calibrate`.", metavar="FILE"
+        ),
+    ] = None,
     json: JsonFile = None,
 ) -> None:
     """Tell what became of MODEL's weights, layer by layer: structure, format, size, expected speed-up.
@@ -52,6 +59,7 @@ def inspect(
         fallback=fallback,
         **parse_inputs(input_shape, dtype),
         winograd=winograd,
+        calibration=calibration,
     )
     inspection = run_inspection(model, options=options)
     print_inspection(inspection, Console())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from sparsegen.options import CompileOptions
@@ -11,6 +12,8 @@ from sparsegen.options import CompileOptions
 class InspectOptions(CompileOptions):
     """The options of an inspection: what the model would be compiled for, and nothing else.
 
-    `batch` and `input_shape` go with a model that is given by name; `threads` (None: every core), `target`
-    and `winograd` are as in `compile`.
+    `batch` and `input_shape` go with a model that is given by name; `threads` (None: every core), `target`,
+    `winograd` and `calibration` are as in `compile`.
     """
+
+    calibration: str | os.PathLike[str] | None = None

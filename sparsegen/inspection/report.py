@@ -87,6 +87,10 @@ class LayerInspection:
         """Estimated cycles of the best dense kernel, of a layer with estimates."""
         return min(self.estimates[name] for name in (DENSE, WINOGRAD) if name in self.estimates)
 
+    def seconds(self, target: Target) -> float | None:
+        """Estimated seconds of the chosen schedule; None without an estimate."""
+        return None if self.cycles is None else self.cycles / target.speed.clock_hz
+
     @property
     def pays(self) -> bool:
         """Whether the zeros are expected to make the layer faster."""
@@ -183,11 +187,12 @@ class Inspection:
                 "lanes": self.target.lanes,
                 "l1_bytes": self.target.l1_bytes,
                 "l2_bytes": self.target.l2_bytes,
+                **asdict(self.target.speed),
             },
             "batch": self.batch,
             "threads": self.threads,
             "measured": False,
-            "layers": [layer.as_dict() for layer in self.layers],
+            "layers": [{**layer.as_dict(), "seconds": layer.seconds(self.target)} for layer in self.layers],
             "totals": asdict(self.totals),
             "torch_operators": dict(self.torch_operators),
         }

@@ -16,13 +16,13 @@ from sparsegen.inspection.layer import has_weights, inspect_layer
 from sparsegen.inspection.options import InspectOptions
 from sparsegen.inspection.report import Inspection
 from sparsegen.kernels.plan import plan_graph
-from sparsegen.target import parse_target
+from sparsegen.target import calibrated, parse_target
 
 
 def run(model: str | Model, example_inputs: tuple[Tensor, ...] | None, options: InspectOptions) -> Inspection:
     """Run an inspection; see `sparsegen.inspect`."""
     options.check()
-    cpu = parse_target(options.target)
+    cpu = calibrated(parse_target(options.target), options.calibration)
     threads = check_threads(cpu.cores if options.threads is None else options.threads)
     name = model if isinstance(model, str) else type(model).__name__
     with torch.no_grad():

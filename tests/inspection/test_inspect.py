@@ -19,6 +19,8 @@ from sparsegen.isa import AVX512
 from sparsegen.target import Target, parse_target
 from tests.inspection.networks import CHANNELS, images, no_weights, sparse_only, structures
 
+SPEED = ("clock_hz", "core_bandwidth", "socket_bandwidth")
+
 
 @pytest.fixture(scope="module")
 def inspection() -> Inspection:
@@ -235,12 +237,13 @@ def test_the_json_holds_it_all(inspection: Inspection) -> None:
         "schema", "model", "target", "batch", "threads", "measured", "layers", "totals", "torch_operators",
     }  # fmt: skip
     assert (found["schema"], found["measured"]) == (1, False)
-    assert set(found["target"]) == {"name", "isa", "lanes", "l1_bytes", "l2_bytes"}
+    assert found["layers"][5]["seconds"] == found["layers"][5]["cycles"] / found["target"]["clock_hz"]
+    assert set(found["target"]) == {"name", "isa", "lanes", "l1_bytes", "l2_bytes", *SPEED}
     combined = found["layers"][5]
     assert set(combined) == {
         "name", "weight_shape", "weights", "kept", "density", "structure", "format", "schedule", "masks",
         "rows_per_vector", "padding", "packed_bytes", "dense_bytes", "multiply_adds", "multiply_adds_left",
-        "cycles", "estimates", "expected_speedup", "pays", "why",
+        "cycles", "estimates", "expected_speedup", "pays", "why", "seconds",
     }  # fmt: skip
     assert combined["weight_shape"] == [CHANNELS, CHANNELS, 3, 3]
     assert {"masked_panels", "dense_panels", "column_combined"} == set(combined["estimates"])
