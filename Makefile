@@ -10,7 +10,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # share fixtures; and unlike the other ways, `worksteal` and `load` go on after a test that crashes its process.
 JOBS ?= $(shell nproc)
 # Bytecode is kept, whatever the environment says: otherwise each of them compiles every source again.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
+PYTHON_WITH_BYTECODE := PYTHONDONTWRITEBYTECODE= $(BIN)/python
+SIDE_BY_SIDE := --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 
 .PHONY: compare test soak bench bench-check check setup peers race
 
@@ -20,11 +21,12 @@ compare: setup
 
 # A seeded sample of every large set of cases; see tests/sampling.py.
 test: setup
-	$(PYTEST)
+	$(PYTHON_WITH_BYTECODE) -m pytest $(SIDE_BY_SIDE)
 
-# All of their cases, and many more examples of each property: hours. What became of it is kept in bench/results.
+# All of their cases, and many more examples of each property: hours, which go on from where the last run stood,
+# for MINUTES where given. What became of them is kept in bench/results.
 soak: setup
-	$(PYTEST) --soak --soak-result bench/results
+	$(PYTHON_WITH_BYTECODE) -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(SIDE_BY_SIDE)
 
 # Timings, one layer at a time; see bench/README.md.
 bench: setup

@@ -15,7 +15,6 @@ import argparse
 import fnmatch
 import json
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sparsegen
+from bench.command import make_folder, run
 from sparsegen.compare.report import OURS, Race, Timing
 from sparsegen.files import check_writable, write_file
 from sparsegen.target import cpu_model, parse_target
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return _NOTHING_COMPARED
     if options.keep:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder("--keep", path.parent)
         check_writable("--keep", path)
     rows = measure(cases, kept, samples=options.samples, console=console)
     console.print(table(rows, kept))
@@ -212,4 +212,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from bench.command import run
 from sparsegen.compare.machine import describe_machine
-from sparsegen.files import write_file
+from sparsegen.files import check_writable, write_file
 from sparsegen.frontend import load_model
 from sparsegen.pruning.combining import combine_columns
 from sparsegen.pruning.prunable import prunable_layers
@@ -139,6 +140,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Column combining of convolutions with random weights.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
+    if options.json is not None:
+        check_writable("--json", options.json)
     threads = torch.get_num_threads()
     machine = describe_machine(parse_target(), threads)
     table = Table(*COLUMNS, title=f"kept share of the L1 norm; {threads} thread(s) of {machine.cpu}")
@@ -156,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -25,6 +25,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.command import run
+from sparsegen.files import check_writable, write_file
+
 MODELS = ("resnet18", "densenet121", "nasnet_4a1056")
 SHAPES = {"bench.models:bert": (128, 768)}
 """Inputs of models that do not tell theirs, without the batch."""
@@ -82,7 +85,9 @@ def measure(setting: Setting) -> Times:
 def measure_apart(setting: Setting) -> Times:
     """Compile a network in a process of its own."""
     command = [sys.executable, "-m", "bench.compile_time", "--one", json.dumps(asdict(setting))]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:  # it has said why
+        raise SystemExit(done.returncode)
     told = json.loads(done.stdout)
     parts = {name: tuple(seconds) for name, seconds in told["parts"].items()}
     return Times(setting, told["machine"], parts, tuple(told["total"]))
@@ -115,6 +120,8 @@ def main() -> None:
     if asked.one:
         print(json.dumps(asdict(measure(Setting(**json.loads(asked.one))))))
         return
+    if asked.json:
+        check_writable("--json", asked.json)
     settings = [
         Setting(model, batch, asked.threads, asked.target, asked.sparsity)
         for model in asked.models
@@ -130,7 +137,7 @@ def main() -> None:
     )
     console.print(table(times))
     if asked.json:
-        asked.json.write_text(json.dumps([asdict(each) for each in times], indent=1))
+        write_file(asked.json, json.dumps([asdict(each) for each in times], indent=1))
 
 
 def _now() -> Seconds:
@@ -148,4 +155,4 @@ def _cell(seconds: Seconds | None) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

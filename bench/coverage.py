@@ -25,6 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.command import run
 from bench.families import Example, families
 from sparsegen.errors import SparsegenError, first_line
 from sparsegen.files import check_writable, write_file
@@ -243,4 +244,4 @@ def _as_json(rows: Sequence[Row], samples: int, sparsity: float) -> dict[str, An
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -35,8 +35,9 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import sparsegen
+from bench.command import run
 from sparsegen.compare.machine import describe_machine
-from sparsegen.files import write_file
+from sparsegen.files import check_writable, write_file
 from sparsegen.pruning import CubicSchedule, GradualPruning, PrunedLayer, column_combine, finalize, magnitude
 from sparsegen.pruning.prunable import Model
 from sparsegen.target import parse_target
@@ -271,6 +272,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Fine-tuning at 88 % sparsity, on handwritten digits.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
+    if options.json is not None:
+        check_writable("--json", options.json)
     console = Console()
     training, testing = split(*mnist_5k())
     networks = [trained for seed in SEEDS for trained in train_from(seed, training, console)]
@@ -296,4 +299,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -23,16 +23,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from bench.command import run
 from sparsegen import pruning
 from sparsegen.compare.layer import alone, kernels
 from sparsegen.compare.machine import describe_machine
 from sparsegen.compare.timing import time_in_turn
 from sparsegen.compiler import compile_graph, plan_graph
-from sparsegen.files import write_file
+from sparsegen.files import check_writable, write_file
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear
-from sparsegen.kernels.conv import panel_problem
 from sparsegen.kernels.panels import PanelChoice, choose
+from sparsegen.kernels.problems import panel_problem
 from sparsegen.target import parse_target
 from tests.digits import digit_network
 
@@ -129,6 +130,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the results to this file")
     path = parser.parse_args().json
+    if path is not None:
+        check_writable("--json", path)
     torch.set_num_threads(1)
     rows, considered = list[Row](), dict[str, int]()
     for weights, graph in networks():
@@ -160,4 +163,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -25,9 +25,11 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from bench.command import make_folder, run
 from sparsegen.compare.reading import read_comparison
 from sparsegen.compare.report import Comparison
-from sparsegen.files import replacing, write_file
+from sparsegen.errors import MeasurementError
+from sparsegen.files import check_writable, replacing, write_file
 
 BATCHES = {"vgg16": {16: 4}}
 """Batches of models whose activations are too large for the usual ones."""
@@ -61,7 +63,7 @@ class Cell:
         return name if self.target == "native" else f"{name}-{self.target}"
 
     def run(self, folder: Path, samples: int) -> Comparison:
-        """The comparison, from the folder if it is there. Exits where it fails."""
+        """The comparison, from the folder if it is there. Raises SparsegenError where it fails."""
         path = folder / f"{self.name}.json"
         if not path.exists():
             command = [sys.executable, "-m", "sparsegen", "compare", self.model, "--no-layers"]
@@ -72,7 +74,7 @@ class Cell:
                 command += ["--input-shape", SHAPES[self.model]]
             status = subprocess.run(command, env={**os.environ, **HELD.get(self.target, {})}).returncode
             if status:  # the command has said why
-                raise SystemExit(f"race of {self.name} failed; those before it are kept in {folder}")
+                raise MeasurementError(f"race of {self.name} failed; those before it are kept in {folder}")
         return read_comparison(path)
 
 
@@ -186,7 +188,10 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--png", type=Path, default=Path("race.png"))
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
+    make_folder("--folder", arguments.folder)
+    for option, path in (("--markdown", arguments.markdown), ("--png", arguments.png)):
+        if path is not None:
+            check_writable(option, path)
     results = []
     for cell in cells(arguments):
         results.append(Result.of(cell, cell.run(arguments.folder, arguments.samples)))
@@ -199,4 +204,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -22,6 +22,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import sparsegen
+from bench.command import run
 from sparsegen.compare.machine import describe_machine
 from sparsegen.compare.peers import compiled_peer, network_reference
 from sparsegen.compare.timing import time_in_turn
@@ -178,4 +179,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -25,10 +25,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.command import make_folder, run
 from sparsegen.compare.machine import describe_machine
 from sparsegen.database.journal import Journal, read_journal
 from sparsegen.database.trial import Trial
-from sparsegen.files import write_file
+from sparsegen.files import check_writable, write_file
 from sparsegen.preparation import PREPARING_STEPS, prepare
 from sparsegen.progress import Steps
 from sparsegen.pruning.structures import parse_structure
@@ -178,7 +179,9 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=1000)
     parser.add_argument("--trials", type=int, default=64)
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
+    make_folder("FOLDER", options.folder)
+    if options.json is not None:
+        check_writable("--json", options.json)
     prepared = prepare(
         "resnet18",
         None,
@@ -212,4 +215,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

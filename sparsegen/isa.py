@@ -126,3 +126,23 @@ def rates(cpu: str, isa: Isa) -> tuple[float, float]:
             loads, fmas = (each / isa.vector_bytes for each in (family.load_bytes, family.fma_bytes))
             return min(_MOST, loads), min(_MOST, fmas)
     return _MOST, _MOST
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What cores reach: their clock while they multiply vectors, in Hz, and the bandwidth to and from memory.
+
+    The bandwidths are in bytes a second, of one core and of all of a socket's together.
+    """
+
+    clock_hz: float
+    core_bandwidth: float
+    socket_bandwidth: float
+
+
+UNKNOWN_SPEED = Speed(3.0e9, 10e9, 20e9)
+"""That of a slow server, which stands for CPUs that nobody measured."""
+
+_SAPPHIRE = Speed(2.8e9, 11e9, 20e9)
+SPEEDS = {"emeraldrapids": _SAPPHIRE, "sapphirerapids": _SAPPHIRE, "znver5": Speed(3.75e9, 20e9, 40e9)}
+"""By LLVM's name of a CPU, measured on virtual machines of two cores: clocks as the peak of multiply-adds."""

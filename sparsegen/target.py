@@ -14,7 +14,7 @@ import tvm
 from tvm.target import codegen
 
 from sparsegen.errors import TargetError
-from sparsegen.isa import FLAGS, UNSHOWN, Isa, isa_of, rates
+from sparsegen.isa import FLAGS, SPEEDS, UNKNOWN_SPEED, UNSHOWN, Isa, Speed, isa_of, rates
 
 HOST_CPU = "SPARSEGEN_HOST_CPU"
 """Environment variable, for tests and bug reports: LLVM's name of a CPU. This machine then has that name and
@@ -25,6 +25,7 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 # Where the machine does not tell: the least of x86 servers.
 _L1_BYTES, _L2_BYTES, _L3_BYTES = 32 << 10, 512 << 10, 16 << 20
 _LEAST = "the least that sparsegen generates code for"
+_CACHED = 2.0  # times as long as the load ports promise take reads and writes of an L2 cache
 # Of x86-64, the best first: what stands for a CPU that LLVM knows no better.
 _LEVELS = ("x86-64-v4", "x86-64-v3")
 
@@ -48,6 +49,7 @@ class Target:
     cores: int
     loads: float
     fmas: float
+    speed: Speed = UNKNOWN_SPEED
     without: tuple[str, ...] = ()
 
     def llvm(self) -> Any:
@@ -77,6 +79,16 @@ class Target:
     def registers(self) -> int:
         """Vector registers."""
         return self.instructions.registers
+
+    def bandwidth(self, threads: int, *, cached: bool = False) -> float:
+        """Bytes a second that so many threads read and write, of memory or of their own caches."""
+        if cached:
+            return threads * self.loads * self.instructions.vector_bytes * self.speed.clock_hz / _CACHED
+        return min(threads * self.speed.core_bandwidth, self.speed.socket_bandwidth)
+
+    def peak(self, threads: int) -> float:
+        """Multiply-adds of float32 a second that so many threads can do at most."""
+        return threads * self.fmas * self.lanes * self.speed.clock_hz
 
 
 @dataclass(frozen=True)
@@ -248,6 +260,7 @@ def _target(cpu: str, isa: Isa, host: Host, *, caches: Host | None, without: tup
         cores=host.cores,
         loads=loads,
         fmas=fmas,
+        speed=SPEEDS.get(cpu, UNKNOWN_SPEED),
         without=without,
     )
 

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-pytest_plugins = ("tests.compile_once", "tests.preloaded", "tests.sampling", "tests.soak")
+pytest_plugins = ("tests.compile_once", "tests.preloaded", "tests.sampling")
 
 # Threads of a parallel loop that wait for the next one leave the core to others: to the other half of the
 # tests, where two run at a time. OpenMP reads it when torch is loaded, here and in processes of tests.

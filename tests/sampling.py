@@ -11,11 +11,13 @@ and a property that is costly to check says how many examples it is worth, here 
     @given(shapes())
     def test_any_shape(shape: Shape) -> None: ...
 
-Every run takes the same. `--sample-seed N` takes another sample of the sets, `--soak` everything.
+Every run takes the same. `--sample-seed N` takes another sample of the sets, `--soak` everything, and
+`--share K/N` of all tests that are chosen each Nth, from the Kth on.
 """
 
 from __future__ import annotations
 
+import argparse
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -49,16 +51,17 @@ def examples(count: int, *, soak: int | None = None) -> settings:
 def stratified(cases: Sequence[Case], count: int, seed: str) -> list[Case]:
     """Some of the cases, in their order: `count`, or as many as it takes for every value to occur.
 
-    Cases are drawn at random, those first that have a value which none before has.
+    Cases are drawn at random, those first that have the most values which none before has.
     """
     drawn = random.Random(seed).sample(range(len(cases)), len(cases))
-    seen: set[tuple[int, Any]] = set()
-    needed, others = [], []
-    for index in drawn:
-        values = {(place, _identity(value)) for place, value in enumerate(cases[index])}
-        (others if values <= seen else needed).append(index)
-        seen |= values
-    chosen = needed + others[: max(0, count - len(needed))]
+    values = [{(place, _identity(value)) for place, value in enumerate(case)} for case in cases]
+    unseen = set[tuple[int, Any]]().union(*values)
+    needed = []
+    while unseen:
+        needed.append(max(drawn, key=lambda index: len(values[index] & unseen)))
+        drawn.remove(needed[-1])
+        unseen -= values[needed[-1]]
+    chosen = needed + drawn[: max(0, count - len(needed))]
     return [cases[index] for index in sorted(chosen)]
 
 
@@ -77,6 +80,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--sample-seed", type=int, default=0, metavar="N", help="which sample of large sets is checked (0)"
     )
+    group.addoption("--share", type=_share, metavar="K/N", help="run the Kth of N shares of the tests")
+
+
+def _share(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 1/4")
+    return int(number), int(count)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -100,8 +111,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(names, cases)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have the report of each case tell how many the set has, for another process may have run the test."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the share, and have each case's report tell how many its set has: another process may run it."""
+    number, count = config.getoption("--share") or (1, 1)
+    others = [item for place, item in enumerate(items) if place % count != number - 1]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = items[number - 1 :: count]
     for item in items:
         item.user_properties += [(_SIZE, len(mark.args[1])) for mark in item.iter_markers("large")]
 

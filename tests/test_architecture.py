@@ -28,6 +28,7 @@ ROOMS = (
     "runtime",
 )
 READ_FROM_ANYWHERE = (
+    "cost",
     "dump",
     "errors",
     "files",

@@ -1,46 +1,149 @@
-"""What is kept of a soak: who ran what, what became of it by folder, and what failed."""
+"""A soak in pieces: what is kept of every group, what runs again, and how it is interrupted."""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sparsegen.target import parse_target
-from tests.soak import Record, describe_machine
+from tests import soak
+from tests.preloaded import start
 
-MACHINE = {"cpu": "AMD EPYC 9B45", "target": "znver5", "isa": "AVX-512", "cores": 2}
+FIRST, SECOND = "tests/test_first.py", "tests/tuner"
+ROOT = Path(__file__).parents[1]
+LONG_S = 300.0  # on a busy machine
+OPTIONS = ("-q", "-p", "tests.sampling")
+SUITES = {
+    FIRST: """
+import pytest
+from tests.sampling import large
+
+@large(("number",), [(n,) for n in range(30)], sample=3)
+def test_number(number): ...
+""",
+    f"{SECOND}/test_second.py": """
+import os
+import pytest
+
+def test_good(): ...
+
+@pytest.mark.skip(reason="for the test")
+def test_skipped(): ...
+
+def test_bad():
+    assert "BAD" not in os.environ
+
+def test_slow():
+    if "SLOW" in os.environ:
+        import pathlib, time
+        pathlib.Path("slow").touch()
+        time.sleep(300)
+""",
+}
 
 
-def report(name: str, outcome: str, when: str = "call", **attributes: object) -> pytest.TestReport:
-    return pytest.TestReport(name, (name, 1, name), {}, outcome, None, when, **attributes)  # type: ignore[arg-type]
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with tests, and pytest as those need it."""
+    for name, text in SUITES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "sparsegen").mkdir()
+    (tmp_path / "sparsegen" / "code.py").write_text("one = 1\n")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setattr(soak, "SHARES", {FIRST: 2})
+    return tmp_path
 
 
-def test_outcomes_are_counted_by_folder() -> None:
-    record = Record(Path(), ["--soak"])
-    for each in (
-        report("tests/kernels/test_a.py::test_one", "passed", "setup"),
-        report("tests/kernels/test_a.py::test_one", "passed"),
-        report("tests/kernels/test_a.py::test_one", "passed", "teardown"),
-        report("tests/kernels/test_a.py::test_two[a/b::c]", "failed"),
-        report("tests/kernels/test_a.py::test_three", "skipped", "setup"),
-        report("tests/test_b.py::test_four", "failed", "setup"),
-        report("tests/test_b.py::test_five", "skipped", wasxfail="known"),
-    ):
-        record.pytest_runtest_logreport(each)
-    found = record.result(MACHINE, seconds=61, completed=True)
-    assert found["tests"] == {
-        "tests": {"error": 1, "xfailed": 1},
-        "tests/kernels": {"passed": 1, "failed": 1, "skipped": 1},
-    }
-    assert found["failures"] == ["tests/kernels/test_a.py::test_two[a/b::c]", "tests/test_b.py::test_four"]
-    assert (found["machine"], found["arguments"]) == (MACHINE, ["--soak"])
-    assert (found["seconds"], found["completed"]) == (61, True)
-    assert {"python", "torch", "apache-tvm", "sparsegen"} <= found["versions"].keys()
+def run(root: Path, *options: str) -> int:
+    return soak.main(["--results", str(root / "results"), *options, *OPTIONS], root=root)
 
 
-def test_the_machine_is_this_one() -> None:
-    target = parse_target()
-    machine = describe_machine()
-    assert machine.keys() == MACHINE.keys()
-    assert (machine["target"], machine["isa"], machine["cores"]) == (target.name, target.isa, target.cores)
+def kept(root: Path) -> dict[str, Any]:
+    (path,) = (root / "results").glob("*/soak.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_every_file_is_in_one_group() -> None:
+    groups = list(soak.groups(ROOT))
+    files = {name for group in groups for name in group.paths}
+    assert files == {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
+    assert len({group.name for group in groups}) == len(groups)
+    for file in files:
+        shares = [group.share for group in groups if file in group.paths]
+        assert shares == [None] or shares == [f"{k}/{len(shares)}" for k in range(1, len(shares) + 1)]
+    assert {group.name.partition(" ")[0] for group in groups if group.share} == soak.SHARES.keys()
+
+
+def test_a_soak_goes_on_until_all_passed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(root, "--minutes", "0") == 0
+    assert "0 of 3 groups passed, 0 failed, 3 left" in capfd.readouterr().out
+    monkeypatch.setenv("BAD", "1")
+    assert run(root) == 1
+    told, groups = capfd.readouterr().out, kept(root)["groups"]
+    assert groups.keys() == {f"{FIRST} 1/2", f"{FIRST} 2/2", SECOND}
+    assert [groups[f"{FIRST} {share}/2"]["tests"] for share in (1, 2)] == [{"passed": 15}] * 2
+    assert groups[SECOND]["tests"] == {"passed": 2, "skipped": 1, "failure": 1}
+    assert groups[SECOND]["failures"] == ["tests.tuner.test_second::test_bad"]
+    assert "2 of 3 groups passed, 1 failed, 0 left" in told
+    assert f"failed: {SECOND}\n    tests.tuner.test_second::test_bad\n" in told
+    monkeypatch.delenv("BAD")
+    assert run(root) == 0
+    told = capfd.readouterr().out
+    assert f"group 1 of 1 left: {SECOND}" in told
+    assert "3 of 3 groups passed, 0 failed, 0 left" in told
+    assert kept(root)["groups"][SECOND]["failures"] == []
+    (root / "sparsegen" / "code.py").write_text("one = 2\n")
+    assert run(root, "--minutes", "0") == 0
+    assert "0 of 3 groups passed, 0 failed, 3 left" in capfd.readouterr().out
+    assert kept(root)["groups"][SECOND]["failures"] == []  # still there, of the code that it was
+
+
+def test_what_is_kept_tells_machine_and_versions(root: Path) -> None:
+    assert run(root, "--minutes", "0") == 0
+    assert not list((root / "results").glob("*/soak.json"))
+    (root / SECOND / "test_second.py").unlink()
+    assert run(root) == 0
+    target, found = parse_target(), kept(root)
+    assert (found["machine"]["target"], found["machine"]["isa"]) == (target.name, target.isa)
+    assert {"python", "torch", "apache-tvm"} <= found["versions"].keys()
+    assert {"state", "commit", "date", "seconds", "cpu_seconds"} <= found["groups"][f"{FIRST} 1/2"].keys()
+
+
+def test_code_that_changes_meanwhile_is_not_known_to_pass(root: Path) -> None:
+    (root / SECOND / "test_second.py").write_text(
+        "import pathlib\ndef test_change(): pathlib.Path('sparsegen/code.py').write_text('one = 3')\n"
+    )
+    with pytest.raises(SystemExit, match=f"the code changed while {SECOND} ran"):
+        run(root)
+    assert SECOND not in kept(root)["groups"]
+
+
+def test_ctrl_c_keeps_what_is_done(root: Path) -> None:
+    command = f"""
+import pathlib
+from tests import soak
+soak.SHARES = {soak.SHARES}
+raise SystemExit(soak.main({["--results", "results", *OPTIONS]}, root=pathlib.Path.cwd()))
+"""
+    started = start("-c", command, environment={**os.environ, "SLOW": "1"}, folder=root)
+    until = time.monotonic() + LONG_S
+    while not (root / "slow").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.killpg(started.pid, signal.SIGINT)
+    ended = started.result()
+    assert ended.returncode == 130
+    assert "2 of 3 groups passed, 0 failed, 1 left" in ended.stdout
+    assert f"left: {SECOND}" in ended.stdout
+    assert kept(root)["groups"].keys() == {f"{FIRST} 1/2", f"{FIRST} 2/2"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 import sparsegen
 from tests.frontend.checking import images
+from tests.sampling import large
 
 transformers = pytest.importorskip("transformers", reason="needs transformers")
 
@@ -47,21 +49,20 @@ class Vit(nn.Module):
         return self.model(image).last_hidden_state
 
 
-@pytest.mark.parametrize("batch", [1, 16])
-@pytest.mark.parametrize(("make", "shape"), [(bert, (11, 32)), (gpt2, (11, 32)), (Vit, (3, 16, 16))])
-def test_default_attention_of_transformers(
-    make: Callable[[], nn.Module], shape: tuple[int, ...], batch: int
-) -> None:
+SHAPES = {bert: (11, 32), gpt2: (11, 32), Vit: (3, 16, 16)}
+
+
+@large(("make", "batch"), itertools.product(SHAPES, [1, 16]), sample=3)
+def test_default_attention_of_transformers(make: Callable[[], nn.Module], batch: int) -> None:
     torch.manual_seed(0)
-    model, value = make().eval(), images(batch, *shape)
+    model, value = make().eval(), images(batch, *SHAPES[make])
     with torch.no_grad():
         expected = model(value)
         actual = sparsegen.compile(model, (value,), threads=1)(value)
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("batch", [1, 16])
-@pytest.mark.parametrize("masked", [False, True], ids=["all tokens", "padded"])
+@large(("masked", "batch"), itertools.product([False, True], [1, 16]), sample=2)
 def test_masks_that_are_given(masked: bool, batch: int) -> None:
     """Token ids and a mask of truth values are torch's to read; attention is ours."""
     torch.manual_seed(0)

@@ -12,18 +12,18 @@ from sparsegen.formats.detect import detect
 from sparsegen.graph import Conv2d, Layer, Linear, SeparableConv2d, apart
 from sparsegen.inspection.reasons import (
     FUSED,
-    GROUPED,
     MASKED_VECTORS,
     linear_reason,
     reason,
     winograd_reason,
 )
 from sparsegen.inspection.report import DENSE, WINOGRAD, LayerInspection
-from sparsegen.kernels.conv import choose_panels, panel_problem, winograd_choice
 from sparsegen.kernels.linear import pack_linear
-from sparsegen.kernels.linear_choice import choose_linear
+from sparsegen.kernels.linear_rows import linear_choice
 from sparsegen.kernels.linear_schedule import DENSE_FORMAT, FeatureTiles
 from sparsegen.kernels.panels import PanelChoice, PanelProblem, arranged, pack_weights
+from sparsegen.kernels.problems import choose_panels, panel_problem, winograd_choice
+from sparsegen.kernels.registry import best_offer, refusals
 from sparsegen.kernels.separable import separable_problem
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.choice import WinogradChoice
@@ -46,14 +46,15 @@ def inspect_layer(layer: Layer, plan: PlannedGraph) -> list[LayerInspection]:
 def _inspect(layer: Layer, plan: PlannedGraph) -> LayerInspection:
     context, problem = plan.context, panel_problem(layer, plan.context)
     if isinstance(layer.core, Linear) and problem is None:
-        return _of_rows(layer, layer.core, plan)
+        return _of_rows(layer, plan)
     if problem is None:
-        return _grouped(layer, GROUPED)
-    choice, tiles = choose_panels(problem, context), winograd_choice(layer, context)
+        return _grouped(layer, refusals(layer, context)["panels"])
+    chosen, choice = best_offer(layer, context), choose_panels(problem, context)
+    tiles = winograd_choice(layer, context)
     if tiles is None:
         return _of_panels(layer, problem, choice)
     estimates = {**choice.estimates, WINOGRAD: tiles.cycles}
-    if tiles.beats(choice.cycles):
+    if chosen.format == WINOGRAD:
         return _of_winograd(layer, choice, tiles, estimates)
     return replace(_of_panels(layer, problem, choice), estimates=estimates)
 
@@ -100,11 +101,11 @@ def _of_winograd(
     )
 
 
-def _of_rows(layer: Layer, core: Linear, plan: PlannedGraph) -> LayerInspection:
+def _of_rows(layer: Layer, plan: PlannedGraph) -> LayerInspection:
     """A linear layer without batch lanes: its zeros are left out where it waits for its weights."""
-    (shape, kept), context = _weights(layer), plan.context
-    layout = context.layout(layer.name)
-    choice = choose_linear(core.weight, layout, context)
+    (shape, kept), context, core = _weights(layer), plan.context, layer.core
+    assert isinstance(core, Linear)
+    layout, choice = context.layout(layer.name), linear_choice(layer, context)
     knobs, masked = choice.schedule, choice.schedule.format != DENSE_FORMAT
     estimates = {DENSE if name == DENSE_FORMAT else name: cost for name, cost in choice.estimates.items()}
     return LayerInspection(
@@ -119,7 +120,7 @@ def _of_rows(layer: Layer, core: Linear, plan: PlannedGraph) -> LayerInspection:
         positions=_positions(layer),
         cycles=choice.cycles if masked else None,
         estimates=estimates if masked else {},
-        why=MASKED_VECTORS if masked else linear_reason(plan, choice, density=kept / math.prod(shape)),
+        why=MASKED_VECTORS if masked else linear_reason(plan, layer, density=kept / math.prod(shape)),
     )
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from sparsegen.compiler import PlannedGraph
 from sparsegen.formats.detect import FULL
 from sparsegen.formats.registry import Statistics
+from sparsegen.graph import Layer
 from sparsegen.inspection.report import DENSE, PAYS
-from sparsegen.isa import expanding
-from sparsegen.kernels.linear_choice import LinearChoice
 from sparsegen.kernels.panels import PanelChoice
 from sparsegen.kernels.planning import use_batch_lanes
+from sparsegen.kernels.registry import refusals
 
 _TOO_DENSE = 0.6
 """Density above which it is the density that keeps sparse from paying, not the layer's size."""
@@ -22,7 +22,6 @@ _CLOSE = 0.85
 
 _NAMES = {"masked_panels": "masked panels", "column_combined": "column-combined"}
 
-GROUPED = "grouped convolutions run dense"
 FUSED = "dense, computed where the next layer reads it"
 MASKED_VECTORS = "waits for its weights: no zero is read"
 
@@ -64,13 +63,12 @@ def winograd_reason(*, density: float) -> str:
     return "Winograd's filtering saves more than the zeros"
 
 
-def linear_reason(plan: PlannedGraph, choice: LinearChoice, *, density: float) -> str:
+def linear_reason(plan: PlannedGraph, layer: Layer, *, density: float) -> str:
     """Why a linear layer was left to the dense kernel."""
-    if len(choice.estimates) > 1:
+    refused = refusals(layer, plan.context).get("masked_vectors")
+    if refused is None:
         return _little_gained(density)
     batch_alone = replace(plan.source, layers=[])
     if use_batch_lanes(batch_alone, plan.context.target):
         return "linear layers run dense where images of a batch meet"
-    if not plan.context.target.instructions.expand:
-        return f"skipping zeros at this batch takes {expanding()}"
-    return "too many rows to skip zeros, or no whole vectors of features"
+    return refused

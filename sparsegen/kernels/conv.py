@@ -1,153 +1,245 @@
-"""Convolutions and linear layers for the panel kernels; grouped ones for the grouped kernel."""
+"""Convolutions, and linear layers with batch lanes: the ways to compute them."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
-
-import numpy as np
-
 from sparsegen.graph import Layer, Linear
 from sparsegen.kernels.grouped import grouped_conv
-from sparsegen.kernels.grouped_schedule import grouped_space
-from sparsegen.kernels.linear import plain_linear
-from sparsegen.kernels.linear_space import linear_space
-from sparsegen.kernels.panels import PanelChoice, PanelProblem, PanelSchedule, choose, panel_fault, panels
+from sparsegen.kernels.grouped_schedule import (
+    GroupedProblem,
+    GroupedSchedule,
+    default_grouped,
+    depthwise_cycles,
+    grouped_cycles,
+    grouped_fault,
+    grouped_space,
+)
+from sparsegen.kernels.implementation import Implementation, Offer
+from sparsegen.kernels.linear_rows import MaskedVectors, RowsOfWeights
+from sparsegen.kernels.panels import PanelChoice, PanelProblem, PanelSchedule, panel_fault
+from sparsegen.kernels.panels.choice import DENSE_FORMAT
 from sparsegen.kernels.panels.space import panel_space
-from sparsegen.kernels.registry import Context, kernel_for, space_for
-from sparsegen.kernels.space import Space
+from sparsegen.kernels.problems import (
+    choose_panels,
+    panel_kernel,
+    panel_offer,
+    panel_problem,
+    winograd_choice,
+    winograd_problem,
+)
+from sparsegen.kernels.registry import Context, register
+from sparsegen.kernels.roofline import predicted
+from sparsegen.kernels.space import KernelSchedule, Space
 from sparsegen.kernels.taps import TapConv2d
-from sparsegen.kernels.winograd import WinogradProblem, WinogradSchedule, winograd
-from sparsegen.kernels.winograd.choice import WinogradChoice, winograd_fault, winograd_space
-from sparsegen.kernels.winograd.choice import choose as choose_winograd
+from sparsegen.kernels.winograd import WinogradSchedule, winograd
+from sparsegen.kernels.winograd.choice import winograd_fault, winograd_space
 from sparsegen.lowering.kernel import Kernel
 
-
-@kernel_for(TapConv2d, "panels", "winograd", "grouped_conv")
-def convolution(layer: Layer, context: Context) -> Kernel:
-    """The kernel of a convolution with any stride, padding, dilation and groups."""
-    problem = panel_problem(layer, context)
-    if problem is None:
-        return grouped_conv(layer, context)
-    of_tiles = _winograd_problem(layer, context)
-    knobs: PanelSchedule | WinogradSchedule | None = context.given(
-        layer, PanelSchedule, partial(panel_fault, problem)
-    ) or context.given(layer, WinogradSchedule, partial(winograd_fault, of_tiles))
-    if knobs is None:
-        knobs = _fastest(layer, problem, context).schedule
-    epilogue, source = context.epilogue(layer), layer.inputs[0]
-    if isinstance(knobs, PanelSchedule):
-        registers = context.target.registers
-        return panels(
-            problem, knobs, source=source, epilogue=epilogue, registers=registers, once=context.once
-        )
-    assert of_tiles is not None
-    return winograd(of_tiles, knobs, source=source, epilogue=epilogue, once=context.once)
+_GROUPS = "grouped convolutions run dense"
+_NO_ZEROS = "no zeros are worth skipping"
+_EVERY_WEIGHT = "every weight is to be multiplied"
 
 
-@kernel_for(Linear, "panels", "linear")
-def linear(layer: Layer, context: Context) -> Kernel:
-    """The kernel of a linear layer: panels with batch lanes, rows of weights without."""
-    problem = panel_problem(layer, context)
-    if problem is None:
-        return plain_linear(layer, context)
-    knobs = context.given(layer, PanelSchedule, partial(panel_fault, problem))
-    if knobs is None:
-        knobs = choose_panels(problem, context).schedule
-    epilogue, registers = context.epilogue(layer), context.target.registers
-    return panels(
-        problem, knobs, source=layer.inputs[0], epilogue=epilogue, registers=registers, once=context.once
-    )
+class DensePanels(Implementation):
+    """Panels that multiply every weight."""
 
+    name = "dense_panels"
+    kinds = ("panels",)
 
-@space_for(TapConv2d)
-@space_for(Linear)
-def weighted_space(layer: Layer, context: Context) -> Space:
-    """The schedules of the kernel of a convolution or linear layer."""
-    problem = panel_problem(layer, context)
-    if problem is None:
-        return (linear_space if isinstance(layer.core, Linear) else grouped_space)(layer, context)
-    chosen = _fastest(layer, problem, context)
-    if isinstance(chosen, WinogradChoice):
-        return winograd_space(chosen, context.target, threads=context.threads)
-    return panel_space(problem, context.target, threads=context.threads, dense=context.dense, choice=chosen)
-
-
-def panel_problem(layer: Layer, context: Context) -> PanelProblem | None:
-    """The layer as the panel kernels see it; None for a layer that they do not serve."""
-    match layer.core:
-        case TapConv2d(groups=1):
-            return _conv_problem(layer, context)
-        case Linear() if context.layout(layer.name).batch_lanes:
-            return _linear_problem(layer, context)
-        case _:
+    def accepts(self, layer: Layer, context: Context) -> str | None:
+        """Convolutions without groups, and linear layers whose lanes hold images."""
+        if panel_problem(layer, context) is not None:
             return None
+        return "its lanes hold no images" if isinstance(layer.core, Linear) else _GROUPS
+
+    def takes(self, schedule: KernelSchedule, layer: Layer, context: Context) -> bool:
+        """Panel schedules of its formats."""
+        mine = isinstance(schedule, PanelSchedule) and self._has(schedule.format)
+        return mine and panel_problem(layer, context) is not None
+
+    def fault(self, schedule: KernelSchedule, layer: Layer, context: Context) -> str | None:
+        """As of all panels."""
+        assert isinstance(schedule, PanelSchedule)
+        return panel_fault(_problem(layer, context), schedule)
+
+    def offer(self, layer: Layer, context: Context) -> Offer:
+        """The dense schedule of the least estimated cycles."""
+        choice = choose_panels(_problem(layer, context), context)
+        return self._offer(layer, context, choice, DENSE_FORMAT)
+
+    def space(self, layer: Layer, context: Context) -> Space | None:
+        """Panels of all formats: tuning may find another one better than the estimate does."""
+        problem = _problem(layer, context)
+        choice = choose_panels(problem, context)
+        return panel_space(
+            problem, context.target, threads=context.threads, dense=context.dense, choice=choice
+        )
+
+    def build(self, layer: Layer, context: Context, schedule: KernelSchedule | None) -> Kernel:
+        """The kernel of panels."""
+        assert isinstance(schedule, PanelSchedule)
+        return panel_kernel(_problem(layer, context), layer, context, schedule)
+
+    def _has(self, format: str) -> bool:
+        return format == DENSE_FORMAT
+
+    def _offer(self, layer: Layer, context: Context, choice: PanelChoice, format: str) -> Offer:
+        chosen = choice.schedule.format == format
+        schedule = choice.schedule if chosen else choice.schedules[format]
+        cycles = choice.cycles if chosen else choice.estimates[format]
+        return panel_offer(self, layer, context, schedule, cycles)
 
 
-def winograd_choice(layer: Layer, context: Context) -> WinogradChoice | None:
-    """What Winograd's kernel would cost a layer; None for a layer that it does not serve, or may not."""
-    tiles = _winograd_problem(layer, context)
-    if tiles is None:
-        return None
-    choice = context.once(
-        tiles.geometry, partial(choose_winograd, tiles, context.target, threads=context.threads)
-    )
-    return None if choice is None else replace(choice, problem=tiles)
+class Panels(DensePanels):
+    """Panels that skip zeros, in the formats of masks and of combined columns."""
+
+    name = "panels"
+
+    def accepts(self, layer: Layer, context: Context) -> str | None:
+        """Where weights have zeros, too."""
+        refused = super().accepts(layer, context)
+        if refused is not None:
+            return refused
+        if context.dense:
+            return _EVERY_WEIGHT
+        choice = choose_panels(_problem(layer, context), context)
+        return None if choice.estimates.keys() - {DENSE_FORMAT} else _NO_ZEROS
+
+    def offer(self, layer: Layer, context: Context) -> Offer:
+        """The sparse schedule of the least estimated cycles."""
+        choice = choose_panels(_problem(layer, context), context)
+        format = choice.schedule.format
+        if format == DENSE_FORMAT:
+            sparse = choice.estimates.keys() - {DENSE_FORMAT}
+            format = min(sorted(sparse), key=lambda name: choice.estimates[name])
+        return self._offer(layer, context, choice, format)
+
+    def _has(self, format: str) -> bool:
+        return format != DENSE_FORMAT
 
 
-def _winograd_problem(layer: Layer, context: Context) -> WinogradProblem | None:
-    if not context.winograd or not isinstance(layer.core, TapConv2d):
-        return None
-    return WinogradProblem.of(layer.core, context.layout(layer.inputs[0]), context.layout(layer.name))
+class Winograd(Implementation):
+    """Winograd's minimal filtering: dense, with fewer multiplications."""
+
+    name = "winograd"
+    kinds = ("winograd",)
+
+    def accepts(self, layer: Layer, context: Context) -> str | None:
+        """3x3 convolutions of stride 1, where rounding of its kind is allowed."""
+        if panel_problem(layer, context) is None:
+            return _GROUPS
+        if winograd_choice(layer, context) is not None:
+            return None
+        return (
+            "Winograd's filtering does not serve such a layer" if context.winograd else "it is switched off"
+        )
+
+    def takes(self, schedule: KernelSchedule, layer: Layer, context: Context) -> bool:
+        """Its own schedules, for layers that some panels serve."""
+        return isinstance(schedule, WinogradSchedule) and panel_problem(layer, context) is not None
+
+    def fault(self, schedule: KernelSchedule, layer: Layer, context: Context) -> str | None:
+        """Also where it does not serve the layer."""
+        assert isinstance(schedule, WinogradSchedule)
+        return winograd_fault(winograd_problem(layer, context), schedule)
+
+    def offer(self, layer: Layer, context: Context) -> Offer:
+        """The schedule of the least estimated cycles."""
+        choice = winograd_choice(layer, context)
+        assert choice is not None
+        weights = choice.problem.weight_bytes(choice.schedule)
+        cost = predicted(layer, context, choice.cycles, weights=weights)
+        return Offer(self, cost, choice.schedule, self.name)
+
+    def space(self, layer: Layer, context: Context) -> Space | None:
+        """Tiles of its sizes."""
+        choice = winograd_choice(layer, context)
+        assert choice is not None
+        return winograd_space(choice, context.target, threads=context.threads)
+
+    def build(self, layer: Layer, context: Context, schedule: KernelSchedule | None) -> Kernel:
+        """The kernel of transforms and products."""
+        problem = winograd_problem(layer, context)
+        assert problem is not None
+        assert isinstance(schedule, WinogradSchedule)
+        epilogue, source = context.epilogue(layer), layer.inputs[0]
+        return winograd(problem, schedule, source=source, epilogue=epilogue, once=context.once)
 
 
-def _fastest(layer: Layer, problem: PanelProblem, context: Context) -> PanelChoice | WinogradChoice:
-    """The choice of the kernel with the least estimated cycles."""
-    panel, tiles = choose_panels(problem, context), winograd_choice(layer, context)
-    return tiles if tiles is not None and tiles.beats(panel.cycles) else panel
+class Grouped(Implementation):
+    """Convolutions with groups of several channels each."""
+
+    name = "grouped"
+    kinds = ("grouped_conv",)
+
+    def accepts(self, layer: Layer, context: Context) -> str | None:
+        """Groups that are no single channels."""
+        groups, depthwise = _groups(layer)
+        if groups == 1:
+            return "it has no groups"
+        return "its groups are single channels" if depthwise else None
+
+    def takes(self, schedule: KernelSchedule, layer: Layer, context: Context) -> bool:
+        """Its own schedules."""
+        return isinstance(schedule, GroupedSchedule) and self.accepts(layer, context) is None
+
+    def fault(self, schedule: KernelSchedule, layer: Layer, context: Context) -> str | None:
+        """What does not suit the groups."""
+        assert isinstance(schedule, GroupedSchedule)
+        return grouped_fault(GroupedProblem.of(layer, context), schedule)
+
+    def offer(self, layer: Layer, context: Context) -> Offer:
+        """The tiles of the least estimated cycles."""
+        problem = GroupedProblem.of(layer, context)
+        schedule = context.once(
+            problem.identity, lambda: default_grouped(problem, context.target, threads=context.threads)
+        )
+        cycles = self._cycles(problem, schedule, context)
+        return Offer(self, predicted(layer, context, cycles, weights=problem.conv.weight.nbytes), schedule)
+
+    def space(self, layer: Layer, context: Context) -> Space | None:
+        """Tiles of its sizes."""
+        return grouped_space(layer, context)
+
+    def build(self, layer: Layer, context: Context, schedule: KernelSchedule | None) -> Kernel:
+        """The kernel of a tile's sums over all taps."""
+        assert isinstance(schedule, GroupedSchedule)
+        return grouped_conv(layer, context, schedule)
+
+    def _cycles(self, problem: GroupedProblem, schedule: GroupedSchedule, context: Context) -> float:
+        return grouped_cycles(problem, context.target, schedule, threads=context.threads)
 
 
-def choose_panels(problem: PanelProblem, context: Context) -> PanelChoice:
-    """The schedule of a problem in a model's context."""
-    return context.once(
-        problem.identity(dense=context.dense),
-        partial(choose, problem, context.target, threads=context.threads, dense=context.dense),
-    )
+class Depthwise(Grouped):
+    """Convolutions of every channel on its own, which wait for memory."""
+
+    name = "depthwise"
+
+    def accepts(self, layer: Layer, context: Context) -> str | None:
+        """Groups of one input channel."""
+        groups, depthwise = _groups(layer)
+        return None if depthwise and groups > 1 else "its groups are not single channels"
+
+    def _cycles(self, problem: GroupedProblem, schedule: GroupedSchedule, context: Context) -> float:
+        return depthwise_cycles(problem, threads=context.threads)
 
 
-def _conv_problem(layer: Layer, context: Context) -> PanelProblem:
-    """A convolution without groups."""
-    conv = layer.core
-    assert isinstance(conv, TapConv2d)
-    source, out = context.layout(layer.inputs[0]), context.layout(layer.name)
-    return PanelProblem(
-        matrix=conv.matrix,
-        bias=conv.bias,
-        columns_per_channel=conv.weight.shape[2] * conv.weight.shape[3],
-        offsets=conv.taps.offsets(source),
-        pixels=out.pixel_vectors,
-        pixel_steps=source.pixel_steps(conv.taps.stride),
-        source=source,
-        out=out,
-    )
+def _groups(layer: Layer) -> tuple[int, bool]:
+    """The number of groups of a convolution, and whether each is one input channel."""
+    assert isinstance(layer.core, TapConv2d)
+    return layer.core.groups, layer.core.weight.shape[1] == 1
 
 
-def _linear_problem(layer: Layer, context: Context) -> PanelProblem:
-    """A linear layer with batch lanes."""
-    core, out = layer.core, context.layout(layer.name)
-    assert isinstance(core, Linear)
-    source = context.layout(layer.inputs[0])
-    # The dimensions before the features, of which the planner allows two, are the pixels.
-    height, width = (1, 1, *source.element_shape[:-1])[-2:]
-    step_y, step_x = (0, 0, *source.strides[:-1])[-2:]
-    return PanelProblem(
-        matrix=core.weight,
-        bias=core.bias,
-        columns_per_channel=1,
-        offsets=(source.base + np.arange(core.weight.shape[1]) * source.strides[-1]).astype(np.int32),
-        pixels=(height, width),
-        pixel_steps=(step_y, step_x),
-        source=source,
-        out=out,
-        channels_last=True,
-    )
+def _problem(layer: Layer, context: Context) -> PanelProblem:
+    problem = panel_problem(layer, context)
+    assert problem is not None
+    return problem
+
+
+for _core in (TapConv2d, Linear):
+    # Where the estimates are equal, dense kernels go before sparse ones.
+    register(_core, DensePanels())
+    register(_core, Panels())
+for _implementation in (Winograd(), Grouped(), Depthwise()):
+    register(TapConv2d, _implementation)
+for _rows in (RowsOfWeights(), MaskedVectors()):
+    register(Linear, _rows)

@@ -5,7 +5,6 @@ Best for: groups of few channels, where a panel would have no rows to share a lo
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,6 @@ from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.grouped_schedule import (
     GroupedProblem,
     GroupedSchedule,
-    default_grouped,
-    grouped_fault,
     schedule_grouped,
 )
 from sparsegen.kernels.operands import pick
@@ -26,12 +23,9 @@ from sparsegen.kernels.registry import Context
 from sparsegen.lowering.kernel import Kernel, as_argument
 
 
-def grouped_conv(layer: Layer, context: Context) -> Kernel:
-    """The kernel of a convolution with groups; weight [K, C / groups, kh, kw]."""
+def grouped_conv(layer: Layer, context: Context, knobs: GroupedSchedule) -> Kernel:
+    """The kernel of a convolution with groups, weight [K, C / groups, kh, kw], under a faultless schedule."""
     problem = GroupedProblem.of(layer, context)
-    knobs = context.given(layer, GroupedSchedule, partial(grouped_fault, problem))
-    if knobs is None:
-        knobs = default_grouped(problem, context.target, threads=context.threads)
     conv, out, channels, columns = problem.conv, problem.out, problem.channels, problem.columns
     source = context.value(layer.inputs[0])
     height, width = problem.padded_pixels(knobs)

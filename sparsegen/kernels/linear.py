@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,10 @@ from sparsegen.formats.masked_vectors import MaskedVectors
 from sparsegen.graph import Array, Layer, Linear
 from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.epilogue import Epilogue
-from sparsegen.kernels.linear_choice import choose_linear
 from sparsegen.kernels.linear_schedule import (
     FeatureTiles,
     LinearSchedule,
     WeightsAhead,
-    linear_fault,
     schedule_linear,
 )
 from sparsegen.kernels.operands import Value, at_index, unravel, zero_outside
@@ -55,15 +52,11 @@ def pack_linear(matrix: Array, tiles: FeatureTiles) -> Array | MaskedVectors:
     return pack_features(matrix, tiles)
 
 
-def plain_linear(layer: Layer, context: Context) -> Kernel:
-    """The kernel of a linear layer from rows [..., in] to rows [..., out]."""
+def plain_linear(layer: Layer, context: Context, knobs: LinearSchedule) -> Kernel:
+    """The kernel of a linear layer from rows [..., in] to rows [..., out], under a schedule without fault."""
     core = layer.core
     assert isinstance(core, Linear)
-    layout = context.layout(layer.name)
-    knobs = context.given(layer, LinearSchedule, partial(linear_fault, layout, context.target))
-    if knobs is None:
-        knobs = choose_linear(core.weight, layout, context).schedule
-    tiles = FeatureTiles.of(layout, knobs)
+    tiles = FeatureTiles.of(context.layout(layer.name), knobs)
     bias = np.zeros(len(core.weight), np.float32) if core.bias is None else core.bias
     packed, bias = pack_linear(core.weight, tiles), pack_features(bias[:, None], tiles)
     if isinstance(packed, MaskedVectors):

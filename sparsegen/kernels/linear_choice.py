@@ -27,10 +27,14 @@ _MULTIPLY = 0.4  # of a vector's multiply-add with a row
 
 @dataclass(frozen=True)
 class LinearChoice:
-    """The schedule chosen for a layer; estimated cycles of every format that it may have, on each thread."""
+    """The schedule chosen for a layer; those, and estimated cycles, of every format that it may have.
+
+    Cycles are each thread's.
+    """
 
     schedule: LinearSchedule
     estimates: dict[str, float]
+    schedules: dict[str, LinearSchedule]
 
     @property
     def cycles(self) -> float:
@@ -56,5 +60,6 @@ def choose_linear(matrix: Array, layout: Layout, context: Context) -> LinearChoi
     estimates = {
         name: max(size / (_NEAR if near else _FAR), work[name]) / threads for name, size in bytes_of.items()
     }
+    schedules = {name: masked if name == masked.format else dense for name in estimates}
     best = min(estimates, key=lambda name: estimates[name])
-    return LinearChoice(masked if best == masked.format else dense, estimates)
+    return LinearChoice(schedules[best], estimates, schedules)

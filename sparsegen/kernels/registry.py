@@ -1,16 +1,20 @@
-"""Which kernel serves which operator of the layer graph."""
+"""Which implementations serve which core operator, and which one a layer gets."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from typing import Any, Protocol, TypeVar
 
-from sparsegen.errors import ScheduleError
+from sparsegen.errors import ModelError, ScheduleError, ToolchainError, first_line
 from sparsegen.graph import Layer
 from sparsegen.kernels.accumulators import check_dtypes
 from sparsegen.kernels.epilogue import Epilogue
+from sparsegen.kernels.implementation import Builder, CostModel, Implementation, Offer, Sole, SpaceBuilder
 from sparsegen.kernels.operands import Operand, Value
+from sparsegen.kernels.roofline import roofline
 from sparsegen.kernels.space import KernelSchedule, Space
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
@@ -19,6 +23,12 @@ from sparsegen.target import Target
 
 S = TypeVar("S", bound=KernelSchedule)
 T = TypeVar("T")
+
+
+def check_schedule(layer: Layer, schedule: KernelSchedule, fault: str | None) -> None:
+    """Raises ScheduleError where there is a reason why a layer cannot have a schedule."""
+    if fault is not None:
+        raise ScheduleError(f"layer {layer.name!r} cannot have the schedule {schedule}: {fault}")
 
 
 class Once(Protocol):
@@ -75,9 +85,7 @@ class Context:
         schedule = self.schedules.get(layer.name)
         if not isinstance(schedule, kind):
             return None
-        reason = fault(schedule)
-        if reason is not None:
-            raise ScheduleError(f"layer {layer.name!r} cannot have the schedule {schedule}: {reason}")
+        check_schedule(layer, schedule, fault(schedule))
         return schedule
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -96,55 +104,146 @@ class Context:
         return Epilogue(layer.epilogue, dict(self.operands))
 
 
-Builder = Callable[[Layer, Context], Kernel]
-SpaceBuilder = Callable[[Layer, Context], Space]
-_BUILDERS: dict[type, Builder] = {}
-_KINDS: dict[type, tuple[str, ...]] = {}
-_SPACES: dict[type, SpaceBuilder] = {}
+_IMPLEMENTATIONS: dict[type, list[Implementation]] = {}
+_ENTRY_POINTS = "sparsegen.implementations"
 
 
-def kernel_for(core: type, *kinds: str) -> Callable[[Builder], Builder]:
-    """Register the decorated function as the builder of kernels of a core operator.
+def register(core: type, implementation: Implementation) -> None:
+    """Add a way to compute a core operator; between equal costs the one that came first is taken.
 
-    `kinds` are those of the kernels that it builds; without any, the operator's name in small letters.
+    Raises ValueError where the core has one of that name.
+    """
+    registered = _IMPLEMENTATIONS.setdefault(core, [])
+    if any(each.name == implementation.name for each in registered):
+        raise ValueError(f"{core.__name__} has an implementation called {implementation.name!r}")
+    registered.append(implementation)
+
+
+def kernel_for(core: type, *kinds: str, cost: CostModel | None = None) -> Callable[[Builder], Builder]:
+    """Register the decorated function, which makes kernels, as the only implementation of a core operator.
+
+    `kinds` are those of the kernels; without any, the operator's name in small letters. Without a `cost` it
+    has the roofline's.
     """
 
-    def register(builder: Builder) -> Builder:
-        _BUILDERS[core] = builder
-        _KINDS[core] = kinds or (core.__name__.lower(),)
+    def decorated(builder: Builder) -> Builder:
+        names = kinds or (core.__name__.lower(),)
+        register(core, Sole(names[0], names, builder, cost or roofline))
         return builder
 
-    return register
+    return decorated
+
+
+def space_for(core: type) -> Callable[[SpaceBuilder], SpaceBuilder]:
+    """Register the decorated function as the space of schedules of a core's only implementation."""
+
+    def decorated(builder: SpaceBuilder) -> SpaceBuilder:
+        (sole,) = _IMPLEMENTATIONS[core]
+        assert isinstance(sole, Sole)
+        sole.space_builder = builder
+        return builder
+
+    return decorated
+
+
+def implementations_of(core: type) -> tuple[Implementation, ...]:
+    """The ways to compute a core operator: ours, and those of installed packages, in this order."""
+    _load_entry_points()
+    return tuple(_IMPLEMENTATIONS.get(core, ()))
+
+
+def implemented_cores() -> tuple[type, ...]:
+    """The core operators that there are kernels for."""
+    _load_entry_points()
+    return tuple(_IMPLEMENTATIONS)
+
+
+def offers(layer: Layer, context: Context) -> list[Offer]:
+    """What every implementation that accepts the layer would do for it, in the order of registration."""
+    return [
+        implementation.offer(layer, context)
+        for implementation in implementations_of(type(layer.core))
+        if implementation.accepts(layer, context) is None
+    ]
+
+
+def refusals(layer: Layer, context: Context) -> dict[str, str]:
+    """Why implementations do not serve the layer, by their names."""
+    reasons = {each.name: each.accepts(layer, context) for each in implementations_of(type(layer.core))}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def best_offer(layer: Layer, context: Context) -> Offer:
+    """The offer of the least cost.
+
+    Raises ModelError where no implementation accepts the layer.
+    """
+    made = offers(layer, context)
+    if not made:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in refusals(layer, context).items())
+        what = type(layer.core).__name__
+        raise ModelError(
+            f"layer {layer.name!r} has no kernel: {reasons or f'nothing is registered for {what}'}"
+        )
+    return min(made, key=lambda offer: offer.cost.seconds)
 
 
 @part("scheduling")
 def build_kernel(layer: Layer, context: Context) -> Kernel:
-    """The kernel of a layer.
+    """The kernel of a layer: under the schedule that the context gives for it, or else of the best offer.
 
-    Raises ModelError where it reads or writes a value laid out in a type that no kernel computes with.
+    Raises ScheduleError for a given schedule that cannot be, and ModelError where the layer reads or writes a
+    value laid out in a type that no kernel computes with.
     """
     check_dtypes((*layer.reads(), layer.name), context.operands)
-    kernel = _BUILDERS[type(layer.core)](layer, context)
-    assert kernel.kind in _KINDS[type(layer.core)], f"{kernel.kind} is no kind that its operator registers"
+    implementation, schedule = _given(layer, context) or _offered(layer, context)
+    kernel = implementation.build(layer, context, schedule)
+    assert kernel.kind in implementation.kinds, f"{implementation.name} registers no kind {kernel.kind}"
     return kernel
 
 
 def kernel_kinds() -> dict[type, tuple[str, ...]]:
     """The kinds of kernels that serve each core operator."""
-    return dict(_KINDS)
-
-
-def space_for(core: type) -> Callable[[SpaceBuilder], SpaceBuilder]:
-    """Register the decorated function as the builder of the schedule space of a core operator."""
-
-    def register(builder: SpaceBuilder) -> SpaceBuilder:
-        _SPACES[core] = builder
-        return builder
-
-    return register
+    return {
+        core: tuple(dict.fromkeys(kind for each in _IMPLEMENTATIONS[core] for kind in each.kinds))
+        for core in implemented_cores()
+    }
 
 
 def space_of(layer: Layer, context: Context) -> Space | None:
-    """The schedules that a layer's kernel may have; None for a kernel that has no choice."""
-    builder = _SPACES.get(type(layer.core))
-    return None if builder is None else builder(layer, context)
+    """The schedules that the best implementation of a layer may have; None where it has no choice."""
+    return best_offer(layer, context).implementation.space(layer, context)
+
+
+def _given(layer: Layer, context: Context) -> tuple[Implementation, KernelSchedule] | None:
+    """The implementation that takes the schedule given for a layer; None where none is, or none takes it."""
+    schedule = context.schedules.get(layer.name)
+    if schedule is None:
+        return None
+    for implementation in implementations_of(type(layer.core)):
+        if implementation.takes(schedule, layer, context):
+            check_schedule(layer, schedule, implementation.fault(schedule, layer, context))
+            return implementation, schedule
+    return None
+
+
+def _offered(layer: Layer, context: Context) -> tuple[Implementation, KernelSchedule | None]:
+    offer = best_offer(layer, context)
+    return offer.implementation, offer.schedule
+
+
+@functools.cache
+def _load_entry_points() -> None:
+    """Register those of installed packages: an entry point is a function that gives (core, implementation)s.
+
+    Raises ToolchainError for one that fails.
+    """
+    for point in metadata.entry_points(group=_ENTRY_POINTS):
+        try:
+            for core, implementation in point.load()():
+                register(core, implementation)
+        except Exception as error:
+            raise ToolchainError(
+                f"the implementations of {point.value} (entry point {point.name!r} of {_ENTRY_POINTS}) "
+                f"cannot be registered: {first_line(error)}; mend or uninstall that package"
+            ) from error

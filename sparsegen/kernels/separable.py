@@ -11,45 +11,56 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
 from sparsegen.graph import Conv2d, Layer, LayerGraph, SeparableConv2d
-from sparsegen.kernels.conv import choose_panels, panel_problem
-from sparsegen.kernels.grouped_schedule import GroupedProblem
-from sparsegen.kernels.panels import Depthwise, PanelProblem, PanelSchedule, panels
+from sparsegen.kernels.implementation import Implementation, Offer
+from sparsegen.kernels.panels import Depthwise, PanelProblem, PanelSchedule
 from sparsegen.kernels.panels.legality import panel_fault
 from sparsegen.kernels.panels.space import panel_space
-from sparsegen.kernels.registry import Context, kernel_for, space_for
-from sparsegen.kernels.space import Space
+from sparsegen.kernels.problems import choose_panels, panel_kernel, panel_offer
+from sparsegen.kernels.registry import Context, best_offer, register
+from sparsegen.kernels.space import KernelSchedule, Space
 from sparsegen.kernels.taps import direct_taps
 from sparsegen.lowering.kernel import Kernel
 
-# In cycles of a line, fitted to MobileNet's depthwise layers on Zen 5.
-_READ, _WRITTEN = 6.5, 9.5
 _SURE = 0.97  # of the cycles apart: above, the estimates are not sure enough
 
 
-@kernel_for(SeparableConv2d, "separable")
-def separable(layer: Layer, context: Context) -> Kernel:
-    """The kernel of a pointwise convolution that computes its input; with batch lanes alone."""
-    problem = separable_problem(layer, context)
-    knobs = context.given(layer, PanelSchedule, partial(panel_fault, problem))
-    if knobs is None:
-        knobs = choose_panels(problem, context).schedule
-    epilogue, registers = context.epilogue(layer), context.target.registers
-    return panels(
-        problem, knobs, source=layer.inputs[0], epilogue=epilogue, registers=registers, once=context.once
-    )
+class Separable(Implementation):
+    """Panels that compute their input, a depthwise convolution's; with batch lanes alone."""
+
+    name = "separable"
+    kinds = ("separable",)
+
+    def takes(self, schedule: KernelSchedule, layer: Layer, context: Context) -> bool:
+        """Schedules of panels."""
+        return isinstance(schedule, PanelSchedule)
+
+    def fault(self, schedule: KernelSchedule, layer: Layer, context: Context) -> str | None:
+        """As of panels."""
+        assert isinstance(schedule, PanelSchedule)
+        return panel_fault(separable_problem(layer, context), schedule)
+
+    def offer(self, layer: Layer, context: Context) -> Offer:
+        """The panels of the least estimated cycles, dense ones too."""
+        choice = choose_panels(separable_problem(layer, context), context)
+        return panel_offer(self, layer, context, choice.schedule, choice.cycles)
+
+    def space(self, layer: Layer, context: Context) -> Space | None:
+        """The schedules of panels."""
+        problem = separable_problem(layer, context)
+        space = panel_space(problem, context.target, threads=context.threads, dense=context.dense)
+        return replace(space, kernel="separable")
+
+    def build(self, layer: Layer, context: Context, schedule: KernelSchedule | None) -> Kernel:
+        """The kernel of a pointwise convolution that computes its input."""
+        assert isinstance(schedule, PanelSchedule)
+        return panel_kernel(separable_problem(layer, context), layer, context, schedule)
 
 
-@space_for(SeparableConv2d)
-def separable_space(layer: Layer, context: Context) -> Space:
-    """The schedules of such a kernel."""
-    problem = separable_problem(layer, context)
-    space = panel_space(problem, context.target, threads=context.threads, dense=context.dense)
-    return replace(space, kernel="separable")
+register(SeparableConv2d, Separable())
 
 
 def separable_problem(layer: Layer, context: Context) -> PanelProblem:
@@ -115,17 +126,5 @@ def _fused(before: Layer, layer: Layer) -> Layer | None:
 
 def _pays(fused: Layer, depthwise: Layer, pointwise: Layer, context: Context) -> bool:
     """Whether the fused layer is estimated faster than the two."""
-    problem = panel_problem(pointwise, context)
-    assert problem is not None
-    apart = choose_panels(problem, context).cycles + depthwise_cycles(
-        GroupedProblem.of(depthwise, context), threads=context.threads
-    )
-    return choose_panels(separable_problem(fused, context), context).cycles < _SURE * apart
-
-
-def depthwise_cycles(problem: GroupedProblem, *, threads: int) -> float:
-    """Estimated cycles of a depthwise convolution of its own, which waits for memory."""
-    read, written = (
-        layout.groups * np.prod(layout.element_shape) for layout in (problem.source, problem.out)
-    )
-    return float(read * _READ + written * _WRITTEN) / threads
+    together, *apart = (best_offer(layer, context).cost.seconds for layer in (fused, depthwise, pointwise))
+    return together < _SURE * sum(apart)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tvm
@@ -14,6 +14,7 @@ from sparsegen.lowering.store import Store
 
 MASKED = "sparsegen.masked"  # annotates a loop predicated on `loop_var < bound`: see `tighten_masked_loops`
 _APART = "local"  # a scope of memory that no other buffers have
+_HIDDEN = "sparsegen.hidden"  # a call with an effect, for all that TVM knows
 REGISTERS = "registers"  # buffers whose name begins so are accumulators to keep in registers
 
 
@@ -46,6 +47,29 @@ def bind_output(store: Store, shape: tuple[int, ...]) -> Any:
         return tirx.PrimFunc([*inputs, flat], body, function.ret_type, function.attrs)
 
     return tirx.transform.prim_func_pass(bind, opt_level=0)
+
+
+def flatten_buffers() -> tuple[Any, ...]:
+    """Passes: buffers of one dimension, as TVM's FlattenBuffer, in linear time.
+
+    That pass simplifies the value of each let with the values of those before it in place of their names:
+    time exponential in how many there are, seconds for softplus. What may have an effect it leaves alone.
+    """
+    transform = tirx.transform
+
+    def hide(let: Any) -> Any:
+        return tirx.Let(let.var, tirx.call_extern(str(let.var.ty), _HIDDEN, let.value), let.body)
+
+    def show(let: Any) -> Any:
+        return tirx.Let(let.var, let.value.args[1], let.body)
+
+    def each_let(change: Callable[[Any], Any]) -> Any:
+        def rewrite(function: Any, _mod: Any, _context: Any) -> Any:
+            return function.with_body(tvm_ffi.structural_map(function.body, (tirx.Let, change)))
+
+        return transform.prim_func_pass(rewrite, opt_level=0)
+
+    return each_let(hide), transform.FlattenBuffer(), each_let(show)
 
 
 def _tighten(function: Any, _mod: Any, _context: Any) -> Any:

@@ -12,6 +12,7 @@ from sparsegen.lowering.passes import (
     accumulators_to_registers,
     bind_output,
     drop_argument_checks,
+    flatten_buffers,
     registers_to_stack,
     tighten_masked_loops,
 )
@@ -43,7 +44,7 @@ def lower(module: Any, store: Store, output: tuple[int, ...], prefetch: Lines | 
         bind_output(store, output),
         finish_in_visits(),
         prefetch_lines(prefetch),
-        x.FlattenBuffer(),
+        *flatten_buffers(),
         x.NarrowDataType(32),
         read_ahead(),
         tighten_masked_loops(),

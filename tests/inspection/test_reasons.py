@@ -17,7 +17,9 @@ def choice(format: str, estimates: dict[str, float], *, cycles: float | None = N
     permuted = cycles is not None
     schedule = PanelSchedule(rows=4, tile_h=1, tile_w=4, block=32, chunk=1, format=format, permuted=permuted)
     structure = Structure("unstructured", "unstructured")
-    return PanelChoice(schedule, structure, cycles if cycles is not None else estimates[format], estimates)
+    return PanelChoice(
+        schedule, structure, cycles if cycles is not None else estimates[format], estimates, {}
+    )
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,15 @@ def test_clamp_with_crossed_bounds_is_the_upper():
     assert torch.equal(run_layer(graph, (x,), Setting(1, batch_lanes=False)), torch.full((1, 4), -1.0))
 
 
+def test_chains_of_activations_are_compiled_in_linear_time():
+    """What takes time exponential in the expression's depth would not end."""
+    x = torch.linspace(-3, 3, 50)[None]
+    steps = tuple(step(op) for op in ("log_sigmoid", "softplus", "mish", "tanh", "log_sigmoid") * 3)
+    graph = one_layer(Identity(), {"x": (1, 50)}, (1, 50), steps)
+    actual = run_layer(graph, (x,), Setting(1, batch_lanes=False))
+    torch.testing.assert_close(actual.double(), evaluate(graph, (x,))[0], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("batch", [16, 1])
 def test_code_is_vectors_without_calls(batch, target):

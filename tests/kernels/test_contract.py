@@ -30,9 +30,11 @@ def test_dense_kernel_multiplies_every_weight(kind: str) -> None:
     check(graph, threads=1, dense=True)
 
 
-@pytest.mark.parametrize("target", ["native", "haswell"])
-@pytest.mark.parametrize("batch", [1, 3, 16, 17])
-@pytest.mark.parametrize("layer", LAYERS)
+@large(
+    ("layer", "batch", "target"),
+    itertools.product(LAYERS, [1, 3, 16, 17], ["native", "haswell"]),
+    sample=48,
+)
 def test_any_layer(layer: str, batch: int, target: str) -> None:
     check(LAYERS[layer](batch), threads=1 + batch % 2, target=target)
 
@@ -59,8 +61,7 @@ def test_every_format_has_a_schedule() -> None:
     assert {knobs.format for knobs in SCHEDULES.values()} == set(FORMATS)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("kind", WEIGHTS)
+@large(("name", "kind"), itertools.product(SCHEDULES, WEIGHTS), sample=44)
 def test_any_format(name: str, kind: str) -> None:
     graph = conv_graph(weights((13, 12, 3, 3), kind), (16, 12, 6, 7), padding=(1, 1, 1, 1))
     check(graph, threads=2, schedules={"layer": SCHEDULES[name]})
@@ -74,18 +75,23 @@ def test_any_format(name: str, kind: str) -> None:
         ["native", "haswell"],
         SCHEDULES,
     ),
-    sample=176,
+    sample=60,
 )
 def test_any_format_on_any_layer(layer: str, batch: int, target: str, name: str) -> None:
     knobs = replace(SCHEDULES[name], tile_w=1) if layer.startswith("linear") else SCHEDULES[name]
     check(LAYERS[layer](batch), threads=1 + batch % 2, target=target, schedules={"layer": knobs})
 
 
-@pytest.mark.parametrize(
-    ("batch", "target"), [(1, "native"), (3, "haswell"), (16, "native"), (16, "haswell")]
+@large(
+    ("layer", "setting"),
+    itertools.product(
+        [name for name in LAYERS if name not in ("grouped", "depthwise")],
+        [(1, "native"), (3, "haswell"), (16, "native"), (16, "haswell")],  # batches and targets
+    ),
+    sample=20,
 )
-@pytest.mark.parametrize("layer", [name for name in LAYERS if name not in ("grouped", "depthwise")])
-def test_packed_input_on_any_layer(layer: str, batch: int, target: str) -> None:
+def test_packed_input_on_any_layer(layer: str, setting: tuple[int, str]) -> None:
+    batch, target = setting
     tile, block = (2 if batch == 16 else 1, 3), 64 if target == "native" else 4
     if layer.startswith("linear"):
         tile = (1, 1)
@@ -141,7 +147,7 @@ def convolutions(draw: st.DrawFn) -> LayerGraph:
     )
 
 
-@examples(40)
+@examples(15, soak=800)
 @given(graph=convolutions(), threads=st.integers(1, 2), target=st.sampled_from(["native", "haswell"]))
 def test_any_convolution(graph: LayerGraph, threads: int, target: str) -> None:
     check(graph, threads=threads, target=target)

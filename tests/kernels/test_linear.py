@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from sparsegen.compiler import compile_graph
 from sparsegen.formats import masked_vectors
 from sparsegen.graph import Layer, Linear, Step
-from sparsegen.kernels.linear import plain_linear
 from sparsegen.kernels.linear_schedule import (
     FeatureTiles,
     LinearSchedule,
@@ -20,7 +19,7 @@ from sparsegen.kernels.linear_schedule import (
     masked_fits,
     masked_linear,
 )
-from sparsegen.kernels.registry import Context
+from sparsegen.kernels.registry import Context, build_kernel
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Halo, plan_layout
 from sparsegen.target import parse_target
@@ -46,20 +45,20 @@ def test_rows_of_any_rank(setting, leading, inputs, outputs, bias, data):
     core = Linear(weight, rng.normal(size=outputs).astype(np.float32) if bias else None)
     source, shape = (setting.batch, *leading, inputs), (setting.batch, *leading, outputs)
     graph = data.draw(with_epilogue(core, source, shape))
-    assert_matches(graph, setting, plain_linear, tolerance=2e-5)
+    assert_matches(graph, setting, tolerance=2e-5)
 
 
 def test_a_halo_fills_up_the_last_vector():
     weight = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
     graph = one_layer(Linear(weight, None), {"x": (2, 4, 5, 3)}, (2, 4, 5, 7), (Step("silu"),))
     setting = Setting(2, batch_lanes=False, target="haswell", halo=Halo(right=1))
-    assert_matches(graph, setting, plain_linear, tolerance=2e-5)
+    assert_matches(graph, setting, tolerance=2e-5)
 
 
 def test_a_vector_without_a_batch():
     weight = np.random.default_rng(0).normal(size=(30, 20)).astype(np.float32)
     graph = one_layer(Linear(weight, None), {"x": (20,)}, (30,))
-    assert_matches(graph, Setting(20, batch_lanes=False), plain_linear, tolerance=2e-5)
+    assert_matches(graph, Setting(20, batch_lanes=False), tolerance=2e-5)
 
 
 @pytest.mark.parametrize("target", ["native", "haswell"])
@@ -96,7 +95,7 @@ def test_masked_vectors_of_any_size(batch, inputs, outputs, density, bias, data)
     knobs = LinearSchedule(batch, data.draw(st.integers(1, -(-outputs // 16))) % 5 or 1, masked_vectors.NAME)
 
     def builder(layer: Layer, context: Context) -> Kernel:
-        return plain_linear(layer, replace(context, schedules={layer.name: knobs}))
+        return build_kernel(layer, replace(context, schedules={layer.name: knobs}))
 
     assert_matches(graph, Setting(batch, batch_lanes=False), builder, tolerance=2e-5)
 

@@ -57,7 +57,7 @@ TOGETHER = 6
 @large(
     ("first", "batch", "threads"),
     itertools.product(range(0, len(OPERATORS), TOGETHER), (1, 3, 16, 17), (1, 2)),
-    sample=8,
+    sample=4,
 )
 def test_operators_alone_and_fused(first: int, batch: int, threads: int) -> None:
     functions = dict(list(OPERATORS.items())[first : first + TOGETHER])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from sparsegen.kernels.panels import PanelSchedule
 from sparsegen.kernels.registry import space_of
 from sparsegen.target import parse_target
 from tests.kernels.contract import WEIGHTS, check, weights
-from tests.sampling import examples
+from tests.sampling import examples, large
 
 RELU = (Step("relu"),)
 
@@ -78,10 +79,17 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize(("stride", "size"), [(1, (7, 7)), (2, (14, 14)), (1, (5, 9)), (2, (9, 5))])
-@pytest.mark.parametrize(("batch", "target"), [(16, "native"), (28, "native"), (16, "haswell")])
-def test_any_schedule(name: str, stride: int, size: tuple[int, int], batch: int, target: str) -> None:
+@large(
+    ("name", "image", "setting"),
+    itertools.product(
+        SCHEDULES,
+        [(1, (7, 7)), (2, (14, 14)), (1, (5, 9)), (2, (9, 5))],  # strides and sizes
+        [(16, "native"), (28, "native"), (16, "haswell")],  # batches and targets
+    ),
+    sample=28,
+)
+def test_any_schedule(name: str, image: tuple[int, tuple[int, int]], setting: tuple[int, str]) -> None:
+    (stride, size), (batch, target) = image, setting
     graph = fused(pair(batch, 13, size, 17, stride=stride))
     check(graph, threads=2, target=target, schedules={"pointwise": SCHEDULES[name]})
 
@@ -103,7 +111,7 @@ def test_any_steps_between(steps: tuple[Step, ...], bias: bool) -> None:
     check(fused(pair(16, 12, (7, 7), 9, steps=steps, bias=bias)), threads=1)
 
 
-@examples(40)
+@examples(12, soak=800)
 @given(
     batch=st.sampled_from([15, 16, 28]),
     channels=st.integers(2, 20),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
-import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import Phase, given, settings
@@ -30,6 +30,7 @@ from sparsegen.graph import (
 )
 from tests.frontend.checking import Function
 from tests.reference import BINARY_FUNCTIONS, evaluate_step
+from tests.sampling import large
 
 VALUES = (
     0.0, -0.0, 1.0, -1.0, 0.1, -2.5, 1e8, math.inf, -math.inf, math.nan,
@@ -56,8 +57,8 @@ EXACT = (
 )  # fmt: skip
 ARITHMETIC = ("add", "sub", "mul", "div")
 SHAPES: dict[str, Shape] = {"batch lanes": (16, 16), "pixel lanes": (2, 128)}
-SETTINGS = [(layout, target) for layout in SHAPES for target in ("native", "haswell")]
-pytestmark = pytest.mark.parametrize(("layout", "target"), SETTINGS)
+SETTINGS = itertools.product(SHAPES, ("native", "haswell"))
+pytestmark = large(("layout", "target"), SETTINGS, sample=2)
 
 
 def unary_steps(names: Sequence[str]) -> list[Step]:

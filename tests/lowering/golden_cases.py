@@ -38,7 +38,7 @@ from sparsegen.graph import (
     Softmax,
     Step,
 )
-from sparsegen.kernels import Kernel, build_kernel
+from sparsegen.kernels import Context, Kernel, build_kernel
 from sparsegen.kernels.grouped_schedule import GroupedSchedule
 from sparsegen.kernels.linear_schedule import LinearSchedule
 from sparsegen.kernels.panels import PanelSchedule
@@ -63,12 +63,16 @@ class Case:
     cpu: str = "haswell"
     layer: str = "layer"
 
-    def kernel(self) -> tuple[type, Kernel]:
-        """The layer's core operator and its kernel."""
+    def planned(self) -> tuple[Layer, Context]:
+        """The layer, and what its kernel knows."""
         schedules = {} if self.schedule is None else {self.layer: self.schedule}
         plan = plan_graph(self.graph, threads=2, target=fixed_target(self.cpu), schedules=schedules)
-        layer = plan.layer(self.layer)
-        return type(layer.core), build_kernel(layer, plan.context)
+        return plan.layer(self.layer), plan.context
+
+    def kernel(self) -> tuple[type, Kernel]:
+        """The layer's core operator and its kernel."""
+        layer, context = self.planned()
+        return type(layer.core), build_kernel(layer, context)
 
 
 def fixed_target(cpu: str) -> Target:

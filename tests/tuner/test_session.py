@@ -154,7 +154,7 @@ def test_the_best_race_the_incumbent(tmp_path: Path) -> None:
     assert len(race.schedules) == 5
     assert all(len(times) == 11 for times in race.times_ms)
     winner = race.schedules[race.winner]
-    _, measurer = tune(path, [task("a")], trials=256)
+    _, measurer = tune(path, [task("a")], trials=160)
     if measurer.raced:  # something faster was found
         assert read_journal(path).races[-1].schedules[0] == winner
 
@@ -174,7 +174,7 @@ def test_another_machines_trials_are_a_prior_and_never_the_best(tmp_path: Path) 
 
 
 def test_what_other_logs_teach_shortens_the_search(tmp_path: Path) -> None:
-    tune(tmp_path / "prior.jsonl", [task("a", density=0.4)], trials=256)
+    tune(tmp_path / "prior.jsonl", [task("a", density=0.4)], trials=128)
     told, _ = tune(tmp_path / "log.jsonl", [task("a")], trials=32, priors=(tmp_path / "prior.jsonl",))
     alone, _ = tune(tmp_path / "alone.jsonl", [task("a")], trials=32)
     with_prior, without = (each[-1].tasks[0].best_ms for each in (told, alone))
@@ -259,16 +259,16 @@ def defaults(path: Path, name: str = "a") -> list[str]:
 @pytest.mark.parametrize("lost", ["lost", "memory"])
 def test_a_default_that_the_machine_lost_is_tried_again(tmp_path: Path, lost: Status) -> None:
     path = tmp_path / "log.jsonl"
-    told, _ = tune(path, [task("a")], trials=64, measurer=FakeMeasurer(mishaps={("a", DEFAULT): [lost] * 2}))
+    told, _ = tune(path, [task("a")], trials=48, measurer=FakeMeasurer(mishaps={("a", DEFAULT): [lost] * 2}))
     assert defaults(path) == [lost, lost, "ok"]
     assert told[-1].tasks[0].default_ms == pytest.approx(bowl_ms(DEFAULT), abs=1e-4)
-    assert len(read_journal(path).trials) == 64
+    assert len(read_journal(path).trials) == 48
 
 
 @pytest.mark.parametrize("status", ["crash", "timeout", "wrong result", "build error"])
 def test_a_default_that_fails_by_itself_is_not_tried_again(tmp_path: Path, status: Status) -> None:
     path = tmp_path / "log.jsonl"
-    for trials in (64, 96):
+    for trials in (32, 48):
         tune(path, [task("a")], trials=trials, measurer=FakeMeasurer(mishaps={("a", DEFAULT): [status] * 9}))
     assert defaults(path) == [status]
 

@@ -15,6 +15,7 @@ from sparsegen.kernels.panels.work import Works
 from sparsegen.stopwatch import part
 from sparsegen.target import Target
 
+DENSE_FORMAT = "dense_panels"
 _TASKS = 4  # parallel tasks a thread, so that a task more or less does not matter
 _WORTH_PERMUTING = 0.97  # of the cycles without: below, the estimate is not sure enough
 
@@ -24,13 +25,14 @@ class PanelChoice:
     """The schedule chosen for a problem, and what it was chosen against.
 
     `cycles` are estimated, on each thread; `estimates` are the least of every format that was
-    considered, the dense one among them, without permutation.
+    considered, the dense one among them, without permutation, and `schedules` those of that.
     """
 
     schedule: PanelSchedule
     structure: Structure
     cycles: float
     estimates: dict[str, float]
+    schedules: dict[str, PanelSchedule]
 
 
 @part("choosing panels")
@@ -56,7 +58,8 @@ def choose(
     for (_, permuted), at in best.items():
         if permuted and estimated[at] < _WORTH_PERMUTING * least:
             least, chosen = estimated[at], at
-    return PanelChoice(candidates.schedule(chosen), structure, float(least), estimates)
+    schedules = {name: candidates.schedule(best[name, False]) for name in estimates}
+    return PanelChoice(candidates.schedule(chosen), structure, float(least), estimates, schedules)
 
 
 def _candidates(

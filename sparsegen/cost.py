@@ -1,0 +1,47 @@
+"""What it takes to compute something: seconds, bytes, and where the figure comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Origin = Literal["measured", "predicted", "roofline"]
+"""Timed; told by a model of the kernel's loops; bytes over bandwidth, or operations over peak."""
+
+_SUREST = get_args(Origin)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of an operator, or of several in a row.
+
+    `seconds` are by the clock, with all threads of the setting; `bytes_read` and `bytes_written` those of its
+    operands and result, weights included, each once.
+    """
+
+    seconds: float
+    bytes_read: int
+    bytes_written: int
+    origin: Origin
+
+    def __add__(self, other: Cost) -> Cost:
+        """Both, one after the other; as sure as the less sure of them."""
+        return Cost(
+            self.seconds + other.seconds,
+            self.bytes_read + other.bytes_read,
+            self.bytes_written + other.bytes_written,
+            max(self.origin, other.origin, key=_SUREST.index),
+        )
+
+
+NOTHING = Cost(0.0, 0, 0, "measured")
+"""What takes no time."""
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    """The cost of all, one after the other."""
+    whole = NOTHING
+    for cost in costs:
+        whole += cost
+    return whole

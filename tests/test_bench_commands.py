@@ -1,0 +1,50 @@
+"""Bad input of the commands of bench/: one line and status 2, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench import compile_time
+from bench.compile_time import Setting
+from tests.preloaded import run
+
+BENCH = Path(__file__).parents[1] / "bench"
+UNWRITABLE = ("--json", "/no such folder/results.json")
+NO_MODEL = {"model": "nosuchmodel", "batch": 1, "threads": 1, "target": "native", "sparsity": 0.5}
+WRONG: dict[str, tuple[tuple[str, ...], str]] = {
+    "check": (("--keep", "--results", "/dev/null"), "Not a directory"),
+    "column_combining": (UNWRITABLE, "there is no folder"),
+    "compile_time": (("--one", json.dumps(NO_MODEL)), "pytorchcv has no model 'nosuchmodel'"),
+    "coverage": (UNWRITABLE, "there is no folder"),
+    "finetune_digits": (UNWRITABLE, "there is no folder"),
+    "permutation": (UNWRITABLE, "there is no folder"),
+    "race": (("--folder", "/dev/null/race"), "Not a directory"),
+    "recurrent": (UNWRITABLE, "there is no folder"),
+    "tuning": (("/dev/null/tuning",), "Not a directory"),
+}
+
+
+def test_these_are_all() -> None:
+    commands = {path.stem for path in BENCH.glob("*.py") if "\ndef main(" in path.read_text()}
+    assert commands == WRONG.keys()
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_bad_input_is_one_line_and_status_2(command: str) -> None:
+    arguments, message = WRONG[command]
+    ended = run("-m", f"bench.{command}", *arguments)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_a_compilation_that_fails_apart_has_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = subprocess.CompletedProcess((), 2, stdout="")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(SystemExit, match="2"):
+        compile_time.measure_apart(Setting(**NO_MODEL))  # type: ignore[arg-type]
