@@ -63,9 +63,8 @@ class Windows:
 
     def counts(self, *, padding: bool = False, after: int = 0) -> NDArray[np.int64]:
         """Taps of every output on the axis; with `padding` those on it too, `after` of it at the end."""
-        output: Any
-        k: Any
-        output, k = np.indices((self.outputs, self.size))  # arithmetic serves arrays, too
+        taken: Any = np.indices((self.outputs, self.size))  # arithmetic serves arrays, too
+        output, k = taken
         taps: Any = self.tap(output, k)
         begin, end = (
             (0, self.before + self.extent + after) if padding else (self.before, self.before + self.extent)
