@@ -13,7 +13,7 @@ from sparsegen.lowering.passes import (
     accumulators_to_registers,
     bind_output,
     drop_argument_checks,
-    registers_to_stack,
+    set_accumulators_apart,
     tighten_masked_loops,
 )
 from sparsegen.lowering.prefetch import Lines, prefetch_lines
@@ -53,18 +53,18 @@ def lower(module: Any, store: Store, output: tuple[int, ...], prefetch: Lines | 
 
 
 def _vectorised(target: Target) -> Any:
-    # Unrolling comes before vectorising, so that masks and accumulators have constant indices.
+    # What can be done before loops are unrolled is done there: once, not for every copy of their bodies.
+    # Masks and accumulators have constant indices after it.
     t, x = s_tir.transform, tirx.transform
     passes = [
+        x.VectorizeLoop(True),
+        set_accumulators_apart(),
+        x.StorageRewrite(),
+        stream_output(target.l3_bytes),
         x.UnrollLoop(),
         x.StmtSimplify(),
-        x.VectorizeLoop(True),
-        stream_output(target.l3_bytes),
         accumulators_to_registers(),
-        x.StorageRewrite(),
-        x.StmtSimplify(),
         t.RewriteUnsafeSelect(),
-        registers_to_stack(),
         shared_values_to_registers(),
         x.CommonSubexprElim(),
         x.VerifyMemory(),
