@@ -20,6 +20,7 @@ from sparsegen.lowering.prefetch import Lines, prefetch_lines
 from sparsegen.lowering.shared_values import shared_values_to_registers
 from sparsegen.lowering.stream import stream_output
 from sparsegen.lowering.sums import finish_in_visits
+from sparsegen.lowering.unrolling import put_off_unrolling, unroll_put_off
 from sparsegen.stopwatch import part
 from sparsegen.target import Target
 
@@ -53,14 +54,17 @@ def lower(module: Any, store: Store, output: tuple[int, ...], prefetch: Lines | 
 
 
 def _vectorised(target: Target) -> Any:
-    # What can be done before loops are unrolled is done there: once, not for every copy of their bodies.
-    # Masks and accumulators have constant indices after it.
+    # Masks and accumulators have constant indices once all loops are unrolled.
     t, x = s_tir.transform, tirx.transform
     passes = [
+        put_off_unrolling(),
+        x.UnrollLoop(),
+        x.StmtSimplify(),
         x.VectorizeLoop(True),
         set_accumulators_apart(),
         x.StorageRewrite(),
         stream_output(target.l3_bytes),
+        unroll_put_off(),
         x.UnrollLoop(),
         x.StmtSimplify(),
         accumulators_to_registers(),
