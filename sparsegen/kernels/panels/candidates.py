@@ -28,6 +28,9 @@ class Tiles:
         height, width = (min(most, extent) for extent in pixels)
         return Tiles(*(1 + np.indices((height, width)).reshape(2, -1)))
 
+    def __getitem__(self, tiles: Flags) -> Tiles:
+        return Tiles(self.tile_h[tiles], self.tile_w[tiles])
+
 
 @dataclass(frozen=True, eq=False)
 class Candidates:

@@ -64,6 +64,7 @@ def _candidates(
 ) -> tuple[Candidates, tuple[Counts, Floats]]:
     """Legal schedules of every format that suits the weights, in order of knobs; what lines they read."""
     tiles = Tiles.within(problem.pixels, TILE_LIMIT)
+    tiles = tiles[tile_fits(problem, target, 1, tiles)]  # those that fit no panel cost time
     lines, sizes = input_lines(problem, tiles), np.array(blocks(problem))
     block_fitting = block_fits(problem, target, lines[0][:, None], sizes)
     found, tiles_of = [], []

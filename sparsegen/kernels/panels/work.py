@@ -39,9 +39,13 @@ class Work:
     @staticmethod
     def joined(works: Sequence[Work]) -> Work:
         """That of several kernels' together."""
-        most = max(work.columns.shape[1] for work in works)
+        ends = np.cumsum([len(work.columns) for work in works])
+        columns = np.zeros((ends[-1], max(work.columns.shape[1] for work in works)), np.int64)
+        for work, end in zip(works, ends.tolist(), strict=True):
+            kernels, rows = work.columns.shape
+            columns[end - kernels : end, :rows] = work.columns
         return Work(
-            np.concatenate([np.pad(w.columns, ((0, 0), (0, most - w.columns.shape[1]))) for w in works]),
+            columns,
             np.concatenate([work.masks for work in works]),
             np.concatenate([work.constant for work in works]),
             np.concatenate([work.loads for work in works]),
