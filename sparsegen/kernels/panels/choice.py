@@ -47,8 +47,10 @@ def choose(
         problem, target, candidates, Works(problem).of(candidates), lines=lines, threads=threads
     )
     best: dict[tuple[str, bool], int] = {}
-    for kind in dict.fromkeys(zip(candidates.format.tolist(), candidates.permuted.tolist(), strict=True)):
-        of_kind = np.nonzero((candidates.format == kind[0]) & (candidates.permuted == kind[1]))[0]
+    kinds = candidates.kinds
+    for first in sorted(np.unique(kinds, return_index=True)[1].tolist()):
+        of_kind = np.flatnonzero(kinds == kinds[first])
+        kind = candidates.format[first].item(), candidates.permuted[first].item()
         best[kind] = int(of_kind[estimated[of_kind].argmin()])
     estimates = {name: float(estimated[at]) for (name, permuted), at in best.items() if not permuted}
     chosen = min((best[name, False] for name in estimates), key=lambda at: float(estimated[at]))
