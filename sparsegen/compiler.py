@@ -70,9 +70,9 @@ def compile(
     Convolutions whose zeros save less than Winograd's minimal filtering does are computed by that, where
     `winograd` allows: results are then within some 1e-5 of their largest, not 1e-6.
 
-    Costs of kernels of different kinds are compared in seconds: with the clock and bandwidth of the CPU's family,
-    so that the same model gives the same code on every machine, or with those that a machine was measured to have
-    in a `calibration` file of `sparsegen calibrate`.
+    Costs of kernels of different kinds are compared in seconds: with the clock and bandwidth of the CPU's
+    family, so that the same model gives the same code on every machine, or with those that a machine was
+    measured to have, in a `calibration` file of `sparsegen calibrate`.
 
     Torch's default dtype and device, autocast and inference mode change nothing. Several threads may compile
     at once.
@@ -83,8 +83,8 @@ def compile(
 
     Raises ModelError for a model or example inputs that cannot be compiled, UnsupportedOperatorError where
     the model uses operators that cannot be compiled (all of them are in its `operators`), OptionError for
-    threads or a fallback, TargetError for a target, JournalError and CalibrationError for files that cannot be
-    read, and ToolchainError where gcc fails or room for files is missing.
+    threads or a fallback, TargetError for a target, JournalError and CalibrationError for files that cannot
+    be read, and ToolchainError where gcc fails or room for files is missing.
     """
     started = time.perf_counter()
     schedules = as_database(database)

@@ -16,9 +16,15 @@ def order_rows(matrix: NDArray[np.float32], *, rows: int) -> NDArray[np.intp]:
 
 
 def shared_columns(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Columns that every two rows of a matrix [out, columns] keep both, [out, out]."""
-    kept = (matrix != 0).astype(np.float32)
-    shared: NDArray[np.float32] = kept @ kept.T
+    """Columns that every two rows of a matrix [out, columns] keep both, [out, out].
+
+    Counted in words of 64 columns: a product of matrices would wake NumPy's threads, which wait busily.
+    """
+    kept = np.packbits(matrix != 0, axis=1)
+    words = np.pad(kept, ((0, 0), (0, -kept.shape[1] % 8))).view(np.uint64)
+    shared = np.zeros((len(matrix), len(matrix)), np.float32)
+    for word in words.T:
+        shared += np.bitwise_count(word[:, None] & word)
     return shared
 
 

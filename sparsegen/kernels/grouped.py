@@ -58,7 +58,7 @@ def grouped_conv(layer: Layer, context: Context, knobs: GroupedSchedule) -> Kern
     arrays = (conv.matrix, *([] if knobs.unrolled else [offset_of]), biases)
     return Kernel(
         kind="grouped_conv",
-        module=schedule_grouped(function, knobs),
+        module=context.scheduled(function, schedule_grouped, knobs=knobs),
         store=store,
         arguments=(source.argument(), *map(as_argument, arrays), *epilogue.arguments),
         density=float(np.count_nonzero(conv.weight)) / conv.weight.size,

@@ -162,7 +162,7 @@ def _kernel(
     layer: Layer,
     context: Context,
     element: Callable[..., Expr],
-    arrange: Arrange = lambda _sch, loops: loops,
+    arrange: Arrange | None = None,
     tables: Mapping[Any, NDArray[np.int32]] | None = None,
 ) -> Kernel:
     """The kernel whose `element(index, *sources)` reads its inputs by their index, group first.
@@ -184,12 +184,10 @@ def _kernel(
         return zero_outside(out, coordinates, epilogue.apply(value, point[0], coordinates, lane))
 
     result = te.compute(out.space, compute, name="out")
-    sch = s_tir.Schedule(te.create_prim_func([*tables, *tensors.values(), *epilogue.placeholders, result]))
-    loops = arrange(sch, sch.get_loops(sch.get_sblock("out")))
-    parallel_points(sch, loops, batch_lanes=out.batch_lanes)
+    function = te.create_prim_func([*tables, *tensors.values(), *epilogue.placeholders, result])
     return Kernel(
         kind=type(layer.core).__name__.lower(),
-        module=sch.mod,
+        module=context.scheduled(function, _schedule, arrange=arrange, batch_lanes=out.batch_lanes),
         store=LayoutStore(out),
         arguments=(
             *tables.values(),
@@ -197,6 +195,14 @@ def _kernel(
             *epilogue.arguments,
         ),
     )
+
+
+def _schedule(function: Any, *, arrange: Arrange | None, batch_lanes: bool) -> Any:
+    """The scheduled module: points in parallel, their loops in order, or as `arrange` gives them."""
+    sch = s_tir.Schedule(function)
+    loops = sch.get_loops(sch.get_sblock("out"))
+    parallel_points(sch, loops if arrange is None else arrange(sch, loops), batch_lanes=batch_lanes)
+    return sch.mod
 
 
 def _replace(index: Index, dim: int, value: IntExpr) -> Index:

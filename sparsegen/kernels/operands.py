@@ -108,12 +108,31 @@ def all_of(tests: Sequence[Condition]) -> Condition | None:
     return functools.reduce(tirx.And, tests) if tests else None
 
 
-def pick(constants: Sequence[int], index: IntExpr) -> Expr:
-    """The index-th of some constants: a constant itself once the index is, in an unrolled loop."""
+def pick(constants: Sequence[int], index: Expr) -> Expr:
+    """The index-th of some constants: a constant itself once the index is, in an unrolled loop.
+
+    Those at even distances, row after row, as taps lie, are computed. Where the index is compared with every
+    place, simplifying an unrolled loop takes long.
+    """
+    width, step = _even_rows(constants)
+    if width == len(constants):
+        return constants[0] + index * step
+    if width > 1:
+        return pick(constants[::width], tirx.floordiv(index, width)) + tirx.floormod(index, width) * step
     value: Expr = tirx.const(constants[-1], "int32")
     for i in reversed(range(len(constants) - 1)):
         value = tirx.Select(index == i, tirx.const(constants[i], "int32"), value)
     return value
+
+
+def _even_rows(constants: Sequence[int]) -> tuple[int, int]:
+    """How many constants a row has, and their distance in it, where all rows are alike; (1, 0) else."""
+    steps = np.diff(constants)
+    width = int(np.argmin([*(steps == steps[:1]), False])) + 1
+    if width < 3 or len(constants) % width:
+        return 1, 0
+    rows = np.reshape(constants, (-1, width))
+    return (width, int(steps[0])) if (np.diff(rows) == steps[0]).all() else (1, 0)
 
 
 def _identifier(name: str) -> str:

@@ -32,7 +32,7 @@ def pointwise(layer: Layer, context: Context) -> Kernel:
     function = te.create_prim_func([x, *epilogue.placeholders, result])
     return Kernel(
         kind="pointwise",
-        module=parallel_rows(function, batch_lanes=out.batch_lanes),
+        module=context.scheduled(function, parallel_rows, batch_lanes=out.batch_lanes),
         store=LayoutStore(out),
         arguments=(source.argument(), *epilogue.arguments),
     )

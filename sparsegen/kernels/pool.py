@@ -113,7 +113,7 @@ def _kernel(layer: Layer, context: Context, axes: Axes, divisors: NDArray[np.int
     function = te.create_prim_func([x, *tables, *epilogue.placeholders, result])
     return Kernel(
         kind="pool",
-        module=schedule_pool(function, knobs, batch_lanes=out.batch_lanes),
+        module=context.scheduled(function, schedule_pool, knobs=knobs, batch_lanes=out.batch_lanes),
         store=LayoutStore(out),
         arguments=(source.argument(), *scales, *epilogue.arguments),
         prefetch=_rows_ahead(source.layout, axes, knobs, context),

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, Protocol, TypeVar
 
+import tvm_ffi
+
 from sparsegen.errors import ModelError, ScheduleError, ToolchainError, first_line
 from sparsegen.graph import Layer
 from sparsegen.kernels.accumulators import check_dtypes
@@ -98,6 +100,11 @@ class Context:
             self.memo[whole] = make()
         made: T = self.memo[whole]
         return made
+
+    def scheduled(self, function: Any, schedule: Callable[..., Any], **knobs: Hashable) -> Any:
+        """The module `schedule(function, **knobs)`, made once for functions that are equal but for names."""
+        key = (schedule, tvm_ffi.StructuralKey(function), tuple(knobs.items()))  # type: ignore[call-arg]
+        return self.once(key, lambda: schedule(function, **knobs))
 
     def epilogue(self, layer: Layer) -> Epilogue:
         """The layer's epilogue, bound to its operands."""

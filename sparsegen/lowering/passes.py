@@ -13,7 +13,7 @@ from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.store import Store
 
 MASKED = "sparsegen.masked"  # annotates a loop predicated on `loop_var < bound`: see `tighten_masked_loops`
-_APART = "local"  # a scope of memory that no other buffers have
+_APART = "local"  # a scope of memory in which buffers share none
 _HIDDEN = "sparsegen.hidden"  # a call with an effect, for all that TVM knows
 REGISTERS = "registers"  # buffers whose name begins so are accumulators to keep in registers
 
@@ -128,11 +128,43 @@ def tighten_masked_loops() -> Any:
     return tirx.transform.prim_func_pass(_tighten, opt_level=0)
 
 
+def _is_of_registers(buffer: Any) -> bool:
+    return bool(buffer.name.startswith(REGISTERS))
+
+
+def _set_apart(function: Any, _mod: Any, _context: Any) -> Any:
+    apart: dict[int, Any] = {}  # by the hash of the buffer that it stands for
+
+    def allocate(node: Any) -> Any:
+        old = node.buffer
+        if not _is_of_registers(old):
+            return node
+        apart[hash(old)] = tirx.decl_buffer(old.shape, old.dtype, old.name, scope=_APART)
+        return tirx.AllocBuffer(apart[hash(old)])
+
+    def load(node: Any) -> Any:
+        new = apart.get(hash(node.source))
+        return node if new is None else tirx.BufferLoad(new, node.indices)
+
+    def store(node: Any) -> Any:
+        new = apart.get(hash(node.buffer))
+        return node if new is None else tirx.BufferStore(new, node.value, node.indices)
+
+    body = tvm_ffi.structural_map(function.body, (tirx.AllocBuffer, allocate))
+    callbacks = [(tvm.ir.TensorLoad, load), (tirx.BufferStore, store)]
+    return function.with_body(tvm_ffi.structural_map(body, callbacks)) if apart else function
+
+
+def set_accumulators_apart() -> Any:
+    """Pass: buffers named `registers...` go where TVM lets them share no memory with other buffers."""
+    return tirx.transform.prim_func_pass(_set_apart, opt_level=0)
+
+
 def _promote(function: Any, _mod: Any, _context: Any) -> Any:
     slots: dict[int, dict[int, Any]] = {}  # of each buffer, by its hash: the register of every element
 
     def collect(node: Any) -> None:
-        if node.buffer.name.startswith(REGISTERS):
+        if _is_of_registers(node.buffer):
             slots[hash(node.buffer)] = {}
 
     def register(buffer: Any, index: Any) -> Any | None:
@@ -144,7 +176,7 @@ def _promote(function: Any, _mod: Any, _context: Any) -> Any:
         first, lanes = (int(index.base), int(index.lanes)) if vector else (int(index), 1)
         if first not in own:
             kind = f"{buffer.dtype}x{lanes}" if vector else str(buffer.dtype)
-            own[first] = tirx.decl_buffer((1,), kind, f"{buffer.name}_{first // lanes}", scope=_APART)
+            own[first] = tirx.decl_buffer((1,), kind, f"{buffer.name}_{first // lanes}", scope="global")
         return own[first]
 
     def load(node: Any) -> Any:
@@ -173,40 +205,10 @@ def accumulators_to_registers() -> Any:
     """Pass: a buffer named `registers...`, indexed by constants alone, becomes one buffer a vector of it.
 
     TVM gives any buffer of 1,024 bytes or more to its workspace allocator, and LLVM cannot promote those.
-    Buffers of one vector go to the stack, and from there to registers: once `registers_to_stack` has run,
-    until which they share no memory with other buffers.
+    Buffers of one vector go to the stack, and from there to registers. They are not "local": TVM puts no
+    such buffers on the stack.
     """
     return tirx.transform.prim_func_pass(_promote, opt_level=0)
-
-
-def _to_stack(function: Any, _mod: Any, _context: Any) -> Any:
-    moved: dict[int, Any] = {}  # the buffer on the stack, by the hash of the one that it stands for
-
-    def collect(node: Any) -> None:
-        old = node.buffer
-        if old.name.startswith(REGISTERS) and old.scope() == _APART:
-            moved[hash(old)] = tirx.decl_buffer(old.shape, old.dtype, old.name, scope="global")
-
-    def load(node: Any) -> Any:
-        new = moved.get(hash(node.source))
-        return node if new is None else tirx.BufferLoad(new, node.indices)
-
-    def store(node: Any) -> Any:
-        new = moved.get(hash(node.buffer))
-        return node if new is None else tirx.BufferStore(new, node.value, node.indices)
-
-    def allocate(node: Any) -> Any:
-        new = moved.get(hash(node.buffer))
-        return node if new is None else tirx.AllocBuffer(new)
-
-    tvm_ffi.structural_walk(function.body, (tirx.AllocBuffer, collect))
-    callbacks = [(tvm.ir.TensorLoad, load), (tirx.BufferStore, store), (tirx.AllocBuffer, allocate)]
-    return function.with_body(tvm_ffi.structural_map(function.body, callbacks)) if moved else function
-
-
-def registers_to_stack() -> Any:
-    """Pass: what `accumulators_to_registers` made goes to the stack, where TVM puts no "local" buffers."""
-    return tirx.transform.prim_func_pass(_to_stack, opt_level=0)
 
 
 def _without_checks(function: Any, _mod: Any, _context: Any) -> Any:

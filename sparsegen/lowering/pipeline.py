@@ -13,7 +13,7 @@ from sparsegen.lowering.passes import (
     bind_output,
     drop_argument_checks,
     flatten_buffers,
-    registers_to_stack,
+    set_accumulators_apart,
     tighten_masked_loops,
 )
 from sparsegen.lowering.prefetch import Lines, prefetch_lines
@@ -21,6 +21,7 @@ from sparsegen.lowering.shared_values import shared_values_to_registers
 from sparsegen.lowering.store import Store
 from sparsegen.lowering.stream import stream_output
 from sparsegen.lowering.sums import finish_in_visits
+from sparsegen.lowering.unrolling import put_off_unrolling, unroll_put_off
 from sparsegen.stopwatch import part
 from sparsegen.target import Target
 
@@ -54,18 +55,21 @@ def lower(module: Any, store: Store, output: tuple[int, ...], prefetch: Lines | 
 
 
 def _vectorised(target: Target) -> Any:
-    # Unrolling comes before vectorising, so that masks and accumulators have constant indices.
+    # Masks and accumulators have constant indices once all loops are unrolled.
     t, x = s_tir.transform, tirx.transform
     passes = [
+        put_off_unrolling(),
         x.UnrollLoop(),
         x.StmtSimplify(),
         x.VectorizeLoop(True),
-        stream_output(target.l3_bytes),
-        accumulators_to_registers(),
+        set_accumulators_apart(),
         x.StorageRewrite(),
+        stream_output(target.l3_bytes),
+        unroll_put_off(),
+        x.UnrollLoop(),
         x.StmtSimplify(),
+        accumulators_to_registers(),
         t.RewriteUnsafeSelect(),
-        registers_to_stack(),
         shared_values_to_registers(),
         x.CommonSubexprElim(),
         x.VerifyMemory(),

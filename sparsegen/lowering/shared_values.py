@@ -23,6 +23,8 @@ def shared_values_to_registers() -> Any:
 
 
 def _rewrite(function: Any, _mod: Any, _context: Any) -> Any:
+    if not _lets(function.body):
+        return function
     return function.with_body(tvm_ffi.structural_map(function.body, (tirx.BufferStore, _store)))
 
 
@@ -44,10 +46,10 @@ def _is_guard(value: Expr) -> bool:
     return isinstance(value, tvm.ir.Call) and value.op.same_as(_GUARD)
 
 
-def _lets(value: Expr) -> list[Any]:
-    """All bindings in an expression."""
+def _lets(code: Any) -> list[Any]:
+    """All bindings in an expression, or a statement's expressions."""
     found: list[Any] = []
-    tvm_ffi.structural_walk(value, (tirx.Let, found.append))
+    tvm_ffi.structural_walk(code, (tirx.Let, found.append))
     return found
 
 

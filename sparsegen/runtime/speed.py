@@ -23,9 +23,9 @@ Tell = Callable[[str], None]
 def calibrate(target: Target, tell: Tell = lambda step: None) -> Calibration:
     """Measure this machine, which has the target's CPU; `tell` hears of each step.
 
-    The clock is the peak of multiply-adds over what a core starts in a cycle. A bandwidth is that of a copy of
-    large arrays: bytes read and written, over the median of several times. Raises MeasurementError where no
-    memory is left.
+    The clock is the peak of multiply-adds over what a core starts in a cycle. A bandwidth is that of a copy
+    of large arrays: bytes read and written, over the median of several times. Raises MeasurementError where
+    no memory is left.
     """
     tell("the clock")
     peak = fma_peak_gflops(target.lanes, 1) * 1e9

@@ -14,10 +14,24 @@ from hypothesis import strategies as st
 
 from sparsegen.compiler import compile_graph
 from sparsegen.errors import ScheduleError
-from sparsegen.graph import Conv2d, Layer, LayerGraph, Step
+from sparsegen.graph import (
+    Conv2d,
+    Core,
+    Identity,
+    Layer,
+    LayerGraph,
+    Pad,
+    Permute,
+    Pool2d,
+    Shape,
+    Slice,
+    Step,
+)
 from sparsegen.kernels import build_kernel
+from sparsegen.kernels.grouped_schedule import GroupedSchedule
 from sparsegen.kernels.panels import PanelSchedule
-from sparsegen.kernels.plan import plan_graph
+from sparsegen.kernels.plan import PlannedGraph, plan_graph
+from sparsegen.kernels.pool_schedule import PoolSchedule
 from sparsegen.kernels.registry import Memo
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.winograd import WinogradSchedule
@@ -140,3 +154,58 @@ def test_a_layer_has_the_code_that_it_alone_would_have(layer: tuple[Any, ...]) -
             continue
         shared = build_kernel(plan.layer("layer"), replace(plan.context, memo=memo))
         assert tvm_ffi.structural_equal(shared.module, alone.module)
+
+
+IMAGE = (8, 8, 8)
+FILTERS = tuple(
+    Conv2d(weights((8, 1, size, size)), bias, stride=(stride, stride), padding=(size // 2,) * 4, groups=8)
+    for size, stride in ((3, 1), (5, 1), (3, 2))
+    for bias in (None, np.ones(8, np.float32))
+)
+POOLS = tuple(
+    Pool2d(kind, (3, 3), (stride, stride), (1, 1, 1, 1)) for kind in ("max", "avg") for stride in (1, 2)
+)
+GROUPED: tuple[KernelSchedule, ...] = (
+    GroupedSchedule(tile_w=2),
+    GroupedSchedule(tile_w=2, unrolled=True),
+    GroupedSchedule(tile_w=1, tile_h=2, parallel_rows=False),
+)
+OTHERS: tuple[tuple[Core, Shape, KernelSchedule | None], ...] = (
+    *((core, (8, 8 // core.stride[0], 8 // core.stride[1]), knobs) for core in FILTERS for knobs in GROUPED),
+    *((core, (8, 8 // core.stride[0], 8 // core.stride[1]), None) for core in POOLS),
+    (POOLS[0], IMAGE, PoolSchedule(parallel_rows=True, nested=0, unroll_down=True, unroll_across=False)),
+    *((Slice(2, start), (8, 6, 8), None) for start in (0, 2)),
+    (Slice(3, 1), (8, 8, 6), None),
+    (Pad(((0, 0), (0, 0), (1, 0), (0, 0)), 0.0), (8, 9, 8), None),
+    (Pad(((0, 0), (0, 0), (0, 1), (0, 0)), 0.0), (8, 9, 8), None),
+    (Identity(), IMAGE, None),
+    (Permute((0, 1, 3, 2)), IMAGE, None),
+    (Permute((0, 2, 1, 3)), IMAGE, None),
+)
+
+
+def planned(
+    core: Core, shape: Shape, knobs: KernelSchedule | None, batch: int, epilogue: tuple[Step, ...], name: str
+) -> PlannedGraph:
+    """The plan of one layer, which has this name and is of an image."""
+    layer = Layer(name, core, ("x",), (batch, *shape), epilogue)
+    graph = LayerGraph({"x": (batch, *IMAGE), "x2": (batch, *shape)}, [layer], (name,))
+    given = {name: knobs} if knobs else {}
+    return plan_graph(graph, threads=2, target=parse_target("haswell"), schedules=given)
+
+
+@examples(3, soak=300)
+@given(st.permutations(OTHERS), st.sampled_from([16, 1]), st.sampled_from([(), RELU, ADDED]))
+def test_other_kernels_have_the_code_that_they_alone_would_have(
+    layers: list[tuple[Core, Shape, KernelSchedule | None]], batch: int, epilogue: tuple[Step, ...]
+) -> None:
+    """And equal ones are scheduled once, whatever their names."""
+    memo = Memo()
+    for core, shape, knobs in layers:
+        plan = planned(core, shape, knobs, batch, epilogue, "layer")
+        alone = build_kernel(plan.layer("layer"), plan.context)
+        shared = build_kernel(plan.layer("layer"), replace(plan.context, memo=memo))
+        assert tvm_ffi.structural_equal(shared.module, alone.module)
+        other = planned(core, shape, knobs, batch, epilogue, "other")
+        again = build_kernel(other.layer("other"), replace(other.context, memo=memo))
+        assert isinstance(core, Permute) or again.module.same_as(shared.module)

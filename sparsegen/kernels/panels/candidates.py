@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsegen.formats.registry import FORMATS
 from sparsegen.kernels.panels.problem import PanelSchedule
 
 Counts = NDArray[np.int64]
@@ -27,6 +28,9 @@ class Tiles:
         """All within an image, of at most so many pixel vectors along an axis."""
         height, width = (min(most, extent) for extent in pixels)
         return Tiles(*(1 + np.indices((height, width)).reshape(2, -1)))
+
+    def __getitem__(self, tiles: Flags) -> Tiles:
+        return Tiles(self.tile_h[tiles], self.tile_w[tiles])
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +59,14 @@ class Candidates:
         return Candidates(
             *(np.concatenate([getattr(each, knob.name) for each in parts]) for knob in fields(Candidates))
         )
+
+    @property
+    def kinds(self) -> Counts:
+        """A number for every schedule's format and permutation: equal where both are."""
+        numbers = self.permuted.astype(np.int64)
+        for place, name in enumerate(FORMATS):
+            numbers += 2 * place * (self.format == name)
+        return numbers
 
     def schedule(self, index: int) -> PanelSchedule:
         """One of the schedules."""

@@ -49,8 +49,10 @@ def choose(
         problem, target, candidates, Works(problem).of(candidates), lines=lines, threads=threads
     )
     best: dict[tuple[str, bool], int] = {}
-    for kind in dict.fromkeys(zip(candidates.format.tolist(), candidates.permuted.tolist(), strict=True)):
-        of_kind = np.nonzero((candidates.format == kind[0]) & (candidates.permuted == kind[1]))[0]
+    kinds = candidates.kinds
+    for first in sorted(np.unique(kinds, return_index=True)[1].tolist()):
+        of_kind = np.flatnonzero(kinds == kinds[first])
+        kind = candidates.format[first].item(), candidates.permuted[first].item()
         best[kind] = int(of_kind[estimated[of_kind].argmin()])
     estimates = {name: float(estimated[at]) for (name, permuted), at in best.items() if not permuted}
     chosen = min((best[name, False] for name in estimates), key=lambda at: float(estimated[at]))
@@ -67,6 +69,7 @@ def _candidates(
 ) -> tuple[Candidates, tuple[Counts, Floats]]:
     """Legal schedules of every format that suits the weights, in order of knobs; what lines they read."""
     tiles = Tiles.within(problem.pixels, TILE_LIMIT)
+    tiles = tiles[tile_fits(problem, target, 1, tiles)]  # those that fit no panel cost time
     lines, sizes = input_lines(problem, tiles), np.array(blocks(problem))
     block_fitting = block_fits(problem, target, lines[0][:, None], sizes)
     found, tiles_of = [], []

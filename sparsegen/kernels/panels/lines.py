@@ -31,7 +31,7 @@ def lines_of(reads: Reads, tile_h: int, tile_w: int) -> NDArray[np.int64]:
     y, x = np.indices((tile_h, tile_w)).reshape(2, -1)
     starts = (y * reads.steps[0] + x * reads.steps[1])[:, None] + np.frombuffer(reads.taps, np.int64)
     ends = starts + reads.lanes - 1
-    lines = np.unique(np.concatenate([starts // reads.line, ends // reads.line]))
+    lines = _distinct(np.concatenate([starts // reads.line, ends // reads.line]).reshape(-1))
     lines.flags.writeable = False
     return lines
 
@@ -43,7 +43,12 @@ def share_of_l1(reads: Reads, tile_h: int, tile_w: int, *, plane: int, channels:
     Where strides leave out every other line, lines crowd in half of the cache's sets.
     """
     lines, channels = lines_of(reads, tile_h, tile_w), min(channels, _SETS)
-    starts = np.unique(np.arange(channels) * plane % _SETS)
-    sets = np.unique(lines % _SETS)[:, None] + starts
+    starts = _distinct(np.arange(channels) * plane % _SETS)
+    sets = _distinct(lines % _SETS)[:, None] + starts
     used = np.count_nonzero(np.bincount((sets % _SETS).reshape(-1)))
     return min(1.0, used / min(_SETS, len(lines) * channels))
+
+
+def _distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers, none negative or large, once each and ascending; several times as fast as np.unique."""
+    return np.flatnonzero(np.bincount(numbers))

@@ -39,9 +39,13 @@ class Work:
     @staticmethod
     def joined(works: Sequence[Work]) -> Work:
         """That of several kernels' together."""
-        most = max(work.columns.shape[1] for work in works)
+        ends = np.cumsum([len(work.columns) for work in works])
+        columns = np.zeros((ends[-1], max(work.columns.shape[1] for work in works)), np.int64)
+        for work, end in zip(works, ends.tolist(), strict=True):
+            kernels, rows = work.columns.shape
+            columns[end - kernels : end, :rows] = work.columns
         return Work(
-            np.concatenate([np.pad(w.columns, ((0, 0), (0, most - w.columns.shape[1]))) for w in works]),
+            columns,
             np.concatenate([work.masks for work in works]),
             np.concatenate([work.constant for work in works]),
             np.concatenate([work.loads for work in works]),
@@ -84,15 +88,13 @@ class Works:
 
     def of(self, candidates: Candidates) -> Work:
         """The work under schedules' formats, rows, blocks and permutations."""
-        knobs = (candidates.format, candidates.permuted, candidates.rows, candidates.block)
-        kinds = [
-            # A block decides how columns are grouped, and not how masks are counted.
-            (name, permuted, rows, block if name == "column_combined" else 0)
-            for name, permuted, rows, block in zip(*(knob.tolist() for knob in knobs), strict=True)
-        ]
-        numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
-        of_kinds = Work.joined([self._work(*kind) for kind in numbers])
-        return of_kinds[np.array([numbers[kind] for kind in kinds])]
+        # A block decides how columns are grouped, and not how masks are counted.
+        block = np.where(candidates.format == "column_combined", candidates.block, 0)
+        same = (candidates.kinds << 48) + (candidates.rows << 32) + block  # for the same work
+        _, first, number = np.unique(same, return_index=True, return_inverse=True)
+        knobs = (candidates.format, candidates.permuted, candidates.rows, block)
+        works = [self._work(*kind) for kind in zip(*(knob[first].tolist() for knob in knobs), strict=True)]
+        return Work.joined(works)[number]
 
     def _work(self, name: str, permuted: bool, rows: int, block: int) -> Work:
         if name != "column_combined":
