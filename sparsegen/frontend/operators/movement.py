@@ -50,7 +50,10 @@ def embedding(site: CallSite, table: Value, index: Value, *options: object) -> V
 
 
 def _places(site: CallSite, given: Value, extent: int) -> list[int]:
-    return [int(place) % extent for place in site.known(given, "index").flatten()]
+    places = [int(place) for place in site.known(given, "index").flatten()]
+    if outside := [place for place in places if not -extent <= place < extent]:
+        site.refuse(f"its index {outside[0]} is none of {extent} elements")
+    return [place % extent for place in places]
 
 
 @operator("aten.flip.default")
