@@ -329,6 +329,11 @@ UNSUPPORTED: dict[str, tuple[Callable[[Tensor], Any], str, str]] = {
         "aten.index.Tensor",
         "its index 4 is none of 4 elements",
     ),
+    "an index from the end": (
+        lambda x: x.index_select(1, torch.tensor([0, -1])),
+        "aten.index_select.default",
+        "its index -1 is none of 4 elements",
+    ),
     "volumes": (
         lambda x: torch.convolution(
             x[:, :, None], torch.ones(4, 4, 1, 1, 1), None, [1] * 3, [0] * 3, [1] * 3, True, [0] * 3, 1
