@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from sparsegen.frontend.load import SEED, load_model, zoo_modules
+from sparsegen.options import ExampleInput
 
 Example = tuple[tuple[Any, ...], Mapping[str, Any]]
 """Positional and named inputs."""
@@ -39,8 +40,22 @@ def _zoo() -> Iterator[Family]:
         yield Family(f"pytorchcv {family}", model, lambda model=model: _of_zoo(model))  # type: ignore[misc]
 
 
+_INPUTS: dict[str, tuple[ExampleInput, ...]] = {
+    "nvpattexp116bazel76": (ExampleInput((8, 16, 29)), ExampleInput((), dtype="int64")),
+    "pfpcnet": (ExampleInput((1, 320, 240)),),
+    "raft_things": (ExampleInput((3, 240, 432)), ExampleInput((3, 240, 432))),
+    "superpointnet": (ExampleInput((1, 224, 224)),),
+    "visemenet20": (
+        ExampleInput((34, 8, 195), whole=True),
+        ExampleInput((34, 76), dtype="int64", whole=True),
+    ),
+    "voca8flame": (ExampleInput((1, 16, 29)), ExampleInput((), dtype="int64")),
+}
+"""Inputs of pytorchcv's networks that take others than one image of three channels."""
+
+
 def _of_zoo(model: str) -> tuple[nn.Module, Example]:
-    network, inputs = load_model(model, batch=1)
+    network, inputs = load_model(model, batch=1, inputs=_INPUTS.get(model, ()))
     assert isinstance(network, nn.Module)
     return network, (inputs, {})
 

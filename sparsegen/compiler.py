@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_schedules
 from sparsegen.database.lookup import Database
 from sparsegen.dump import graph_text, next_dump
-from sparsegen.errors import ScheduleError, foreign_errors
+from sparsegen.errors import ScheduleError, foreign_errors, warn
 from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph, PlainCore
 from sparsegen.kernels import Context, Kernel, build_kernel
@@ -192,5 +191,5 @@ def check_threads(threads: int | None) -> int:
     check_count("threads", threads, 1)
     cores = available_cores()
     if threads > cores:
-        warnings.warn(f"{threads} threads on {cores} cores: threads will wait for each other", stacklevel=3)
+        warn(f"{threads} threads on {cores} cores: threads will wait for each other")
     return threads

@@ -1,13 +1,17 @@
-"""The errors that sparsegen raises, by kind: all of them are SparsegenError.
+"""The errors that sparsegen raises, by kind: all of them are SparsegenError; and how it warns.
 
 A message names the file, layer or operator, what was found, what is allowed, and what to do about it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 _LONGEST = 300  # characters of a foreign message that are passed on
 
@@ -119,3 +123,14 @@ def first_line(error: BaseException) -> str:
     """The first line of what a foreign error says, in short, or its type where it says nothing."""
     line = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST].rpartition('. ')[0] or line[:_LONGEST]} ..."
+
+
+_INSIDE = (f"{Path(__file__).parent}/", contextlib.__file__)
+
+
+def warn(message: str) -> None:
+    """Warn the user, at the line of theirs that called sparsegen."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from sparsegen.errors import warn
 
 _STAT = Path("/proc/stat")
 _GOVERNORS = "/sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor"
@@ -25,7 +26,7 @@ def warn_of_noise() -> tuple[str, ...]:
     """
     found = tuple(_noise())
     for text in found:
-        warnings.warn(text, stacklevel=3)
+        warn(text)
     return found
 
 

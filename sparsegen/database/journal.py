@@ -8,7 +8,6 @@ import fcntl
 import json
 import os
 import stat
-import warnings
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +26,7 @@ from sparsegen.database.records import (
 )
 from sparsegen.database.trial import Race, Trial
 from sparsegen.database.workload import Setting, Workload
-from sparsegen.errors import FileError, JournalError
+from sparsegen.errors import FileError, JournalError, warn
 from sparsegen.files import check_writable
 
 _HEADER = as_text({"type": "header", "schema": SCHEMA})
@@ -333,10 +332,9 @@ def _reason(error: BaseException) -> str:
 def _warn(path: Path, skipped: list[tuple[int, str]]) -> None:
     number, reason = skipped[0]
     lines = "1 line was" if len(skipped) == 1 else f"{len(skipped)} lines were"
-    warnings.warn(
+    warn(
         f"{path}: {lines} skipped, the first of them line {number} ({reason}); all others count. Delete "
-        "such lines, or leave them: they do no harm",
-        stacklevel=4,
+        "such lines, or leave them: they do no harm"
     )
 
 

@@ -15,6 +15,13 @@ from sparsegen.graph import Extern, Read, Result
 _CONTROL_FLOW = {"cond", "while_loop", "map_impl", "scan", "associative_scan"}
 _NOT_RANDOM = {"p": 0.0, "dropout_p": 0.0, "dropout": 0.0, "train": False, "training": False}
 """Arguments, and their values, with which operators that may draw random numbers draw none."""
+_COPYING: dict[Any, Any] = {
+    torch.ops.aten.view.default: torch.ops.aten.reshape.default,
+    torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
+}
+"""What stands for views that only some strides allow: a kernel's result may have others than torch's."""
+_OF_MEMORY = {torch.ops.aten.as_strided.default, torch.ops.aten.view.dtype}
+"""Operators that read their input's memory, not its elements: it is made contiguous before."""
 
 
 def torch_fault(node: Node) -> str | None:
@@ -40,7 +47,7 @@ def torch_fault(node: Node) -> str | None:
                 return f"it computes with {value.dtype}: compute with real and imaginary parts of your own"
             if value is not None and not isinstance(value, torch.Tensor) and each is node:
                 return "it makes a number of a tensor: shapes and numbers must not depend on values"
-    if node.target is torch.ops.aten.as_strided.default and not _lies_plain(node.all_input_nodes[0]):
+    if node.target in _OF_MEMORY and not _lies_plain(node.all_input_nodes[0]):
         return "it reads memory in an order of its own: use view, permute or slices in its place"
     return None
 
@@ -56,13 +63,16 @@ def add_extern(site: CallSite, node: Node, values: Mapping[Node, Any], reason: s
         if not isinstance(value, str):
             return value
         name = _whole(site, value, source, reason)
+        if node.target in _OF_MEMORY:
+            name = site.layer(_contiguous(source), name, shape=tuple(source.meta["val"].shape))
         if name not in inputs:
             inputs.append(name)
         return Read(inputs.index(name))
 
     arguments, keywords = map_arg(node.args, argument), map_arg(node.kwargs, argument)
     result = node.meta["val"]
-    core = Extern(node.target, tuple(arguments), dict(keywords), _dtype(result), reason)
+    target = _COPYING.get(node.target, node.target)
+    core = Extern(target, tuple(arguments), dict(keywords), _dtype(result), reason)
     if isinstance(result, torch.Tensor):
         return site.layer(core, *inputs, shape=tuple(result.shape))
     source = site.layer(core, *inputs, shape=())
@@ -78,6 +88,12 @@ def clone(site: CallSite, value: str, example: torch.Tensor) -> str:
     """Add a layer that copies a value: an input that the model returns."""
     core = Extern(torch.ops.aten.clone.default, (Read(0),), {}, _dtype(example), "it copies an input")
     return site.layer(core, value, shape=tuple(example.shape))
+
+
+def _contiguous(source: Node) -> Extern:
+    keywords = {"memory_format": torch.contiguous_format}
+    reason = "it puts a value in order for an operator that reads memory"
+    return Extern(torch.ops.aten.clone.default, (Read(0),), keywords, _dtype(source.meta["val"]), reason)
 
 
 def _whole(site: CallSite, name: str, source: Node, reason: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Container
 from typing import Any
 
 import torch
-from torch.export import ExportedProgram
+from torch.export import ExportedProgram, default_decompositions
 from torch.fx import Graph, Node
 
 from sparsegen.stopwatch import part
@@ -33,8 +33,8 @@ _FRESH = {
     aten.clamp_min.default, aten.conv1d.default, aten.conv1d.padding, aten.conv2d.default,
     aten.conv2d.padding, aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.cos.default,
     aten.div.Scalar, aten.div.Tensor, aten.elu.default, aten.erf.default, aten.exp.default,
-    aten.expm1.default, aten.flip.default, aten.floor.default, aten.gelu.default, aten.group_norm.default,
-    aten.gru.input,
+    aten.expm1.default, aten.flip.default, aten.floor.default, aten.gelu.default, aten.glu.default,
+    aten.group_norm.default, aten.gru.input,
     aten.hardshrink.default, aten.hardsigmoid.default, aten.hardswish.default, aten.hardtanh.default,
     aten.index.Tensor, aten.index_select.default, aten.instance_norm.default, aten.layer_norm.default,
     aten.leaky_relu.default, aten.lerp.Scalar, aten.linalg_vector_norm.default, aten.linear.default,
@@ -47,7 +47,8 @@ _FRESH = {
     aten.mul.Tensor, aten.neg.default, aten.pad.default, aten.pixel_shuffle.default,
     aten.pixel_unshuffle.default, aten.pow.Tensor_Scalar, aten.pow.Tensor_Tensor, aten.prelu.default,
     aten.prod.default, aten.prod.dim_int, aten.reciprocal.default, aten.relu.default, aten.repeat.default,
-    aten.rms_norm.default, aten.roll.default, aten.round.default, aten.rsqrt.default, aten.rsub.Scalar,
+    aten.rms_norm.default, aten.roll.default, aten.round.default, aten.rrelu.default, aten.rsqrt.default,
+    aten.rsub.Scalar,
     aten.rsub.Tensor, aten.scaled_dot_product_attention.default, aten.selu.default, aten.sigmoid.default,
     aten.sign.default, aten.silu.default, aten.sin.default, aten.softmax.int, aten.softplus.default,
     aten.softshrink.default, aten.sqrt.default, aten.square.default, aten.stack.default, aten.std.correction,
@@ -97,6 +98,21 @@ _FUNCTIONAL = {form: fresh for fresh in _FRESH if (form := _in_place_form(fresh)
 
 _BATCH_NORM = aten._native_batch_norm_legit_no_training.default
 
+_COMPOSED = {
+    getattr(aten, name)
+    for name in (
+        "_weight_norm", "absolute", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_tensors",
+        "chain_matmul", "clip", "column_stack", "concat", "concatenate", "cosine_similarity", "diff",
+        "divide", "dstack", "einsum", "fix", "fliplr", "flipud", "frobenius_norm", "ger", "gru_cell",
+        "hstack", "inner", "kron", "l1_loss", "linalg_matmul", "linalg_multi_dot", "linalg_norm",
+        "linalg_vecdot", "lstm_cell", "multiply", "negative", "outer", "pairwise_distance", "rnn_relu_cell",
+        "rnn_tanh_cell", "row_stack", "special_erf", "special_expit", "special_expm1", "special_log1p",
+        "special_log_softmax", "special_logsumexp", "special_softmax", "std_mean", "subtract", "sum_to_size",
+        "tensordot", "true_divide", "var_mean", "vstack",
+    )
+}  # fmt: skip
+"""Operators that are other names of those that have kernels, or made of such."""
+
 
 def functionalise(program: ExportedProgram) -> ExportedProgram:
     """The program without in-place operators; convolutions, linears and pools stay whole.
@@ -111,12 +127,24 @@ def functionalise(program: ExportedProgram) -> ExportedProgram:
 
 @part("decompositions")
 def trace_anew(program: ExportedProgram) -> ExportedProgram:
-    """As `functionalise`, by torch's own second trace; the program stays as it is."""
+    """As `functionalise`, by torch's own second trace; the program stays as it is.
+
+    Operators that are made of others which have kernels become these.
+    """
     with warnings.catch_warnings():
         # torch warns of a class that it uses itself; the user can do nothing about it.
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        functional: ExportedProgram = program.run_decompositions({})
+        functional: ExportedProgram = program.run_decompositions(_parts_of_composed(program))
     return functional
+
+
+def _parts_of_composed(program: ExportedProgram) -> dict[Any, Any]:
+    """How torch takes the composed operators apart; nothing where the program calls none."""
+    if not any(getattr(node.target, "overloadpacket", None) in _COMPOSED for node in program.graph.nodes):
+        return {}
+    parts = default_decompositions()
+    overloads = [getattr(packet, name) for packet in _COMPOSED for name in packet.overloads()]
+    return {overload: parts[overload] for overload in overloads if overload in parts}
 
 
 class _Rewriter:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
-from sparsegen.errors import UnsupportedOperator, UnsupportedOperatorError
+from sparsegen.errors import UnsupportedOperator, UnsupportedOperatorError, warn
 from sparsegen.graph import Extern, LayerGraph
 
 _SHOWN = 3
@@ -55,10 +54,9 @@ def warn_of_torch(graph: LayerGraph) -> None:
         f"in {_places(tuple(dict.fromkeys(paths)))})"
         for operator, paths in sorted(calls.items(), key=lambda item: -len(item[1]))
     )
-    warnings.warn(
+    warn(
         f"torch itself computes operators for which sparsegen has no kernel: {'; '.join(listed)}. "
-        f'fallback="error" refuses such a model instead',
-        stacklevel=2,
+        f'fallback="error" refuses such a model instead'
     )
 
 

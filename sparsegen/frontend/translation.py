@@ -16,14 +16,14 @@ from torch.export.graph_signature import InputKind
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from sparsegen.errors import ModelError
+from sparsegen.errors import ModelError, first_line
 from sparsegen.frontend.builder import CallSite, GraphBuilder
 from sparsegen.frontend.calls import call_form
 from sparsegen.frontend.externs import add_extern, clone, torch_fault
 from sparsegen.frontend.operators import TRANSLATORS
 from sparsegen.frontend.operators.pointwise import BROADCASTING
 from sparsegen.frontend.program import module_path, stored_tensor
-from sparsegen.frontend.refusals import RefusedCallError, unsupported
+from sparsegen.frontend.refusals import RefusedCallError, describe_path, unsupported
 from sparsegen.frontend.tensors import type_problem
 from sparsegen.graph import FLOAT32, Identity, LayerGraph, Shape
 from sparsegen.options import Fallback
@@ -117,8 +117,7 @@ class _Translation:
             return value if isinstance(value, str) else value[index]
         values = {**self.values, **_empties(node)} if str(node.target) in _OF_SHAPE_ALONE else self.values
         if isinstance(node.target, torch._ops.OpOverload) and _is_known(node, values):
-            with torch.no_grad():
-                return node.target(*_resolve(node.args, values), **_resolve(node.kwargs, values))
+            return _evaluated(node, values)
         site, mark = _call_site(self.builder, node), self.builder.mark()
         try:
             return self._by_kernels(site, node)
@@ -256,6 +255,19 @@ def _is_known(node: Node, values: Values) -> bool:
     parts = [part for value in reads for part in (value if isinstance(value, list | tuple) else (value,))]
     is_random = torch.Tag.nondeterministic_seeded in node.target.tags
     return not is_random and not any(isinstance(part, str) for part in parts)
+
+
+def _evaluated(node: Node, values: Values) -> Any:
+    """The result of a call of which everything is known."""
+    assert isinstance(node.target, torch._ops.OpOverload)
+    try:
+        with torch.no_grad():
+            return node.target(*_resolve(node.args, values), **_resolve(node.kwargs, values))
+    except (IndexError, ValueError) as error:  # torch.export saw shapes, not values
+        where = describe_path(module_path(node))
+        raise ModelError(
+            f"operator {node.target} in {where} refuses constants of the model: {first_line(error)}"
+        ) from error
 
 
 def _resolve(arguments: Any, values: Values) -> Any:

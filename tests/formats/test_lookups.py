@@ -7,20 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.formats.lookups import pack, visits
+from sparsegen.graph import Array
+from tests.formats.matrices import matrices
 from tests.sampling import examples
 
 
 @examples(60)
 @given(
-    out=st.integers(1, 200),
-    inner=st.integers(1, 70),
+    matrix=matrices(rows=200, columns=70),
     vectors=st.integers(1, 4),
     lanes=st.sampled_from([8, 16]),
-    density=st.floats(0, 1),
 )
-def test_unpack_gives_back_the_matrix(out: int, inner: int, vectors: int, lanes: int, density: float) -> None:
-    rng = np.random.default_rng(0)
-    matrix = (rng.standard_normal((out, inner)) * (rng.random((out, inner)) < density)).astype(np.float32)
+def test_unpack_gives_back_the_matrix(matrix: Array, vectors: int, lanes: int) -> None:
     packed = pack(matrix, vectors=vectors, lanes=lanes)
     np.testing.assert_array_equal(packed.unpack(), matrix)
     assert len(packed.values) == visits(matrix, vectors=vectors, lanes=lanes) == packed.starts[-1]

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.formats.masked_vectors import pack, packed_bytes
+from sparsegen.graph import Array
+from tests.formats.matrices import matrices
 from tests.kernels.contract import WEIGHTS, weights
 from tests.sampling import examples
 
@@ -16,15 +18,11 @@ LANES = 16
 
 @examples(60)
 @given(
-    out=st.integers(1, 80),
-    inner=st.integers(1, 30),
+    matrix=matrices(rows=80, columns=30),
     vectors=st.integers(1, 5),
     lanes=st.sampled_from([8, 16]),
-    density=st.floats(0, 1),
 )
-def test_unpack_gives_back_the_matrix(out: int, inner: int, vectors: int, lanes: int, density: float) -> None:
-    rng = np.random.default_rng(0)
-    matrix = (rng.standard_normal((out, inner)) * (rng.random((out, inner)) < density)).astype(np.float32)
+def test_unpack_gives_back_the_matrix(matrix: Array, vectors: int, lanes: int) -> None:
     packed = pack(matrix, vectors=vectors, lanes=lanes)
     np.testing.assert_array_equal(packed.unpack(), matrix)
     assert packed.nbytes == packed_bytes(matrix, vectors=vectors, lanes=lanes)

@@ -145,6 +145,29 @@ def test_rows_are_images_of_one_row(name: str) -> None:
     assert describe(check(model.eval(), images(2, 4, 17))) == ["Reshape", *layers, "Reshape"]
 
 
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_without_a_batch(name: str) -> None:
+    model, layers = ROWS[name]
+    assert describe(check(model.eval(), images(4, 17))) == ["Reshape", *layers, "Reshape"]
+
+
+IMAGES: dict[str, nn.Module] = {
+    "convolution": nn.Conv2d(4, 6, 3, 2, 1),
+    "transposed": nn.ConvTranspose2d(4, 6, 3, 2, 1),
+    "max pool": nn.MaxPool2d(3, 2, 1),
+    "average pool": nn.AvgPool2d(2),
+    "adaptive average": nn.AdaptiveAvgPool2d((3, 1)),
+    "adaptive max": nn.AdaptiveMaxPool2d(2),
+    "network": nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 3, 1)),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_without_a_batch(name: str) -> None:
+    layers = describe(check(IMAGES[name].eval(), images(4, 9, 8)))
+    assert not any(layer.startswith("Extern") for layer in layers)
+
+
 def test_aten_convolution_of_rows() -> None:
     model = Function(
         lambda x, weight: torch.convolution(x, weight, None, [2], [1], [1], True, [1], 1), images(4, 3, 3)
@@ -188,14 +211,12 @@ def test_rows_that_are_read_as_rows_too() -> None:
     check(Model().eval(), images(2, 4, 9))
 
 
-def test_volumes_and_what_has_no_batch_are_refused() -> None:
+def test_volumes_are_refused() -> None:
     with pytest.raises(UnsupportedOperatorError, match="2, 3, 1, 1, 1"):
         from_torch(Function(lambda x, w: torch.convolution(
             x, w, None, [1] * 3, [0] * 3, [1] * 3, False, [0] * 3, 1), images(2, 3, 1, 1, 1)),
             (images(2, 3, 4, 4, 4),), fallback="error",
         )  # fmt: skip
-    with pytest.raises(UnsupportedOperatorError, match="4 dimensions are supported"):
-        from_torch(nn.Conv2d(3, 4, 3).eval(), (images(3, 9, 9),), fallback="error")
 
 
 def test_they_are_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,15 @@ def test_model_of_another_type() -> None:
     )
 
 
+def test_constants_that_do_not_fit() -> None:
+    table, places = torch.ones(4, 8), torch.tensor([0, 4])
+    model = nn.Sequential(Function(lambda x, table, places: x + F.embedding(places, table)[0], table, places))
+    message = refused(model.eval(), images())
+    assert (
+        "operator aten.embedding.default in module '0' refuses constants of the model: index out" in message
+    )
+
+
 def test_dynamic_batch() -> None:
     program = torch.export.export(
         nn.ReLU().eval(), (images(),), dynamic_shapes=({0: torch.export.Dim("batch")},)
@@ -310,7 +319,21 @@ def test_buffer_written() -> None:
 UNSUPPORTED: dict[str, tuple[Callable[[Tensor], Any], str, str]] = {
     "digamma": (torch.digamma, "aten.digamma.default", "no such operator"),
     "cumsum": (lambda x: x.cumsum(1), "aten.cumsum.default", "no such operator"),
-    "reflection": (lambda x: F.pad(x, (1, 1, 1, 1), "reflect"), "aten.pad.default", "its mode is 'reflect'"),
+    "reflection": (
+        lambda x: F.pad(x, (-1, 1, 0, 0), "reflect"),
+        "aten.pad.default",
+        "its mode is 'reflect', its padding [-1, 1, 0, 0]; none below 0 is supported",
+    ),
+    "an index that is not there": (
+        lambda x: x[:, torch.tensor([0, 4])],
+        "aten.index.Tensor",
+        "its index 4 is none of 4 elements",
+    ),
+    "an index from the end": (
+        lambda x: x.index_select(1, torch.tensor([0, -1])),
+        "aten.index_select.default",
+        "its index -1 is none of 4 elements",
+    ),
     "volumes": (
         lambda x: torch.convolution(
             x[:, :, None], torch.ones(4, 4, 1, 1, 1), None, [1] * 3, [0] * 3, [1] * 3, True, [0] * 3, 1
@@ -318,7 +341,6 @@ UNSUPPORTED: dict[str, tuple[Callable[[Tensor], Any], str, str]] = {
         "aten.convolution.default",
         "its weight has shape (4, 4, 1, 1, 1); one and two dimensions are supported",
     ),
-    "unbatched": (lambda x: F.conv2d(x[0], torch.ones(4, 4, 1, 1)), "aten.conv2d.default", "4 dimensions"),
     "computed weight": (lambda x: F.conv2d(x, x[:, :, :1, :1]), "aten.conv2d.default", "its weight is"),
     "attention with dropout": (
         lambda x: F.scaled_dot_product_attention(x, x, x, torch.ones(9, 9), dropout_p=0.25),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,7 +29,7 @@ def externs(graph: LayerGraph) -> list[str]:
 FALLEN: dict[str, tuple[Callable[[Tensor], Any], list[str]]] = {
     "no translator": (lambda x: x.cumsum(1), ["aten.cumsum.default"]),
     "another type": (lambda x: x.double().float(), ["aten._to_copy.default", "aten._to_copy.default"]),
-    "arguments that a kernel lacks": (lambda x: F.pad(x, (1, 1, 1, 1), "reflect"), ["aten.pad.default"]),
+    "arguments that a kernel lacks": (lambda x: F.pad(x, (-1, 1, 0, 0), "reflect"), ["aten.pad.default"]),
     "a result that a kernel lacks": (
         lambda x: F.max_pool2d(x, 2, return_indices=True),
         ["aten.max_pool2d_with_indices.default"],
@@ -114,6 +115,16 @@ def test_one_warning_names_operators_calls_and_modules(caught: list[warnings.War
     assert "aten.cumsum.default (5 calls, in modules '0', '1', '2' and 2 more)" in message
     assert "aten.cumprod.default (1 call, in module '6')" in message
     assert 'fallback="error" refuses' in message
+
+
+def test_the_warning_is_of_the_users_line(caught: list[warnings.WarningMessage]) -> None:
+    import sparsegen
+
+    model = Function(lambda x: x.cumsum(1))
+    sparsegen.compile(model, (images(),), target="haswell")
+    line = sys._getframe().f_lineno - 1
+    found = [(each.filename, each.lineno) for each in caught if "torch itself" in str(each.message)]
+    assert found == [(__file__, line)]
 
 
 def test_no_warning_where_nothing_falls_back(caught: list[warnings.WarningMessage]) -> None:

@@ -132,3 +132,29 @@ def test_a_program_of_the_caller_stays_as_it_is(traced: list[object]) -> None:
     before = program.graph_module.code
     from_torch(program, (images(),))
     assert program.graph_module.code == before
+
+
+COMPOSED: dict[str, Callable[[Tensor], Any]] = {
+    "einsum": lambda x: torch.einsum("bchw,bdhw->bcd", x, x),
+    "einsum of a constant": lambda x: torch.einsum("nctv,vw->nctw", x, torch.ones(8, 5, dtype=x.dtype)),
+    "stacks": lambda x: (torch.hstack([x, x]), torch.vstack([x, x]), torch.dstack([x[:, 0], x[:, 1]])),
+    "other names": lambda x: torch.clip(torch.true_divide(torch.negative(torch.absolute(x)), 3), -1, 1),
+    "similarity": lambda x: F.cosine_similarity(x, x.flip(1), dim=1),
+    "distance": lambda x: F.pairwise_distance(x, x * 2),
+    "statistics": lambda x: torch.std_mean(x, 1),
+    "products": lambda x: (torch.inner(x, x), torch.tensordot(x, x, dims=([1, 2], [1, 2]))),
+    "special names": lambda x: torch.special.log_softmax(torch.special.expit(x), 1),
+}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_what_is_made_of_operators_that_have_kernels_is_ours(name: str) -> None:
+    graph = check(Function(COMPOSED[name]), images(), tolerance=1e-5)
+    assert not any(layer.startswith("Extern") for layer in describe(graph))
+
+
+@pytest.mark.parametrize("cell", [nn.LSTMCell(8, 3), nn.GRUCell(8, 3), nn.RNNCell(8, 3)], ids=str)
+def test_recurrent_cells_are_ours(cell: nn.Module) -> None:
+    graph = check(cell.eval(), images(4, 8))
+    assert sum(layer.startswith("Linear") for layer in describe(graph)) >= 1
+    assert not any(layer.startswith("Extern") for layer in describe(graph))

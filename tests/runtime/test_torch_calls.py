@@ -79,6 +79,18 @@ PLACES: dict[str, Callable[[Any, Tensor], Any]] = {
     "alone": lambda m, x: x.cumsum(1),
     "a view of the input": lambda m, x: (x.argmax(1).view(-1), x.unfold(3, 2, 2)),
     "a view of a value": lambda m, x: (y := m.first(x).unfold(3, 2, 2), y.relu()),
+    "a view that torch's strides allow": (
+        lambda m, x: m.first(x).permute(0, 2, 3, 1).double().permute(0, 3, 1, 2).contiguous().view(-1).float()
+    ),
+    "rows of what was transposed": lambda m, x: (
+        y := x.double().transpose(1, 3).reshape(-1, 8),
+        m.first(x),
+        y,
+    ),
+    "memory read otherwise": lambda m, x: (
+        m.first(x).double().transpose(1, 3).contiguous().as_strided((3, 2), (5, 1)),
+        m.first(x).cumsum(1).transpose(1, 3).contiguous().view(torch.int32),
+    ),
     "an early value read late": lambda m, x: m.second(m.first(y := x.cumsum(1)).relu()) + y,
     "several results": lambda m, x: [m.second(part) for part in m.first(x).cumsum(1).tensor_split(2, 2)],
     "one of several": lambda m, x: m.first(x).topk(2, 1)[1],
@@ -170,6 +182,14 @@ def test_values_that_torch_refuses() -> None:
     with pytest.raises(InputError, match=r"torch's operator aten\.embedding\.default of layer '0' refuses"):
         made(torch.tensor([[1, 7]]))
     assert made(torch.tensor([[1, 4]])).shape == (1, 2, 4)
+
+
+def test_a_known_index_that_is_not_there() -> None:
+    made = compiled(Function(lambda x: x[:, torch.tensor([0, 4])]), images())
+    with pytest.raises(
+        InputError, match=r"aten\.index\.Tensor of layer 'index' refuses .*: index 4 is out of"
+    ):
+        made(images())
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from sparsegen.frontend.operators import (
     convolution,
     movement,
     normalisation,
+    padding,
     pointwise,
     pooling,
     products,
@@ -18,6 +19,6 @@ from sparsegen.frontend.operators.registry import TRANSLATORS, supported_operato
 
 __all__ = [
     "TRANSLATORS", "activations", "arrangement", "attention", "convolution", "movement", "normalisation",
-    "pointwise", "pooling", "products", "recurrent", "reductions", "resampling",
+    "padding", "pointwise", "pooling", "products", "recurrent", "reductions", "resampling",
     "supported_operators",
 ]  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from sparsegen.frontend.builder import CallSite, NodeValue, smallest
-from sparsegen.frontend.operators.arrangement import reshape_to
-from sparsegen.frontend.operators.pointwise import Scalar, binary, broadcast, operand_of, scaled
+from sparsegen.frontend.operators.arrangement import reshape_to, slice_of
+from sparsegen.frontend.operators.pointwise import Scalar, binary, broadcast, leaky_relu, operand_of, scaled
 from sparsegen.frontend.operators.registry import operator
 from sparsegen.graph import Step
 
@@ -65,6 +65,23 @@ def prelu(site: CallSite, value: NodeValue, weight: NodeValue) -> str:
     if site.shape_of(value)[1:]:
         weight = reshape_to(site, weight, (*shape, *(1,) * (len(site.shape) - 2)))
     return site.pointwise(value, Step("prelu", operand=operand_of(site, weight)))
+
+
+@operator("aten.rrelu.default")
+def random_relu(
+    site: CallSite, value: NodeValue, lower: Scalar, upper: Scalar, training: bool, generator: object
+) -> str:
+    """A leaky ReLU whose slope is, in evaluation mode, the mean of those that training draws from."""
+    return leaky_relu(site, value, (lower + upper) / 2)
+
+
+@operator("aten.glu.default")
+def gated(site: CallSite, value: NodeValue, dim: int) -> NodeValue:
+    """The first half along a dimension, times the sigmoid of the second."""
+    dim %= len(site.shape)
+    extent = site.shape[dim]
+    first, second = (slice_of(site, value, dim, start, extent) for start in (0, extent))
+    return binary(site, "mul", first, site.pointwise(second, Step("sigmoid")))
 
 
 @operator("aten.clamp.Tensor")

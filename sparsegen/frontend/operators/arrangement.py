@@ -1,13 +1,14 @@
-"""Operators that move elements and compute nothing: reshape, permute, slice, concatenate, pad."""
+"""Operators that move elements and compute nothing: reshape, permute, slice, concatenate."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate
 from math import prod
 
 from sparsegen.frontend.builder import CallSite, NodeValue
 from sparsegen.frontend.operators.registry import operator
-from sparsegen.graph import Concat, Pad, Permute, PixelShuffle, PixelUnshuffle, Reshape, Shape, Slice
+from sparsegen.graph import Concat, Permute, PixelShuffle, PixelUnshuffle, Reshape, Shape, Slice
 
 
 @operator(
@@ -44,6 +45,15 @@ def reshape_to(site: CallSite, value: NodeValue, shape: Shape) -> NodeValue:
     if not isinstance(value, str):
         return value.reshape(shape)
     return value if site.shape_of(value) == shape else site.layer(Reshape(), value, shape=shape)
+
+
+def with_batch(site: CallSite, value: NodeValue, rank: int) -> tuple[CallSite, NodeValue]:
+    """The call and its input with a batch, of one where torch has none; refuses an input of another rank."""
+    source = site.shape_of(value)
+    if len(source) == rank - 1:
+        return replace(site, shape=(1, *site.shape)), reshape_to(site, value, (1, *source))
+    site.require_rank(value, rank)
+    return site, value
 
 
 @operator("aten.permute.default")
@@ -95,14 +105,14 @@ def narrow(site: CallSite, value: NodeValue, dim: int, start: int, length: int) 
     return slice_of(site, value, dim, start % site.shape_of(value)[dim], length)
 
 
-@operator("aten.split.Tensor")
+@operator("aten.split.Tensor", "aten.unsafe_split.Tensor")
 def split(site: CallSite, value: NodeValue, size: int, dim: int) -> tuple[NodeValue, ...]:
     extent = site.shape_of(value)[dim]
     sizes = [min(size, extent - start) for start in range(0, extent, size)]
     return split_with_sizes(site, value, sizes, dim)
 
 
-@operator("aten.split_with_sizes.default")
+@operator("aten.split_with_sizes.default", "aten.unsafe_split_with_sizes.default")
 def split_with_sizes(site: CallSite, value: NodeValue, sizes: list[int], dim: int) -> tuple[NodeValue, ...]:
     dim %= len(site.shape)
     starts = accumulate(sizes[:-1], initial=0)
@@ -165,25 +175,3 @@ def _shuffle(site: CallSite, value: NodeValue, core: PixelShuffle | PixelUnshuff
     if core.factors == (1, 1):
         return value
     return reshape_to(site, site.layer(core, reshape_to(site, value, source), shape=shape), site.shape)
-
-
-@operator("aten.pad.default")
-def pad(site: CallSite, value: NodeValue, amounts: list[int], mode: str, fill: float | None) -> NodeValue:
-    if mode != "constant":
-        site.refuse(f"its mode is '{mode}'; 'constant' (padding_mode='zeros' of a convolution) is supported")
-    return constant_pad(site, value, amounts, 0.0 if fill is None else fill)
-
-
-@operator("aten.constant_pad_nd.default")
-def constant_pad(site: CallSite, value: NodeValue, amounts: list[int], fill: float) -> NodeValue:
-    source = site.shape_of(value)
-    around = [(0, 0)] * len(source)
-    for index in range(len(amounts) // 2):  # ATen counts from the last dimension
-        around[-1 - index] = (amounts[2 * index], amounts[2 * index + 1])
-    for dim, (before, after) in enumerate(around):
-        cut_before, cut_after = max(-before, 0), max(-after, 0)
-        value = slice_of(site, value, dim, cut_before, source[dim] - cut_before - cut_after)
-    grown = tuple((max(before, 0), max(after, 0)) for before, after in around)
-    if all(amount == (0, 0) for amount in grown):
-        return value
-    return site.layer(Pad(grown, float(fill)), value)

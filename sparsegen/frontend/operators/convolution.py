@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 
 from sparsegen.frontend.builder import CallSite, NodeValue, to_array
-from sparsegen.frontend.operators.arrangement import reshape_to
+from sparsegen.frontend.operators.arrangement import reshape_to, with_batch
 from sparsegen.frontend.operators.registry import operator
 from sparsegen.frontend.operators.transposed import transposed_convolution
 from sparsegen.graph import Conv2d, Identity, Shape, Step
@@ -91,12 +91,13 @@ def convolve_transposed(
     groups: int,
     dilation: list[int],
 ) -> NodeValue:
-    tensor = _weight(site, value, weight)
+    tensor = _weight(site, weight)
     known = None if bias is None else site.known(bias, "bias")
     rank = tensor.dim()
+    batched, values = with_batch(site, value, rank)
     result = transposed_convolution(
-        replace(site, shape=image_of(site.shape)),
-        reshape_to(site, value, image_of(site.shape_of(value))),
+        replace(site, shape=image_of(batched.shape)),
+        reshape_to(site, values, image_of(site.shape_of(values))),
         tensor if rank == 4 else tensor.unsqueeze(2),
         known,
         _per_axis(stride, rank, 1),
@@ -118,8 +119,9 @@ def _convolve(
     groups: int,
 ) -> NodeValue:
     """A convolution of images, or of rows as images of one row."""
-    tensor = _weight(site, value, weight)
+    tensor = _weight(site, weight)
     rank = tensor.dim()
+    batched, values = with_batch(site, value, rank)
     (top, bottom), (left, right) = _per_axis(padding, rank, (0, 0))
     core = Conv2d(
         to_array(tensor if rank == 4 else tensor.unsqueeze(2)),
@@ -129,16 +131,15 @@ def _convolve(
         _per_axis(dilation, rank, 1),
         groups,
     )
-    image = reshape_to(site, value, image_of(site.shape_of(value)))
-    return reshape_to(site, site.layer(core, image, shape=image_of(site.shape)), site.shape)
+    image = reshape_to(site, values, image_of(site.shape_of(values)))
+    return reshape_to(site, site.layer(core, image, shape=image_of(batched.shape)), site.shape)
 
 
-def _weight(site: CallSite, value: NodeValue, weight: NodeValue) -> torch.Tensor:
-    """The filters, of rows or of images; refuses volumes, and a value without a batch."""
+def _weight(site: CallSite, weight: NodeValue) -> torch.Tensor:
+    """The filters, of rows or of images; refuses volumes."""
     tensor = site.weight(weight)
     if tensor.dim() > 4:
         site.refuse(f"its weight has shape {tuple(tensor.shape)}; one and two dimensions are supported")
-    site.require_rank(value, tensor.dim())
     return tensor
 
 

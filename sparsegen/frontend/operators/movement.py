@@ -29,7 +29,7 @@ def gathered(site: CallSite, value: NodeValue, dim: int, indices: Sequence[int])
 @operator("aten.index_select.default")
 def index_select(site: CallSite, value: NodeValue, dim: int, index: NodeValue) -> NodeValue:
     dim %= len(site.shape)
-    return gathered(site, value, dim, _places(site, index, site.shape_of(value)[dim]))
+    return gathered(site, value, dim, _places(site, index, 0, site.shape_of(value)[dim]))
 
 
 @operator("aten.index.Tensor")
@@ -39,18 +39,23 @@ def index(site: CallSite, value: NodeValue, indices: list[NodeValue | None]) -> 
     if len(chosen) != 1:
         site.refuse(f"it has {len(chosen)} tensors of indices; one is supported")
     ((dim, given),) = chosen
-    places = _places(site, given, site.shape_of(value)[dim])
+    extent = site.shape_of(value)[dim]
+    places = [place % extent for place in _places(site, given, -extent, extent)]
     return reshape_to(site, gathered(site, value, dim, places), site.shape)
 
 
 @operator("aten.embedding.default")
 def embedding(site: CallSite, table: NodeValue, index: NodeValue, *options: object) -> NodeValue:
-    places = _places(site, index, site.shape_of(table)[0])
+    places = _places(site, index, 0, site.shape_of(table)[0])
     return reshape_to(site, gathered(site, table, 0, places), site.shape)
 
 
-def _places(site: CallSite, given: NodeValue, extent: int) -> list[int]:
-    return [int(place) % extent for place in site.known(given, "index").flatten()]
+def _places(site: CallSite, given: NodeValue, first: int, end: int) -> list[int]:
+    """Known indices, of which the operator takes those from `first` to before `end`."""
+    places = [int(place) for place in site.known(given, "index").flatten()]
+    if outside := [place for place in places if not first <= place < end]:
+        site.refuse(f"its index {outside[0]} is none of {end} elements")
+    return places
 
 
 @operator("aten.flip.default")

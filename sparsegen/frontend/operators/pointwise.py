@@ -12,6 +12,8 @@ from sparsegen.graph import Identity, Shape, Step
 
 Scalar = float | int | bool
 
+_INVERSE = Step("div", operand=1.0, reverse=True)
+
 
 def _register_unary(name: str, step: str) -> None:
     @operator(f"aten.{name}.default")
@@ -82,18 +84,18 @@ def clamp_max(site: CallSite, value: NodeValue, high: Scalar) -> str:
 
 @operator("aten.reciprocal.default")
 def reciprocal(site: CallSite, value: NodeValue) -> str:
-    return site.pointwise(value, Step("div", operand=1.0, reverse=True))
+    return site.pointwise(value, _INVERSE)
 
 
 @operator("aten.rsqrt.default")
 def reciprocal_root(site: CallSite, value: NodeValue) -> str:
-    return site.pointwise(value, Step("sqrt"), Step("div", operand=1.0, reverse=True))
+    return site.pointwise(value, Step("sqrt"), _INVERSE)
 
 
 _EXACT_POWERS: dict[float, tuple[Step, ...]] = {
-    -2.0: (Step("square"), Step("div", operand=1.0, reverse=True)),
-    -1.0: (Step("div", operand=1.0, reverse=True),),
-    -0.5: (Step("sqrt"), Step("div", operand=1.0, reverse=True)),
+    -2.0: (Step("square"), _INVERSE),
+    -1.0: (_INVERSE,),
+    -0.5: (Step("sqrt"), _INVERSE),
     0.5: (Step("sqrt"),),
     2.0: (Step("square"),),
     3.0: (Step("cube"),),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from sparsegen.frontend.builder import CallSite, NodeValue
-from sparsegen.frontend.operators.arrangement import reshape_to
+from sparsegen.frontend.operators.arrangement import reshape_to, with_batch
 from sparsegen.frontend.operators.convolution import image_of, pair
 from sparsegen.frontend.operators.registry import operator
 from sparsegen.graph import AdaptivePool2d, Pool2d
@@ -20,11 +20,11 @@ def max_pool2d(
     padding: list[int],
     dilation: list[int],
     ceil_mode: bool,
-) -> str:
-    site.require_rank(value, 4)
+) -> NodeValue:
     vertical, horizontal = pair(padding)
     around = (vertical, vertical, horizontal, horizontal)
-    return site.layer(Pool2d("max", pair(kernel), pair(stride or kernel), around, pair(dilation)), value)
+    core = Pool2d("max", pair(kernel), pair(stride or kernel), around, pair(dilation))
+    return _pool_images(site, value, core)
 
 
 @operator("aten.max_pool2d_with_indices.default")
@@ -36,7 +36,7 @@ def max_pool2d_with_indices(
     padding: list[int],
     dilation: list[int],
     ceil_mode: bool,
-) -> tuple[str, None]:
+) -> tuple[NodeValue, None]:
     return max_pool2d(site, value, kernel, stride, padding, dilation, ceil_mode), None
 
 
@@ -50,8 +50,7 @@ def avg_pool2d(
     ceil_mode: bool,
     count_include_pad: bool,
     divisor: int | None,
-) -> str:
-    site.require_rank(value, 4)
+) -> NodeValue:
     vertical, horizontal = pair(padding)
     core = Pool2d(
         "avg",
@@ -61,7 +60,7 @@ def avg_pool2d(
         count_include_pad=count_include_pad,
         divisor=divisor,
     )
-    return site.layer(core, value)
+    return _pool_images(site, value, core)
 
 
 @operator("aten.adaptive_avg_pool2d.default")
@@ -77,10 +76,15 @@ def adaptive_max_pool2d(site: CallSite, value: NodeValue, output: list[int]) -> 
 def _adaptive_pool(
     site: CallSite, kind: Literal["max", "avg"], value: NodeValue, output: list[int]
 ) -> NodeValue:
-    site.require_rank(value, 4)
     if site.shape_of(value) == site.shape:  # every window is one pixel
         return value
-    return site.layer(AdaptivePool2d(kind, pair(output)), value)
+    return _pool_images(site, value, AdaptivePool2d(kind, pair(output)))
+
+
+def _pool_images(site: CallSite, value: NodeValue, core: Pool2d | AdaptivePool2d) -> NodeValue:
+    """Pooling of images, or of one without a batch."""
+    batched, images = with_batch(site, value, 4)
+    return reshape_to(site, batched.layer(core, images), site.shape)
 
 
 @operator("aten.max_pool1d.default")
@@ -130,6 +134,6 @@ def adaptive_max_pool1d(site: CallSite, value: NodeValue, output: list[int]) -> 
 
 def _pool_rows(site: CallSite, value: NodeValue, core: Pool2d | AdaptivePool2d) -> NodeValue:
     """Pooling of rows, as images of one row."""
-    site.require_rank(value, 3)
-    source, shape = (image_of(shape) for shape in (site.shape_of(value), site.shape))
-    return reshape_to(site, site.layer(core, reshape_to(site, value, source), shape=shape), site.shape)
+    batched, rows = with_batch(site, value, 3)
+    source, shape = (image_of(shape) for shape in (site.shape_of(rows), batched.shape))
+    return reshape_to(site, site.layer(core, reshape_to(site, rows, source), shape=shape), site.shape)

@@ -31,9 +31,7 @@ def _positive(site: CallSite, value: NodeValue, dims: Dims) -> tuple[int, ...]:
 
 
 @operator("aten.mean.dim")
-def mean(
-    site: CallSite, value: NodeValue, dims: list[int] | None, keepdim: bool, dtype: torch.dtype | None
-) -> NodeValue:
+def mean(site: CallSite, value: NodeValue, dims: Dims, keepdim: bool, dtype: torch.dtype | None) -> NodeValue:
     if not site.shape_of(value):
         return value
     return site.layer(Mean(_positive(site, value, dims), keepdim), value)
@@ -125,8 +123,14 @@ def deviation(
 def variance_and_mean(
     site: CallSite, value: NodeValue, dims: Dims, correction: float | None, keepdim: bool
 ) -> tuple[NodeValue, NodeValue]:
-    given = [dims] if isinstance(dims, int) else dims
-    return variance(site, value, dims, correction, keepdim), mean(site, value, given, keepdim, None)
+    return variance(site, value, dims, correction, keepdim), mean(site, value, dims, keepdim, None)
+
+
+@operator("aten.std_mean.correction")
+def deviation_and_mean(
+    site: CallSite, value: NodeValue, dims: Dims, correction: float | None, keepdim: bool
+) -> tuple[NodeValue, NodeValue]:
+    return deviation(site, value, dims, correction, keepdim), mean(site, value, dims, keepdim, None)
 
 
 @operator("aten.var.dim")
@@ -169,6 +173,11 @@ def norm(
         magnitudes = site.pointwise(value, Step("abs"))
         return _reduced(site, "max" if order > 0 else "min", magnitudes, dims, keepdim)
     site.refuse(f"its order is {order}; 1, 2, inf and -inf are supported")
+
+
+@operator("aten.norm.ScalarOpt_dim")
+def norm_over(site: CallSite, value: NodeValue, order: float | None, dims: Dims, keepdim: bool) -> NodeValue:
+    return norm(site, value, 2 if order is None else order, dims, keepdim, None)
 
 
 @operator("aten.softmax.int", "aten._softmax.default")
