@@ -24,6 +24,8 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "permutation": (UNWRITABLE, "there is no folder"),
     "race": (("--folder", "/dev/null/race"), "Not a directory"),
     "recurrent": (UNWRITABLE, "there is no folder"),
+    "same": (("--against", "nosuchcommit"), "nosuchcommit cannot be checked out"),
+    "throughput": (UNWRITABLE, "there is no folder"),
     "tuning": (("/dev/null/tuning",), "Not a directory"),
 }
 
