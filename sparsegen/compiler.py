@@ -46,6 +46,7 @@ def compile(
     winograd: bool = True,
     fallback: Fallback = "torch",
     calibration: str | os.PathLike[str] | None = None,
+    measured: Mapping[str, Mapping[str, float]] | None = None,
 ) -> CompiledModel:
     """Compile a torch model, in evaluation mode, for the shapes and dtypes of example inputs.
 
@@ -71,7 +72,10 @@ def compile(
 
     Costs of kernels of different kinds are compared in seconds: with the clock and bandwidth of the CPU's
     family, so that the same model gives the same code on every machine, or with those that a machine was
-    measured to have, in a `calibration` file of `sparsegen calibrate`.
+    measured to have, in a `calibration` file of `sparsegen calibrate`. What is known of single layers goes
+    before both: `measured` has seconds, by the layer's name, of implementations ("panels", "dense_panels",
+    "winograd", "grouped", "depthwise", "rows", "masked_vectors"), and of "torch", its own operator. That
+    computes the layer where it is faster than all kernels, the conversions around it counted.
 
     Torch's default dtype and device, autocast and inference mode change nothing. Several threads may compile
     at once.
@@ -82,8 +86,8 @@ def compile(
 
     Raises ModelError for a model or example inputs that cannot be compiled, UnsupportedOperatorError where
     the model uses operators that cannot be compiled (all of them are in its `operators`), OptionError for
-    threads or a fallback, TargetError for a target, JournalError and CalibrationError for files that cannot
-    be read, and ToolchainError where gcc fails or room for files is missing.
+    threads, a fallback or measured times, TargetError for a target, JournalError and CalibrationError for
+    files that cannot be read, and ToolchainError where gcc fails or room for files is missing.
     """
     started = time.perf_counter()
     schedules = as_database(database)
@@ -98,6 +102,7 @@ def compile(
             database=schedules,
             winograd=winograd,
             calibration=calibration,
+            measured=measured,
         )
 
     compiled = with_team(compiling)
@@ -117,18 +122,28 @@ def compile_graph(
     database: DatabaseLike = SHIPPED,
     winograd: bool = True,
     calibration: str | os.PathLike[str] | None = None,
+    measured: Mapping[str, Mapping[str, float]] | None = None,
 ) -> CompiledModel:
     """Compile a layer graph; `dense` multiplies every weight of the convolutions and linear layers.
 
     `schedules` are those of layers by name, for which none is looked up or chosen then; one of another
-    kernel than the layer's is passed over. `database`, `winograd` and `calibration` are as in `compile`.
+    kernel than the layer's is passed over. `database`, `winograd`, `calibration` and
+    `measured` are as in `compile`.
 
     Raises SparsegenError for a target, a number of threads, a database or a schedule that cannot be, and for
     a schedule of a layer that is not there.
     """
     started = time.perf_counter()
     cpu, threads = calibrated(parse_target(target), calibration), check_threads(threads)
-    plan = plan_graph(graph, threads=threads, target=cpu, dense=dense, schedules=schedules, winograd=winograd)
+    plan = plan_graph(
+        graph,
+        threads=threads,
+        target=cpu,
+        dense=dense,
+        schedules=schedules,
+        winograd=winograd,
+        measured=measured,
+    )
     compiled = compile_plan(find_tuned(plan, as_database(database)))
     compiled.compile_seconds = time.perf_counter() - started
     _tell(compiled)

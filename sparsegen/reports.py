@@ -60,6 +60,7 @@ def _of_torch(layer: Layer, core: Extern, input_shapes: tuple[Shape, ...]) -> La
         format="dense",
         weight_bytes=sum(each.nbytes for each in constants(layer)),
         operator=str(core.overload),
+        reason=core.reason,
     )
 
 

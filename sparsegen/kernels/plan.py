@@ -15,6 +15,7 @@ from sparsegen.kernels.planning import padded_values, place_taps, plan_operands,
 from sparsegen.kernels.registry import Context, Memo
 from sparsegen.kernels.separable import fuse_separable
 from sparsegen.kernels.space import KernelSchedule
+from sparsegen.kernels.torch_own import check_measured, leave_to_torch
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
 from sparsegen.stopwatch import part
@@ -108,8 +109,10 @@ def plan_graph(
     dense: bool = False,
     schedules: Mapping[str, KernelSchedule] | None = None,
     winograd: bool = True,
+    measured: Mapping[str, Mapping[str, float]] | None = None,
 ) -> PlannedGraph:
     """The plan of a frontend's graph; the options are as of `compiler.compile_graph`."""
+    check_measured(measured or {}, graph)
     batch_lanes = use_batch_lanes(graph, target)
     lanes = "images" if batch_lanes else "pixels"
     _log.info("%d layers for %s: %d lanes hold %s", len(graph.layers), target.name, target.lanes, lanes)
@@ -118,13 +121,16 @@ def plan_graph(
     def planned(source: LayerGraph) -> PlannedGraph:
         placed = place_conversions(place_taps(source, batch_lanes=batch_lanes))
         operands = plan_operands(placed, lanes=target.lanes, batch_lanes=batch_lanes)
-        context = Context(operands, target, threads, dense, winograd, given, memo)
+        context = Context(operands, target, threads, dense, winograd, given, memo, measured or {})
         plan = PlannedGraph(source, placed, context, padded=())
         return replace(plan, padded=padded_values(placed, plan.layouts(operands)))
 
     plan = planned(graph)
+    if measured:
+        plan = planned(leave_to_torch(graph, plan.graph, plan.context))
     if not batch_lanes:
         return plan
-    fused = fuse_separable(graph, plan.graph, plan.context)
-    _log.info("%d depthwise convolutions are fused", len(graph.layers) - len(fused.layers))
-    return plan if len(fused.layers) == len(graph.layers) else planned(fused)
+    source = plan.source
+    fused = fuse_separable(source, plan.graph, plan.context)
+    _log.info("%d depthwise convolutions are fused", len(source.layers) - len(fused.layers))
+    return plan if len(fused.layers) == len(source.layers) else planned(fused)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any, Protocol, TypeVar
 
@@ -56,7 +56,8 @@ class Context:
 
     `operands` are all values and constants of the graph. `dense` asks for every weight, zeros too;
     `winograd` allows kernels whose rounding is another than that of sums of products.
-    `schedules`, by layer, are taken instead of a choice: see `given`. Contexts that share a `memo`
+    `schedules`, by layer, are taken instead of a choice: see `given`. `measured` are seconds that somebody
+    measured, by layer and implementation: they stand in place of estimates. Contexts that share a `memo`
     choose once for equal layers.
     """
 
@@ -67,6 +68,7 @@ class Context:
     winograd: bool = True
     schedules: Mapping[str, KernelSchedule] = field(default_factory=dict)
     memo: Memo = field(default_factory=Memo, repr=False, compare=False)
+    measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def layout(self, name: str) -> Layout:
         """Layout of a value."""
@@ -166,12 +168,17 @@ def implemented_cores() -> tuple[type, ...]:
 
 
 def offers(layer: Layer, context: Context) -> list[Offer]:
-    """What every implementation that accepts the layer would do for it, in the order of registration."""
-    return [
+    """What every implementation that accepts the layer would do for it, in the order of registration.
+
+    Costs are measured ones where the context has them.
+    """
+    made = [
         implementation.offer(layer, context)
         for implementation in implementations_of(type(layer.core))
         if implementation.accepts(layer, context) is None
     ]
+    measured = context.measured.get(layer.name)
+    return made if measured is None else [_as_measured(offer, measured) for offer in made]
 
 
 def refusals(layer: Layer, context: Context) -> dict[str, str]:
@@ -220,6 +227,13 @@ def kernel_kinds() -> dict[type, tuple[str, ...]]:
 def space_of(layer: Layer, context: Context) -> Space | None:
     """The schedules that the best implementation of a layer may have; None where it has no choice."""
     return best_offer(layer, context).implementation.space(layer, context)
+
+
+def _as_measured(offer: Offer, measured: Mapping[str, float]) -> Offer:
+    seconds = measured.get(offer.implementation.name)
+    if seconds is None or offer.cost.origin == "measured":
+        return offer
+    return replace(offer, cost=replace(offer.cost, seconds=seconds, origin="measured"))
 
 
 def _given(layer: Layer, context: Context) -> tuple[Implementation, KernelSchedule] | None:

@@ -170,7 +170,8 @@ class LayerReport:
     for a kernel that has no choice.
 
     The `kernel` of a depthwise convolution that its reader's, "separable", computes is "fused"; that of an
-    operator which torch computes is "torch": `operator` is its name then (`aten.cumsum.default`).
+    operator which torch computes is "torch": `operator` is its name then (`aten.cumsum.default`), and
+    `reason` tells why torch computes it.
     """
 
     name: str
@@ -184,6 +185,7 @@ class LayerReport:
     schedule: dict[str, int | str | bool] = field(default_factory=dict)
     schedule_source: str = ""
     operator: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,143 @@
+"""Torch's own operators in place of our kernels: where they were measured to be faster, all counted."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from sparsegen.cost import Cost
+from sparsegen.errors import OptionError
+from sparsegen.graph import FLOAT32, Conv2d, Extern, Identity, Layer, LayerGraph, Linear, MatMul, Read, Shape
+from sparsegen.kernels.implementation import Implementation, Offer
+from sparsegen.kernels.operands import Value
+from sparsegen.kernels.registry import Context, best_offer, register
+from sparsegen.kernels.roofline import traffic
+from sparsegen.kernels.space import KernelSchedule
+from sparsegen.kernels.taps import TapConv2d
+from sparsegen.lowering.kernel import Kernel
+
+_log = logging.getLogger(__name__)
+_FLOAT = 4  # bytes of an element of a plain tensor
+
+
+class TorchOwn(Implementation):
+    """The operator that torch has for the layer's core: known by measurement alone, and on plain tensors."""
+
+    name = "torch"
+    kinds = ()
+
+    def accepts(self, layer: Layer, context: Context) -> str | None:
+        """Layers that somebody measured."""
+        measured = self.name in context.measured.get(layer.name, {})
+        return None if measured else "nobody has measured torch's own operator"
+
+    def offer(self, layer: Layer, context: Context) -> Offer:
+        """What was measured, and the conversions of what it reads and gives."""
+        seconds = context.measured[layer.name][self.name]
+        read, written = traffic(layer, context)
+        moved = sum(_moved_bytes(name, context) for name in (*layer.inputs, layer.name))
+        conversions = moved / context.target.bandwidth(context.threads)
+        return Offer(self, Cost(seconds + conversions, read, written, "measured"), format="torch")
+
+    def build(self, layer: Layer, context: Context, schedule: KernelSchedule | None) -> Kernel:
+        """Never asked for: `leave_to_torch` takes such layers out of those that get kernels."""
+        raise AssertionError(f"layer {layer.name!r} is torch's: it has no kernel")
+
+
+def leave_to_torch(graph: LayerGraph, placed: LayerGraph, context: Context) -> LayerGraph:
+    """A frontend's graph, layers for which torch's own operator is the best offer computed by that.
+
+    `placed` is the graph with its taps placed, which the context is of. Layers that the context gives
+    schedules stay as they are. Each layer is looked at alone: two in a row count conversions between them.
+    """
+    lowered = {layer.name: layer for layer in placed.layers}
+    shapes, layers = graph.shapes(), list[Layer]()
+    for layer in graph.layers:
+        if layer.name in context.schedules or "torch" not in context.measured.get(layer.name, {}):
+            layers.append(layer)
+            continue
+        twins = _twins(layer, shapes)
+        best = best_offer(lowered[layer.name], context)
+        if best.implementation.name != TorchOwn.name or twins is None:
+            layers.append(layer)
+            continue
+        _log.info("layer %s is left to torch: %.3g ms", layer.name, best.cost.seconds * 1e3)
+        layers += twins
+    return replace(graph, layers=layers)
+
+
+def _twins(layer: Layer, shapes: Mapping[str, Shape]) -> list[Layer] | None:
+    """The layers of torch's operators that compute a layer, and its epilogue; None where torch has none."""
+    name = f"{layer.name}#torch" if layer.epilogue else layer.name
+    core = layer.core
+    ops = torch.ops.aten
+    match core:
+        case Linear():
+            made = [
+                _extern(name, layer, ops.linear.default, Read(0), _tensor(core.weight), _tensor(core.bias))
+            ]
+        case Conv2d() if core.padding[0] == core.padding[1] and core.padding[2] == core.padding[3]:
+            stated = list(core.stride), [core.padding[0], core.padding[2]], list(core.dilation), False, [0, 0]
+            weights = _tensor(core.weight), _tensor(core.bias)
+            made = [_extern(name, layer, ops.convolution.default, Read(0), *weights, *stated, core.groups)]
+        case MatMul():
+            made = _products(name, layer, core, shapes)
+        case _:
+            return None
+    if layer.epilogue:
+        made.append(replace(layer, core=Identity(), inputs=(name,)))
+    return made
+
+
+def _products(name: str, layer: Layer, core: MatMul, shapes: Mapping[str, Shape]) -> list[Layer]:
+    """torch.matmul, of transposed inputs where the core transposes."""
+    made: list[Layer] = []
+    inputs = []
+    for at, (source, transposed) in enumerate(
+        zip(layer.inputs, (core.transpose_a, core.transpose_b), strict=True)
+    ):
+        if transposed:
+            *outer, rows, columns = shapes[source]
+            turned = replace(layer, inputs=(source,), shape=(*outer, columns, rows))
+            made.append(_extern(f"{name}#{'ab'[at]}", turned, torch.ops.aten.transpose.int, Read(0), -2, -1))
+        inputs.append(made[-1].name if transposed else source)
+    product = replace(layer, inputs=tuple(inputs))
+    return [*made, _extern(name, product, torch.ops.aten.matmul.default, Read(0), Read(1))]
+
+
+def _extern(name: str, layer: Layer, overload: object, *arguments: object) -> Layer:
+    core = Extern(overload, arguments, {}, FLOAT32, "torch's own operator was measured to be faster")
+    return Layer(name, core, layer.inputs, layer.shape)
+
+
+def _tensor(array: object) -> object:
+    return None if array is None else torch.from_numpy(array)
+
+
+def _moved_bytes(name: str, context: Context) -> int:
+    """Bytes that a value's conversion between its layout and a plain tensor reads and writes."""
+    operand = context.operands.get(name)
+    if not isinstance(operand, Value):
+        return 0
+    return operand.layout.nbytes + _FLOAT * math.prod(operand.shape)
+
+
+def check_measured(measured: Mapping[str, Mapping[str, float]], graph: LayerGraph) -> None:
+    """Raises OptionError for times of layers that are not there, and for what is no time."""
+    names = {layer.name for layer in graph.layers}
+    for layer, times in measured.items():
+        if layer not in names:
+            raise OptionError(f"times are given for {layer!r}: no layer is called so")
+        for implementation, seconds in times.items():
+            if not 0 < seconds < math.inf:
+                raise OptionError(
+                    f"layer {layer!r}: {implementation} takes {seconds!r} seconds; a number above 0 is needed"
+                )
+
+
+for _core in (TapConv2d, Linear, MatMul):
+    register(_core, TorchOwn())
