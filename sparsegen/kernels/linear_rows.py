@@ -28,8 +28,8 @@ class RowsOfWeights(Implementation):
         return "its lanes hold images" if context.layout(layer.name).batch_lanes else None
 
     def takes(self, schedule: KernelSchedule, layer: Layer, context: Context) -> bool:
-        """Schedules of its format."""
-        mine = isinstance(schedule, LinearSchedule) and schedule.format == self.format
+        """Schedules that are not of masked vectors."""
+        mine = isinstance(schedule, LinearSchedule) and self._has(schedule.format)
         return mine and RowsOfWeights.accepts(self, layer, context) is None
 
     def fault(self, schedule: KernelSchedule, layer: Layer, context: Context) -> str | None:
@@ -52,6 +52,9 @@ class RowsOfWeights(Implementation):
         assert isinstance(schedule, LinearSchedule)
         return plain_linear(layer, context, schedule)
 
+    def _has(self, format: str) -> bool:
+        return format != masked_vectors.NAME
+
 
 class MaskedVectors(RowsOfWeights):
     """Weights that are kept expanded from memory under their masks: few rows, which wait for them."""
@@ -71,6 +74,9 @@ class MaskedVectors(RowsOfWeights):
         if self.format in linear_choice(layer, context).estimates:
             return None
         return "too many rows to skip zeros, or no whole vectors of features"
+
+    def _has(self, format: str) -> bool:
+        return format == masked_vectors.NAME
 
 
 def linear_choice(layer: Layer, context: Context) -> LinearChoice:

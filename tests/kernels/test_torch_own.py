@@ -15,7 +15,6 @@ from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.registry import best_offer, offers
 from sparsegen.target import parse_target
 
-
 SLOW = dict.fromkeys(("panels", "dense_panels", "rows", "masked_vectors", "grouped", "depthwise"), 1.0)
 
 
