@@ -55,7 +55,7 @@ def measure(name: str, batch: int, callers: int, seconds: float, rounds: int) ->
     """Compile a model that is pruned at random places, and call it."""
     torch.manual_seed(0)
     model, inputs = load_model(name, batch=batch)
-    pruning.prune(model, sparsity=_SPARSITY)
+    pruning.prune(model, structure="unstructured", sparsity=_SPARSITY)
     pruning.finalize(model)
     compiled = sparsegen.compile(model, inputs, threads=1)
     expected = compiled(*inputs)

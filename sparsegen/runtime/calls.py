@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 import tvm_ffi
 from numpy.typing import NDArray
 
@@ -21,7 +22,7 @@ from sparsegen.errors import (
 )
 from sparsegen.runtime import native
 from sparsegen.runtime.memory import LINE, allocate_result
-from sparsegen.runtime.program import Clearing, NewTensor, Slot, TorchCall
+from sparsegen.runtime.program import Clearing
 
 Slots = list[Any]
 """The plain values of a call of a model: tensors, and tuples of them."""
@@ -36,7 +37,7 @@ class BoundKernel:
 
     layer: str
     function: Callable[..., Any]
-    arguments: tuple[tvm_ffi.Tensor, ...]
+    arguments: tuple[Any, ...]
     clear: Callable[[], None] | None = None
 
     def run(self, slots: Slots) -> None:
@@ -52,23 +53,32 @@ class BoundKernel:
 
 @dataclass(frozen=True, eq=False)
 class BoundConversion(BoundKernel):
-    """A function that reads plain tensors, `reads` telling (place, slot) of each, or makes one, its last."""
+    """A function that reads plain tensors, or makes one, its last argument: None in the places of `arguments`.
 
-    reads: tuple[tuple[int, Slot], ...] = ()
-    makes: NewTensor | None = None
+    `reads` are (place, slot) of what it reads, `aligned` those places where a tensor has to start at a cache
+    line. `makes` is the slot of what it makes, of a `shape` and `dtype`; -1 for nothing.
+    """
+
+    reads: tuple[tuple[int, int], ...] = ()
+    aligned: tuple[int, ...] = ()
+    makes: int = -1
+    shape: tuple[int, ...] = ()
+    dtype: torch.dtype = torch.float32
     frees: tuple[int, ...] = ()
 
     def run(self, slots: Slots) -> None:
         """Call the function on the tensors, row-major, and on new memory."""
         if self.clear is not None:
             self.clear()
-        arguments: list[Any] = list(self.arguments)
+        arguments = [*self.arguments]
         for place, slot in self.reads:
-            tensor = slots[slot.index].contiguous().view(-1)
-            arguments.insert(place, tensor.clone() if slot.aligned and tensor.data_ptr() % LINE else tensor)
-        if self.makes is not None:
-            result = slots[self.makes.slot] = allocate_result(self.makes.shape, self.makes.dtype)
-            arguments.append(result.view(-1))
+            arguments[place] = slots[slot].contiguous().view(-1)
+        for place in self.aligned:
+            if arguments[place].data_ptr() % LINE:
+                arguments[place] = arguments[place].clone()
+        if self.makes >= 0:
+            result = slots[self.makes] = allocate_result(self.shape, self.dtype)
+            arguments[-1] = result.view(-1)
         self.function(*arguments)
         for index in self.frees:
             slots[index] = None
@@ -76,25 +86,23 @@ class BoundConversion(BoundKernel):
 
 @dataclass(frozen=True, eq=False)
 class BoundOperator:
-    """An operator that torch computes: `function` gives what goes to the call's slot."""
+    """An operator that torch computes: `function` gives what goes to `slot`."""
 
-    call: TorchCall
+    layer: str
+    operator: str
     function: Callable[[Slots], Any]
-
-    @property
-    def layer(self) -> str:
-        """The layer that it is of."""
-        return self.call.layer
+    slot: int
+    frees: tuple[int, ...]
 
     def run(self, slots: Slots) -> None:
         """Call the operator."""
-        slots[self.call.slot] = self.function(slots)
-        for slot in self.call.frees:
-            slots[slot] = None
+        slots[self.slot] = self.function(slots)
+        for index in self.frees:
+            slots[index] = None
 
     def failure(self, error: Exception) -> SparsegenError:
         """What to raise for an error of torch's: values that it refuses are the caller's."""
-        what = f"torch's operator {self.call.operator} of layer {self.call.layer!r}"
+        what = f"torch's operator {self.operator} of layer {self.layer!r}"
         if is_out_of_memory(error):
             return OutOfMemoryError(f"no memory is left for {what} ({first_line(error)}): free some")
         if isinstance(error, IndexError | ValueError):

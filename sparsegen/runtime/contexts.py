@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -57,17 +55,16 @@ class Contexts:
         }
         self._free = [self._new()]  # both its ends are safe to use from several threads
 
-    @contextmanager
-    def take(self) -> Iterator[Context]:
-        """A context that nobody else uses meanwhile: the one that was used last, where that is free."""
+    def take(self) -> Context:
+        """A context that nobody else uses until it is given back: the last one used, if that is free."""
         try:
-            context = self._free.pop()
+            return self._free.pop()
         except IndexError:
-            context = self._new()
-        try:
-            yield context
-        finally:
-            self._free.append(context)
+            return self._new()
+
+    def give_back(self, context: Context) -> None:
+        """Let others have a context that was taken."""
+        self._free.append(context)
 
     def _tensor(self, placed: PlacedArray) -> torch.Tensor:
         flat = torch.from_numpy(self._block[placed.offset : placed.end])
@@ -83,24 +80,32 @@ class Contexts:
                 buffers[region] = held, as_tvm(held)
             return buffers[region]
 
+        def argument(each: Slot | Region | Weight | NewTensor) -> Any:
+            if isinstance(each, Weight):
+                return self._weights[each.index]
+            return buffer(each)[1] if isinstance(each, Region) else None
+
         def bound(call: KernelCall | TorchCall) -> BoundCall:
             if isinstance(call, TorchCall):
-                return BoundOperator(call, bind_operator(call, self.tensors))
+                run = bind_operator(call, self.tensors)
+                return BoundOperator(call.layer, call.operator, run, call.slot, call.frees)
             function, output = self._functions[call.symbol], call.arguments[-1]
             clear = None
             if call.clears:
                 assert call.halo is not None
                 assert isinstance(output, Region)
                 clear = clearer(call.halo, buffer(output)[0])
-            arguments = tuple(
-                self._weights[each.index] if isinstance(each, Weight) else buffer(each)[1]
-                for each in call.arguments
-                if isinstance(each, Weight | Region)
-            )
-            reads = tuple((at, each) for at, each in enumerate(call.arguments) if isinstance(each, Slot))
-            makes = output if isinstance(output, NewTensor) else None
-            if not reads and makes is None:
+            arguments = tuple(map(argument, call.arguments))
+            read = {at: each for at, each in enumerate(call.arguments) if isinstance(each, Slot)}
+            if not read and isinstance(output, Region):
                 return BoundKernel(call.layer, function, arguments, clear)
-            return BoundConversion(call.layer, function, arguments, clear, reads, makes, call.frees)
+            reads = tuple((at, each.index) for at, each in read.items())
+            aligned = tuple(at for at, each in read.items() if each.aligned)
+            made = {}
+            if isinstance(output, NewTensor):
+                made = {"makes": output.slot, "shape": output.shape, "dtype": getattr(torch, output.dtype)}
+            return BoundConversion(
+                call.layer, function, arguments, clear, reads, aligned, frees=call.frees, **made
+            )
 
         return tuple(map(bound, self._program.calls))

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 
 from sparsegen.errors import OutOfMemoryError
-from sparsegen.graph import FLOAT32, ITEM_BYTES
 from sparsegen.runtime.program import PlacedArray
 
 _HUGE_PAGE = 2 << 20  # bytes
@@ -68,15 +67,15 @@ def place_arrays(arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[np.uint8], lis
     return block, placed
 
 
-def allocate_result(shape: tuple[int, ...], dtype: str = FLOAT32) -> torch.Tensor:
+def allocate_result(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
     """An uninitialised tensor on the CPU, whatever torch's defaults are.
 
     Raises SparsegenError where the system has no such memory.
     """
     try:
-        return torch.empty(shape, dtype=getattr(torch, dtype), device=_CPU)
+        return torch.empty(shape, dtype=dtype, device=_CPU)
     except RuntimeError as error:  # torch has no error of its own for it
-        raise _no_memory("results", ITEM_BYTES[dtype] * math.prod(shape)) from error
+        raise _no_memory("results", dtype.itemsize * math.prod(shape)) from error
 
 
 def _no_memory(use: str, size: int) -> OutOfMemoryError:

@@ -97,13 +97,16 @@ class CompiledModel:
         """
         if all(report.name != name for report in self.layers):
             raise OptionError(f"no layer {name!r}; there are {', '.join(r.name for r in self.layers)}")
-        with self._contexts.take() as context:
+        context = self._contexts.take()
+        try:
             calls = [call for call in context if call.layer == name]
             if any(type(call) is not BoundKernel for call in calls):
                 raise OptionError(
                     f"layer {name!r} needs the values of a call: layer_seconds(*inputs) times it"
                 )
             with_team(lambda: self._run(calls, []))
+        finally:
+            self._contexts.give_back(context)
 
     def layer_seconds(self, *inputs: Any, **named: Any) -> dict[str, float]:
         """Seconds that every layer takes in one call with these inputs, by name; for torch's operators too.
@@ -126,8 +129,11 @@ class CompiledModel:
             inputs = leaves_of(self._call_form, inputs, named)
         given = checked_inputs(inputs, self._inputs)
         slots: Slots = [*given, *self._free]
-        with self._contexts.take() as context:
+        context = self._contexts.take()
+        try:
             self._run(context, slots, clocked)
+        finally:
+            self._contexts.give_back(context)
         outputs = [slots[slot] for slot in self._outputs]
         if self._runs_torch:
             outputs = unshared(outputs, self._own | storages(given))

@@ -67,7 +67,9 @@ def test_calls_of_one_model_run_at_once() -> None:
 def test_a_call_that_fails_gives_its_memory_back() -> None:
     model = compiled_network()
     for _ in range(3):
-        with model._contexts.take() as first, model._contexts.take() as second:
-            assert first is not second
+        first, second = model._contexts.take(), model._contexts.take()
+        assert first is not second
+        model._contexts.give_back(first)
+        model._contexts.give_back(second)
     assert len(model._contexts._free) == 2
     check(model, example())

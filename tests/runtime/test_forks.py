@@ -29,7 +29,8 @@ if "called" in sys.argv:
 if "held" in sys.argv:  # by a thread that the child has not
     taken = threading.Event()
     def hold():
-        with model._contexts.take(), program._EXCLUSIVE.lock:
+        model._contexts.take()
+        with program._EXCLUSIVE.lock:
             taken.set()
             threading.Event().wait()
     threading.Thread(target=hold, daemon=True).start()
