@@ -53,7 +53,7 @@ class BoundKernel:
 
 @dataclass(frozen=True, eq=False)
 class BoundConversion(BoundKernel):
-    """A function that reads plain tensors, or makes one, its last argument: None in the places of `arguments`.
+    """A function that reads plain tensors, or makes one, its last argument: `arguments` have None there.
 
     `reads` are (place, slot) of what it reads, `aligned` those places where a tensor has to start at a cache
     line. `makes` is the slot of what it makes, of a `shape` and `dtype`; -1 for nothing.
