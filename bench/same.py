@@ -27,8 +27,8 @@ from typing import Any
 if __package__:
     from bench.command import run
 
-# The race's networks; BERT's input does not have the batch in its shape's first place.
 MODELS = ("resnet18", "resnet50", "vgg16", "mobilenet_w1", "densenet121", "bench.models:bert")
+"""The networks of bench/race.py, which this may not import: it runs with another commit's packages."""
 SHAPES = {"bench.models:bert": (128, 768)}
 _ROOT = Path(__file__).resolve().parents[1]
 _NATIVE = ("-std=gnu11", "-O2", "-shared", "-fPIC", "-Wl,-z,undefs")
@@ -97,6 +97,7 @@ def checked_out(commit: str) -> Iterator[Path]:
         try:
             archive = _output("git", "-C", str(_ROOT), "archive", commit, "sparsegen", "bench", "schedules")
             subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True, capture_output=True)
+            (Path(folder) / "schedules").rename(Path(folder) / "sparsegen" / "schedules")
             runtime = Path(folder) / "sparsegen" / "runtime"
             _output("gcc", *_NATIVE, "-o", str(runtime / "_native.so"), str(runtime / "native.c"))
         except subprocess.CalledProcessError as error:

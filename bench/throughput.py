@@ -14,6 +14,7 @@ import statistics
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -74,26 +75,18 @@ def _calls_a_second(
     seconds: float,
 ) -> float:
     """Of all callers together. Raises AssertionError where a result differs from that of a call alone."""
-    counts, start = [0] * callers, threading.Barrier(callers)
-    differing: list[int] = []
+    start = threading.Barrier(callers)
 
-    def call(caller: int) -> None:
+    def call(_: int) -> int:
         start.wait()
-        until = time.perf_counter() + seconds
-        result = expected
+        until, count = time.perf_counter() + seconds, 0
         while time.perf_counter() < until:
-            result = compiled(*inputs)
-            counts[caller] += 1
-        if not torch.equal(result, expected):
-            differing.append(caller)
+            assert torch.equal(compiled(*inputs), expected), "a call gives another result than one alone"
+            count += 1
+        return count
 
-    threads = [threading.Thread(target=call, args=(caller,)) for caller in range(callers)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert not differing, "calls at once give other results than one alone"
-    return sum(counts) / seconds
+    with ThreadPoolExecutor(callers) as pool:
+        return sum(pool.map(call, range(callers))) / seconds
 
 
 def _overhead_us(

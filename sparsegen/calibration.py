@@ -46,7 +46,7 @@ def read_calibration(path: str | os.PathLike[str]) -> Calibration:
         raise CalibrationError(f"{path} cannot be read as a calibration: {error}") from error
     try:
         return _calibration(record)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CalibrationError(
             f"{path} is no calibration of this version: {error}; make one by `sparsegen calibrate -o FILE`"
         ) from error

@@ -17,7 +17,7 @@ class Cost:
     """The cost of an operator, or of several in a row.
 
     `seconds` are by the clock, with all threads of the setting; `bytes_read` and `bytes_written` those of its
-    operands and result, weights included, each once.
+    operands and result, each once. Weights count as the model has them, zeros too.
     """
 
     seconds: float

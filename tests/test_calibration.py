@@ -70,6 +70,7 @@ def test_a_file_of_another_cpu(tmp_path: Path) -> None:
         ({"speed": {**SPEED.__dict__, "clock_hz": float("nan")}}, "clock_hz is nan: a number above 0"),
         ({"speed": {**SPEED.__dict__, "clock_hz": "fast"}}, "clock_hz is 'fast': a number above 0"),
         ({"speed": 3}, "is no calibration of this version"),
+        ({"cores": float("inf")}, "is no calibration of this version"),
     ],
 )
 def test_damaged_files(change: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from sparsegen.inspection.reasons import (
     winograd_reason,
 )
 from sparsegen.inspection.report import DENSE, WINOGRAD, LayerInspection
+from sparsegen.kernels.implementation import Offer
 from sparsegen.kernels.linear import pack_linear
 from sparsegen.kernels.linear_rows import linear_choice
 from sparsegen.kernels.linear_schedule import DENSE_FORMAT, FeatureTiles
@@ -27,6 +28,11 @@ from sparsegen.kernels.registry import best_offer, refusals
 from sparsegen.kernels.separable import separable_problem
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.choice import WinogradChoice
+
+_OURS = {
+    "dense_panels", "panels", "winograd", "grouped", "depthwise", "rows", "masked_vectors",
+}  # fmt: skip
+"""The implementations of layers with weights that this tells more of than their cost."""
 
 
 def has_weights(layer: Layer) -> bool:
@@ -45,18 +51,41 @@ def inspect_layer(layer: Layer, plan: PlannedGraph) -> list[LayerInspection]:
 
 def _inspect(layer: Layer, plan: PlannedGraph) -> LayerInspection:
     context, problem = plan.context, panel_problem(layer, plan.context)
+    chosen = best_offer(layer, context)
+    if chosen.implementation.name not in _OURS:
+        return _of_offer(layer, chosen, context.target.speed.clock_hz)
     if isinstance(layer.core, Linear) and problem is None:
         return _of_rows(layer, plan)
     if problem is None:
         return _grouped(layer, refusals(layer, context)["panels"])
-    chosen, choice = best_offer(layer, context), choose_panels(problem, context)
-    tiles = winograd_choice(layer, context)
+    choice, tiles = choose_panels(problem, context), winograd_choice(layer, context)
     if tiles is None:
         return _of_panels(layer, problem, choice)
     estimates = {**choice.estimates, WINOGRAD: tiles.cycles}
     if chosen.format == WINOGRAD:
         return _of_winograd(layer, choice, tiles, estimates)
     return replace(_of_panels(layer, problem, choice), estimates=estimates)
+
+
+def _of_offer(layer: Layer, offer: Offer, clock_hz: float) -> LayerInspection:
+    """A layer that another package's implementation serves: what that tells of itself."""
+    (shape, kept), name = _weights(layer), offer.implementation.name
+    assert isinstance(layer.core, TapConv2d | Linear)
+    weight, cycles = layer.core.weight, offer.cost.seconds * clock_hz
+    return LayerInspection(
+        name=layer.name,
+        weight_shape=shape,
+        kept=kept,
+        structure=detect(weight.reshape(shape[0], -1), columns_per_channel=math.prod(shape[2:])).text,
+        format=name,
+        schedule={} if offer.schedule is None else offer.schedule.as_dict(),
+        statistics=None,
+        packed_bytes=weight.nbytes,
+        positions=_positions(layer),
+        cycles=None,
+        estimates={},
+        why=f"{name} is estimated to take {cycles:,.0f} cycles, the least",
+    )
 
 
 def _of_panels(layer: Layer, problem: PanelProblem, choice: PanelChoice) -> LayerInspection:

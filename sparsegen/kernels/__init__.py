@@ -16,6 +16,7 @@ from sparsegen.kernels import (  # noqa: F401  (they register)
     resample,
     separable,
     shuffle,
+    torch_own,
 )
 from sparsegen.kernels.registry import Context, build_kernel
 from sparsegen.lowering.kernel import Kernel

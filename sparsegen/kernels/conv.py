@@ -14,7 +14,7 @@ from sparsegen.kernels.grouped_schedule import (
     grouped_space,
 )
 from sparsegen.kernels.implementation import Implementation, Offer
-from sparsegen.kernels.linear_rows import MaskedVectors, RowsOfWeights
+from sparsegen.kernels.linear_rows import ExpandedRows, RowsOfWeights
 from sparsegen.kernels.panels import PanelChoice, PanelProblem, PanelSchedule, panel_fault
 from sparsegen.kernels.panels.choice import DENSE_FORMAT
 from sparsegen.kernels.panels.space import panel_space
@@ -209,7 +209,7 @@ class Grouped(Implementation):
         return grouped_cycles(problem, context.target, schedule, threads=context.threads)
 
 
-class Depthwise(Grouped):
+class DepthwiseConvolutions(Grouped):
     """Convolutions of every channel on its own, which wait for memory."""
 
     name = "depthwise"
@@ -239,7 +239,7 @@ for _core in (TapConv2d, Linear):
     # Where the estimates are equal, dense kernels go before sparse ones.
     register(_core, DensePanels())
     register(_core, Panels())
-for _implementation in (Winograd(), Grouped(), Depthwise()):
+for _implementation in (Winograd(), Grouped(), DepthwiseConvolutions()):
     register(TapConv2d, _implementation)
-for _rows in (RowsOfWeights(), MaskedVectors()):
+for _rows in (RowsOfWeights(), ExpandedRows()):
     register(Linear, _rows)

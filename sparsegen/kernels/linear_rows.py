@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
+import numpy as np
+
 from sparsegen.formats import masked_vectors
 from sparsegen.graph import Array, Layer, Linear
 from sparsegen.isa import expanding
@@ -56,7 +60,7 @@ class RowsOfWeights(Implementation):
         return format != masked_vectors.NAME
 
 
-class MaskedVectors(RowsOfWeights):
+class ExpandedRows(RowsOfWeights):
     """Weights that are kept expanded from memory under their masks: few rows, which wait for them."""
 
     name = "masked_vectors"
@@ -82,7 +86,8 @@ class MaskedVectors(RowsOfWeights):
 def linear_choice(layer: Layer, context: Context) -> LinearChoice:
     """The choice for a layer, made once in a compilation."""
     weight, layout = _weight(layer), context.layout(layer.name)
-    key = "linear", weight.shape, weight.ctypes.data, layout
+    zeros = blake2b(np.packbits(weight != 0).tobytes()).digest()
+    key = "linear", weight.shape, zeros, layout
     return context.once(key, lambda: choose_linear(weight, layout, context))
 
 

@@ -12,10 +12,10 @@ from sparsegen.graph import FLOAT32, Layer, LayerGraph, Result
 from sparsegen.kernels.conversions import BUFFER, Convert, place_conversions
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.planning import padded_values, place_taps, plan_operands, use_batch_lanes
-from sparsegen.kernels.registry import Context, Memo
+from sparsegen.kernels.registry import Context, Measured, Memo
 from sparsegen.kernels.separable import fuse_separable
 from sparsegen.kernels.space import KernelSchedule
-from sparsegen.kernels.torch_own import check_measured, leave_to_torch
+from sparsegen.kernels.torch_own import check_measured, leave_to_torch, without_torch
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
 from sparsegen.stopwatch import part
@@ -109,7 +109,7 @@ def plan_graph(
     dense: bool = False,
     schedules: Mapping[str, KernelSchedule] | None = None,
     winograd: bool = True,
-    measured: Mapping[str, Mapping[str, float]] | None = None,
+    measured: Measured | None = None,
 ) -> PlannedGraph:
     """The plan of a frontend's graph; the options are as of `compiler.compile_graph`."""
     check_measured(measured or {}, graph)
@@ -118,19 +118,19 @@ def plan_graph(
     _log.info("%d layers for %s: %d lanes hold %s", len(graph.layers), target.name, target.lanes, lanes)
     given, memo = schedules or {}, Memo()
 
-    def planned(source: LayerGraph) -> PlannedGraph:
+    def planned(source: LayerGraph, times: Measured) -> PlannedGraph:
         placed = place_conversions(place_taps(source, batch_lanes=batch_lanes))
         operands = plan_operands(placed, lanes=target.lanes, batch_lanes=batch_lanes)
-        context = Context(operands, target, threads, dense, winograd, given, memo, measured or {})
+        context = Context(operands, target, threads, dense, winograd, given, memo, times)
         plan = PlannedGraph(source, placed, context, padded=())
         return replace(plan, padded=padded_values(placed, plan.layouts(operands)))
 
-    plan = planned(graph)
+    plan, times = planned(graph, measured or {}), without_torch(measured or {})
     if measured:
-        plan = planned(leave_to_torch(graph, plan.graph, plan.context))
+        plan = planned(leave_to_torch(graph, plan.graph, plan.context), times)
     if not batch_lanes:
         return plan
     source = plan.source
     fused = fuse_separable(source, plan.graph, plan.context)
     _log.info("%d depthwise convolutions are fused", len(source.layers) - len(fused.layers))
-    return plan if len(fused.layers) == len(source.layers) else planned(fused)
+    return plan if len(fused.layers) == len(source.layers) else planned(fused, times)

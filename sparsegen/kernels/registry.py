@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any, Protocol, TypeVar
@@ -20,8 +19,12 @@ from sparsegen.kernels.roofline import roofline
 from sparsegen.kernels.space import KernelSchedule, Space
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
+from sparsegen.runtime.forks import ForkSafeLock
 from sparsegen.stopwatch import part
 from sparsegen.target import Target
+
+Measured = Mapping[str, Mapping[str, float]]
+"""Seconds of layers, by their names and those of implementations."""
 
 S = TypeVar("S", bound=KernelSchedule)
 T = TypeVar("T")
@@ -68,7 +71,7 @@ class Context:
     winograd: bool = True
     schedules: Mapping[str, KernelSchedule] = field(default_factory=dict)
     memo: Memo = field(default_factory=Memo, repr=False, compare=False)
-    measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    measured: Measured = field(default_factory=dict)
 
     def layout(self, name: str) -> Layout:
         """Layout of a value."""
@@ -115,6 +118,7 @@ class Context:
 
 _IMPLEMENTATIONS: dict[type, list[Implementation]] = {}
 _ENTRY_POINTS = "sparsegen.implementations"
+_LOADING, _loaded = ForkSafeLock(), False
 
 
 def register(core: type, implementation: Implementation) -> None:
@@ -123,8 +127,7 @@ def register(core: type, implementation: Implementation) -> None:
     Raises ValueError where the core has one of that name.
     """
     registered = _IMPLEMENTATIONS.setdefault(core, [])
-    if any(each.name == implementation.name for each in registered):
-        raise ValueError(f"{core.__name__} has an implementation called {implementation.name!r}")
+    _check_name(core, implementation.name, registered)
     registered.append(implementation)
 
 
@@ -253,18 +256,35 @@ def _offered(layer: Layer, context: Context) -> tuple[Implementation, KernelSche
     return offer.implementation, offer.schedule
 
 
-@functools.cache
 def _load_entry_points() -> None:
-    """Register those of installed packages: an entry point is a function that gives (core, implementation)s.
+    """Register those of installed packages, once: each entry point gives (core, implementation)s.
 
-    Raises ToolchainError for one that fails.
+    Raises ToolchainError for one that fails; then none is registered.
     """
-    for point in metadata.entry_points(group=_ENTRY_POINTS):
+    global _loaded
+    with _LOADING.lock:
+        if not _loaded:
+            _register_all(metadata.entry_points(group=_ENTRY_POINTS))
+            _loaded = True
+
+
+def _register_all(points: Iterable[metadata.EntryPoint]) -> None:
+    found: list[tuple[type, Implementation]] = []
+    for point in points:
         try:
             for core, implementation in point.load()():
-                register(core, implementation)
+                others = (each for other, each in found if other is core)
+                _check_name(core, implementation.name, (*_IMPLEMENTATIONS.get(core, ()), *others))
+                found.append((core, implementation))
         except Exception as error:
             raise ToolchainError(
                 f"the implementations of {point.value} (entry point {point.name!r} of {_ENTRY_POINTS}) "
                 f"cannot be registered: {first_line(error)}; mend or uninstall that package"
             ) from error
+    for core, implementation in found:
+        _IMPLEMENTATIONS.setdefault(core, []).append(implementation)
+
+
+def _check_name(core: type, name: str, registered: Iterable[Implementation]) -> None:
+    if any(each.name == name for each in registered):
+        raise ValueError(f"{core.__name__} has an implementation called {name!r}")

@@ -14,14 +14,20 @@ from sparsegen.errors import OptionError
 from sparsegen.graph import FLOAT32, Conv2d, Extern, Identity, Layer, LayerGraph, Linear, MatMul, Read, Shape
 from sparsegen.kernels.implementation import Implementation, Offer
 from sparsegen.kernels.operands import Value
-from sparsegen.kernels.registry import Context, best_offer, register
+from sparsegen.kernels.registry import (
+    Context,
+    Measured,
+    best_offer,
+    implementations_of,
+    implemented_cores,
+    register,
+)
 from sparsegen.kernels.roofline import traffic
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.kernel import Kernel
 
 _log = logging.getLogger(__name__)
-_FLOAT = 4  # bytes of an element of a plain tensor
 
 
 class TorchOwn(Implementation):
@@ -57,12 +63,14 @@ def leave_to_torch(graph: LayerGraph, placed: LayerGraph, context: Context) -> L
     lowered = {layer.name: layer for layer in placed.layers}
     shapes, layers = graph.shapes(), list[Layer]()
     for layer in graph.layers:
-        if layer.name in context.schedules or "torch" not in context.measured.get(layer.name, {}):
+        twins = None
+        if TorchOwn.name in context.measured.get(layer.name, {}) and layer.name not in context.schedules:
+            twins = _twins(layer, shapes)
+        if twins is None or any(name in graph.constants for name in layer.inputs):
             layers.append(layer)
             continue
-        twins = _twins(layer, shapes)
         best = best_offer(lowered[layer.name], context)
-        if best.implementation.name != TorchOwn.name or twins is None:
+        if best.implementation.name != TorchOwn.name:
             layers.append(layer)
             continue
         _log.info("layer %s is left to torch: %.3g ms", layer.name, best.cost.seconds * 1e3)
@@ -123,19 +131,35 @@ def _moved_bytes(name: str, context: Context) -> int:
     operand = context.operands.get(name)
     if not isinstance(operand, Value):
         return 0
-    return operand.layout.nbytes + _FLOAT * math.prod(operand.shape)
+    return operand.layout.nbytes + operand.layout.itemsize * math.prod(operand.shape)
 
 
-def check_measured(measured: Mapping[str, Mapping[str, float]], graph: LayerGraph) -> None:
-    """Raises OptionError for times of layers that are not there, and for what is no time."""
-    names = {layer.name for layer in graph.layers}
+def without_torch(measured: Measured) -> Measured:
+    """The times of kernels alone, for a graph whose layers have been left to torch where that pays."""
+    return {
+        layer: {name: seconds for name, seconds in times.items() if name != TorchOwn.name}
+        for layer, times in measured.items()
+    }
+
+
+def check_measured(measured: Measured, graph: LayerGraph) -> None:
+    """Raises OptionError for times of layers or implementations that are not there, and for no times."""
+    layers = {layer.name for layer in graph.layers}
+    names = {each.name for core in implemented_cores() for each in implementations_of(core)}
     for layer, times in measured.items():
-        if layer not in names:
+        if layer not in layers:
             raise OptionError(f"times are given for {layer!r}: no layer is called so")
-        for implementation, seconds in times.items():
-            if not 0 < seconds < math.inf:
+        for name, seconds in times.items():
+            if name not in names:
+                known = ", ".join(sorted(names))
+                raise OptionError(f"layer {layer!r}: there is no implementation {name!r}; there are {known}")
+            if (
+                isinstance(seconds, bool)
+                or not isinstance(seconds, int | float)
+                or not 0 < seconds < math.inf
+            ):
                 raise OptionError(
-                    f"layer {layer!r}: {implementation} takes {seconds!r} seconds; a number above 0 is needed"
+                    f"layer {layer!r}: {name} takes {seconds!r} seconds; a number above 0 is needed"
                 )
 
 

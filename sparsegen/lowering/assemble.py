@@ -46,6 +46,10 @@ class Placed:
     padded: Collection[str]
     given: Mapping[str, Layout] = field(default_factory=dict)
 
+    def layout(self, name: str) -> Layout:
+        """Layout of a value, or of an input that is laid out."""
+        return self.layouts[name] if name in self.layouts else self.given[name]
+
     def region(self, name: str) -> Region:
         """A value's buffer, [groups, size]."""
         layout = self.layouts[name]
@@ -99,7 +103,7 @@ def assemble(
 
     `layers` are its reports. Raises SparsegenError where the system has no memory for the weights.
     """
-    arrays = _Arrays()
+    arrays, shapes = _Arrays(), graph.shapes()
     plain = [layer.name for layer in graph.layers if layer.name not in placed.layouts]
     slots = {name: slot for slot, name in enumerate([*graph.inputs, *plain])}
     frees = _frees(graph, slots)
@@ -108,7 +112,12 @@ def assemble(
     def argument(each: str | NDArray[Any]) -> Weight | Slot | Region:
         if not isinstance(each, str):
             return arrays.add(each)
-        return Slot(slots[each], aligned=each in placed.given) if each in slots else placed.region(each)
+        if each not in slots:
+            return placed.region(each)
+        layout = placed.given.get(each)
+        if layout is None:
+            return Slot(slots[each], shapes[each])
+        return Slot(slots[each], (layout.groups, layout.size), layout.dtype, aligned=True)
 
     for layer in graph.layers:
         name = layer.name
@@ -118,7 +127,8 @@ def assemble(
         arguments = [argument(each) for each in built.kernels[name].arguments]
         symbol = built.symbols[name]
         if name in slots:
-            made = NewTensor(slots[name], layer.shape)
+            (source,) = layer.inputs
+            made = NewTensor(slots[name], layer.shape, placed.layout(source).dtype)
             calls.append(KernelCall(name, symbol, (*arguments, made), frees=frees[name]))
             continue
         halo = placed.halo(name)

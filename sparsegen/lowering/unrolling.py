@@ -12,10 +12,10 @@ from typing import Any
 import tvm_ffi
 from tvm import tirx
 
+from sparsegen.lowering.expressions import Expr
+
 _LATER = "sparsegen.unroll_later"  # annotates a loop whose unrolling is put off
 _OF_LANES = (tirx.FloorDiv, tirx.FloorMod, tirx.LT, tirx.LE, tirx.GT, tirx.GE, tirx.EQ, tirx.NE)
-
-Expr = Any
 
 
 def put_off_unrolling() -> Any:

@@ -48,6 +48,10 @@ class BoundKernel:
 
     def failure(self, error: Exception) -> SparsegenError:
         """What to raise for an error of TVM's or torch's."""
+        if is_out_of_memory(error):
+            return OutOfMemoryError(
+                f"no memory is left for layer {self.layer!r} ({first_line(error)}): free some"
+            )
         return ToolchainError(f"the kernel of layer {self.layer!r} failed: {first_line(error)}")
 
 
@@ -55,12 +59,15 @@ class BoundKernel:
 class BoundConversion(BoundKernel):
     """A function that reads plain tensors, or makes one, its last argument: `arguments` have None there.
 
-    `reads` are (place, slot) of what it reads, `aligned` those places where a tensor has to start at a cache
-    line. `makes` is the slot of what it makes, of a `shape` and `dtype`; -1 for nothing.
+    `reads` are (place, slot) of what it reads, `aligned` (place, shape) of buffers among it, which have to
+    start at a cache line and whose shape functions ask for, and `sizes` (place, elements) of what torch
+    computed, which nothing else vouches for. `makes` is the slot of what it makes, of a `shape` and `dtype`;
+    -1 for nothing.
     """
 
     reads: tuple[tuple[int, int], ...] = ()
-    aligned: tuple[int, ...] = ()
+    aligned: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
     makes: int = -1
     shape: tuple[int, ...] = ()
     dtype: torch.dtype = torch.float32
@@ -73,9 +80,12 @@ class BoundConversion(BoundKernel):
         arguments = [*self.arguments]
         for place, slot in self.reads:
             arguments[place] = slots[slot].contiguous().view(-1)
-        for place in self.aligned:
-            if arguments[place].data_ptr() % LINE:
-                arguments[place] = arguments[place].clone()
+        for place, elements in self.sizes:
+            if arguments[place].numel() != elements:
+                raise ValueError(f"torch gave {arguments[place].numel()} elements, and {elements} are read")
+        for place, buffer in self.aligned:
+            given = arguments[place]
+            arguments[place] = (given.clone() if given.data_ptr() % LINE else given).view(buffer)
         if self.makes >= 0:
             result = slots[self.makes] = allocate_result(self.shape, self.dtype)
             arguments[-1] = result.view(-1)

@@ -1,7 +1,9 @@
 """Whether a program is sound: a check of its own, which knows nothing of how the program was made.
 
 Everything that a call names is there and inside its memory; every value is read as it was written, after that
-and before something else took its place; and halos are zero when they are read, at every call of the model.
+and before something else took its place; plain tensors have the elements that functions read; and halos are
+zero when they are read, at every call of the model. Functions are trusted to stay inside their arguments, and
+torch's results are looked at when they are there.
 """
 
 from __future__ import annotations
@@ -58,8 +60,26 @@ def _memory_faults(program: Program) -> Iterator[str]:
     for weight in weights_in(list(program.interface.known.values())):
         if not 0 <= weight.index < len(program.arrays):
             yield f"a known output is array {weight.index} of {len(program.arrays)}"
-    if len(program.interface.inputs) > program.slots:
-        yield f"there are {len(program.interface.inputs)} inputs and {program.slots} slots"
+    yield from _interface_faults(program)
+
+
+def _interface_faults(program: Program) -> Iterator[str]:
+    """What does not go together of inputs, outputs, threads and library."""
+    face, results = program.interface, len(program.outputs) + len(program.interface.known)
+    if len(face.inputs) > program.slots:
+        yield f"there are {len(face.inputs)} inputs and {program.slots} slots"
+    for form in face.inputs:
+        if form.dtype not in ITEM_BYTES or min(form.shape, default=0) < 0:
+            yield f"{form.name} is {form.shape} of type {form.dtype}"
+    if any(place not in range(results) for place in face.known):
+        yield f"known outputs are at {', '.join(map(str, face.known))}, and there are {results} outputs"
+    leaves = 1 if face.structure is None else face.structure.num_leaves
+    if leaves != results:
+        yield f"the result has {leaves} leaves, and there are {results} outputs"
+    if program.threads < 1:
+        yield f"it is for {program.threads} threads"
+    if not program.library and any(isinstance(call, KernelCall) for call in program.calls):
+        yield "there is no library"
 
 
 def _call_faults(program: Program, call: KernelCall | TorchCall) -> Iterator[str]:
@@ -79,6 +99,11 @@ def _call_faults(program: Program, call: KernelCall | TorchCall) -> Iterator[str
         return
     if any(isinstance(each, NewTensor) for each in call.arguments[:-1]):
         yield f"{where} makes a tensor that is not its last argument"
+    if any(each.shape is None for each in slots_in(list(call.arguments))):
+        yield f"{where} reads a tensor without telling how much of it"
+    for made in call.arguments[-1:]:
+        if isinstance(made, NewTensor) and (made.dtype not in ITEM_BYTES or min(made.shape, default=0) < 0):
+            yield f"{where} makes a tensor {made.shape} of type {made.dtype}"
     for region in _regions(call.arguments):
         if min(region.shape, default=0) < 0 or region.dtype not in ITEM_BYTES:
             yield f"{where} names {math.prod(region.shape)} elements of type {region.dtype}"
@@ -102,17 +127,26 @@ def _suits(halo: Clearing, region: Region) -> bool:
 
 def _slot_faults(program: Program) -> Iterator[str]:
     """Slots that are read before they are written or after they were freed, and inputs written over."""
-    inputs = range(len(program.interface.inputs))
-    held = set(inputs)
+    inputs = program.interface.inputs
+    # What each slot holds: elements and their type, or None for what torch gave.
+    held: dict[int, tuple[int, str] | None] = {
+        index: (math.prod(form.shape), form.dtype) for index, form in enumerate(inputs)
+    }
     for call in program.calls:
+        where = f"the call of layer {call.layer!r}"
         for slot in slots_in(_read(call)):
             if slot.index not in held:
-                yield f"the call of layer {call.layer!r} reads slot {slot.index}, which holds nothing then"
+                yield f"{where} reads slot {slot.index}, which holds nothing then"
+            elif slot.shape is not None:
+                read, there = (math.prod(slot.shape), slot.dtype), held[slot.index]
+                if there is not None and read != there:
+                    yield f"{where} reads {read} elements of slot {slot.index}, which holds {there}"
         for index in _written_slots(call):
-            if index in inputs:
-                yield f"the call of layer {call.layer!r} writes over input {index}"
-            held.add(index)
-        held.difference_update(call.frees)
+            if index < len(inputs):
+                yield f"{where} writes over input {index}"
+        held.update(_written(call))
+        for index in call.frees:
+            held.pop(index, None)
     for index in program.outputs:
         if index not in held:
             yield f"slot {index} is an output, and holds nothing at the end"
@@ -161,6 +195,14 @@ def _written_slots(call: KernelCall | TorchCall) -> list[int]:
 
 def _bytes(region: Region) -> str:
     return f"{region.offset:,} to {region.end:,}"
+
+
+def _written(call: KernelCall | TorchCall) -> dict[int, tuple[int, str] | None]:
+    """What a call puts into slots, as `_slot_faults` keeps it."""
+    if isinstance(call, TorchCall):
+        return {call.slot: None}
+    made = [each for each in call.arguments if isinstance(each, NewTensor)]
+    return {each.slot: (math.prod(each.shape), each.dtype) for each in made}
 
 
 def _regions(arguments: Iterable[object]) -> list[Region]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
+from sparsegen.errors import ProgramError
 from sparsegen.runtime.calls import BoundCall, BoundConversion, BoundKernel, BoundOperator, as_tvm, clearer
 from sparsegen.runtime.library import load
 from sparsegen.runtime.memory import aligned, allocate
@@ -23,7 +25,7 @@ from sparsegen.runtime.program import (
     weights_in,
 )
 
-Context = tuple[BoundCall, ...]
+BoundCalls = tuple[BoundCall, ...]
 """The calls of a program, bound to an arena of their own."""
 
 
@@ -40,13 +42,14 @@ class Contexts:
         self._block = aligned(program.weights)
         module = load(program.library) if program.library else None
         kernels = [call for call in program.calls if isinstance(call, KernelCall)]
-        self._functions = {call.symbol: module.get_function(call.symbol) for call in kernels if module}
+        self._functions = {call.symbol: _function(module, call.symbol) for call in kernels}
         self._weights = {
             weight.index: as_tvm(array_at(self._block, program.arrays[weight.index]))
             for call in kernels
             for weight in weights_in(call.arguments)
         }
         torch_calls = [call for call in program.calls if isinstance(call, TorchCall)]
+        self._by_torch = {call.slot for call in torch_calls}
         self.tensors = {
             weight.index: self._tensor(program.arrays[weight.index])
             for weight in weights_in(
@@ -55,14 +58,14 @@ class Contexts:
         }
         self._free = [self._new()]  # both its ends are safe to use from several threads
 
-    def take(self) -> Context:
+    def take(self) -> BoundCalls:
         """A context that nobody else uses until it is given back: the last one used, if that is free."""
         try:
             return self._free.pop()
         except IndexError:
             return self._new()
 
-    def give_back(self, context: Context) -> None:
+    def give_back(self, context: BoundCalls) -> None:
         """Let others have a context that was taken."""
         self._free.append(context)
 
@@ -70,7 +73,7 @@ class Contexts:
         flat = torch.from_numpy(self._block[placed.offset : placed.end])
         return flat.view(getattr(torch, placed.dtype)).view(placed.shape)
 
-    def _new(self) -> Context:
+    def _new(self) -> BoundCalls:
         arena = allocate(self._program.arena_bytes)
         buffers: dict[Region, Any] = {}
 
@@ -100,12 +103,25 @@ class Contexts:
             if not read and isinstance(output, Region):
                 return BoundKernel(call.layer, function, arguments, clear)
             reads = tuple((at, each.index) for at, each in read.items())
-            aligned = tuple(at for at, each in read.items() if each.aligned)
+            aligned = tuple((at, each.shape or ()) for at, each in read.items() if each.aligned)
+            sizes = tuple(
+                (at, math.prod(e.shape or ())) for at, e in read.items() if e.index in self._by_torch
+            )
             made = {}
             if isinstance(output, NewTensor):
                 made = {"makes": output.slot, "shape": output.shape, "dtype": getattr(torch, output.dtype)}
             return BoundConversion(
-                call.layer, function, arguments, clear, reads, aligned, frees=call.frees, **made
+                call.layer, function, arguments, clear, reads, aligned, sizes, frees=call.frees, **made
             )
 
         return tuple(map(bound, self._program.calls))
+
+
+def _function(module: Any, symbol: str) -> Any:
+    """A function of a library; raises ProgramError where the library has none of that name, or is none."""
+    try:
+        return module.get_function(symbol)
+    except (AttributeError, RuntimeError) as error:
+        raise ProgramError(
+            f"the program's library has no function {symbol!r}: compile the model again"
+        ) from error

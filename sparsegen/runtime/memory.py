@@ -44,9 +44,11 @@ def allocate(size: int) -> NDArray[np.uint8]:
 def aligned(block: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The block itself where it starts at a cache line, as generated code expects, and else a copy that does.
 
+    One that cannot be written to is copied, too: torch has no tensors of such memory.
+
     Raises SparsegenError where the system has no memory for that.
     """
-    if block.ctypes.data % LINE == 0:
+    if block.ctypes.data % LINE == 0 and block.flags.writeable:
         return block
     copy = allocate(block.nbytes)[: block.nbytes]
     copy[:] = block
@@ -59,7 +61,7 @@ def place_arrays(arrays: Sequence[NDArray[Any]]) -> tuple[NDArray[np.uint8], lis
     Raises SparsegenError where the system has no such memory.
     """
     begins = [0, *itertools.accumulate(-(-array.nbytes // LINE) * LINE for array in arrays)]
-    block = allocate(begins[-1])
+    block = allocate(begins[-1])[: begins[-1]]
     placed = []
     for array, begin in zip(arrays, begins, strict=False):
         block[begin : begin + array.nbytes] = array.reshape(-1).view(np.uint8)

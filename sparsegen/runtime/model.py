@@ -27,7 +27,9 @@ Clocked = Callable[[BoundCall, Slots], None]
 def bind(program: Program) -> CompiledModel:
     """The model of a program: its library loaded, and an arena for its first call.
 
-    Raises SparsegenError where the library cannot be loaded, or no memory is left.
+    The weights are used where they lie if they start at a cache line and may be written to, and copied once
+    otherwise. Raises SparsegenError where the library cannot be loaded or has not what the calls name, where
+    torch lacks an operator, or no memory is left.
     """
     return CompiledModel(program)
 
@@ -36,9 +38,9 @@ class CompiledModel:
     """A model compiled for one batch size and one CPU; called as the torch model is.
 
     Several threads may call it at once: each call that is under way has activations of its own, `peak_bytes`,
-    and all share the weights. Inputs are tensors on the CPU of the shapes in `input_shapes` and the dtypes
-    that the model was compiled for; a call allocates nothing but its outputs, and what operators that torch
-    computes allocate.
+    made when so many are for the first time, and all share the weights. Inputs are tensors on the CPU of the
+    shapes in `input_shapes` and the dtypes that the model was compiled for. A call allocates its outputs,
+    copies of inputs that do not lie row-major, and what operators that torch computes allocate.
 
     program: all that the model is made of, as data.
     layers: one report a layer, in the order of execution.
@@ -60,7 +62,7 @@ class CompiledModel:
         self._inputs = tuple(
             InputForm(form.name, form.shape, getattr(torch, form.dtype)) for form in program.interface.inputs
         )
-        self._free = (None,) * (program.slots - len(self._inputs))
+        self._unfilled = (None,) * (program.slots - len(self._inputs))
         self._outputs = program.outputs
         self._call_form = call = program.interface.call
         self._by_position = call is None or call.is_flat
@@ -128,7 +130,7 @@ class CompiledModel:
         if named or not self._by_position:
             inputs = leaves_of(self._call_form, inputs, named)
         given = checked_inputs(inputs, self._inputs)
-        slots: Slots = [*given, *self._free]
+        slots: Slots = [*given, *self._unfilled]
         context = self._contexts.take()
         try:
             self._run(context, slots, clocked)

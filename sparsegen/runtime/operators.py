@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sparsegen.errors import ProgramError
 from sparsegen.runtime.program import Argument, Slot, TorchCall, TorchConstant, Weight, slots_in
 
 _KINDS = {torch.dtype: "dtype", torch.layout: "layout", torch.memory_format: "memory_format"}
@@ -52,10 +53,15 @@ def bind_operator(call: TorchCall, arrays: Mapping[int, Any]) -> Callable[[list[
 
 
 def _overload(name: str) -> Any:
-    """The operator of a name: `namespace.operator.overload`."""
+    """The operator of a name: `namespace.operator.overload`; raises ProgramError where torch has none."""
     found: Any = torch.ops
-    for part in name.split("."):
-        found = getattr(found, part)
+    try:
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (AttributeError, RuntimeError) as error:
+        raise ProgramError(
+            f"torch has no operator {name!r} here: import the package that registers it"
+        ) from error
     return found
 
 

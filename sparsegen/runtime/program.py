@@ -27,12 +27,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Slot:
-    """The plain tensor in a slot; a generated function reads it flat and row-major.
+    """The plain tensor in a slot.
 
-    Where `aligned`, the function expects it to start at a cache line.
+    A generated function reads it flat and row-major, as many elements as `shape` has, of a type. Where it is
+    `aligned` it is a buffer, which starts at a cache line and keeps its shape. Torch's operators read what is
+    there: they have no shape here.
     """
 
     index: int
+    shape: Shape | None = None
+    dtype: str = "float32"
     aligned: bool = False
 
 

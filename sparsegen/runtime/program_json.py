@@ -76,11 +76,20 @@ def from_json(written: Mapping[str, Any], weights: NDArray[np.uint8], library: b
 
     Raises ProgramError for what is no such program.
     """
-    if written.get("schema") != SCHEMA:
-        raise ProgramError(f"the program has schema {written.get('schema')!r}; this version reads {SCHEMA}")
+    schema = written.get("schema") if isinstance(written, Mapping) else None
+    if schema != SCHEMA:
+        raise ProgramError(f"the program has schema {schema!r}; this version reads {SCHEMA}")
     try:
         return _program(written, weights, library)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ProgramError(
             f"the program is damaged: {type(error).__name__} at {error}; compile the model again"
         ) from error
@@ -159,8 +168,10 @@ def _read_call(written: Mapping[str, Any]) -> KernelCall | TorchCall:
 
 def _argument(value: Argument) -> Any:
     match value:
-        case Slot(index, aligned):
-            return {"slot": index, "aligned": True} if aligned else {"slot": index}
+        case Slot(index, None):
+            return {"slot": index}
+        case Slot(index, shape, dtype, aligned):
+            return {"slot": index, "shape": shape, "dtype": dtype, **({"aligned": True} if aligned else {})}
         case Weight(index):
             return {"weight": index}
         case Region(offset, shape, dtype):
@@ -178,8 +189,15 @@ def _argument(value: Argument) -> Any:
     raise ProgramError(f"{value!r}, of type {type(value).__name__}, cannot be written down as an argument")
 
 
+def _read_slot(written: Mapping[str, Any]) -> Slot:
+    index = _count(written["slot"])
+    if "shape" not in written:
+        return Slot(index)
+    return Slot(index, _shape(written["shape"]), str(written["dtype"]), bool(written.get("aligned", False)))
+
+
 _READERS: dict[str, Callable[[Mapping[str, Any]], Argument]] = {
-    "slot": lambda written: Slot(_count(written["slot"]), bool(written.get("aligned", False))),
+    "slot": _read_slot,
     "weight": lambda written: Weight(_count(written["weight"])),
     "region": lambda written: Region(
         _count(written["region"]), _shape(written["shape"]), str(written["dtype"])
@@ -194,7 +212,7 @@ def _read_argument(written: Any) -> Argument:
     if isinstance(written, list | tuple):
         return tuple(map(_read_argument, written))
     if isinstance(written, Mapping):
-        return _READERS[next(iter(written))](written)
+        return _READERS[next(iter(written), "")](written)
     if not isinstance(written, None | bool | int | float | str):
         raise TypeError(f"argument {written!r}")
     return written
@@ -234,7 +252,12 @@ def _structure(spec: Any) -> Any:
 
 
 def _read_structure(written: Any) -> Any:
-    return None if written is None else _pytree.treespec_loads(json.dumps(written))
+    if written is None:
+        return None
+    text = json.dumps(written)
+    if "__enum__" in text:  # torch would import the module that it names
+        raise ValueError("an enumeration in a structure")
+    return _pytree.treespec_loads(text)
 
 
 def _read_report(written: Mapping[str, Any]) -> LayerReport:

@@ -13,11 +13,13 @@ import pytest
 
 from sparsegen.cost import NOTHING, Cost, total
 from sparsegen.errors import ModelError, ToolchainError
-from sparsegen.graph import LayerGraph, Linear, Pool2d
+from sparsegen.graph import Layer, LayerGraph, Linear, Pool2d
+from sparsegen.inspection.layer import inspect_layer
 from sparsegen.kernels import registry
-from sparsegen.kernels.implementation import Implementation
+from sparsegen.kernels.implementation import Implementation, Offer
 from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.registry import (
+    Context,
     best_offer,
     build_kernel,
     implementations_of,
@@ -26,7 +28,9 @@ from sparsegen.kernels.registry import (
     refusals,
     register,
 )
+from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.taps import TapConv2d
+from sparsegen.lowering.kernel import Kernel
 from sparsegen.target import parse_target
 from tests.kernels.contract import conv_graph, single
 from tests.lowering.golden_cases import CASES
@@ -94,6 +98,24 @@ def test_what_was_not_chosen_can_be_built_as_well(name: str) -> None:
         assert kernel.schedule == offer.schedule.as_dict()
         given = replace(context, schedules={layer.name: offer.schedule})
         assert build_kernel(layer, given).schedule == kernel.schedule
+
+
+def test_inspect_tells_of_other_packages_implementations(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Free(Implementation):
+        name, kinds = "free", ("panels",)
+
+        def offer(self, layer: Layer, context: Context) -> Offer:
+            return Offer(self, Cost(1e-12, 0, 0, "predicted"))
+
+        def build(self, layer: Layer, context: Context, schedule: KernelSchedule | None) -> Kernel:
+            raise AssertionError("nothing is built")
+
+    mine = [*registry._IMPLEMENTATIONS[TapConv2d], Free()]
+    monkeypatch.setitem(registry._IMPLEMENTATIONS, TapConv2d, mine)
+    plan = plan_graph(GRAPHS["convolution"], threads=1, target=parse_target("haswell"))
+    (told,) = inspect_layer(plan.layer("layer"), plan)
+    assert (told.format, told.expected_speedup, told.pays) == ("free", None, False)
+    assert told.why == "free is estimated to take 0 cycles, the least"
 
 
 def test_why_implementations_serve_no_layer_of_a_kind() -> None:
@@ -183,6 +205,7 @@ class Toy(Implementation):
 def implementations():
     yield Identity, Toy()
 """
+TWICE = TOY.replace("    yield Identity, Toy()\n", "    yield Identity, Toy()\n    yield Identity, Toy()\n")
 USE = """
 import torch, sparsegen
 class Network(torch.nn.Module):
@@ -222,6 +245,7 @@ def test_an_installed_package_registers_an_implementation(tmp_path: Path) -> Non
         ("import nothing_of_the_kind", "No module named 'nothing_of_the_kind'"),
         ("def implementations():\n    raise ValueError('no luck')", "no luck"),
         ("implementations = 3", "'int' object is not callable"),
+        (TWICE, "Identity has an implementation called 'toy'"),
     ],
 )
 def test_a_package_that_fails(
@@ -229,6 +253,11 @@ def test_a_package_that_fails(
 ) -> None:
     monkeypatch.syspath_prepend(installed(tmp_path, source))
     monkeypatch.delitem(sys.modules, "toy_kernels", raising=False)
-    load = registry._load_entry_points.__wrapped__
-    with pytest.raises(ToolchainError, match=rf"toy_kernels:implementations \(entry point 'toy'.*{reason}"):
-        load()
+    monkeypatch.setattr(registry, "_loaded", False)
+    before = {core: list(each) for core, each in registry._IMPLEMENTATIONS.items()}
+    for _ in range(2):
+        with pytest.raises(
+            ToolchainError, match=rf"toy_kernels:implementations \(entry point 'toy'.*{reason}"
+        ):
+            implementations_of(Linear)
+    assert before == registry._IMPLEMENTATIONS

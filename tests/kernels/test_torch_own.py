@@ -94,6 +94,29 @@ def test_products_of_values() -> None:
     assert set(torchs) <= {"aten.matmul.default", "aten.transpose.int", "aten.permute.default"}
 
 
+class Uneven(nn.Module):
+    """What torch has no single operator for, or what has a constant among its factors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(4, 4, 2, padding="same")
+        self.register_buffer("factor", torch.randn(4, 5, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) @ self.factor
+
+
+@pytest.mark.parametrize("layer", ["conv", "matmul"])
+def test_what_torch_has_no_operator_for_keeps_its_kernel(layer: str) -> None:
+    network, inputs = Uneven(), (torch.randn(2, 4, 6, 5),)
+    names = [each.name for each in compiled(network, inputs).layers]
+    assert layer in names
+    model = compiled(network, inputs, measured={layer: {"torch": 1e-12, **SLOW, "matmul": 1.0}})
+    assert all(each.kernel != "torch" for each in model.layers)
+    agrees(model, network, inputs)
+
+
 @pytest.mark.parametrize(
     ("measured", "message"),
     [
@@ -101,6 +124,8 @@ def test_products_of_values() -> None:
         ({"first": {"torch": 0.0}}, "layer 'first': torch takes 0.0 seconds; a number above 0"),
         ({"first": {"panels": float("nan")}}, "layer 'first': panels takes nan seconds"),
         ({"first": {"panels": float("inf")}}, "layer 'first': panels takes inf seconds"),
+        ({"first": {"torch": "fast"}}, "layer 'first': torch takes 'fast' seconds"),
+        ({"first": {"torhc": 1.0}}, "layer 'first': there is no implementation 'torhc'; there are .*torch"),
     ],
 )
 def test_what_is_no_time(measured: dict[str, dict[str, float]], message: str) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import sparsegen
+from sparsegen.errors import InputError
 from tests.runtime.networks import check, compiled_network, example, small_network
 
 
@@ -65,11 +66,31 @@ def test_calls_of_one_model_run_at_once() -> None:
 
 
 def test_a_call_that_fails_gives_its_memory_back() -> None:
-    model = compiled_network()
+    @torch.library.custom_op("sparsegen_tests::no_threes", mutates_args=())
+    def no_threes(x: torch.Tensor) -> torch.Tensor:
+        if x[0, 0] == 3:
+            raise ValueError("a three")
+        return x.clone()
+
+    no_threes.register_fake(torch.empty_like)
+
+    class Picky(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return no_threes(x.neg().neg()).exp()
+
+    with pytest.warns(UserWarning, match="torch itself"):
+        model = sparsegen.compile(Picky().eval(), (torch.ones(2, 3),), threads=1, database=None)
     for _ in range(3):
-        first, second = model._contexts.take(), model._contexts.take()
-        assert first is not second
-        model._contexts.give_back(first)
-        model._contexts.give_back(second)
-    assert len(model._contexts._free) == 2
+        with pytest.raises(InputError, match="refuses the values that it gets: a three"):
+            model(torch.full((2, 3), 3.0))
+    torch.testing.assert_close(model(torch.ones(2, 3)), torch.ones(2, 3).exp())
+    assert len(model._contexts._free) == 1
+
+
+def test_calls_under_way_have_contexts_of_their_own() -> None:
+    model = compiled_network()
+    first, second = model._contexts.take(), model._contexts.take()
+    assert first is not second
+    for each in (first, second):
+        model._contexts.give_back(each)
     check(model, example())

@@ -143,12 +143,99 @@ def test_classes_that_cannot_be_written_down() -> None:
         ),
         ({"structure": [99, {}]}, "damaged: "),
         ({"calls": None}, "damaged: TypeError"),
+        (
+            {"calls": [{"layer": "0", "frees": [], "arguments": [{}], "symbol": "f"}]},
+            "damaged: KeyError at ''",
+        ),
+        ({"known": {"0": {}}}, "damaged: KeyError at ''"),
+        ({"structure": [1, {"type": "no.Class", "context": "null", "children_spec": []}]}, "damaged: "),
+        (
+            {"structure": [1, {"type": "x", "context": '{"__enum__": true}', "children_spec": []}]},
+            "enumeration",
+        ),
+        ({"arena_bytes": float("inf")}, "damaged: ValueError at inf"),
     ],
 )
 def test_damaged_programs(damage: dict[str, Any], message: str, images: sparsegen.CompiledModel) -> None:
     written = to_json(images.program) | damage
     with pytest.raises(ProgramError, match=message):
         from_json(written, images.program.weights, b"")
+
+
+def test_what_is_no_program_at_all() -> None:
+    with pytest.raises(ProgramError, match="has schema None"):
+        from_json([], np.zeros(0, np.uint8), b"")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"library": b""}, "there is no library"),
+        ({"threads": 0}, "it is for 0 threads"),
+        ({"outputs": ()}, "the result has 1 leaves, and there are 0 outputs"),
+    ],
+)
+def test_wholes_that_do_not_go_together(
+    change: dict[str, Any], message: str, images: sparsegen.CompiledModel
+) -> None:
+    with pytest.raises(ProgramError, match=f"the program cannot be run: {message}"):
+        check_program(replace(images.program, **change))
+
+
+def test_tensors_have_what_functions_read(images: sparsegen.CompiledModel) -> None:
+    program = images.program
+    (form,) = program.interface.inputs
+    for other in (replace(form, shape=(2, 3, 8, 1)), replace(form, dtype="int32")):
+        smaller = replace(program, interface=replace(program.interface, inputs=(other,)))
+        with pytest.raises(ProgramError, match=r"reads \(384, 'float32'\) elements of slot 0, which holds"):
+            check_program(smaller)
+    strange = replace(program, interface=replace(program.interface, inputs=(replace(form, dtype="odd"),)))
+    with pytest.raises(ProgramError, match=r"input 0 is .* of type odd"):
+        check_program(strange)
+    enter = program.calls[0]
+    assert isinstance(enter, KernelCall)
+    untold = changed(program, 0, arguments=(Slot(0), *enter.arguments[1:]))
+    with pytest.raises(ProgramError, match="reads a tensor without telling how much of it"):
+        check_program(untold)
+    last = program.calls[-1]
+    assert isinstance(last, KernelCall)
+    odd = changed(program, -1, arguments=(last.arguments[0], NewTensor(1, (2, 4, 8, 8), "odd")))
+    with pytest.raises(ProgramError, match=r"makes a tensor .* of type odd"):
+        check_program(odd)
+
+
+def test_what_a_process_cannot_bind(images: sparsegen.CompiledModel, mixed: sparsegen.CompiledModel) -> None:
+    with pytest.raises(ProgramError, match="library has no function 'other'"):
+        bind(changed(images.program, 0, symbol="other"))
+    torchs = next(i for i, call in enumerate(mixed.program.calls) if isinstance(call, TorchCall))
+    with pytest.raises(ProgramError, match=r"no operator 'aten\.nothing\.default' here"):
+        bind(changed(mixed.program, torchs, operator="aten.nothing.default"))
+
+
+def test_torchs_results_are_looked_at(mixed: sparsegen.CompiledModel) -> None:
+    at = next(
+        i
+        for i, call in enumerate(mixed.program.calls)
+        if isinstance(call, TorchCall) and call.arguments[1:] == (2,)
+    )
+    call = mixed.program.calls[at]
+    assert isinstance(call, TorchCall)
+    other = bind(
+        changed(mixed.program, at, arguments=(call.arguments[0], 1))
+    )  # the largest, not the largest two
+    with pytest.raises(sparsegen.ToolchainError, match="torch gave 3 elements, and 6 are read"):
+        other(torch.ones(3, 6), scale=3.0)
+
+
+def test_weights_that_cannot_be_used_where_they_lie(images: sparsegen.CompiledModel) -> None:
+    program = images.program
+    locked = program.weights.copy()
+    locked.flags.writeable = False
+    odd = np.zeros(len(locked) + 4, np.uint8)[4:]
+    odd[:] = program.weights
+    for weights in (locked, odd):
+        model = bind(replace(program, weights=weights))
+        torch.testing.assert_close(model(example()), images(example()), rtol=0, atol=0)
 
 
 def changed(program: Program, index: int, **change: Any) -> Program:
@@ -191,7 +278,7 @@ def test_a_program_is_checked_in_all_its_parts(
             other, interface=replace(other.interface, known={0: Weight(77)})
         ),
         "writes over input 0": changed(other, torchs, slot=0),
-        "holds nothing at the end": replace(other, outputs=(other.slots - 1,), calls=other.calls[:1]),
+        "holds nothing at the end": replace(other, outputs=(other.slots - 1,) * 3, calls=other.calls[:1]),
         "12 inputs and": replace(one, interface=replace(one.interface, inputs=one.interface.inputs * 12)),
     }
     for message, program in damaged.items():
