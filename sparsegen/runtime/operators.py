@@ -19,9 +19,7 @@ GET_ITEM = "getitem"
 
 
 def as_data(value: Any, tensor: Callable[[torch.Tensor], Weight]) -> Argument:
-    """An argument of torch's as a program holds it; `tensor` gives what stands for a constant tensor."""
-    if isinstance(value, list | tuple):
-        return tuple(as_data(each, tensor) for each in value)
+    """An argument of torch's that is no list, as a program has it; `tensor` gives what stands for a constant."""
     if isinstance(value, torch.Tensor):
         return tensor(value)
     if isinstance(value, torch.device):

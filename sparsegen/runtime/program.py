@@ -50,8 +50,8 @@ class NewTensor:
 
 
 @dataclass(frozen=True)
-class Region:
-    """A part of the arena: `shape` elements from `offset`, in bytes, on."""
+class _Stretch:
+    """Some memory: `shape` elements, row-major, from byte `offset` on."""
 
     offset: int
     shape: Shape
@@ -61,6 +61,11 @@ class Region:
     def end(self) -> int:
         """The first byte past it."""
         return self.offset + math.prod(self.shape) * ITEM_BYTES[self.dtype]
+
+
+@dataclass(frozen=True)
+class Region(_Stretch):
+    """A part of the arena."""
 
     def meets(self, other: Region) -> bool:
         """Whether both have some byte."""
@@ -75,17 +80,8 @@ class Weight:
 
 
 @dataclass(frozen=True)
-class PlacedArray:
-    """Where an array lies in the block of weights: `shape` elements, row-major, from byte `offset` on."""
-
-    offset: int
-    shape: Shape
-    dtype: str
-
-    @property
-    def end(self) -> int:
-        """The first byte past it."""
-        return self.offset + math.prod(self.shape) * ITEM_BYTES[self.dtype]
+class PlacedArray(_Stretch):
+    """Where an array lies in the block of weights."""
 
 
 @dataclass(frozen=True)

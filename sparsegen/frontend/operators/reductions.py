@@ -182,15 +182,17 @@ def norm_over(site: CallSite, value: NodeValue, order: float | None, dims: Dims,
 
 @operator("aten.softmax.int", "aten._softmax.default")
 def softmax(site: CallSite, value: NodeValue, dim: int, dtype: torch.dtype | bool | None) -> NodeValue:
-    if not site.shape:  # a number: as a vector of one
-        vector = reshape_to(site, value, (1,))
-        return reshape_to(site, site.layer(Softmax(0), vector, shape=(1,)), ())
-    return site.layer(Softmax(dim % len(site.shape)), value)
+    return _along(site, value, Softmax, dim)
 
 
 @operator("aten.log_softmax.int", "aten._log_softmax.default")
 def log_softmax(site: CallSite, value: NodeValue, dim: int, dtype: torch.dtype | bool | None) -> NodeValue:
+    return _along(site, value, LogSoftmax, dim)
+
+
+def _along(site: CallSite, value: NodeValue, core: type[Softmax] | type[LogSoftmax], dim: int) -> NodeValue:
+    """A core over one dimension, which may count from the end."""
     if not site.shape:  # a number: as a vector of one
         vector = reshape_to(site, value, (1,))
-        return reshape_to(site, site.layer(LogSoftmax(0), vector, shape=(1,)), ())
-    return site.layer(LogSoftmax(dim % len(site.shape)), value)
+        return reshape_to(site, site.layer(core(0), vector, shape=(1,)), ())
+    return site.layer(core(dim % len(site.shape)), value)
