@@ -19,7 +19,7 @@ GET_ITEM = "getitem"
 
 
 def as_data(value: Any, tensor: Callable[[torch.Tensor], Weight]) -> Argument:
-    """An argument of torch's that is no list, as a program has it; `tensor` gives what stands for a constant."""
+    """An argument of torch's, no list, as a program has it; `tensor` gives what stands for a constant one."""
     if isinstance(value, torch.Tensor):
         return tensor(value)
     if isinstance(value, torch.device):
