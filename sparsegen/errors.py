@@ -77,6 +77,26 @@ class CalibrationError(SparsegenError):
     """A file of a machine's measured speed that cannot be read."""
 
 
+class DeviceError(SparsegenError):
+    """A table of a device that cannot be read, or a device that cannot be had or run what it is given."""
+
+
+class ProblemError(SparsegenError):
+    """A scheduling problem that cannot be read, or that has no solution."""
+
+
+class PlanError(SparsegenError):
+    """A plan that cannot be read, is unsound, or is for another model or machine."""
+
+
+class ExecutionError(SparsegenError):
+    """An operator of a plan that failed, died or hung: `input` is the number of the input it was on, or None."""
+
+    def __init__(self, message: str, input: int | None = None) -> None:
+        super().__init__(message)
+        self.input = input
+
+
 class ProgramError(SparsegenError):
     """A compiled program that cannot be written down, read or run."""
 

@@ -14,6 +14,7 @@ ROOMS = (
     "__init__",
     "cli",
     "compare",
+    "hetero",
     "tuner",
     "inspection",
     "preparation",
@@ -30,6 +31,7 @@ ROOMS = (
 READ_FROM_ANYWHERE = (
     "calibration",
     "cost",
+    "devices",
     "dump",
     "errors",
     "files",

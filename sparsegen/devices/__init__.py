@@ -1,0 +1,1 @@
+"""Devices as data: what each can run, how fast, and how the devices are connected."""

@@ -1,0 +1,1 @@
+"""The heterogeneous scheduler: operators on the devices that suit them, in order, side by side."""

@@ -1,0 +1,117 @@
+"""A plan: which operator runs on which device, by which implementation, in which order. Pure data.
+
+The simulator and the executor both run it; `plan_json` writes it down, `check` tells whether it is sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Goal = Literal["latency", "throughput"]
+Form = Literal["sequential", "placed", "pipelined", "copies", "stages"]
+"""One device alone; several, for one input; several, for a stream; the whole model on each of several; groups
+of operators at once on shares of one device's cores."""
+
+
+@dataclass(frozen=True)
+class PlanDevice:
+    """A device of a plan: its `kind` (cpu, cuda, profile, or an outside one) and what it was made of.
+
+    `settings` is its table, or its cores: what a device of that kind is made of again.
+    """
+
+    name: str
+    kind: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PlannedOperator:
+    """An operator in its place.
+
+    reads: operators whose results it needs; carries: those whose results for the input before it needs.
+    layers: the layers of the model's graph that it consists of. bytes: of its result. seconds: what it is
+    predicted to take there, all told (its invocation and the weights that it streams, too); `origin` says
+    how that is known ("measured", "predicted", "roofline", "table"). start, end: when it runs for the first
+    input. utilisation: share of the device's capacity that it takes while it runs.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    carries: tuple[str, ...]
+    layers: tuple[str, ...]
+    bytes: int
+    device: str
+    implementation: str
+    threads: int
+    seconds: float
+    origin: str
+    start: float
+    end: float
+    utilisation: float = 1.0
+
+
+@dataclass(frozen=True)
+class PlannedTransfer:
+    """A result's way to another device: `bytes`, seconds, and when, for the first input."""
+
+    operator: str
+    source: str
+    target: str
+    bytes: int
+    seconds: float
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Operators that run one after the other, on so many threads."""
+
+    operators: tuple[str, ...]
+    threads: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Groups that run at once; the next stage begins when all have ended. `seconds` are predicted."""
+
+    groups: tuple[Group, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where and when a model's operators run.
+
+    model: what the user called it; fingerprint: a digest of its graph, without the weights' values;
+    machine: the CPU and its cores, where a real device takes part, else "". operators: in an order that
+    runs; each device runs its own in this order, input after input. depth: inputs that may be under way at
+    once; 1 for the goal of latency. queue: results that wait between two devices at most, for back-
+    pressure. replicas: mappings of the devices that operators name to those that stand in for them; input i
+    is served by replica i modulo their number. One empty mapping: no copies. stages: of the form "stages"
+    alone. makespan: predicted seconds of one input alone; period: predicted seconds between two results of
+    a stream; bound: no plan has a shorter makespan (or period, for the goal of throughput). alternatives:
+    seconds, of the goal, of the plans that were not taken, by what they are ("cpu alone", "heft").
+    """
+
+    goal: Goal
+    form: Form
+    model: str
+    fingerprint: str
+    machine: str
+    devices: tuple[PlanDevice, ...]
+    operators: tuple[PlannedOperator, ...]
+    transfers: tuple[PlannedTransfer, ...]
+    makespan: float
+    period: float
+    bound: float
+    optimal: bool
+    method: str
+    depth: int = 1
+    queue: int = 2
+    replicas: tuple[Mapping[str, str], ...] = ({},)
+    stages: tuple[Stage, ...] = ()
+    alternatives: Mapping[str, float] | None = None
