@@ -17,7 +17,7 @@ from sparsegen.dump import graph_text, next_dump
 from sparsegen.errors import ScheduleError, foreign_errors, warn
 from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph, PlainCore
-from sparsegen.kernels import Context, Kernel, build_kernel
+from sparsegen.kernels import Kernel, build_kernel
 from sparsegen.kernels.plan import GIVEN, PlannedGraph, plan_graph
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.lowering.assemble import Placed, assemble, value_lifetimes
@@ -161,7 +161,7 @@ def find_tuned(plan: PlannedGraph, database: Database) -> PlannedGraph:
     strange = given.keys() - {layer.name for layer in plan.source.layers}
     if strange:
         raise ScheduleError(f"schedules are given for {', '.join(sorted(strange))}: no layer is called so")
-    found = find_schedules(plan.source, plan.graph, plan.context, database)
+    found = find_schedules(plan.source, plan.graph, plan.contexts(), database)
     tuned = {name: each.schedule for name, each in found.items()}
     sources = {name: each.how for name, each in found.items()}
     return replace(
@@ -178,19 +178,20 @@ def compile_plan(plan: PlannedGraph) -> CompiledModel:
     """
     graph, context, dump = plan.graph, plan.context, next_dump()
     dump.write("graph", "graph", lambda: graph_text(graph))
-    built = build(_kernels(graph, context), context.target, dump)
-    layouts = plan.layouts(layer.name for layer in graph.layers)
-    memory = plan_memory(value_lifetimes(graph, layouts))
+    built = build(_kernels(plan), context.target, dump)
+    layouts, stages = plan.layouts(layer.name for layer in graph.layers), plan.call_stages()
+    memory = plan_memory(value_lifetimes(graph, layouts, stages))
     placed = Placed(layouts, memory, plan.padded, plan.layouts(graph.inputs))
     told = reports(graph, built.kernels, plan.schedule_sources(built.kernels))
-    return bind(assemble(graph, built, placed, context.target, context.threads, told))
+    return bind(assemble(graph, built, placed, context.target, context.threads, told, stages))
 
 
-def _kernels(graph: LayerGraph, context: Context) -> Iterator[tuple[str, Kernel]]:
+def _kernels(plan: PlannedGraph) -> Iterator[tuple[str, Kernel]]:
     """Every kernel, by the name of its layer, made as it is asked for."""
-    for layer in graph.layers:
+    contexts = plan.contexts()
+    for layer in plan.graph.layers:
         if not isinstance(layer.core, PlainCore):
-            yield layer.name, build_kernel(layer, context)
+            yield layer.name, build_kernel(layer, contexts[layer.name])
 
 
 def _tell(compiled: CompiledModel) -> None:

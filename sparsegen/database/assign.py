@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from sparsegen.database.lookup import Database, Found
-from sparsegen.database.workload import setting_here, workload_of
+from sparsegen.database.workload import Setting, setting_here, workload_of
 from sparsegen.errors import JournalError
 from sparsegen.graph import LayerGraph
 from sparsegen.kernels.planning import use_batch_lanes
@@ -41,21 +42,25 @@ def as_database(database: DatabaseLike) -> Database:
 
 @part("tuned schedules")
 def find_schedules(
-    graph: LayerGraph, placed: LayerGraph, context: Context, database: Database
+    graph: LayerGraph, placed: LayerGraph, contexts: Mapping[str, Context], database: Database
 ) -> dict[str, Found]:
-    """Tuned schedules by layer of `graph`, a plan's source, where the context gives no schedule.
+    """Tuned schedules by layer of `graph`, a plan's source, where the layer's context gives no schedule.
 
     `placed` is that graph with its taps placed. Layers without a tuned schedule are left out.
     """
-    if not database.schedules:
+    if not database.schedules or not graph.layers:
         return {}
     shapes, found = graph.shapes(), dict[str, Found]()
-    batch_lanes = use_batch_lanes(graph, context.target)
-    setting = setting_here(context.target, context.threads)
     lowered = {layer.name: layer for layer in placed.layers}
+    settings = dict[int, Setting]()
+    batch_lanes = use_batch_lanes(graph, next(iter(contexts.values())).target)
     for layer in graph.layers:
+        context = contexts[layer.name]
         if layer.name in context.schedules:
             continue
+        if context.threads not in settings:
+            settings[context.threads] = setting_here(context.target, context.threads)
+        setting = settings[context.threads]
         source = shapes[layer.inputs[0]]
         # Shapes come first: a structure takes longer to be told, and a space to be made.
         workload = workload_of(layer, source, batch_lanes=batch_lanes, dense=True)

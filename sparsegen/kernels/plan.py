@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch.utils import _pytree
@@ -15,9 +15,11 @@ from sparsegen.kernels.planning import padded_values, place_taps, plan_operands,
 from sparsegen.kernels.registry import Context, Measured, Memo
 from sparsegen.kernels.separable import fuse_separable
 from sparsegen.kernels.space import KernelSchedule
+from sparsegen.kernels.stages import LayerStage, in_stages
 from sparsegen.kernels.torch_own import check_measured, leave_to_torch, without_torch
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
+from sparsegen.runtime.program import CallGroup, CallStage
 from sparsegen.stopwatch import part
 from sparsegen.target import Target
 
@@ -33,7 +35,8 @@ class PlannedGraph:
     `source` is the frontend's graph, its depthwise convolutions fused where that is faster; `graph` is that
     with its taps and its conversions placed. `context` has the layout of every value: decided here, once, for
     the parts of the graph too. `padded` are the values whose halo some layer of the whole graph reads.
-    `sources` tell where the context's schedules come from, by layer.
+    `sources` tell where the context's schedules come from, by layer. `stages` tell which layers run at once;
+    the others run in between, one after the other on all threads: see `staged`.
     """
 
     source: LayerGraph
@@ -41,6 +44,38 @@ class PlannedGraph:
     context: Context
     padded: Collection[str]
     sources: Mapping[str, str] = field(default_factory=dict)
+    stages: tuple[LayerStage, ...] = ()
+
+    def contexts(self) -> dict[str, Context]:
+        """What the kernel of each layer knows: its own threads, where it is in a group."""
+        of_threads = {self.context.threads: self.context}
+        groups = [group for stage in self.stages for group in stage]
+        for group in groups:
+            of_threads.setdefault(group.threads, replace(self.context, threads=group.threads))
+        mine = {name: of_threads[group.threads] for group in groups for name in group.layers}
+        return {layer.name: mine.get(layer.name, self.context) for layer in self.graph.layers}
+
+    def staged(self, stages: Sequence[LayerStage]) -> PlannedGraph:
+        """The plan with its layers in stages, in their order.
+
+        Layers that are in no stage run as soon as a stage needs them, or at the end.
+
+        Raises PlanError for a layer that is not there, is in two groups, or reads or makes a plain tensor,
+        for one that reads what another group of its stage or a later stage computes, and for more threads
+        than the plan has.
+        """
+        return replace(self, graph=in_stages(self.graph, stages, self.context.threads), stages=tuple(stages))
+
+    def call_stages(self) -> tuple[CallStage, ...]:
+        """The stages as those of the calls, one a layer, that the program of the graph makes."""
+        steps = {layer.name: step for step, layer in enumerate(self.graph.layers)}
+        return tuple(
+            CallStage(
+                steps[stage[0].layers[0]],
+                tuple(CallGroup(len(group.layers), group.threads) for group in stage),
+            )
+            for stage in self.stages
+        )
 
     def layer(self, name: str) -> Layer:
         """The layer of a name in `graph`."""
@@ -92,7 +127,7 @@ class PlannedGraph:
                 if (dtype := graph.input_dtypes.get(name, dtypes.get(name, FLOAT32))) != FLOAT32
             },
         )
-        return replace(self, graph=cut)
+        return replace(self, graph=cut, stages=())
 
     def _copied(self, name: str) -> Layer:
         """The layer that copies a value's buffer, halo and all, to a tensor of its own."""

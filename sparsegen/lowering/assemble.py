@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from sparsegen.lowering.memory import Lifetime, MemoryPlan
 from sparsegen.runtime.memory import place_arrays
 from sparsegen.runtime.operators import as_data, bytes_of
 from sparsegen.runtime.program import (
+    CallStage,
     Clearing,
     Interface,
     KernelCall,
@@ -72,14 +73,43 @@ class Placed:
         )
 
 
-def value_lifetimes(graph: LayerGraph, layouts: Mapping[str, Layout]) -> dict[str, Lifetime]:
-    """Of every value with a layout: from the layer that writes it, counted from 0, to its last reader."""
+def value_lifetimes(
+    graph: LayerGraph, layouts: Mapping[str, Layout], stages: Sequence[CallStage] = ()
+) -> dict[str, Lifetime]:
+    """Of every value with a layout: from the layer that writes it, counted from 0, to its last reader.
+
+    `stages` tell which layers run at once.
+    """
     last = last_reads(graph)
+    stage_of = {step: stage for stage in stages for step in range(stage.first, stage.end)}
+    group_of = _groups(stages)
+
+    def lifetime(name: str, first: int) -> Lifetime:
+        size, end = layouts[name].nbytes, last[name]
+        if not stages:
+            return Lifetime(size, first, end)
+        group = group_of.get(first)
+        begins = stage_of[first].first if first in stage_of else first
+        ends = stage_of[end].end - 1 if end in stage_of else end
+        return Lifetime(size, first, end, (begins, ends), group if group == group_of.get(end) else None)
+
     return {
-        layer.name: Lifetime(layouts[layer.name].nbytes, step, last[layer.name])
+        layer.name: lifetime(layer.name, step)
         for step, layer in enumerate(graph.layers)
         if layer.name in layouts
     }
+
+
+def _groups(stages: Sequence[CallStage]) -> dict[int, int]:
+    """The group of every step of the stages, by a number of its own."""
+    steps = ((stage.first, group.calls) for stage in stages for group in stage.groups)
+    found: dict[int, int] = {}
+    at = 0
+    for number, (first, calls) in enumerate(steps):
+        at = max(at, first)
+        found.update(dict.fromkeys(range(at, at + calls), number))
+        at += calls
+    return found
 
 
 def last_reads(graph: LayerGraph) -> dict[str, int]:
@@ -98,10 +128,12 @@ def assemble(
     target: Target,
     threads: int,
     layers: Iterable[LayerReport],
+    stages: Sequence[CallStage] = (),
 ) -> Program:
     """The program of a graph with its conversions placed: a call of a kernel or of torch's operator a layer.
 
-    `layers` are its reports. Raises SparsegenError where the system has no memory for the weights.
+    `layers` are its reports; `stages` tell which calls run at once. Raises SparsegenError where the system
+    has no memory for the weights.
     """
     arrays, shapes = _Arrays(), graph.shapes()
     plain = [layer.name for layer in graph.layers if layer.name not in placed.layouts]
@@ -149,6 +181,7 @@ def assemble(
         weights=weights,
         library=built.library,
         layers=tuple(layers),
+        stages=tuple(stages),
     )
 
 

@@ -10,15 +10,30 @@ _ALIGNMENT = 4096  # a page: neighbours never share a cache line
 
 @dataclass(frozen=True)
 class Lifetime:
-    """A value of `size` bytes that exists from step `first`, which writes it, through step `last`."""
+    """A value of `size` bytes that exists from step `first`, which writes it, through step `last`.
+
+    Where steps run at once, `span` has the first and the last of those that may run while the value exists,
+    and `group` tells the steps in turn, if any, that the value exists in alone: among themselves, these run
+    in order.
+    """
 
     size: int
     first: int
     last: int
+    span: tuple[int, int] | None = None
+    group: int | None = None
 
     def meets(self, other: Lifetime) -> bool:
-        """Whether both exist in some step."""
-        return self.first <= other.last and other.first <= self.last
+        """Whether both may exist at one time."""
+        if self.group is not None and self.group == other.group:
+            return self.first <= other.last and other.first <= self.last
+        (first, last), (other_first, other_last) = self.widest, other.widest
+        return first <= other_last and other_first <= last
+
+    @property
+    def widest(self) -> tuple[int, int]:
+        """The first and last step that may run while the value exists."""
+        return self.span or (self.first, self.last)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from sparsegen.errors import (
 from sparsegen.runtime import native
 from sparsegen.runtime.memory import LINE, allocate_result
 from sparsegen.runtime.program import Clearing
+from sparsegen.runtime.structures import clearing_struct
 
 Slots = list[Any]
 """The plain values of a call of a model: tensors, and tuples of them."""
@@ -125,19 +126,9 @@ BoundCall = BoundKernel | BoundOperator
 
 def clearer(clearing: Clearing, data: NDArray[Any]) -> Callable[[], None]:
     """A call that zeroes what is to be zero of a buffer."""
-    flat = [edge for span in clearing.spans for edge in span]
-    spans = (ctypes.c_int64 * len(flat))(*flat)
-    sizes = (
-        clearing.groups,
-        clearing.size,
-        clearing.head,
-        clearing.planes,
-        clearing.plane,
-        len(clearing.spans),
-    )
-    arguments = (ctypes.c_void_p(data.ctypes.data), *map(ctypes.c_int64, (data.itemsize, *sizes)), spans)
+    held = clearing_struct(clearing, data)
     clear = native.library().sparsegen_zero_halo
-    return lambda: clear(*arguments)
+    return lambda: clear(ctypes.byref(held))
 
 
 def as_tvm(array: NDArray[np.generic]) -> tvm_ffi.Tensor:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from sparsegen.errors import ProgramError
 from sparsegen.graph import ITEM_BYTES
 from sparsegen.runtime.program import (
+    CallStage,
     Clearing,
     KernelCall,
     NewTensor,
@@ -41,6 +42,7 @@ def faults(program: Program) -> Iterator[str]:
     found = [*_memory_faults(program), *(f for call in program.calls for f in _call_faults(program, call))]
     yield from found
     if not found:  # what follows takes the numbers for good
+        yield from _stage_faults(program)
         yield from _slot_faults(program)
         yield from _region_faults(program)
 
@@ -115,6 +117,41 @@ def _call_faults(program: Program, call: KernelCall | TorchCall) -> Iterator[str
             yield f"{where} has a halo that does not suit what it writes"
     elif call.clears:
         yield f"{where} clears a halo that it has not"
+
+
+def _stage_faults(program: Program) -> Iterator[str]:
+    """Stages that overlap or are not there, too many threads, and groups that get in each other's way."""
+    past = 0
+    for number, stage in enumerate(program.stages):
+        where = f"stage {number}"
+        if min((min(group.calls, group.threads) for group in stage.groups), default=0) < 1:
+            yield f"{where} has a group without calls or threads, or no group"
+        elif not past <= stage.first < stage.end <= len(program.calls):
+            yield f"{where} has calls {stage.first} to {stage.end} of {len(program.calls)}, {past} are past"
+        elif sum(group.threads for group in stage.groups) > program.threads:
+            yield f"{where} takes more than {program.threads} threads"
+        else:
+            yield from _group_faults(program, stage, where)
+        past = max(past, stage.end)
+
+
+def _group_faults(program: Program, stage: CallStage, where: str) -> Iterator[str]:
+    """Calls of a stage that are no kernels on the arena alone, or write what another group uses."""
+    used: list[tuple[int, Region, bool]] = []
+    first = stage.first
+    for number, group in enumerate(stage.groups):
+        for call in program.calls[first : first + group.calls]:
+            arguments = call.arguments if isinstance(call, KernelCall) else (None,)
+            if not all(isinstance(each, Region | Weight) for each in arguments):
+                yield f"{where} has the call of layer {call.layer!r}, which is not on the arena alone"
+                continue
+            regions = _regions(arguments)
+            used += [(number, region, at == len(arguments) - 1) for at, region in enumerate(regions)]
+        first += group.calls
+    for number, region, writes in used:
+        for other, theirs, written in used:
+            if number < other and (writes or written) and region.meets(theirs):
+                yield f"groups {number} and {other} of {where} meet in bytes {_bytes(region)}"
 
 
 def _suits(halo: Clearing, region: Region) -> bool:

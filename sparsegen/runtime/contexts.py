@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
-from sparsegen.errors import ProgramError
-from sparsegen.runtime.calls import BoundCall, BoundConversion, BoundKernel, BoundOperator, as_tvm, clearer
-from sparsegen.runtime.library import load
+from sparsegen.runtime.calls import (
+    BoundCall,
+    BoundConversion,
+    BoundKernel,
+    BoundOperator,
+    as_tvm,
+    clearer,
+)
+from sparsegen.runtime.library import function_of, load
 from sparsegen.runtime.memory import aligned, allocate
 from sparsegen.runtime.operators import bind_operator
 from sparsegen.runtime.program import (
+    CallStage,
     KernelCall,
     NewTensor,
     PlacedArray,
@@ -24,9 +33,11 @@ from sparsegen.runtime.program import (
     array_at,
     weights_in,
 )
+from sparsegen.runtime.stages import BoundStages, NativeCall, bind_stages
+from sparsegen.runtime.structures import clearing_struct
 
-BoundCalls = tuple[BoundCall, ...]
-"""The calls of a program, bound to an arena of their own."""
+BoundCalls = tuple[BoundCall | BoundStages, ...]
+"""The calls of a program, bound to an arena of their own; those of stages in a row are one."""
 
 
 class Contexts:
@@ -40,9 +51,11 @@ class Contexts:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._block = aligned(program.weights)
-        module = load(program.library) if program.library else None
         kernels = [call for call in program.calls if isinstance(call, KernelCall)]
-        self._functions = {call.symbol: _function(module, call.symbol) for call in kernels}
+        staged = [program.calls[at] for stage in program.stages for at in range(stage.first, stage.end)]
+        symbols = {call.symbol for call in staged if isinstance(call, KernelCall)}
+        self._library = load(program.library, symbols) if program.library else None
+        self._functions = {call.symbol: function_of(self._library, call.symbol) for call in kernels}
         self._weights = {
             weight.index: as_tvm(array_at(self._block, program.arrays[weight.index]))
             for call in kernels
@@ -74,54 +87,95 @@ class Contexts:
         return flat.view(getattr(torch, placed.dtype)).view(placed.shape)
 
     def _new(self) -> BoundCalls:
-        arena = allocate(self._program.arena_bytes)
-        buffers: dict[Region, Any] = {}
+        arena = _Arena(self._program.arena_bytes)
+        calls = [self._bound(call, arena) for call in self._program.calls]
+        return tuple(self._in_stages(calls, arena))
 
-        def buffer(region: Region) -> Any:
-            if region not in buffers:
-                held = arena[region.offset : region.end].view(region.dtype).reshape(region.shape)
-                buffers[region] = held, as_tvm(held)
-            return buffers[region]
+    def _bound(self, call: KernelCall | TorchCall, arena: _Arena) -> BoundCall:
+        if isinstance(call, TorchCall):
+            run = bind_operator(call, self.tensors)
+            return BoundOperator(call.layer, call.operator, run, call.slot, call.frees)
+        function, output = self._functions[call.symbol], call.arguments[-1]
+        clear = None
+        if call.clears:
+            assert call.halo is not None
+            assert isinstance(output, Region)
+            clear = clearer(call.halo, arena.array(output))
+        arguments = tuple(self._argument(each, arena) for each in call.arguments)
+        read = {at: each for at, each in enumerate(call.arguments) if isinstance(each, Slot)}
+        if not read and isinstance(output, Region):
+            return BoundKernel(call.layer, function, arguments, clear)
+        reads = tuple((at, each.index) for at, each in read.items())
+        aligned = tuple((at, each.shape or ()) for at, each in read.items() if each.aligned)
+        sizes = tuple((at, math.prod(e.shape or ())) for at, e in read.items() if e.index in self._by_torch)
+        made = {}
+        if isinstance(output, NewTensor):
+            made = {"makes": output.slot, "shape": output.shape, "dtype": getattr(torch, output.dtype)}
+        return BoundConversion(
+            call.layer, function, arguments, clear, reads, aligned, sizes, frees=call.frees, **made
+        )
 
-        def argument(each: Slot | Region | Weight | NewTensor) -> Any:
-            if isinstance(each, Weight):
-                return self._weights[each.index]
-            return buffer(each)[1] if isinstance(each, Region) else None
+    def _argument(self, each: Slot | Region | Weight | NewTensor, arena: _Arena) -> Any:
+        """What TVM reads; None for what only a call has."""
+        if isinstance(each, Weight):
+            return self._weights[each.index]
+        return arena.tensor(each) if isinstance(each, Region) else None
 
-        def bound(call: KernelCall | TorchCall) -> BoundCall:
-            if isinstance(call, TorchCall):
-                run = bind_operator(call, self.tensors)
-                return BoundOperator(call.layer, call.operator, run, call.slot, call.frees)
-            function, output = self._functions[call.symbol], call.arguments[-1]
-            clear = None
-            if call.clears:
-                assert call.halo is not None
-                assert isinstance(output, Region)
-                clear = clearer(call.halo, buffer(output)[0])
-            arguments = tuple(map(argument, call.arguments))
-            read = {at: each for at, each in enumerate(call.arguments) if isinstance(each, Slot)}
-            if not read and isinstance(output, Region):
-                return BoundKernel(call.layer, function, arguments, clear)
-            reads = tuple((at, each.index) for at, each in read.items())
-            aligned = tuple((at, each.shape or ()) for at, each in read.items() if each.aligned)
-            sizes = tuple(
-                (at, math.prod(e.shape or ())) for at, e in read.items() if e.index in self._by_torch
-            )
-            made = {}
-            if isinstance(output, NewTensor):
-                made = {"makes": output.slot, "shape": output.shape, "dtype": getattr(torch, output.dtype)}
-            return BoundConversion(
-                call.layer, function, arguments, clear, reads, aligned, sizes, frees=call.frees, **made
-            )
+    def _in_stages(self, calls: Sequence[BoundCall], arena: _Arena) -> Iterator[BoundCall | BoundStages]:
+        """The calls in order, those of stages in a row as one."""
+        at = 0
+        for row in _rows(self._program.stages):
+            yield from calls[at : row[0].first]
+            at = row[-1].end
+            staged = range(row[0].first, at)
+            natives = [self._native(self._program.calls[each], calls[each], arena) for each in staged]
+            yield bind_stages(natives, row, self._program.threads, self._library)
+        yield from calls[at:]
 
-        return tuple(map(bound, self._program.calls))
+    def _native(self, call: KernelCall | TorchCall, bound: BoundCall, arena: _Arena) -> NativeCall:
+        """A call of a stage, as native code makes it."""
+        assert isinstance(call, KernelCall)
+        assert isinstance(bound, BoundKernel)
+        assert self._library is not None
+        arrays = tuple(
+            array_at(self._block, self._program.arrays[each.index])
+            if isinstance(each, Weight)
+            else arena.array(each)
+            for each in call.arguments
+            if isinstance(each, Weight | Region)
+        )
+        clearing = clearing_struct(call.halo, arrays[-1]) if call.clears and call.halo else None
+        return NativeCall(bound, self._library.addresses[call.symbol], arrays, clearing)
 
 
-def _function(module: Any, symbol: str) -> Any:
-    """A function of a library; raises ProgramError where the library has none of that name, or is none."""
-    try:
-        return module.get_function(symbol)
-    except (AttributeError, RuntimeError) as error:
-        raise ProgramError(
-            f"the program's library has no function {symbol!r}: compile the model again"
-        ) from error
+class _Arena:
+    """The memory of one context, and the buffers in it that were asked for."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes = allocate(size)
+        self._buffers: dict[Region, tuple[NDArray[Any], Any]] = {}
+
+    def array(self, region: Region) -> NDArray[Any]:
+        """A region as an array."""
+        return self._buffer(region)[0]
+
+    def tensor(self, region: Region) -> Any:
+        """A region as TVM's tensor."""
+        return self._buffer(region)[1]
+
+    def _buffer(self, region: Region) -> tuple[NDArray[Any], Any]:
+        if region not in self._buffers:
+            held = self._bytes[region.offset : region.end].view(region.dtype).reshape(region.shape)
+            self._buffers[region] = held, as_tvm(held)
+        return self._buffers[region]
+
+
+def _rows(stages: Iterable[CallStage]) -> list[list[CallStage]]:
+    """Stages, those together between which no calls lie."""
+    rows: list[list[CallStage]] = []
+    for stage in stages:
+        if rows and rows[-1][-1].end == stage.first:
+            rows[-1].append(stage)
+        else:
+            rows.append([stage])
+    return rows

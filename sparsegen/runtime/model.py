@@ -19,6 +19,7 @@ from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.inputs import InputForm, checked_inputs
 from sparsegen.runtime.program import Program, TorchCall, Weight
 from sparsegen.runtime.results import arrange_results, storages, unshared
+from sparsegen.runtime.stages import GroupKernel, one_by_one
 from sparsegen.runtime.torch_state import as_compiled
 
 Clocked = Callable[[BoundCall, Slots], None]
@@ -101,8 +102,8 @@ class CompiledModel:
             raise OptionError(f"no layer {name!r}; there are {', '.join(r.name for r in self.layers)}")
         context = self._contexts.take()
         try:
-            calls = [call for call in context if call.layer == name]
-            if any(type(call) is not BoundKernel for call in calls):
+            calls = [call for call in one_by_one(context) if call.layer == name]
+            if any(type(call) not in (BoundKernel, GroupKernel) for call in calls):
                 raise OptionError(
                     f"layer {name!r} needs the values of a call: layer_seconds(*inputs) times it"
                 )
@@ -133,7 +134,10 @@ class CompiledModel:
         slots: Slots = [*given, *self._unfilled]
         context = self._contexts.take()
         try:
-            self._run(context, slots, clocked)
+            if clocked is None:
+                self._run(context, slots)
+            else:
+                self._run(one_by_one(context), slots, clocked)
         finally:
             self._contexts.give_back(context)
         outputs = [slots[slot] for slot in self._outputs]
@@ -141,7 +145,7 @@ class CompiledModel:
             outputs = unshared(outputs, self._own | storages(given))
         return arrange_results(outputs, self._known, self._structure)
 
-    def _run(self, calls: Sequence[BoundCall], slots: Slots, clocked: Clocked | None = None) -> None:
+    def _run(self, calls: Sequence[Any], slots: Slots, clocked: Clocked | None = None) -> None:
         native.set_threads(self.threads)
         with as_compiled(self.threads) if self._runs_torch else nullcontext():
             call = None

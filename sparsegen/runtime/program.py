@@ -117,6 +117,27 @@ class KernelCall:
     frees: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class CallGroup:
+    """The next `calls` calls, one after the other, on so many threads."""
+
+    calls: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class CallStage:
+    """Groups of calls that run at once, from call `first` on: calls of kernels, on the arena alone."""
+
+    first: int
+    groups: tuple[CallGroup, ...]
+
+    @property
+    def end(self) -> int:
+        """The first call past it."""
+        return self.first + sum(group.calls for group in self.groups)
+
+
 TorchKind = Literal["dtype", "layout", "memory_format", "device"]
 
 
@@ -215,6 +236,7 @@ class Program:
     arrays, weights: where each array lies in the block of all; each starts at a multiple of a cache line.
     library: the shared library that has the functions; empty where all is torch's.
     layers: a report a layer.
+    stages: of calls that do not run alone, one after the other on all threads, as the others do.
     """
 
     target: str
@@ -229,6 +251,7 @@ class Program:
     weights: NDArray[np.uint8]
     library: bytes
     layers: tuple[LayerReport, ...] = ()
+    stages: tuple[CallStage, ...] = ()
 
 
 def array_at(weights: NDArray[np.uint8], placed: PlacedArray) -> NDArray[Any]:

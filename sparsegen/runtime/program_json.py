@@ -23,6 +23,8 @@ from sparsegen.errors import ProgramError
 from sparsegen.graph import CallForm
 from sparsegen.runtime.program import (
     Argument,
+    CallGroup,
+    CallStage,
     Clearing,
     Interface,
     KernelCall,
@@ -67,6 +69,7 @@ def to_json(program: Program) -> dict[str, Any]:
             _kernel_call(call) if isinstance(call, KernelCall) else _torch_call(call)
             for call in program.calls
         ],
+        **({"stages": [asdict(stage) for stage in program.stages]} if program.stages else {}),
         "layers": [asdict(report) for report in program.layers],
     }
 
@@ -122,6 +125,7 @@ def _program(written: Mapping[str, Any], weights: NDArray[np.uint8], library: by
         weights=weights,
         library=library,
         layers=tuple(map(_read_report, written["layers"])),
+        stages=tuple(map(_read_stage, written.get("stages", ()))),
     )
 
 
@@ -164,6 +168,11 @@ def _read_call(written: Mapping[str, Any]) -> KernelCall | TorchCall:
         )
     clears = bool(written.get("clears", False))
     return KernelCall(layer, str(written["symbol"]), arguments, clearing, clears, frees)
+
+
+def _read_stage(written: Mapping[str, Any]) -> CallStage:
+    groups = tuple(CallGroup(_count(each["calls"]), _count(each["threads"])) for each in written["groups"])
+    return CallStage(_count(written["first"]), groups)
 
 
 def _argument(value: Argument) -> Any:

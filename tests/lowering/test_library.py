@@ -150,13 +150,13 @@ def test_objects_of_any_length_are_linked_together(tmp_path: Path) -> None:
     objects = [compiled_object(tmp_path, "first"), compiled_object(tmp_path, "second")]
     source = "static int unused(void) {{ return {}; }} int (*kept_{})(void) = unused;"
     objects += [compiled_object(tmp_path, "", source.format(i, i)) for i in range(3)]
-    module = load(link(objects))
+    module = load(link(objects)).module
     for name in ("first", "second"):
         assert module.get_function(name)() is None
 
 
 def test_libraries_are_told_apart_whatever_file_descriptors_they_had(tmp_path: Path) -> None:
-    one, two = (load(link([compiled_object(tmp_path, name)])) for name in ("one", "two"))
+    one, two = (load(link([compiled_object(tmp_path, name)])).module for name in ("one", "two"))
     assert [one.implements_function("one"), one.implements_function("two")] == [True, False]
     assert [two.implements_function("one"), two.implements_function("two")] == [False, True]
 

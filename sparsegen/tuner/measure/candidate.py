@@ -20,7 +20,7 @@ from sparsegen.kernels.space import KernelSchedule
 from sparsegen.lowering.build import build_alone
 from sparsegen.runtime import native
 from sparsegen.runtime.calls import as_tvm
-from sparsegen.runtime.library import load
+from sparsegen.runtime.library import function_of, load
 from sparsegen.runtime.memory import allocate, place_arrays
 from sparsegen.runtime.program import array_at
 from sparsegen.tuner.jobs import Job
@@ -148,7 +148,7 @@ def _allocate(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
 
 def _bind(candidate: BuiltCandidate, source: torch.Tensor, out: torch.Tensor) -> Callable[[], object]:
     """A call of a candidate's function; kernels with a space read one value, their first argument."""
-    function = load(candidate.library.read_bytes()).get_function(candidate.name)
+    function = function_of(load(candidate.library.read_bytes()), candidate.name)
     with np.load(candidate.arrays) as file:
         block, placed = place_arrays([file[name] for name in file.files])
     weights = [as_tvm(array_at(block, each)) for each in placed]

@@ -1,0 +1,104 @@
+"""Calls of a program that run at once: stages of groups, bound to native code."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sparsegen.errors import SparsegenError
+from sparsegen.runtime import native
+from sparsegen.runtime.calls import BoundCall, BoundKernel, Slots
+from sparsegen.runtime.program import CallStage
+from sparsegen.runtime.structures import CallStruct, ClearingStruct, GroupStruct, call_struct
+
+
+@dataclass(frozen=True, eq=False)
+class GroupKernel(BoundKernel):
+    """A kernel of a group of so many `threads`, when it runs alone in a model that has a larger `team`."""
+
+    threads: int = 1
+    team: int = 1
+
+    def run(self, slots: Slots) -> None:
+        """Call the function on the group's threads."""
+        native.set_threads(self.threads)
+        try:
+            super().run(slots)
+        finally:
+            native.set_threads(self.team)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundStages:
+    """Stages in a row, which native code runs on one team.
+
+    `kernels` are the same calls one by one: they run so where layers are timed. `kept` has what the
+    structures point to.
+    """
+
+    kernels: tuple[GroupKernel, ...]
+    calls: ctypes.Array[CallStruct]
+    groups: ctypes.Array[GroupStruct]
+    sizes: ctypes.Array[ctypes.c_int64]
+    threads: int
+    kept: object
+
+    def run(self, slots: Slots) -> None:
+        """Run the stages, one after the other."""
+        run = native.library().sparsegen_run_stages
+        failed = run(self.calls, self.groups, self.sizes, len(self.sizes), self.threads)
+        if failed >= 0:
+            raise _FailedCallError(failed)
+
+    def failure(self, error: Exception) -> SparsegenError:
+        """What to raise for an error of native code's."""
+        at = error.number if isinstance(error, _FailedCallError) else 0
+        return self.kernels[at].failure(error)
+
+
+class _FailedCallError(Exception):
+    """A generated function, by the number of its call, that reported a failure."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("it reported a failure, as where memory for its temporary values is missing")
+        self.number = number
+
+
+def one_by_one(calls: Iterable[BoundCall | BoundStages]) -> list[BoundCall]:
+    """All calls, those of stages too, in an order that runs."""
+    return [each for call in calls for each in (call.kernels if isinstance(call, BoundStages) else (call,))]
+
+
+@dataclass(frozen=True, eq=False)
+class NativeCall:
+    """A kernel as native code calls it: the function's address, its arrays, and the halo that it clears."""
+
+    kernel: BoundKernel
+    address: int
+    arrays: tuple[NDArray[Any], ...]
+    clearing: ClearingStruct | None
+
+
+def bind_stages(
+    calls: Sequence[NativeCall], stages: Sequence[CallStage], threads: int, library: object
+) -> BoundStages:
+    """Stages in a row and all of their calls, in order; the library has the functions."""
+    groups = [group for stage in stages for group in stage.groups]
+    of_call = [group.threads for group in groups for _ in range(group.calls)]
+    kernels = [
+        GroupKernel(each.layer, each.function, each.arguments, each.clear, own, threads)
+        for each, own in zip((call.kernel for call in calls), of_call, strict=True)
+    ]
+    structs = [call_struct(call.address, call.arrays, call.clearing) for call in calls]
+    return BoundStages(
+        kernels=tuple(kernels),
+        calls=(CallStruct * len(structs))(*structs),
+        groups=(GroupStruct * len(groups))(*(GroupStruct(each.calls, each.threads) for each in groups)),
+        sizes=(ctypes.c_int64 * len(stages))(*(len(stage.groups) for stage in stages)),
+        threads=threads,
+        kept=(library, structs, [call.arrays for call in calls]),
+    )
