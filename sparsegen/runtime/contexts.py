@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,6 @@ from sparsegen.runtime.library import function_of, load
 from sparsegen.runtime.memory import aligned, allocate
 from sparsegen.runtime.operators import bind_operator
 from sparsegen.runtime.program import (
-    CallStage,
     KernelCall,
     NewTensor,
     PlacedArray,
@@ -33,11 +32,11 @@ from sparsegen.runtime.program import (
     array_at,
     weights_in,
 )
-from sparsegen.runtime.stages import BoundStages, NativeCall, bind_stages
+from sparsegen.runtime.stages import BoundStages, NativeCall, bind_stages, stage_rows
 from sparsegen.runtime.structures import clearing_struct
 
 BoundCalls = tuple[BoundCall | BoundStages, ...]
-"""The calls of a program, bound to an arena of their own; those of stages in a row are one."""
+"""The calls of a program, bound to an arena of their own; kernels in a row are one."""
 
 
 class Contexts:
@@ -52,10 +51,10 @@ class Contexts:
         self._program = program
         self._block = aligned(program.weights)
         kernels = [call for call in program.calls if isinstance(call, KernelCall)]
-        staged = [program.calls[at] for stage in program.stages for at in range(stage.first, stage.end)]
-        symbols = {call.symbol for call in staged if isinstance(call, KernelCall)}
+        self._rows = stage_rows(program)
+        symbols = {call.symbol for call in kernels}
         self._library = load(program.library, symbols) if program.library else None
-        self._functions = {call.symbol: function_of(self._library, call.symbol) for call in kernels}
+        self._functions = {symbol: function_of(self._library, symbol) for symbol in symbols}
         self._weights = {
             weight.index: as_tvm(array_at(self._block, program.arrays[weight.index]))
             for call in kernels
@@ -122,9 +121,9 @@ class Contexts:
         return arena.tensor(each) if isinstance(each, Region) else None
 
     def _in_stages(self, calls: Sequence[BoundCall], arena: _Arena) -> Iterator[BoundCall | BoundStages]:
-        """The calls in order, those of stages in a row as one."""
+        """The calls in order, kernels in a row as one."""
         at = 0
-        for row in _rows(self._program.stages):
+        for row in self._rows:
             yield from calls[at : row[0].first]
             at = row[-1].end
             staged = range(row[0].first, at)
@@ -168,14 +167,3 @@ class _Arena:
             held = self._bytes[region.offset : region.end].view(region.dtype).reshape(region.shape)
             self._buffers[region] = held, as_tvm(held)
         return self._buffers[region]
-
-
-def _rows(stages: Iterable[CallStage]) -> list[list[CallStage]]:
-    """Stages, those together between which no calls lie."""
-    rows: list[list[CallStage]] = []
-    for stage in stages:
-        if rows and rows[-1][-1].end == stage.first:
-            rows[-1].append(stage)
-        else:
-            rows.append([stage])
-    return rows

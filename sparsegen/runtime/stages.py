@@ -1,4 +1,4 @@
-"""Calls of a program that run at once: stages of groups, bound to native code."""
+"""Kernels in a row, bound to native code: one after the other, or in stages of groups that run at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sparsegen.errors import SparsegenError
 from sparsegen.runtime import native
 from sparsegen.runtime.calls import BoundCall, BoundKernel, Slots
-from sparsegen.runtime.program import CallStage
+from sparsegen.runtime.program import CallGroup, CallStage, KernelCall, Program, Region, TorchCall, Weight
 from sparsegen.runtime.structures import CallStruct, ClearingStruct, GroupStruct, call_struct
 
 
@@ -102,3 +102,42 @@ def bind_stages(
         threads=threads,
         kept=(library, structs, [call.arrays for call in calls]),
     )
+
+
+def stage_rows(program: Program) -> list[list[CallStage]]:
+    """All kernels that are on the arena alone, in stages; those together between which no other calls lie.
+
+    Those that are in no stage of the program's are a group of all threads.
+    """
+    stages: list[CallStage] = []
+    begins = {stage.first: stage for stage in program.stages}
+    at = 0
+    while at < len(program.calls):
+        if at in begins:
+            stages.append(begins[at])
+        elif _is_on_arena(program.calls[at]):
+            stages.append(CallStage(at, (CallGroup(1, program.threads),)))
+        at = stages[-1].end if stages and stages[-1].end > at else at + 1
+    rows: list[list[CallStage]] = []
+    for stage in stages:
+        if not rows or rows[-1][-1].end != stage.first:
+            rows.append([stage])
+        elif (joined := _joined(rows[-1][-1], stage)) is not None:
+            rows[-1][-1] = joined
+        else:
+            rows[-1].append(stage)
+    return rows
+
+
+def _joined(one: CallStage, next_one: CallStage) -> CallStage | None:
+    """Two stages as one, where both are one group, of as many threads: these need not meet in between."""
+    if len(one.groups) != 1 or len(next_one.groups) != 1:
+        return None
+    (first,), (second,) = one.groups, next_one.groups
+    if first.threads != second.threads:
+        return None
+    return CallStage(one.first, (CallGroup(first.calls + second.calls, first.threads),))
+
+
+def _is_on_arena(call: KernelCall | TorchCall) -> bool:
+    return isinstance(call, KernelCall) and all(isinstance(each, Region | Weight) for each in call.arguments)
