@@ -41,7 +41,7 @@ PUBLISHED: dict[str, dict[str, float]] = {
 files (of a range the middle), and IOS (MLSys 2021), one operator after the other on a V100.
 
 Google does not say which DenseNet it has. Of the weights, beyond the cache of 7.3 MB, the 8 MB of
-DenseNet-121 take 2 ms over USB 3 (450 MB/s), the 14 MB of DenseNet-169 15 ms, the 20 MB of DenseNet-201 28 ms.
+DenseNet-121 take 2 ms over USB 3 (450 MB/s), the 14 MB of DenseNet-169 15 ms, the 20 MB of DenseNet-201 28.
 Published are 20 ms in all, of which some 5 are the invocation and the products: it is DenseNet-169."""
 
 

@@ -85,7 +85,7 @@ def summary(all_rows: Sequence[Row]) -> list[str]:
         worst = max(held, key=lambda row: abs(row.error))
         lines.append(
             f"{table}: off by {mean_error(fitted):.1%} on the {len(fitted)} fitted on, by "
-            f"{mean_error(held):.1%} on the {len(held)} held out, at worst {worst.error:+.0%} on {worst.network}"
+            f"{mean_error(held):.1%} on the {len(held)} held out, {worst.network} {worst.error:+.0%} at worst"
         )
     return lines
 

@@ -47,6 +47,11 @@ def load_devices(path: str | os.PathLike[str], *, present: bool = True) -> Machi
     return connect(devices, links, host)
 
 
+def has_devices(path: str | os.PathLike[str]) -> bool:
+    """Whether a TOML file describes a machine, and not a table. Raises DeviceError if it cannot be read."""
+    return "device" in read_toml(Path(path), "a file of devices, or a table")
+
+
 def _device(part: Section) -> Device:
     name, kind = part.text("name"), part.text("kind")
     settings = {key: value for key, value in part.content.items() if key not in ("name", "kind")}

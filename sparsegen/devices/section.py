@@ -111,5 +111,7 @@ def read_toml(path: Path, what: str) -> Section:
     """
     try:
         return Section(str(path), tomllib.loads(path.read_text()), path.parent)
-    except (OSError, ValueError) as error:
-        raise DeviceError(f"{path} cannot be read as {what}: {first_line(error)}") from error
+    except OSError as error:
+        raise DeviceError(f"{path} cannot be read as {what}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DeviceError(f"{path} is not {what} in TOML: {first_line(error)}") from error
