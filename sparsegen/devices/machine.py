@@ -15,7 +15,7 @@ class Device:
     """Something that operators run on.
 
     kind: cpu, cuda, profile, or one that a package registers. settings: plain data that a device of that kind
-    is made of again, see `kinds.make_device`. cores: of a cpu, which its threads are pinned to. index: of a
+    is made of again, see `registry.make_device`. cores: of a cpu, which its threads are pinned to. index: of a
     cuda. profile: its table. link: to the host, where a machine names none.
     """
 
@@ -32,7 +32,8 @@ class Device:
 class Link:
     """What connects a device to another, in one direction.
 
-    latency in seconds, bandwidth in bytes a second. `exclusive`: one transfer at a time. via: the device
+    latency in seconds, bandwidth in bytes a second. `exclusive`: one transfer at a time. via: the host,
+    where it is two links in a row; "" otherwise.
     """
 
     source: str

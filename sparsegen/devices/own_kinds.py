@@ -34,7 +34,7 @@ class Cores(DeviceKind):
         return Device(name, self.name, {"cores": list(cores)}, cores=tuple(cores))
 
     def missing(self, device: Device) -> str:
-        """Cores that this process may not run on."""
+        """A core that this process may not run on."""
         there = os.sched_getaffinity(0)
         lacking = [core for core in device.cores if core not in there]
         if not lacking:
@@ -54,7 +54,7 @@ class Cuda(DeviceKind):
         return Device(name, self.name, {"index": index}, index=index, link=table(_GPU).link)
 
     def missing(self, device: Device) -> str:
-        """What torch sees no GPU of."""
+        """A GPU that torch does not see."""
         import torch  # here, for reading a table takes none
 
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
