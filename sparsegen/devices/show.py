@@ -23,12 +23,21 @@ _WIDE = 115
 """Terminal columns from which tables tell what the devices are."""
 
 
+_FLAGS = {
+    "constant_weights": "weights have to be constant",
+    "same_dilation": "dilations have to be the same in x and y",
+    "unit_steps": "slices have to have step 1",
+    "one_direction": "LSTMs have to run forwards",
+}
+"""Limits that are either there or not, and what they ask for."""
+
+
 def print_machine(machine: Machine, console: Console) -> None:
     """Devices, and the ways between them where there are several."""
     table = _table("device", "kind", "what it is")
     for device in machine.devices:
         host = " (host)" if device.name == machine.host and len(machine.devices) > 1 else ""
-        table.add_row(f"{device.name}{host}", device.kind, Text(", ".join(_facts(device))))
+        table.add_row(*map(Text, (f"{device.name}{host}", device.kind, ", ".join(_facts(device)))))
     console.print(table)
     ways = machine.ways()
     if ways:
@@ -48,8 +57,8 @@ def _links(ways: Sequence[Link]) -> Table:
     for way in ways:
         notes = [f"through {way.via}"] if way.via else []
         notes += ["one transfer at a time"] if way.exclusive else []
-        bandwidth = f"{way.bandwidth / 1e6:,.0f} MB/s"
-        table.add_row(way.source, way.target, f"{1e6 * way.latency:,.3g} us", bandwidth, ", ".join(notes))
+        numbers = (f"{1e6 * way.latency:,.3g} us", f"{way.bandwidth / 1e6:,.0f} MB/s")
+        table.add_row(*map(Text, (way.source, way.target, *numbers, ", ".join(notes))))
     return table
 
 
@@ -106,13 +115,7 @@ def limit_lines(profile: Profile) -> Iterator[str]:
     limits = profile.limits
     if limits.operators is not None:
         yield f"runs only {', '.join(sorted(limits.operators))} ({limits.source or 'no source'})"
-    flags = {
-        "weights have to be constant": limits.constant_weights,
-        "dilations have to be the same in x and y": limits.same_dilation,
-        "slices have to have step 1": limits.unit_steps,
-        "LSTMs have to run forwards": limits.one_direction,
-    }
-    needed = [text for text, needed in flags.items() if needed]
+    needed = [text for name, text in _FLAGS.items() if getattr(limits, name)]
     if needed:
         yield "; ".join(needed)
 
@@ -126,6 +129,7 @@ def as_data(profile: Profile) -> dict[str, Any]:
         "dtype": profile.dtype,
         "streamed": profile.streamed,
         "exclusive": profile.link is not None and profile.link.exclusive,
+        **{name: getattr(limits, name) for name in _FLAGS},
         "operators": None if limits.operators is None else sorted(limits.operators),
         "numbers": {name: _figure(figure) for name, figure in profile.figures()},
     }
