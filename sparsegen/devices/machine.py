@@ -15,8 +15,8 @@ class Device:
     """Something that operators run on.
 
     kind: cpu, cuda, profile, or one that a package registers. settings: plain data that a device of that kind
-    is made of again, see `registry.make_device`. cores: of a cpu, which its threads are pinned to. index: of a
-    cuda. profile: its table. link: to the host, where a machine names none.
+    is made of again, see `make_device`. cores: of a cpu, which its threads are pinned to. index: of a cuda.
+    profile: its table. link: to the host, where a machine names none.
     """
 
     name: str

@@ -21,8 +21,6 @@ _STYLES = {"published": "green", "measured": "green", "derived": "", "recalled":
 """How sure an origin is, as a colour."""
 _WIDE = 115
 """Terminal columns from which tables tell what the devices are."""
-
-
 _FLAGS = {
     "constant_weights": "weights have to be constant",
     "same_dilation": "dilations have to be the same in x and y",
