@@ -20,6 +20,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "column_combining": (UNWRITABLE, "there is no folder"),
     "compile_time": (("--one", json.dumps(NO_MODEL)), "pytorchcv has no model 'nosuchmodel'"),
     "coverage": (UNWRITABLE, "there is no folder"),
+    "device_tables": (UNWRITABLE, "there is no folder"),
     "finetune_digits": (UNWRITABLE, "there is no folder"),
     "permutation": (UNWRITABLE, "there is no folder"),
     "race": (("--folder", "/dev/null/race"), "Not a directory"),

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from sparsegen.cli.calibrate import calibrate
 from sparsegen.cli.compare import compare
+from sparsegen.cli.devices import devices
 from sparsegen.cli.inspect import inspect
 from sparsegen.cli.prune import prune
 from sparsegen.cli.schedules import schedules
@@ -67,6 +68,7 @@ app.command()(prune)
 app.command()(inspect)
 app.command()(tune)
 app.command()(calibrate)
+app.command()(devices)
 app.add_typer(schedules, name="schedules")
 
 
