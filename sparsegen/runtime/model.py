@@ -19,10 +19,11 @@ from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.inputs import InputForm, checked_inputs
 from sparsegen.runtime.program import Program, TorchCall, Weight
 from sparsegen.runtime.results import arrange_results, storages, unshared
-from sparsegen.runtime.stages import GroupKernel, one_by_one
+from sparsegen.runtime.stages import BoundStages, GroupKernel, one_by_one
 from sparsegen.runtime.torch_state import as_compiled
 
-Clocked = Callable[[BoundCall, Slots], None]
+Clocked = Callable[[Any, Slots], None]
+"""Runs a call, and takes its time."""
 
 
 def bind(program: Program) -> CompiledModel:
@@ -124,20 +125,44 @@ class CompiledModel:
             call.run(slots)
             seconds[call.layer] += time.perf_counter() - started
 
-        with_team(lambda: self._call(inputs, named, clocked))
+        with_team(lambda: self._call(inputs, named, clocked, alone=True))
         return dict(seconds)
 
-    def _call(self, inputs: Sequence[Any], named: Mapping[str, Any], clocked: Clocked | None = None) -> Any:
+    def timeline(self, *inputs: Any, **named: Any) -> list[tuple[str, float, float]]:
+        """When each layer begins and ends in one call with these inputs, in seconds from its start.
+
+        Unlike `layer_seconds` the layers run as in any call: those of a stage at once. Raises as a call does.
+        """
+        spans: list[tuple[str, float, float]] = []
+
+        def clocked(call: BoundCall | BoundStages, slots: Slots) -> None:
+            if isinstance(call, BoundStages):
+                layers = (kernel.layer for kernel in call.kernels)
+                spans.extend((name, *span) for name, span in zip(layers, call.timed(), strict=True))
+            else:
+                begun = time.monotonic()
+                call.run(slots)
+                spans.append((call.layer, begun, time.monotonic()))
+
+        started = time.monotonic()
+        with_team(lambda: self._call(inputs, named, clocked))
+        return [(name, begin - started, end - started) for name, begin, end in spans]
+
+    def _call(
+        self,
+        inputs: Sequence[Any],
+        named: Mapping[str, Any],
+        clocked: Clocked | None = None,
+        *,
+        alone: bool = False,
+    ) -> Any:
         if named or not self._by_position:
             inputs = leaves_of(self._call_form, inputs, named)
         given = checked_inputs(inputs, self._inputs)
         slots: Slots = [*given, *self._unfilled]
         context = self._contexts.take()
         try:
-            if clocked is None:
-                self._run(context, slots)
-            else:
-                self._run(one_by_one(context), slots, clocked)
+            self._run(context if not alone else one_by_one(context), slots, clocked)
         finally:
             self._contexts.give_back(context)
         outputs = [slots[slot] for slot in self._outputs]

@@ -130,6 +130,14 @@ static void halo_work(void *pointer, int index, int step) {
 
 void sparsegen_zero_halo(const Clearing *clearing) { together(halo_work, (void *)clearing); }
 
+/* ---- time -------------------------------------------------------------------------------------- */
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + t.tv_nsec * 1e-9;
+}
+
 /* ---- stages ------------------------------------------------------------------------------------ */
 
 /* A generated function, as TVM's ABI has it, its arguments, and the halo that is cleared before (or NULL). */
@@ -152,6 +160,7 @@ typedef struct {
     Squad *squads; /* one a thread, for this stage, and as many for the next one */
     int arrived, round;
     int64_t failed; /* the first call that was seen to fail, or -1 */
+    double *clock;  /* when each call begins and ends, in seconds; or NULL */
 } Stages;
 
 typedef union { int64_t words[2]; } Result; /* TVMFFIAny */
@@ -162,9 +171,11 @@ static void run_group(Stages *run, int64_t first, const Group *group) {
         Result result = {{0, 0}};
         int64_t none = -1;
         if (__atomic_load_n(&run->failed, __ATOMIC_RELAXED) >= 0) return;
+        if (run->clock) run->clock[2 * c] = now();
         if (call->clearing) sparsegen_zero_halo(call->clearing);
         if (call->function(0, call->arguments, (int32_t)call->count, &result))
             __atomic_compare_exchange_n(&run->failed, &none, c, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+        if (run->clock) run->clock[2 * c + 1] = now();
     }
 }
 
@@ -241,11 +252,12 @@ static void stages_body(void *pointer, int index, int count) {
     else if (index == 0) stages_alone(run);
 }
 
-/* Runs stages of calls; returns the number of a call that failed, or -1. */
+/* Runs stages of calls; returns the number of a call that failed, or -1. `clock`, where not NULL, gets when
+ * each call begins and ends, in seconds of the system's monotonic clock. */
 int64_t sparsegen_run_stages(const Call *calls, const Group *groups, const int64_t *stages, int64_t count,
-                             int64_t threads) {
+                             int64_t threads, double *clock) {
     Squad squads[2 * threads];
-    Stages run = {calls, groups, stages, count, threads, squads, 0, 0, -1};
+    Stages run = {calls, groups, stages, count, threads, squads, 0, 0, -1, clock};
     if (count) set_up(squads, groups, stages[0]);
     team = (int)threads;
     together(stages_body, &run);
@@ -267,12 +279,6 @@ int64_t sparsegen_run_stages(const Call *calls, const Group *groups, const int64
     "xmm11", "xmm14", "xmm15"
 
 typedef struct { int lanes; double seconds; } Peak;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec + t.tv_nsec * 1e-9;
-}
 
 static void peak_body(void *pointer) {
     Peak *peak = pointer;

@@ -29,7 +29,7 @@ def library() -> ctypes.CDLL:
         raise ToolchainError(f"the compiled part of sparsegen.runtime cannot be loaded: {error}") from error
     native.sparsegen_fma_peak.restype = ctypes.c_double
     native.sparsegen_run_stages.restype = ctypes.c_int64
-    native.sparsegen_run_stages.argtypes = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 2)
+    native.sparsegen_run_stages.argtypes = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 2, ctypes.c_void_p)
     return native
 
 

@@ -49,8 +49,17 @@ class BoundStages:
 
     def run(self, slots: Slots) -> None:
         """Run the stages, one after the other."""
+        self._run(None)
+
+    def timed(self) -> list[tuple[float, float]]:
+        """Run the stages; when each kernel began and ended, in seconds, of `time.monotonic`."""
+        clock = (ctypes.c_double * (2 * len(self.kernels)))()
+        self._run(clock)
+        return list(zip(clock[::2], clock[1::2], strict=True))
+
+    def _run(self, clock: Any) -> None:
         run = native.library().sparsegen_run_stages
-        failed = run(self.calls, self.groups, self.sizes, len(self.sizes), self.threads)
+        failed = run(self.calls, self.groups, self.sizes, len(self.sizes), self.threads, clock)
         if failed >= 0:
             raise _FailedCallError(failed)
 

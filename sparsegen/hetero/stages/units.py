@@ -67,7 +67,7 @@ def units_of(graph: LayerGraph, times: Times, *, longest: float) -> list[Unit]:
 
 
 def blocks_of(units: Sequence[Unit]) -> list[range]:
-    """Runs of units that no stage has to cross: before each of their ends, all units have been read by the last.
+    """Runs of units that no stage has to cross.
 
     The last unit of a block depends on every unit before it, so nothing could run beside it but what comes
     later in the order.
