@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 
-import networkx
 import pytest
 import torch
 from hypothesis import given, note
@@ -22,6 +22,7 @@ from sparsegen.kernels.stages import LayerGroup, LayerStage
 from sparsegen.runtime.check import check_program, faults
 from sparsegen.runtime.model import CompiledModel, bind
 from sparsegen.runtime.program import CallGroup, CallStage
+from sparsegen.runtime.program_json import from_json, to_json
 from sparsegen.target import parse_target
 from tests.sampling import examples
 
@@ -69,34 +70,21 @@ def planned(network: Branching, threads: int = THREADS) -> PlannedGraph:
 
 
 def random_stages(graph: LayerGraph, draw: random.Random, threads: int) -> list[LayerStage]:
-    """Runs of layers, each in groups that do not depend on each other; some layers are left out."""
+    """Runs of layers, each in groups, drawn for each layer; some layers are left out."""
     plain = plain_values(graph)
     names = [each.name for each in graph.layers if each.name not in plain and plain.isdisjoint(each.reads())]
-    edges = networkx.DiGraph()
-    edges.add_nodes_from(layer.name for layer in graph.layers)
-    edges.add_edges_from((r, layer.name) for layer in graph.layers for r in layer.reads() if r in edges)
     stages = []
     while names:
         count = draw.randint(1, 6)
         run, names = names[:count], names[count:]
         if draw.random() < 0.15:
             continue
-        before, after = (
-            set().union(*(reach(edges, each) for each in run))
-            for reach in (networkx.ancestors, networkx.descendants)
-        )
-        # Layers that are in no stage tie together what they lie between.
-        within = edges.subgraph({*run, *(before & after)})
-        parts = [[r for r in run if r in part] for part in networkx.weakly_connected_components(within)]
-        groups: list[list[str]] = [[] for _ in range(min(threads, len(parts)))]
-        for at, part in enumerate(parts):
-            groups[at % len(groups)] += part
+        groups: list[list[str]] = [[] for _ in range(min(threads, draw.randint(1, len(run))))]
+        for at, name in enumerate(run):
+            groups[at if at < len(groups) else draw.randrange(len(groups))].append(name)
         spare = [threads - len(groups)] + [0] * (len(groups) - 1)
         stages.append(
-            tuple(
-                LayerGroup(tuple(sorted(group, key=run.index)), 1 + more)
-                for group, more in zip(groups, spare, strict=True)
-            )
+            tuple(LayerGroup(tuple(group), 1 + more) for group, more in zip(groups, spare, strict=True))
         )
     return stages
 
@@ -149,7 +137,7 @@ AT_ONCE = (LayerGroup(("left",), 1), LayerGroup(("right",), 1))
 def test_layers_of_a_staged_model_are_timed_and_run_alone() -> None:
     model = compile_plan(two_branches().staged([AT_ONCE]))
     (stage,) = model.program.stages
-    assert [group.calls for group in stage.groups] == [1, 1]
+    assert [len(group.calls) for group in stage.groups] == [1, 1]
     seconds = model.layer_seconds(X)
     assert {"left", "right", "last"} <= seconds.keys()
     model.run_layer("left")
@@ -170,7 +158,7 @@ def test_kernels_are_made_for_the_threads_of_their_group() -> None:
         ([(LayerGroup(("left", "middle"), 1),)], "no layer is called so"),
         ([AT_ONCE, (LayerGroup(("left",), 1),)], "'left' is in two groups"),
         ([(LayerGroup(("left",), 1), LayerGroup(("right", "last"), 1))], "only this or a later stage"),
-        ([(LayerGroup(("left",), 1), LayerGroup(("right", "cat"), 1))], "another group of its stage"),
+        ([(LayerGroup(("cat", "left"), 1), LayerGroup(("right",), 1))], "in a circle, at layers"),
         ([(LayerGroup(("last",), 2),), AT_ONCE], "this or a later stage"),
         ([(LayerGroup(("left",), 2), LayerGroup(("right",), 1))], "2 . 1 threads; 2 are there"),
         ([(LayerGroup(("left",), 0),)], "0 threads"),
@@ -196,16 +184,28 @@ def test_what_torch_computes_is_in_no_stage() -> None:
         plan.staged([(LayerGroup((name,), 1),)])
 
 
+def call_stage(first: int, *groups: tuple[int, ...], end: int = 0, **after: tuple[int, ...]) -> CallStage:
+    """A stage of groups of calls on one thread each."""
+    last = max((call for group in groups for call in group), default=first)
+    waits = {int(call.removeprefix("c")): others for call, others in after.items()}
+    return CallStage(first, end or last + 1, tuple(CallGroup(group, 1) for group in groups), waits)
+
+
 @pytest.mark.parametrize(
     ("stages", "fault"),
     [
-        ((CallStage(1, (CallGroup(1, 1), CallGroup(1, 2))),), "more than 2 threads"),
-        ((CallStage(1, (CallGroup(1, 0),)),), "without calls or threads"),
-        ((CallStage(1, ()),), "no group"),
-        ((CallStage(1, (CallGroup(99, 1),)),), "of 6, 0 are past"),
-        ((CallStage(2, (CallGroup(1, 1),)), CallStage(1, (CallGroup(1, 1),))), "3 are past"),
-        ((CallStage(0, (CallGroup(1, 1),)),), "not on the arena alone"),
-        ((CallStage(2, (CallGroup(1, 1), CallGroup(1, 1))),), "groups 0 and 1 of stage 0 meet"),
+        ((CallStage(1, 3, (CallGroup((1,), 1), CallGroup((2,), 2))),), "more than 2 threads"),
+        ((CallStage(1, 2, (CallGroup((1,), 0),)),), "without threads"),
+        ((CallStage(1, 2, ()),), "or no call"),
+        ((call_stage(1, (1,), end=99),), "of 6, 0 are past"),
+        ((call_stage(2, (2,)), call_stage(1, (1,))), "3 are past"),
+        ((call_stage(1, (2, 1)),), "in another order"),
+        ((call_stage(1, (1,), end=3),), "not each of the calls"),
+        ((call_stage(1, (1, 2), (2,)),), "not each of the calls"),
+        ((call_stage(1, (1,), (2,), c1=(2,)),), "after one that is not before it"),
+        ((call_stage(1, (1,), (2,), c2=(0,)),), "after one that is not before it"),
+        ((call_stage(0, (0,)),), "not on the arena alone"),
+        ((call_stage(2, (2,), (3,)),), "calls 2 and 3 of stage 0 meet"),
     ],
 )
 def test_the_check_of_stages(stages: tuple[CallStage, ...], fault: str) -> None:
@@ -213,3 +213,17 @@ def test_the_check_of_stages(stages: tuple[CallStage, ...], fault: str) -> None:
     assert not list(faults(program))
     found = list(faults(replace(program, stages=stages)))
     assert any(fault in each for each in found), found
+
+
+def test_a_call_that_waits_may_use_what_it_waits_for() -> None:
+    program = compile_plan(two_branches().staged([AT_ONCE])).program
+    assert not list(faults(replace(program, stages=(call_stage(2, (2,), (3,), c3=(2,)),))))
+
+
+def test_stages_are_written_down() -> None:
+    plan = two_branches().staged([(LayerGroup(("left", "cat"), 1), LayerGroup(("right",), 1))])
+    program = compile_plan(plan).program
+    (stage,) = program.stages
+    assert stage.after
+    written = json.loads(json.dumps(to_json(program)))
+    assert from_json(written, program.weights, program.library).stages == (stage,)

@@ -61,21 +61,16 @@ class PlannedGraph:
         Layers that are in no stage run as soon as a stage needs them, or at the end.
 
         Raises PlanError for a layer that is not there, is in two groups, or reads or makes a plain tensor,
-        for one that reads what another group of its stage or a later stage computes, and for more threads
-        than the plan has.
+        for one that reads what a later stage computes, for groups that wait for each other in a circle, and
+        for more threads than the plan has.
         """
         return replace(self, graph=in_stages(self.graph, stages, self.context.threads), stages=tuple(stages))
 
     def call_stages(self) -> tuple[CallStage, ...]:
         """The stages as those of the calls, one a layer, that the program of the graph makes."""
         steps = {layer.name: step for step, layer in enumerate(self.graph.layers)}
-        return tuple(
-            CallStage(
-                steps[stage[0].layers[0]],
-                tuple(CallGroup(len(group.layers), group.threads) for group in stage),
-            )
-            for stage in self.stages
-        )
+        reads = {layer.name: [*layer.reads()] for layer in self.graph.layers}
+        return tuple(_call_stage(stage, steps, reads) for stage in self.stages)
 
     def layer(self, name: str) -> Layer:
         """The layer of a name in `graph`."""
@@ -169,3 +164,20 @@ def plan_graph(
     fused = fuse_separable(source, plan.graph, plan.context)
     _log.info("%d depthwise convolutions are fused", len(source.layers) - len(fused.layers))
     return plan if len(fused.layers) == len(source.layers) else planned(fused, times)
+
+
+def _call_stage(stage: LayerStage, steps: Mapping[str, int], reads: Mapping[str, list[str]]) -> CallStage:
+    """A stage's calls; each waits for the last of what it reads in each other group."""
+    group_of = {name: number for number, group in enumerate(stage) for name in group.layers}
+    after = dict[int, tuple[int, ...]]()
+    for name, number in group_of.items():
+        latest: dict[int, int] = {}
+        for source in reads[name]:
+            group = group_of.get(source, number)
+            if group != number:
+                latest[group] = max(latest.get(group, 0), steps[source])
+        if latest:
+            after[steps[name]] = tuple(sorted(latest.values()))
+    numbers = [steps[name] for name in group_of]
+    groups = tuple(CallGroup(tuple(steps[name] for name in group.layers), group.threads) for group in stage)
+    return CallStage(min(numbers), max(numbers) + 1, groups, after)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+
+import networkx
 
 from sparsegen.errors import PlanError
 from sparsegen.graph import Layer, LayerGraph
@@ -19,7 +22,7 @@ class LayerGroup:
 
 
 LayerStage = tuple[LayerGroup, ...]
-"""Groups that run at once: no layer of one reads what a layer of another computes."""
+"""Groups that run at once. A layer waits for those of other groups whose values it reads."""
 
 
 def in_stages(graph: LayerGraph, stages: Sequence[LayerStage], threads: int) -> LayerGraph:
@@ -52,10 +55,11 @@ def in_stages(graph: LayerGraph, stages: Sequence[LayerStage], threads: int) -> 
             for source in _sources(layers[name], layers):
                 if source not in placed and source not in staged:
                     place(source)
-        for group in stage:
-            for name in group.layers:
-                _check_reads(layers[name], placed, here, layers)
-                placed[name] = layers[name]
+        for name in _ordered(stage, layers):
+            late = [each for each in _sources(layers[name], layers) if each not in placed]
+            if late:
+                raise PlanError(f"layer {name!r} reads {late[0]!r}, which only a later stage computes")
+            placed[name] = layers[name]
     for name in layers:
         if name not in placed:
             place(name)
@@ -67,16 +71,19 @@ def _sources(layer: Layer, layers: dict[str, Layer]) -> list[str]:
     return [name for name in layer.reads() if name in layers]
 
 
-def _check_reads(
-    layer: Layer, placed: dict[str, Layer], here: dict[str, int], layers: dict[str, Layer]
-) -> None:
-    for source in _sources(layer, layers):
-        if source not in placed:
-            raise PlanError(f"layer {layer.name!r} reads {source!r}, which has not run by then")
-        if source in here and here[source] != here[layer.name]:
-            raise PlanError(
-                f"layer {layer.name!r} reads {source!r}, which another group of its stage computes"
-            )
+def _ordered(stage: LayerStage, layers: dict[str, Layer]) -> list[str]:
+    """A stage's layers in an order that runs and that each group is in."""
+    order: networkx.DiGraph[str] = networkx.DiGraph()
+    for group in stage:
+        order.add_nodes_from(group.layers)
+        order.add_edges_from(itertools.pairwise(group.layers))
+    here = set(order)
+    order.add_edges_from((each, name) for name in here for each in layers[name].reads() if each in here)
+    try:
+        return list(networkx.topological_sort(order))
+    except networkx.NetworkXUnfeasible:
+        (one, other), *_ = networkx.find_cycle(order)
+        raise PlanError(f"groups wait for each other in a circle, at layers {one!r} and {other!r}") from None
 
 
 def _check_groups(

@@ -29,6 +29,7 @@ from sparsegen.runtime.program import (
     Slot,
     TorchCall,
     Weight,
+    ended_before,
 )
 from sparsegen.stopwatch import part
 from sparsegen.target import Target
@@ -81,35 +82,26 @@ def value_lifetimes(
     `stages` tell which layers run at once.
     """
     last = last_reads(graph)
-    stage_of = {step: stage for stage in stages for step in range(stage.first, stage.end)}
-    group_of = _groups(stages)
-
-    def lifetime(name: str, first: int) -> Lifetime:
-        size, end = layouts[name].nbytes, last[name]
-        if not stages:
-            return Lifetime(size, first, end)
-        group = group_of.get(first)
-        begins = stage_of[first].first if first in stage_of else first
-        ends = stage_of[end].end - 1 if end in stage_of else end
-        return Lifetime(size, first, end, (begins, ends), group if group == group_of.get(end) else None)
-
+    if not stages:
+        return {
+            layer.name: Lifetime(layouts[layer.name].nbytes, step, last[layer.name])
+            for step, layer in enumerate(graph.layers)
+            if layer.name in layouts
+        }
+    uses = {layer.name: 1 << step for step, layer in enumerate(graph.layers)}
+    for step, layer in enumerate(graph.layers):
+        for name in layer.reads():
+            if name in uses:
+                uses[name] |= 1 << step
+    before = {step: (1 << step) - 1 for step in range(len(graph.layers))}
+    for stage in stages:
+        passed = (1 << stage.first) - 1
+        before.update((call, passed | ended) for call, ended in ended_before(stage).items())
     return {
-        layer.name: lifetime(layer.name, step)
-        for step, layer in enumerate(graph.layers)
-        if layer.name in layouts
+        name: Lifetime(layouts[name].nbytes, step, last[name], uses[name], before[step])
+        for step, name in enumerate(uses)
+        if name in layouts
     }
-
-
-def _groups(stages: Sequence[CallStage]) -> dict[int, int]:
-    """The group of every step of the stages, by a number of its own."""
-    steps = ((stage.first, group.calls) for stage in stages for group in stage.groups)
-    found: dict[int, int] = {}
-    at = 0
-    for number, (first, calls) in enumerate(steps):
-        at = max(at, first)
-        found.update(dict.fromkeys(range(at, at + calls), number))
-        at += calls
-    return found
 
 
 def last_reads(graph: LayerGraph) -> dict[str, int]:

@@ -12,28 +12,21 @@ _ALIGNMENT = 4096  # a page: neighbours never share a cache line
 class Lifetime:
     """A value of `size` bytes that exists from step `first`, which writes it, through step `last`.
 
-    Where steps run at once, `span` has the first and the last of those that may run while the value exists,
-    and `group` tells the steps in turn, if any, that the value exists in alone: among themselves, these run
-    in order.
+    Where steps may run at once, `uses` are those that write or read it, and `before` those that have surely
+    ended when it is written, a bit each.
     """
 
     size: int
     first: int
     last: int
-    span: tuple[int, int] | None = None
-    group: int | None = None
+    uses: int | None = None
+    before: int = 0
 
     def meets(self, other: Lifetime) -> bool:
         """Whether both may exist at one time."""
-        if self.group is not None and self.group == other.group:
+        if self.uses is None or other.uses is None:
             return self.first <= other.last and other.first <= self.last
-        (first, last), (other_first, other_last) = self.widest, other.widest
-        return first <= other_last and other_first <= last
-
-    @property
-    def widest(self) -> tuple[int, int]:
-        """The first and last step that may run while the value exists."""
-        return self.span or (self.first, self.last)
+        return bool(self.uses & ~other.before and other.uses & ~self.before)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from sparsegen.runtime.program import (
     Slot,
     TorchCall,
     Weight,
+    ended_before,
     slots_in,
     weights_in,
 )
@@ -124,34 +125,47 @@ def _stage_faults(program: Program) -> Iterator[str]:
     past = 0
     for number, stage in enumerate(program.stages):
         where = f"stage {number}"
-        if min((min(group.calls, group.threads) for group in stage.groups), default=0) < 1:
-            yield f"{where} has a group without calls or threads, or no group"
+        calls = sorted(call for group in stage.groups for call in group.calls)
+        if min((group.threads for group in stage.groups), default=0) < 1 or not calls:
+            yield f"{where} has a group without threads, or no call"
         elif not past <= stage.first < stage.end <= len(program.calls):
             yield f"{where} has calls {stage.first} to {stage.end} of {len(program.calls)}, {past} are past"
+        elif calls != list(range(stage.first, stage.end)):
+            yield f"{where} has not each of the calls {stage.first} to {stage.end} in one group"
+        elif any(list(group.calls) != sorted(group.calls) for group in stage.groups):
+            yield f"{where} has a group in another order than the program's"
         elif sum(group.threads for group in stage.groups) > program.threads:
             yield f"{where} takes more than {program.threads} threads"
+        elif any(not stage.first <= other < call < stage.end for call, other in _waits(stage)):
+            yield f"{where} has a call after one that is not before it in the stage"
         else:
-            yield from _group_faults(program, stage, where)
+            yield from _meeting_faults(program, stage, where)
         past = max(past, stage.end)
 
 
-def _group_faults(program: Program, stage: CallStage, where: str) -> Iterator[str]:
-    """Calls of a stage that are no kernels on the arena alone, or write what another group uses."""
+def _waits(stage: CallStage) -> list[tuple[int, int]]:
+    """Each call of a stage that begins after another one, and that."""
+    return [(call, other) for call, others in stage.after.items() for other in others]
+
+
+def _meeting_faults(program: Program, stage: CallStage, where: str) -> Iterator[str]:
+    """Calls of a stage that are no kernels on the arena alone, or that may write what another uses then."""
+    before = ended_before(stage)
     used: list[tuple[int, Region, bool]] = []
-    first = stage.first
-    for number, group in enumerate(stage.groups):
-        for call in program.calls[first : first + group.calls]:
-            arguments = call.arguments if isinstance(call, KernelCall) else (None,)
-            if not all(isinstance(each, Region | Weight) for each in arguments):
-                yield f"{where} has the call of layer {call.layer!r}, which is not on the arena alone"
-                continue
-            regions = _regions(arguments)
-            used += [(number, region, at == len(arguments) - 1) for at, region in enumerate(regions)]
-        first += group.calls
-    for number, region, writes in used:
+    for number in range(stage.first, stage.end):
+        call = program.calls[number]
+        arguments = call.arguments if isinstance(call, KernelCall) else (None,)
+        if not all(isinstance(each, Region | Weight) for each in arguments):
+            yield f"{where} has the call of layer {call.layer!r}, which is not on the arena alone"
+            continue
+        regions = _regions(arguments)
         for other, theirs, written in used:
-            if number < other and (writes or written) and region.meets(theirs):
-                yield f"groups {number} and {other} of {where} meet in bytes {_bytes(region)}"
+            if before[number] >> other & 1:
+                continue
+            for at, region in enumerate(regions):
+                if (written or at == len(arguments) - 1) and region.meets(theirs):
+                    yield f"calls {other} and {number} of {where} meet in bytes {_bytes(region)}"
+        used += [(number, region, at == len(arguments) - 1) for at, region in enumerate(regions)]
 
 
 def _suits(halo: Clearing, region: Region) -> bool:

@@ -140,16 +140,19 @@ static double now(void) {
 
 /* ---- stages ------------------------------------------------------------------------------------ */
 
-/* A generated function, as TVM's ABI has it, its arguments, and the halo that is cleared before (or NULL). */
+/* A generated function, as TVM's ABI has it, its arguments, and the halo that is cleared before (or NULL). It
+ * begins when the calls `after`, of other groups, have ended; `awaited`: another call begins after this one. */
 typedef struct {
     int (*function)(void *self, const void *arguments, int32_t count, void *result);
     const void *arguments;
     int64_t count;
     const Clearing *clearing;
+    const int32_t *after;
+    int32_t waits, awaited;
 } Call;
 
-/* The next `calls` of all, one after the other, on so many threads. */
-typedef struct { int64_t calls, threads; } Group;
+/* Calls, by number, that run one after the other on so many threads. */
+typedef struct { const int32_t *calls; int64_t count, threads; } Group;
 
 /* Stages of some groups each: groups of a stage run at once, stages one after the other. */
 typedef struct {
@@ -161,21 +164,34 @@ typedef struct {
     int arrived, round;
     int64_t failed; /* the first call that was seen to fail, or -1 */
     double *clock;  /* when each call begins and ends, in seconds; or NULL */
+    int *ended;     /* of each call, whether it has */
+    int32_t total;
 } Stages;
 
 typedef union { int64_t words[2]; } Result; /* TVMFFIAny */
 
-static void run_group(Stages *run, int64_t first, const Group *group) {
-    for (int64_t c = first; c < first + group->calls; c++) {
+/* Waits until a call has ended, or one has failed. */
+static void await(const Stages *run, int32_t call) {
+    for (int spins = 0; !__atomic_load_n(&run->ended[call], __ATOMIC_ACQUIRE);) {
+        if (__atomic_load_n(&run->failed, __ATOMIC_RELAXED) >= 0) return;
+        if (++spins < SPINS) __builtin_ia32_pause(); else sched_yield();
+    }
+}
+
+static void run_group(Stages *run, const Group *group) {
+    for (int64_t at = 0; at < group->count; at++) {
+        int32_t c = group->calls[at];
         const Call *call = &run->calls[c];
         Result result = {{0, 0}};
         int64_t none = -1;
+        for (int32_t w = 0; w < call->waits; w++) await(run, call->after[w]);
         if (__atomic_load_n(&run->failed, __ATOMIC_RELAXED) >= 0) return;
         if (run->clock) run->clock[2 * c] = now();
         if (call->clearing) sparsegen_zero_halo(call->clearing);
         if (call->function(0, call->arguments, (int32_t)call->count, &result))
             __atomic_compare_exchange_n(&run->failed, &none, c, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
         if (run->clock) run->clock[2 * c + 1] = now();
+        if (call->awaited) __atomic_store_n(&run->ended[c], 1, __ATOMIC_RELEASE);
     }
 }
 
@@ -190,10 +206,9 @@ static void meet(Stages *run, int count) {
     }
 }
 
-/* One thread's part of a stage that begins with call `first`: lead a group, follow in one, or nothing. */
-static void take_part(Stages *run, Squad *squads, const Group *groups, int64_t count, int64_t first,
-                      int index) {
-    for (int64_t g = 0; g < count; first += groups[g].calls, index -= (int)groups[g].threads, g++) {
+/* One thread's part of a stage: lead a group, follow in one, or nothing. */
+static void take_part(Stages *run, Squad *squads, const Group *groups, int64_t count, int index) {
+    for (int64_t g = 0; g < count; index -= (int)groups[g].threads, g++) {
         if (index < 0 || index >= groups[g].threads) continue;
         Squad *led = &squads[g];
         if (index > 0) {
@@ -202,7 +217,7 @@ static void take_part(Stages *run, Squad *squads, const Group *groups, int64_t c
         }
         team = led->size;
         squad = team > 1 ? led : 0;
-        run_group(run, first, &groups[g]);
+        run_group(run, &groups[g]);
         if (squad) order(led, 0, 0);
         squad = 0;
         return;
@@ -213,51 +228,42 @@ static void set_up(Squad *squads, const Group *groups, int64_t count) {
     for (int64_t g = 0; g < count; g++) squads[g] = (Squad){(int)groups[g].threads, 0, 0, 0, 0};
 }
 
-static int64_t calls_of(const Group *groups, int64_t count) {
-    int64_t calls = 0;
-    for (int64_t g = 0; g < count; g++) calls += groups[g].calls;
-    return calls;
-}
-
-static void stages_work(void *pointer, int index, int count) {
-    Stages *run = pointer;
+static void stages_work(Stages *run, int index, int count) {
     const Group *groups = run->groups;
     int before = team;
-    for (int64_t s = 0, first = 0; s < run->count; s++) {
+    for (int64_t s = 0; s < run->count; s++) {
         const Group *next = groups + run->stages[s];
         Squad *here = run->squads + s % 2 * run->threads, *then = run->squads + (s + 1) % 2 * run->threads;
         if (index == 0 && s + 1 < run->count) set_up(then, next, run->stages[s + 1]);
-        take_part(run, here, groups, run->stages[s], first, index);
+        take_part(run, here, groups, run->stages[s], index);
         meet(run, count);
-        first += calls_of(groups, run->stages[s]);
         groups = next;
     }
     team = before;
 }
 
-/* Where there is no such team, as within another one: all groups in turn, on this thread. */
-static void stages_alone(Stages *run) {
-    const Group *group = run->groups;
-    int64_t first = 0;
+/* Where there is no such team, as within another one: all calls in turn, on this thread. */
+static void stages_alone(Stages *run, int32_t calls) {
     int before = team;
     team = 1;
-    for (int64_t s = 0; s < run->count; s++)
-        for (int64_t g = 0; g < run->stages[s]; g++, first += group++->calls) run_group(run, first, group);
+    for (int32_t c = 0; c < calls; c++) run_group(run, &(Group){&c, 1, 1});
     team = before;
 }
 
 static void stages_body(void *pointer, int index, int count) {
     Stages *run = pointer;
     if (count == run->threads) stages_work(run, index, count);
-    else if (index == 0) stages_alone(run);
+    else if (index == 0) stages_alone(run, run->total);
 }
 
-/* Runs stages of calls; returns the number of a call that failed, or -1. `clock`, where not NULL, gets when
- * each call begins and ends, in seconds of the system's monotonic clock. */
-int64_t sparsegen_run_stages(const Call *calls, const Group *groups, const int64_t *stages, int64_t count,
-                             int64_t threads, double *clock) {
+/* Runs stages of `total` calls in all; returns the number of one that failed, or -1. `clock`, where not NULL,
+ * gets when each call begins and ends, in seconds of the system's monotonic clock. */
+int64_t sparsegen_run_stages(const Call *calls, int64_t total, const Group *groups, const int64_t *stages,
+                             int64_t count, int64_t threads, double *clock) {
     Squad squads[2 * threads];
-    Stages run = {calls, groups, stages, count, threads, squads, 0, 0, -1, clock};
+    int ended[total];
+    Stages run = {calls, groups, stages, count, threads, squads, 0, 0, -1, clock, ended, (int32_t)total};
+    memset(ended, 0, sizeof ended);
     if (count) set_up(squads, groups, stages[0]);
     team = (int)threads;
     together(stages_body, &run);

@@ -28,8 +28,9 @@ def library() -> ctypes.CDLL:
     except OSError as error:
         raise ToolchainError(f"the compiled part of sparsegen.runtime cannot be loaded: {error}") from error
     native.sparsegen_fma_peak.restype = ctypes.c_double
+    pointer, size = ctypes.c_void_p, ctypes.c_int64
     native.sparsegen_run_stages.restype = ctypes.c_int64
-    native.sparsegen_run_stages.argtypes = (*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 2, ctypes.c_void_p)
+    native.sparsegen_run_stages.argtypes = (pointer, size, pointer, pointer, size, size, pointer)
     return native
 
 

@@ -11,6 +11,8 @@ writes it down.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -119,23 +121,24 @@ class KernelCall:
 
 @dataclass(frozen=True)
 class CallGroup:
-    """The next `calls` calls, one after the other, on so many threads."""
+    """Calls, by their numbers, that run one after the other on so many threads."""
 
-    calls: int
+    calls: tuple[int, ...]
     threads: int
 
 
 @dataclass(frozen=True)
 class CallStage:
-    """Groups of calls that run at once, from call `first` on: calls of kernels, on the arena alone."""
+    """Groups of calls that run at once: together they are the calls from `first` to before `end`.
+
+    All are calls of kernels, on the arena alone. The program's order is one that runs, too. `after` has
+    those of other groups that a call begins after, by the call's number.
+    """
 
     first: int
+    end: int
     groups: tuple[CallGroup, ...]
-
-    @property
-    def end(self) -> int:
-        """The first call past it."""
-        return self.first + sum(group.calls for group in self.groups)
+    after: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 TorchKind = Literal["dtype", "layout", "memory_format", "device"]
@@ -252,6 +255,16 @@ class Program:
     library: bytes
     layers: tuple[LayerReport, ...] = ()
     stages: tuple[CallStage, ...] = ()
+
+
+def ended_before(stage: CallStage) -> dict[int, int]:
+    """By a stage's call, those of the stage that have surely ended when it begins: a bit each, by number."""
+    ended: dict[int, int] = {}
+    previous = {call: one for group in stage.groups for one, call in itertools.pairwise(group.calls)}
+    for call in range(stage.first, stage.end):
+        sources = (*stage.after.get(call, ()), *([previous[call]] if call in previous else []))
+        ended[call] = functools.reduce(lambda mask, source: mask | ended[source] | 1 << source, sources, 0)
+    return ended
 
 
 def array_at(weights: NDArray[np.uint8], placed: PlacedArray) -> NDArray[Any]:

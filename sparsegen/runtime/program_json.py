@@ -69,7 +69,7 @@ def to_json(program: Program) -> dict[str, Any]:
             _kernel_call(call) if isinstance(call, KernelCall) else _torch_call(call)
             for call in program.calls
         ],
-        **({"stages": [asdict(stage) for stage in program.stages]} if program.stages else {}),
+        **({"stages": [_stage(stage) for stage in program.stages]} if program.stages else {}),
         "layers": [asdict(report) for report in program.layers],
     }
 
@@ -170,9 +170,17 @@ def _read_call(written: Mapping[str, Any]) -> KernelCall | TorchCall:
     return KernelCall(layer, str(written["symbol"]), arguments, clearing, clears, frees)
 
 
+def _stage(stage: CallStage) -> dict[str, Any]:
+    return {**asdict(stage), "after": {str(call): others for call, others in stage.after.items()}}
+
+
 def _read_stage(written: Mapping[str, Any]) -> CallStage:
-    groups = tuple(CallGroup(_count(each["calls"]), _count(each["threads"])) for each in written["groups"])
-    return CallStage(_count(written["first"]), groups)
+    return CallStage(
+        first=_count(written["first"]),
+        end=_count(written["end"]),
+        groups=tuple(CallGroup(_shape(each["calls"]), _count(each["threads"])) for each in written["groups"]),
+        after={int(call): _shape(others) for call, others in written["after"].items()},
+    )
 
 
 def _argument(value: Argument) -> Any:

@@ -13,7 +13,7 @@ from sparsegen.errors import SparsegenError
 from sparsegen.runtime import native
 from sparsegen.runtime.calls import BoundCall, BoundKernel, Slots
 from sparsegen.runtime.program import CallGroup, CallStage, KernelCall, Program, Region, TorchCall, Weight
-from sparsegen.runtime.structures import CallStruct, ClearingStruct, GroupStruct, call_struct
+from sparsegen.runtime.structures import CallStruct, ClearingStruct, GroupStruct, call_struct, group_struct
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,8 @@ class BoundStages:
 
     def _run(self, clock: Any) -> None:
         run = native.library().sparsegen_run_stages
-        failed = run(self.calls, self.groups, self.sizes, len(self.sizes), self.threads, clock)
+        calls, stages = len(self.calls), len(self.sizes)
+        failed = run(self.calls, calls, self.groups, self.sizes, stages, self.threads, clock)
         if failed >= 0:
             raise _FailedCallError(failed)
 
@@ -96,20 +97,31 @@ def bind_stages(
     calls: Sequence[NativeCall], stages: Sequence[CallStage], threads: int, library: object
 ) -> BoundStages:
     """Stages in a row and all of their calls, in order; the library has the functions."""
+    first = stages[0].first
     groups = [group for stage in stages for group in stage.groups]
-    of_call = [group.threads for group in groups for _ in range(group.calls)]
+    after = {
+        call - first: [each - first for each in stage.after.get(call, ())]
+        for stage in stages
+        for call in range(stage.first, stage.end)
+    }
+    awaited = {each for others in after.values() for each in others}
+    own = {call - first: group.threads for group in groups for call in group.calls}
     kernels = [
-        GroupKernel(each.layer, each.function, each.arguments, each.clear, own, threads)
-        for each, own in zip((call.kernel for call in calls), of_call, strict=True)
+        GroupKernel(kernel.layer, kernel.function, kernel.arguments, kernel.clear, own[number], threads)
+        for number, kernel in enumerate(call.kernel for call in calls)
     ]
-    structs = [call_struct(call.address, call.arrays, call.clearing) for call in calls]
+    structs = [
+        call_struct(call.address, call.arrays, call.clearing, after[number], awaited=number in awaited)
+        for number, call in enumerate(calls)
+    ]
+    of_groups = [group_struct([call - first for call in each.calls], each.threads) for each in groups]
     return BoundStages(
         kernels=tuple(kernels),
         calls=(CallStruct * len(structs))(*structs),
-        groups=(GroupStruct * len(groups))(*(GroupStruct(each.calls, each.threads) for each in groups)),
+        groups=(GroupStruct * len(of_groups))(*of_groups),
         sizes=(ctypes.c_int64 * len(stages))(*(len(stage.groups) for stage in stages)),
         threads=threads,
-        kept=(library, structs, [call.arrays for call in calls]),
+        kept=(library, structs, of_groups, [call.arrays for call in calls]),
     )
 
 
@@ -125,7 +137,7 @@ def stage_rows(program: Program) -> list[list[CallStage]]:
         if at in begins:
             stages.append(begins[at])
         elif _is_on_arena(program.calls[at]):
-            stages.append(CallStage(at, (CallGroup(1, program.threads),)))
+            stages.append(CallStage(at, at + 1, (CallGroup((at,), program.threads),)))
         at = stages[-1].end if stages and stages[-1].end > at else at + 1
     rows: list[list[CallStage]] = []
     for stage in stages:
@@ -145,7 +157,7 @@ def _joined(one: CallStage, next_one: CallStage) -> CallStage | None:
     (first,), (second,) = one.groups, next_one.groups
     if first.threads != second.threads:
         return None
-    return CallStage(one.first, (CallGroup(first.calls + second.calls, first.threads),))
+    return CallStage(one.first, next_one.end, (CallGroup(first.calls + second.calls, first.threads),))
 
 
 def _is_on_arena(call: KernelCall | TorchCall) -> bool:

@@ -67,13 +67,20 @@ class CallStruct(ctypes.Structure):
         ("arguments", ctypes.POINTER(ArgumentStruct)),
         ("count", ctypes.c_int64),
         ("clearing", ctypes.POINTER(ClearingStruct)),
+        ("after", ctypes.POINTER(ctypes.c_int32)),
+        ("waits", ctypes.c_int32),
+        ("awaited", ctypes.c_int32),
     )
 
 
 class GroupStruct(ctypes.Structure):
-    """So many calls on so many threads."""
+    """Calls, by number, on so many threads."""
 
-    _fields_ = (("calls", ctypes.c_int64), ("threads", ctypes.c_int64))
+    _fields_ = (
+        ("calls", ctypes.POINTER(ctypes.c_int32)),
+        ("count", ctypes.c_int64),
+        ("threads", ctypes.c_int64),
+    )
 
 
 def clearing_struct(clearing: Clearing, data: NDArray[Any]) -> ClearingStruct:
@@ -93,15 +100,32 @@ def clearing_struct(clearing: Clearing, data: NDArray[Any]) -> ClearingStruct:
 
 
 def call_struct(
-    function: int, arguments: Sequence[NDArray[np.generic]], clearing: ClearingStruct | None
+    function: int,
+    arguments: Sequence[NDArray[np.generic]],
+    clearing: ClearingStruct | None,
+    after: Sequence[int] = (),
+    *,
+    awaited: bool = False,
 ) -> CallStruct:
-    """A call of the function at an address, on arrays, which the structure does not keep."""
+    """A call of the function at an address, on arrays, which the structure does not keep.
+
+    It begins after some other calls, and is `awaited` by some.
+    """
     packed = (ArgumentStruct * len(arguments))(
         *(ArgumentStruct(_DL_TENSOR_POINTER, 0, ctypes.pointer(_tensor(each))) for each in arguments)
     )
-    return CallStruct(
-        function, packed, len(arguments), None if clearing is None else ctypes.pointer(clearing)
-    )
+    cleared = None if clearing is None else ctypes.pointer(clearing)
+    return CallStruct(function, packed, len(arguments), cleared, numbers(after), len(after), awaited)
+
+
+def group_struct(calls: Sequence[int], threads: int) -> GroupStruct:
+    """Calls, by number, on so many threads."""
+    return GroupStruct(numbers(calls), len(calls), threads)
+
+
+def numbers(values: Sequence[int]) -> ctypes.Array[ctypes.c_int32]:
+    """An array of small numbers."""
+    return (ctypes.c_int32 * len(values))(*values)
 
 
 def _tensor(array: NDArray[np.generic]) -> TensorStruct:
