@@ -81,7 +81,7 @@ def plan_of(
     return timed(plan)
 
 
-def timed(plan: Plan, inputs: int = 60) -> Plan:
+def timed(plan: Plan, inputs: int = 24) -> Plan:
     """A plan with the times that its stream has, if those are whole numbers of seconds."""
     first = ticks(replace(plan, depth=1), 1)
     operators = [

@@ -1,0 +1,15 @@
+"""What computes an operator: a function, in this process or in one of its own that may die.
+
+A runner is called with the results that its operator reads, in that order, then with those that it carries
+over from the input before (the initial state for the first), and then with the model's inputs that it is fed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Runner = Callable[..., Any]
+
+hung: list[Runner] = []
+"""Runners that took too long, in threads that nothing can end: they may go on, and are not to be called."""
