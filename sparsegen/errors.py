@@ -90,7 +90,7 @@ class PlanError(SparsegenError):
 
 
 class ExecutionError(SparsegenError):
-    """An operator of a plan that failed, died or hung: `input` is the number of the input it was on, or None."""
+    """An operator of a plan that failed, died or hung: `input` is the number of its input, or None."""
 
     def __init__(self, message: str, input: int | None = None) -> None:
         super().__init__(message)

@@ -71,14 +71,15 @@ def check_runners(plan: Plan, runners: Mapping[str, Runner], settings: Settings)
 
 
 def check_cores(plan: Plan) -> None:
-    """Raise PlanError for devices whose cores this process may not use."""
+    """Raise PlanError for devices that take part, and whose cores this process may not use."""
     allowed = os.sched_getaffinity(0)
-    for device in plan.devices:
-        missing = [str(core) for core in _cores(plan, device.name) if core not in allowed]
+    replicas = range(len(plan.replicas))
+    for device in sorted({stand_in(plan, each.device, n) for each in plan.operators for n in replicas}):
+        missing = [str(core) for core in _cores(plan, device) if core not in allowed]
         if missing:
             cores = ", ".join(map(str, sorted(allowed)))
             raise PlanError(
-                f"device {device.name} is to have core {', '.join(missing)}, and this process may use "
+                f"device {device} is to have core {', '.join(missing)}, and this process may use "
                 f"{cores}: make a plan for this machine, or start it with more cores"
             )
 
@@ -89,7 +90,7 @@ def assemble(
     """Make the workers of a sound plan, whose threads are still to be started."""
     lanes = lanes_of(plan)
     workers: dict[tuple[str, int], Worker] = {}
-    isolated: dict[str, Isolated] = {}
+    isolated: list[tuple[Any, tuple[int, ...]]] = []
     replicas = []
     for replica in range(len(plan.replicas)):
         row = []
@@ -106,31 +107,35 @@ def assemble(
                     record=settings.record,
                 )
             worker = workers[key]
-            worker.works[replica] = [_bound(lane, work, runners, settings, isolated) for work in lane.works]
+            works = [_bound(lane, work, _runner(runners, work, replica), settings) for work in lane.works]
+            worker.works[replica] = works
+            isolated += [(b.runner, _cores(plan, key[0])) for b in works if not _in_process(b.runner)]
             row.append(worker)
         replicas.append(tuple(row))
     _connect(plan, lanes, replicas, settings)
-    cores = {each.name: _cores(plan, each.device) for each in plan.operators}
-    processes = tuple((runner, cores[name]) for name, runner in isolated.items())
-    return Team(tuple(workers.values()), tuple(replicas), processes)
+    return Team(tuple(workers.values()), tuple(replicas), tuple(isolated))
 
 
-def _bound(
-    lane: Lane,
-    work: Work,
-    runners: Mapping[str, Runner],
-    settings: Settings,
-    isolated: dict[str, Isolated],
-) -> BoundWork:
-    name = work.operator.name
-    runner, limit_s = runners[name], settings.limit_s
-    if not getattr(runner, "in_process", True):
-        from sparsegen.hetero.isolation import Isolated  # here, for few plans need it
+def _runner(runners: Mapping[str, Runner], work: Work, replica: int) -> Runner:
+    """What computes an operator for a replica: each has a process of its own, where the operator has one."""
+    runner = runners[work.operator.name]
+    if _in_process(runner):
+        return runner
+    from sparsegen.hetero.isolation import Isolated  # here, for few plans need it
 
-        if name not in isolated:
-            isolated[name] = runner if isinstance(runner, Isolated) else Isolated(lambda: runner)
-            isolated[name].limit_s = limit_s
-        runner, limit_s = isolated[name], limit_s + _STARTING_S
+    isolated = runner if isinstance(runner, Isolated) else Isolated(lambda: runner)
+    return isolated.twin() if replica else isolated
+
+
+def _in_process(runner: Any) -> bool:
+    return bool(getattr(runner, "in_process", True))
+
+
+def _bound(lane: Lane, work: Work, runner: Any, settings: Settings) -> BoundWork:
+    name, limit_s = work.operator.name, settings.limit_s
+    if not _in_process(runner):
+        runner.limit_s = limit_s
+        limit_s += _STARTING_S
     uses = sum(need.operator == name and need.passed for each in lane.works for need in each.needs)
     feeds = settings.feeds.get(name, () if work.operator.reads else None)
     return BoundWork(work, runner, limit_s, feeds, uses, name in settings.reported)

@@ -21,16 +21,16 @@ class Clock(Protocol):
 
 
 class MonotonicClock:
-    """The machine's clock. A wait sleeps, and spins at its end."""
+    """The machine's clock."""
 
     def now(self) -> float:
         """Seconds of the performance counter."""
         return time.perf_counter()
 
     def wait_until(self, time_: float) -> None:
-        """Sleep until shortly before, then spin."""
+        """Sleep until shortly before, then look again and again."""
         left = time_ - time.perf_counter()
         if left > _SPUN:
             time.sleep(left - _SPUN)
         while time.perf_counter() < time_:
-            pass
+            time.sleep(0)  # lets other threads have the interpreter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from sparsegen.hetero.clock import Clock, MonotonicClock
@@ -12,7 +13,7 @@ class Emulated:
     """A runner that takes `seconds` a call, whatever computing takes; never less.
 
     late: calls in which computing itself took longer, so that the emulation is slower than its device.
-    calls: all of them. One thread calls at a time.
+    calls: all of them. Several threads may call at once, as the copies of a device do.
     """
 
     def __init__(self, runner: Runner, seconds: float, clock: Clock | None = None) -> None:
@@ -20,6 +21,7 @@ class Emulated:
         self.seconds = seconds
         self.calls = self.late = 0
         self._clock = clock or MonotonicClock()
+        self._lock = threading.Lock()
 
     def __call__(self, *inputs: Any) -> Any:
         """The runner's result, or its error, after the time."""
@@ -27,6 +29,7 @@ class Emulated:
         try:
             return self.runner(*inputs)
         finally:
-            self.calls += 1
-            self.late += self._clock.now() > until
+            with self._lock:
+                self.calls += 1
+                self.late += self._clock.now() > until
             self._clock.wait_until(until)

@@ -36,8 +36,10 @@ class Isolated:
     in_process = False
 
     def __init__(self, make: Callable[[], Runner], *, limit_s: float = 60.0) -> None:
-        self._make = cloudpickle.dumps(make)
-        self.limit_s = limit_s
+        self._set(cloudpickle.dumps(make), limit_s)
+
+    def _set(self, make: bytes, limit_s: float) -> None:
+        self._make, self.limit_s = make, limit_s
         self._cores: tuple[int, ...] = ()
         self._server: ForkServer | None = None  # held, for it lasts as long as anybody does
         self._process: Forked | None = None
@@ -45,6 +47,12 @@ class Isolated:
         self._closed = False
         self._lock = threading.Lock()  # so that no process starts once `close` has looked for one
         self._calling = threading.Lock()
+
+    def twin(self) -> Isolated:
+        """Another process with such a runner."""
+        other = Isolated.__new__(Isolated)
+        other._set(self._make, self.limit_s)
+        return other
 
     @property
     def pid(self) -> int | None:

@@ -2,6 +2,7 @@
 
 A runner is called with the results that its operator reads, in that order, then with those that it carries
 over from the input before (the initial state for the first), and then with the model's inputs that it is fed.
+One thread calls it at a time, but in a plan of copies, where each copy does.
 """
 
 from __future__ import annotations

@@ -130,6 +130,14 @@ def test_processes_keep_to_their_devices_cores() -> None:
         assert executor(0) == {core}
 
 
+def test_copies_have_processes_of_their_own() -> None:
+    plan = plan_of([operator("x", "a", 1)], depth=2, replicas=({}, {"a": "b"}))
+    with Executor(plan, {"x": Isolated(lambda: obey)}) as executor:
+        pids = [pid for pid, _ in executor.map(range(4))]
+    assert pids[:2] == pids[2:]
+    assert len(set(pids)) == 2
+
+
 def test_a_process_ends_with_ours() -> None:
     """However that ends: here it is killed."""
     code = (
