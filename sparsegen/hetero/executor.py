@@ -249,8 +249,10 @@ class Executor:
         try:
             while self._due < self._next and not self._refusal:
                 self._await_due()
-        finally:
             self.reset()
+        except BaseException:  # Ctrl-C, above all: what comes next would get the results of these
+            self.close()
+            raise
 
     def _patience(self) -> float:
         """Seconds until something may have hung."""
@@ -268,6 +270,9 @@ class Executor:
                 continue
             bound, input, _ = busy
             known.hung.append(bound.runner)
+            if worker.busy is not busy:  # it has just ended after all
+                known.ended(bound.runner)
+                continue
             self._refusal = (
                 f"operator {bound.name} did not end on {worker.device} in {bound.limit_s:g} s, and may go on"
             )

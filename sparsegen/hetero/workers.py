@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from sparsegen.hetero.clock import Clock
 from sparsegen.hetero.events import Event
 from sparsegen.hetero.lanes import Edge, Work
-from sparsegen.hetero.runners import Runner, hung
+from sparsegen.hetero.runners import Runner, ended
 
 
 @dataclass(frozen=True)
@@ -204,8 +204,7 @@ class Worker:
             except BaseException as error:  # the caller raises it again
                 value = Failure(name, self.device, input, error)
             self.busy = None
-            if bound.runner in hung:
-                hung.remove(bound.runner)
+            ended(bound.runner)
         del arguments
         end = self._clock.now()
         if self._record:
