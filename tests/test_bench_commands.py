@@ -26,6 +26,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "race": (("--folder", "/dev/null/race"), "Not a directory"),
     "recurrent": (UNWRITABLE, "there is no folder"),
     "same": (("--against", "nosuchcommit"), "nosuchcommit cannot be checked out"),
+    "simulated": (UNWRITABLE, "there is no folder"),
     "throughput": (UNWRITABLE, "there is no folder"),
     "tuning": (("/dev/null/tuning",), "Not a directory"),
 }

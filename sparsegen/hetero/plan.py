@@ -55,7 +55,10 @@ class PlannedOperator:
 
 @dataclass(frozen=True)
 class PlannedTransfer:
-    """A result's way to another device: `bytes`, seconds, and when, for the first input."""
+    """A result's way to another device: `bytes`, seconds, and when, for the first input.
+
+    exclusive: its link takes one transfer at a time.
+    """
 
     operator: str
     source: str
@@ -64,6 +67,7 @@ class PlannedTransfer:
     seconds: float
     start: float
     end: float
+    exclusive: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,125 @@
+"""What is shown of plans and timelines: the Chrome trace, the picture, the table."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import defaultdict
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from sparsegen.errors import FileError
+from sparsegen.hetero import gantt
+from sparsegen.hetero.events import Timeline
+from sparsegen.hetero.plan import Group, Plan, Stage
+from sparsegen.hetero.simulator import simulate
+from sparsegen.hetero.table import plan_table
+from sparsegen.hetero.trace import save_trace, trace_of
+from tests.hetero.plans import operator, plan_of, random_plans, random_stages
+from tests.sampling import examples
+
+PLAN = plan_of(
+    [operator("net.x.conv", "a", 1), operator("net.y.conv", "b", 2, ["net.x.conv"])],
+    1.0,
+    depth=2,
+    kind="profile",
+)
+
+
+@examples(40)
+@given(st.one_of(random_plans(), random_stages()), st.integers(1, 5))
+def test_a_trace_is_of_chromes_format(plan: Plan, inputs: int) -> None:
+    """As its description has it: each event with its fields, names for all rows, none doing two things."""
+    timeline = simulate(plan, inputs)
+    trace = json.loads(json.dumps(trace_of(plan, timeline, "toy"), allow_nan=False))
+    assert trace["displayTimeUnit"] in ("ms", "ns")
+    rows: defaultdict[tuple[int, int], list[tuple[float, float]]] = defaultdict(list)
+    named = set()
+    for each in trace["traceEvents"]:
+        assert isinstance(each["name"], str)
+        assert type(each["pid"]) is type(each["tid"]) is int
+        if each["ph"] == "M":
+            assert each["name"] in ("process_name", "thread_name", "thread_sort_index")
+            if each["name"] != "thread_sort_index":
+                assert isinstance(each["args"]["name"], str)
+            named.add((each["name"], each["pid"], each["tid"]))
+            continue
+        assert each["ph"] == "X"
+        assert each["ts"] >= 0
+        assert each["dur"] >= 0
+        rows[each["pid"], each["tid"]].append((each["ts"], each["dur"]))
+    for (process, thread), events in rows.items():
+        assert ("process_name", process, 0) in named
+        assert ("thread_name", process, thread) in named
+        assert all(ts + dur <= after for (ts, dur), (after, _) in pairwise(sorted(events)))
+    assert sum(map(len, rows.values())) == len(timeline.events)
+
+
+def test_times_of_a_trace_are_microseconds(tmp_path: Path) -> None:
+    save_trace(PLAN, simulate(PLAN), tmp_path / "trace.json", "simulated")
+    trace = json.loads((tmp_path / "trace.json").read_text())
+    events = {each["name"]: each for each in trace["traceEvents"] if each.get("cat") == "operator"}
+    assert (events["net.y.conv"]["ts"], events["net.y.conv"]["dur"]) == (2e6, 2e6)
+    names = [each["args"]["name"] for each in trace["traceEvents"] if each["name"] == "thread_name"]
+    assert names == ["a (profile)", "a to b", "b (profile)"]
+
+
+def test_a_picture_has_rows_bars_and_what_it_comes_to(tmp_path: Path) -> None:
+    figure = gantt.draw(PLAN, simulate(PLAN, 8), "toy")
+    (axes,) = figure.axes
+    assert [each.get_text() for each in axes.get_yticklabels()] == ["a\n(profile)", "b\n(profile)"]
+    assert sum(len(each.get_paths()) for each in axes.collections) == 8 * 3
+    assert figure.get_suptitle() == "toy\none input: 4 s; 8 inputs: one every 2 s"
+    labels = [each.get_text() for each in figure.legends[0].get_texts()]
+    assert labels[0] == "input 0"
+    assert labels[-2:] == ["input 6, ...", "transfer"]
+    gantt.save_gantt(PLAN, simulate(PLAN, 2), tmp_path / "picture", "toy")
+    assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(FileError):
+        gantt.save_gantt(PLAN, simulate(PLAN), tmp_path / "nowhere" / "picture.png", "toy")
+
+
+def test_groups_of_a_stage_have_rows_of_their_own() -> None:
+    operators = [operator("u", "a", 1, utilisation=0.5), operator("v", "a", 2, utilisation=0.5)]
+    plan = plan_of(operators, stages=(Stage((Group(("u",), 1), Group(("v",), 1)), 2.0),))
+    (axes,) = gantt.draw(plan, simulate(plan), "toy").axes
+    assert [each.get_text() for each in axes.get_yticklabels()] == ["a, group 1", "a, group 2"]
+
+
+def test_nothing_can_be_drawn() -> None:
+    gantt.draw(PLAN, simulate(PLAN, 0), "toy").canvas.draw()
+
+
+def lines(plan: Plan, measured: Timeline | None = None, **options: Any) -> list[list[str]]:
+    """Cells of the table's lines."""
+    console = Console(width=120, file=io.StringIO(), record=True)
+    console.print(plan_table(plan, measured, **options))
+    return [line.split() for line in console.export_text().splitlines() if line.strip()]
+
+
+def test_a_table_has_predicted_and_measured_times() -> None:
+    slower = simulate(PLAN, 20, operator_seconds=lambda each, device, input: 1.5 * each.seconds)
+    shown = lines(PLAN, slower)
+    assert shown[3] == ["x", "a", "toy", "(table)", "1000", "1500"]
+    assert shown[4] == ["y", "b", "toy", "(table)", "2000", "3000"]
+    assert ["1", "transfers", "1000", "1000"] in shown
+    assert ["one", "input", "4000", "5500"] in shown
+    assert ["a", "result", "every", "2000", "3000"] in shown
+    assert ["one", "input", "4000"] in lines(PLAN)
+
+
+def test_a_long_plan_shows_the_longest_and_the_rest_together() -> None:
+    plan = plan_of([operator(f"o{n}", "a", 1 + n % 7) for n in range(30)])
+    shown = lines(plan, most=4)
+    assert [line[0] for line in shown if line[0].startswith("o")][1:] == ["o6", "o13", "o20", "o27", "one"]
+    assert ["26", "shorter", "ones", "a", str(1000 * int(plan.makespan - 28))] in shown
+    named = lines(replace(plan, goal="latency", depth=1))
+    assert sum(line[0].startswith("o") and line[0][1:].isdigit() for line in named) == 30
+    assert not any("every" in line for line in named)
