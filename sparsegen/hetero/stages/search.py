@@ -24,14 +24,15 @@ from sparsegen.hetero.stages.units import Unit, blocks_of
 class Terms:
     """What stages cost beside their layers.
 
-    threads: of the whole team. meeting: seconds that a stage of several groups takes more. slowdown: of
-    groups that run at once. most_groups, most_units: of a stage, at most (IOS: 8 groups of 3).
-    most_endings: that are looked at from one state; where there are more, the stages may not be the best
-    ones.
+    threads: of the whole team. meeting: seconds that a stage of several groups takes more. handover:
+    seconds until a group sees what another one has computed. slowdown: of groups that run at once.
+    most_groups, most_units: of a stage, at most (IOS: 8 groups of 3). most_endings: that are looked at from
+    one state; where there are more, the stages may not be the best ones.
     """
 
     threads: int
     meeting: float = 2e-6
+    handover: float = 5e-7
     slowdown: float = 1.0
     most_groups: int = 8
     most_units: int = 24
