@@ -63,7 +63,9 @@ def _checked_task(task: Task, names: set[str], devices: tuple[str, ...], source:
         for name in read:
             _known(name, names, "operator", f"{place}: {kind}")
     if not task.times:
-        raise ProblemError(f"{place} has no device that can run it: give it a time on one of {_list(devices)}")
+        raise ProblemError(
+            f"{place} has no device that can run it: give it a time on one of {_list(devices)}"
+        )
     return dataclasses.replace(
         task,
         bytes=_whole(task.bytes, f"{place}: bytes"),
@@ -97,8 +99,8 @@ def _check_store(store: Store, place: str) -> None:
             _whole(size, f"{place}: {kind}")
     if _number(store.stream, f"{place}: stream") == 0 and store.cache is not None:
         raise ProblemError(
-            f"{place} has a cache, but stream is 0: give the bytes a second of what does not fit, or give its "
-            "size as memory"
+            f"{place} has a cache, but stream is 0: give the bytes a second of what does not fit, or give "
+            "its size as memory"
         )
 
 

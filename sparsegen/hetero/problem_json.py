@@ -91,7 +91,7 @@ def _task_record(task: Task) -> dict[str, Any]:
         "bytes": task.bytes,
         "times": dict(task.times),
     }
-    optional = {"carries": list(task.carries), "invocation": dict(task.invocation)}
+    optional: dict[str, Any] = {"carries": list(task.carries), "invocation": dict(task.invocation)}
     optional |= {"weights": task.weights, "group": task.group}
     return record | {key: value for key, value in optional.items() if value}
 

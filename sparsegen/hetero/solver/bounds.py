@@ -13,8 +13,8 @@ duality of linear programs, for any prices p(d) >= 0 that sum up to 1,
 
     T >= sum over v of  min over d of  p(d) seconds(v, d).
 
-The best prices come from a subgradient ascent; whichever they are, the bound is valid. Of tasks that all start
-at h or later, and are followed by q at least, the load counts on top of h + q.
+The best prices come from a subgradient ascent; whichever they are, the bound is valid. Of tasks that all
+start at h or later, and are followed by q at least, the load counts on top of h + q.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def load(work: Array, prices: Array) -> float:
 
 
 def _priced(work: Array, prices: Array) -> Array:
-    """work * prices, infinite where a task cannot be, whatever the price."""
+    """Work * prices, infinite where a task cannot be, whatever the price."""
     with np.errstate(invalid="ignore"):
         return np.where(np.isfinite(work), work * prices, NEVER)
 

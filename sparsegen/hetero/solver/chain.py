@@ -1,6 +1,7 @@
 """A chain of operators: dynamic programming over positions and devices, exact.
 
-    f(j, d) = seconds(j, d) + min over devices c of  f(j - 1, c) + [c is not d] (delay(j - 1, c, d) + invocation(j, d))
+    f(j, d) = seconds(j, d) + min over devices c of
+                  f(j - 1, c) + [c is not d] (delay(j - 1, c, d) + invocation(j, d))
     f(0, d) = seconds(0, d) + invocation(0, d)
 
 Nothing runs at the same time as anything else, so devices and links are always free when they are needed. It

@@ -30,7 +30,11 @@ def greedy(instance: Instance) -> Candidate | None:
     order = []
     while ready:
         best = min(
-            ((*timeline.peek(task, device)[::-1], task, device) for task in ready for device in places.of(task)),
+            (
+                (*timeline.peek(task, device)[::-1], task, device)
+                for task in ready
+                for device in places.of(task)
+            ),
             default=None,
         )
         if best is None:

@@ -83,8 +83,8 @@ class Instance:
 
     def _take_units(self) -> None:
         groups: dict[str, list[int]] = defaultdict(list)
-        for number, task in enumerate(self.problem.tasks):
-            groups[f"group {task.group}" if task.group else f"task {number}"].append(number)
+        for number, each in enumerate(self.problem.tasks):
+            groups[f"group {each.group}" if each.group else f"task {number}"].append(number)
         self.units = list(groups.values())
         self.unit_of = [0] * self.count
         for unit, tasks in enumerate(self.units):
@@ -125,8 +125,8 @@ class Instance:
         if not near or not far:
             raise ProblemError(
                 f"operator {self.names[task]!r} reads {self.names[read]!r}, and no link leads from "
-                f"{self._told(sources)}, where that can run, to {self._told(targets)}: add a link, or a time on "
-                "the same device"
+                f"{self._told(sources)}, where that can run, to {self._told(targets)}: add a link, or a time "
+                "on the same device"
             )
         self.domains[self.unit_of[read]] = near
         if self.unit_of[read] == self.unit_of[task]:
@@ -139,8 +139,8 @@ class Instance:
         told = ", ".join(repr(self.names[task]) for task in tasks[:4])
         if len(tasks) == 1:
             return (
-                f"operator {told} keeps {self.weights[tasks[0]]:,} bytes of weights, more than the memory of any "
-                "device that can run it: give it a time on another device"
+                f"operator {told} keeps {self.weights[tasks[0]]:,} bytes of weights, more than the memory of "
+                "any device that can run it: give it a time on another device"
             )
         group = self.problem.tasks[tasks[0]].group
         return (

@@ -1,13 +1,15 @@
-"""Local search: late acceptance over placements and orders, seeded, with a given amount of work.
+"""Local search: simulated annealing over placements and orders, seeded, with a given amount of work.
 
-A move puts a task, or a connected piece of the graph, on another device, or shifts a task to another place of the order
-between what it reads and what reads it, or both. A neighbour is taken when it is no worse than the present
-schedule, or than the one some hundred moves before (Burke and Bykov, 2017). It is timed from its first
-changed position on, and given up as soon as a task's end and its tail are past what would be taken.
+A move puts a task, or a connected piece of the graph, on another device, or shifts a task to another place of
+the order between what it reads and what reads it, or both. A neighbour is taken when its makespan is at most
+the present one - T log(u), u random in (0, 1): so the limit is known before the neighbour is timed. It is
+timed from its first changed position on, and given up as soon as a task's end and its tail are past the limit. The
+temperature T falls geometrically, in several rounds; each starts from the best schedule so far.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from random import Random
 
@@ -17,9 +19,10 @@ from sparsegen.hetero.solver.instance import NEVER, Instance, Order, Placement
 from sparsegen.hetero.solver.moves import Mover
 from sparsegen.hetero.solver.retime import Timeline, fits_memory
 
-_MEMORY = 100  # moves that late acceptance looks back
-_STALE = 4_000  # moves without a better schedule after which the search goes back to the best one
+_HOT, _COLD = 0.15, 0.005  # temperatures, in mean times of a task
+_ROUNDS = 3
 _CHECK = 64  # moves between two looks at the clock
+_OVERHEAD = 4  # tasks that could be timed while a move is made
 
 
 def improve(
@@ -37,12 +40,8 @@ def improve(
     work: tasks to time, over all moves. until: a time of `time.monotonic`. Ends early where `bound` is met.
     """
     search = _Search(instance, start, tail, Random(seed))
-    moves = 0
-    while search.work < work and search.best > bound * (1 + ROUNDING):
-        search.move()
-        moves += 1
-        if moves % _CHECK == 0 and time.monotonic() > until:
-            break
+    for _ in range(_ROUNDS):
+        search.anneal(work // _ROUNDS, bound * (1 + ROUNDING), until)
     if search.best >= start.timeline(instance).makespan() * (1 - ROUNDING):
         return start
     return Candidate.of(search.best_placement, search.best_order, "local search")
@@ -50,41 +49,46 @@ def improve(
 
 class _Search:
     def __init__(self, instance: Instance, start: Candidate, tail: list[list[float]], random: Random) -> None:
-        self._instance = instance
+        self._instance, self._random = instance, random
         self._mover = Mover(instance, random)
         self._time = _Sends(instance) if instance.exclusive_links else _Times(instance, tail)
-        self.best_placement, self.best_order = list(start.placement), start.order
-        self.work, self._since = 0, 0
+        self.best_placement, self.best_order, self.best = list(start.placement), start.order, NEVER
+        self._placement, self._order, self._now = self.best_placement, self.best_order, NEVER
         self._return()
         self.best = self._now
-        self._history = [self.best] * _MEMORY
-        self._turn = 0
 
-    def move(self) -> None:
-        """Try one move."""
-        self._since += 1
-        if self._since > _STALE:
-            self._since = 0
-            self._return()
-            self._history = [self.best] * _MEMORY
+    def anneal(self, work: int, enough: float, until: float) -> None:
+        """Search from the best schedule so far on, hot at first, until so many tasks were timed."""
+        self._return()
+        hot, cooling = _HOT * self._mean_seconds(), math.log(_COLD / _HOT)
+        done = moves = 0
+        while done < work and self.best > enough:
+            temperature = hot * math.exp(cooling * done / work)
+            done += self._move(self._now - temperature * math.log(1 - self._random.random()))
+            moves += 1
+            if moves % _CHECK == 0 and time.monotonic() > until:
+                break
+
+    def _move(self, limit: float) -> int:
+        """Try one move, and take it within the limit; how many tasks were timed."""
         proposed = self._mover.propose(self._placement, self._order)
-        self.work += 4  # what a move costs beside the timing
         if proposed is None:
-            return
+            return _OVERHEAD
         placement, order, first = proposed
         if self._instance.has_memory and not fits_memory(self._instance, placement):
-            return
-        self._turn = (self._turn + 1) % _MEMORY
-        limit = max(self._now, self._history[self._turn])
+            return _OVERHEAD
         makespan = self._time.timed(placement, order, first, limit)
-        self.work += self._time.worked
         if makespan <= limit:
             self._time.take()
             self._placement, self._order, self._now = placement, order, makespan
             if makespan < self.best * (1 - ROUNDING):
-                self.best, self._since = makespan, 0
+                self.best = makespan
                 self.best_placement, self.best_order = list(placement), list(order)
-        self._history[self._turn] = self._now
+        return self._time.worked + _OVERHEAD
+
+    def _mean_seconds(self) -> float:
+        seconds = self._instance.seconds
+        return sum(seconds[task][device] for task, device in enumerate(self._placement)) / len(seconds)
 
     def _return(self) -> None:
         self._placement, self._order = list(self.best_placement), list(self.best_order)
@@ -103,14 +107,14 @@ class _Times:
         self.worked = 0
 
     def timed(self, placement: Placement, order: Order, first: int, limit: float) -> float:
-        """The makespan of an order that is the one taken last up to `first`; NEVER where it is past `limit`."""
+        """The makespan of an order like the one taken last up to `first`; NEVER where it is past `limit`."""
         instance = self._instance
         reads, delay, seconds, invocation = (
             instance.reads, instance.delay, instance.seconds, instance.invocation,
         )  # fmt: skip
         tail, streams = self._tail, instance.has_stores
         ends, states = self._ends.copy(), self._states[:first]
-        free, held = (list(each) for each in self._states[first])
+        free, held = self._states[first][0].copy(), self._states[first][1].copy()
         self._new = ends, states
         for position in range(first, instance.count):
             task = order[position]

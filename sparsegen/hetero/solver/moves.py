@@ -38,6 +38,10 @@ class Mover:
         # The task itself may have gone to an earlier place; what it was on before changes from there on.
         return moved, shifted[0], min(first, shifted[1])
 
+    def replaced(self, placement: Placement) -> Placement | None:
+        """A neighbour of a placement alone; None where the move leads nowhere."""
+        return self._moved(placement, self._piece(placement)) if self._movable else None
+
     def _piece(self, placement: Placement) -> list[int]:
         """A task, or a connected piece of one device's tasks around it."""
         instance, random = self._instance, self._random
@@ -76,7 +80,7 @@ class Mover:
         return moved
 
     def _shifted(self, order: Order, task: int) -> tuple[Order, int] | None:
-        """The order with a task at another place between its neighbours in the graph, and where it changes."""
+        """The order with a task at another place between its neighbours in the graph; where it changes."""
         instance = self._instance
         reads, readers = set(instance.reads[task]), set(instance.readers[task])
         place = order.index(task)

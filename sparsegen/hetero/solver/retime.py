@@ -79,7 +79,9 @@ class Timeline:
         order = sorted(range(instance.count), key=lambda task: (self.starts[task], self.ends[task], task))
         runs = [Run(names[v], devices[self.placed[v]], self.starts[v], self.ends[v]) for v in order]
         transfers = [
-            Transfer(names[task], devices[self.placed[task]], devices[device], self._sent[task, device], arrival)
+            Transfer(
+                names[task], devices[self.placed[task]], devices[device], self._sent[task, device], arrival
+            )
             for (task, device), arrival in self.arrivals.items()
         ]
         transfers.sort(key=lambda each: (each.start, each.end, each.task, each.target))
