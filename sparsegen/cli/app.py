@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from sparsegen.cli.calibrate import calibrate
 from sparsegen.cli.compare import compare
 from sparsegen.cli.inspect import inspect
+from sparsegen.cli.place import place
 from sparsegen.cli.prune import prune
 from sparsegen.cli.schedules import schedules
 from sparsegen.cli.tune import tune
@@ -67,6 +68,7 @@ app.command()(prune)
 app.command()(inspect)
 app.command()(tune)
 app.command()(calibrate)
+app.command()(place)
 app.add_typer(schedules, name="schedules")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from sparsegen.hetero.problem import Link, Problem, Store, Task
@@ -52,3 +53,13 @@ def random_problem(
             )
         )
     return Problem(names, tuple(found), links, stores)
+
+
+def chain_problem(seed: int, *, tasks: int = 8, devices: int = 3, missing: float = 0.2) -> Problem:
+    """Each task reads the one before it."""
+    problem = random_problem(seed, tasks=tasks, devices=devices, missing=missing)
+    chained = [
+        replace(task, reads=(f"t{number - 1}",) if number else ())
+        for number, task in enumerate(problem.tasks)
+    ]
+    return replace(problem, tasks=tuple(chained))

@@ -153,4 +153,4 @@ def _thresholds(values: Array) -> Array:
 
 def lower_bound(instance: Instance) -> float:
     """The better of both bounds, a rounding error below it."""
-    return max(path_bound(instance), load_bound(instance)) * (1 - 4 * np.finfo(float).eps)
+    return float(max(path_bound(instance), load_bound(instance)) * (1 - 1e-14))

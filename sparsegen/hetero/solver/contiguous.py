@@ -1,10 +1,11 @@
 """Contiguous stages of the problem's order, a device once at most: dynamic programming over sets of devices.
 
+    g({d}, d, j) = load(0 .. j - 1, d)
     g(S, d, j) = min over i < j, and over c in S - {d} from which a link leads to d, of
-                 max(g(S - {d}, c, i), load(i .. j - 1, d));   g({d}, d, j) = load(0 .. j - 1, d)
+                 max(g(S - {d}, c, i), load(i .. j - 1, d))
 
-load has times, invocations, and what the weights past the cache stream; above the memory it is infinite. Links
-and recurrences do not count here; the outcome is timed with them.
+load has times, invocations, and what the weights past the cache stream; above the memory it is infinite.
+Links and recurrences do not count here; the outcome is timed with them.
 """
 
 from __future__ import annotations

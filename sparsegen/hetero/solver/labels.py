@@ -11,7 +11,7 @@ from sparsegen.hetero.solver.instance import NEVER, Instance, Step
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A partial schedule. `live`: device, end, and arrivals at devices, of results still to be read, by task."""
+    """A partial schedule. `live`: of results still to be read, by task: device, end, arrivals at devices."""
 
     done: int
     last: float

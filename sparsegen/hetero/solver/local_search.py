@@ -3,8 +3,8 @@
 A move puts a task, or a connected piece of the graph, on another device, or shifts a task to another place of
 the order between what it reads and what reads it, or both. A neighbour is taken when its makespan is at most
 the present one - T log(u), u random in (0, 1): so the limit is known before the neighbour is timed. It is
-timed from its first changed position on, and given up as soon as a task's end and its tail are past the limit. The
-temperature T falls geometrically, in several rounds; each starts from the best schedule so far.
+timed from its first changed position on, and given up as soon as a task's end and its tail are past the
+limit. The temperature T falls geometrically, in several rounds; each starts from the best schedule so far.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def solve(
 
     problem: the data, a file of schema 1 (see `problem_json`), or what such a file says. goal: "latency", the
     least makespan of one input, or "throughput", the least period of a stream. The same seed gives the same
-    answer; limit_seconds, where given, cuts the search short, and then the machine's speed has a say. listen is
-    told of each step of the work.
+    answer; limit_seconds, where given, cuts the search short, and then the machine's speed has a say. listen
+    is told of each step of the work.
 
     Raises ProblemError for a problem that is not sound or has no solution, OptionError for an unknown goal or
     a limit that is not above 0.
@@ -95,14 +95,18 @@ def solve(
     if limit_seconds is not None and not limit_seconds > 0:
         raise OptionError(f"limit_seconds is {limit_seconds!r}: give a number above 0, or None")
     until = NEVER if limit_seconds is None else time.monotonic() + limit_seconds
-    if isinstance(problem, Problem):
-        problem = checked(problem)
-    else:
-        problem = parse_problem(problem) if isinstance(problem, Mapping) else read_problem(problem)
+    problem = taken(problem)
     if goal == "throughput":
         return shortest_period(problem, seed=seed, until=until, listen=listen)
 
     return least_makespan(problem, seed=seed, until=until, listen=listen)
+
+
+def taken(problem: AnyProblem) -> Problem:
+    """A sound problem from what `solve` takes. Raises ProblemError."""
+    if isinstance(problem, Problem):
+        return checked(problem)
+    return parse_problem(problem) if isinstance(problem, Mapping) else read_problem(problem)
 
 
 def least_makespan(
@@ -139,6 +143,16 @@ def least_makespan(
         best, makespan = _shortest(instance, [best, better])
     optimal = _is_met(makespan, bound)
     return best.timeline(instance).schedule(min(bound, makespan), optimal=optimal, method=best.method)
+
+
+def best_alone(problem: Problem) -> tuple[str, float] | None:
+    """The device that runs a sound problem fastest on its own, and its makespan, which is its period, too."""
+    instance = Instance(problem)
+    timed = [(each.timeline(instance).makespan(), each.placement[0]) for each in singles(instance)]
+    if not timed:
+        return None
+    makespan, device = min(timed)
+    return instance.device_names[device], makespan
 
 
 def _simple(instance: Instance) -> Iterator[Candidate]:

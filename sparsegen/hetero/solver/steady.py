@@ -1,16 +1,17 @@
 """The period of a stream of inputs under a placement, and what it is bound by.
 
 A device runs its tasks of one input in the problem's order, then those of the next; nothing else waits, and
-results may pile up between devices. Then the starts of successive inputs are, in the long run, as far apart as
-the greatest mean of a cycle of waits: the sum of its times over the number of inputs that it advances. A
-task waits for what it reads, for the device's task before it, and, one input on, for what it carries; a device's
-first task, one input on, for its last. So the period is at least
+results may pile up between devices. Then the starts of successive inputs are, in the long run, as far apart
+as the greatest mean of a cycle of waits: the sum of its times over the number of inputs that it advances. A
+task waits for what it reads, for the device's task before it, and, one input on, for what it carries; a
+device's first task, one input on, for its last. So the period is at least
 
     load(d) = sum of the times of d's tasks, invocations and streamed weights included    for each device
     the time around any recurrence, transfers included, over the inputs that it spans,
 
 and it is more where a device waits, within one input, for another one that waits for it (a, then b, then a
-again). A link that is exclusive bounds the period by the time of its transfers; their order is taken to adapt.
+again). A link that is exclusive bounds the period by the time of its transfers; their order is taken to
+adapt.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def waits(
 ) -> list[list[float]]:
     """wait[i][j]: the longest way from what one input hands on to what it hands on to the next one.
 
-    Handed on are each device, from its last task to its first, and then each result that is carried to a task.
+    Handed on are each device, from its last task to its first, and then each result that is carried.
     -NEVER where there is no way.
     """
     carried = (

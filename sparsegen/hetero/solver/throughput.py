@@ -25,7 +25,7 @@ EXACT_TASKS = 24
 """Problems of more operators are not searched exactly."""
 
 _MOST_NODES = 30_000
-_TRIES = 60_000  # moves of the local search times tasks, times devices: some seconds
+_TRIES = 300_000  # moves of the local search times tasks, times devices: some seconds
 _HOT, _COLD = 0.05, 0.001  # temperatures, of the period
 
 
