@@ -14,6 +14,7 @@ from sparsegen.cli.calibrate import calibrate
 from sparsegen.cli.compare import compare
 from sparsegen.cli.devices import devices
 from sparsegen.cli.inspect import inspect
+from sparsegen.cli.place import place
 from sparsegen.cli.prune import prune
 from sparsegen.cli.schedules import schedules
 from sparsegen.cli.tune import tune
@@ -69,6 +70,7 @@ app.command()(inspect)
 app.command()(tune)
 app.command()(calibrate)
 app.command()(devices)
+app.command()(place)
 app.add_typer(schedules, name="schedules")
 
 

@@ -1,0 +1,1 @@
+"""The solvers of scheduling problems: exact ones, heuristics, and the bounds that both are held against."""

@@ -1,0 +1,147 @@
+"""The least period, exactly: depth-first branch and bound over the tasks' devices, in the problem's order.
+
+A branch ends where one of these, of the tasks placed so far, is past the best period: a device's load;
+the cycle of a device that waits for itself (see `steady`); or the priced load, with the rest where it is
+fastest (see `bounds`). Where the bound equals the best period, the branch
+ends if its latency cannot be less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparsegen.hetero.solver.bounds import ROUNDING, best_prices, least_work, tails
+from sparsegen.hetero.solver.instance import NEVER, Instance, Placement
+from sparsegen.hetero.solver.places import Places
+from sparsegen.hetero.solver.steady import Steady, steady
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """The best placement, its steady state, and whether the search ended: then there is no better one."""
+
+    placement: Placement
+    state: Steady
+    complete: bool
+
+
+def assign(instance: Instance, start: Placement, *, most_nodes: int) -> Assigned:
+    """Search for a placement better than `start`, in so many nodes."""
+    search = _Search(instance, start, most_nodes)
+    search.extend(0)
+    return Assigned(search.best, search.state, search.nodes <= most_nodes)
+
+
+class _Search:
+    def __init__(self, instance: Instance, start: Placement, most_nodes: int) -> None:
+        self._instance, self._most, self.nodes = instance, most_nodes, 0
+        self.best, self.state = list(start), steady(instance, start)
+        self._places, self._tails = Places(instance), tails(instance)
+        self._placement = [-1] * instance.count
+        work = least_work(instance)
+        best, _ = best_prices(work)
+        self._prices = np.array(
+            [best, *np.eye(instance.devices), np.full(instance.devices, 1 / instance.devices)]
+        )
+        with np.errstate(invalid="ignore"):
+            priced = np.where(np.isfinite(work)[None], self._prices[:, None] * work[None], NEVER).min(axis=2)
+        # of task and of all after it
+        self._rest = np.concatenate(
+            [np.cumsum(priced[:, ::-1], axis=1)[:, ::-1], np.zeros((len(priced), 1))], axis=1
+        )
+        self._loads, self._held = [0.0] * instance.devices, [0] * instance.devices
+        self._ways: list[
+            list[float]
+        ] = []  # of each task: from each device's first start, and from the input's
+
+    def extend(self, task: int) -> None:
+        """Place a task and those after it in every way that may be better."""
+        instance = self._instance
+        self.nodes += 1
+        if self.nodes > self._most:
+            return
+        if task == instance.count:
+            self._finish()
+            return
+        unit = instance.unit_of[task]
+        first = self._places.unit_device[unit] < 0
+        for device in sorted(
+            self._places.of(task), key=lambda each: self._loads[each] + instance.seconds[task][each]
+        ):
+            seconds = self._seconds(task, device)
+            self._places.put(task, device)
+            self._placement[task] = device
+            load = self._loads[device]
+            self._loads[device] += seconds
+            self._held[device] += instance.weights[task]
+            self._ways.append(self._way(task, device, seconds))
+            if self._may_be_better(task, device):
+                self.extend(task + 1)
+            self._ways.pop()
+            self._held[device] -= instance.weights[task]
+            self._loads[device] = load
+            self._placement[task] = -1
+            if first:
+                self._places.take(unit)
+
+    def _seconds(self, task: int, device: int) -> float:
+        instance = self._instance
+        reads, seconds = instance.reads[task], instance.seconds[task][device]
+        if not reads or any(self._placement[read] != device for read in reads):
+            seconds += instance.invocation[task][device]
+        cache, held = instance.cache[device], self._held[device]
+        if cache < NEVER:
+            past = max(0.0, held + instance.weights[task] - cache) - max(0.0, held - cache)
+            seconds += past * instance.stream[device]
+        return seconds
+
+    def _way(self, task: int, device: int, seconds: float) -> list[float]:
+        """The longest ways to a task's end."""
+        width = self._instance.devices
+        before = next((other for other in reversed(range(task)) if self._placement[other] == device), None)
+        if before is None:
+            way = [0.0 if each in (device, width) else -NEVER for each in range(width + 1)]
+        else:
+            way = self._ways[before]
+        for read in self._instance.reads[task]:
+            delay = self._instance.delay[read][self._placement[read]][device]
+            way = [max(a, b + delay) for a, b in zip(way, self._ways[read], strict=True)]
+        return [each + seconds for each in way]
+
+    def _may_be_better(self, task: int, device: int) -> bool:
+        way = self._ways[-1]
+        bound = max(*self._loads, way[device])
+        bound = max(
+            bound, float((self._prices @ self._loads + self._rest[:, task + 1]).max()) * (1 - ROUNDING)
+        )
+        if bound < self.state.period * (1 - ROUNDING):
+            return True
+        latency = max(
+            ways[-1] + self._tails[each][self._placement[each]] for each, ways in enumerate(self._ways)
+        )
+        return bound <= self.state.period * (1 + ROUNDING) and latency < self.state.latency * (1 - ROUNDING)
+
+    def _finish(self) -> None:
+        state = steady(self._instance, self._placement)
+        if is_better(state, self.state):
+            self.best, self.state = list(self._placement), state
+
+
+def is_better(state: Steady, than: Steady) -> bool:
+    """Whether a period is shorter, or the same with a shorter latency."""
+    if state.period < than.period * (1 - ROUNDING):
+        return True
+    return state.period <= than.period * (1 + ROUNDING) and state.latency < than.latency * (1 - ROUNDING)
+
+
+def best_of(instance: Instance, placements: Sequence[Placement]) -> tuple[Placement, Steady]:
+    """The first of those that no other is better than."""
+    best, found = placements[0], steady(instance, placements[0])
+    for placement in placements[1:]:
+        state = steady(instance, placement)
+        if is_better(state, found):
+            best, found = placement, state
+    return best, found

@@ -1,0 +1,94 @@
+"""Data-parallel copies: the whole model several times, on devices of their own, which take inputs in turn."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from sparsegen.hetero.problem import Pipelining, Problem, Store
+
+
+def equivalent_devices(problem: Problem) -> list[tuple[str, ...]]:
+    """All devices, in groups whose members can stand in for each other: equal times, stores and links."""
+    groups: list[list[str]] = []
+    for device in problem.devices:
+        for group in groups:
+            if _stands_in(problem, group[0], device):
+                group.append(device)
+                break
+        else:
+            groups.append([device])
+    return [tuple(group) for group in groups]
+
+
+def copies(
+    problem: Problem, groups: Sequence[Sequence[str]], solve: Callable[[Problem], Pipelining | None]
+) -> Pipelining | None:
+    """The best plan of two copies or more, or None where none is possible.
+
+    Copies take the same number of devices of each group, and `solve` places one of them; None says that it
+    cannot. With results that are carried from one input to the next there are no copies.
+    """
+    if any(task.carries for task in problem.tasks):
+        return None
+    best: Pipelining | None = None
+    bound = math.inf
+    for count in range(2, max(map(len, groups)) + 1):
+        shares = [(group, len(group) // count) for group in groups]
+        kept = [name for group, share in shares for name in group[:share]]
+        found = solve(_restricted(problem, kept))
+        if found is None:
+            continue
+        replicas = tuple(
+            {
+                name: group[copy * share + place]
+                for group, share in shares
+                for place, name in enumerate(group[:share])
+            }
+            for copy in range(count)
+        )
+        plan = dataclasses.replace(
+            found, period=found.period / count, bound=found.bound / count, replicas=({}, *replicas[1:])
+        )
+        bound = min(bound, plan.bound)
+        if best is None or (plan.period, plan.latency) < (best.period, best.latency):
+            best = plan
+    return None if best is None else dataclasses.replace(best, bound=bound)
+
+
+def _restricted(problem: Problem, devices: Sequence[str]) -> Problem:
+    """The problem on some of its devices."""
+
+    def kept(times: Mapping[str, float]) -> dict[str, float]:
+        return {name: time for name, time in times.items() if name in devices}
+
+    return Problem(
+        tuple(devices),
+        tuple(
+            dataclasses.replace(task, times=kept(task.times), invocation=kept(task.invocation))
+            for task in problem.tasks
+        ),
+        tuple(link for link in problem.links if link.source in devices and link.target in devices),
+        {name: store for name, store in problem.stores.items() if name in devices},
+    )
+
+
+def _stands_in(problem: Problem, first: str, second: str) -> bool:
+    """Whether nothing changes when two devices change places."""
+    other = {first: second, second: first}
+    links = {
+        (link.source, link.target): (link.latency, link.bandwidth, link.exclusive) for link in problem.links
+    }
+    return (
+        all(
+            task.times.get(first) == task.times.get(second)
+            and task.invocation.get(first, 0.0) == task.invocation.get(second, 0.0)
+            for task in problem.tasks
+        )
+        and problem.stores.get(first, Store()) == problem.stores.get(second, Store())
+        and all(
+            links.get((other.get(source, source), other.get(target, target))) == rates
+            for (source, target), rates in links.items()
+        )
+    )

@@ -1,0 +1,147 @@
+"""The least period of a stream: stages, any placement, or copies, whichever is best."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from random import Random
+
+from sparsegen.errors import ProblemError
+from sparsegen.hetero.problem import Pipelining, Problem
+from sparsegen.hetero.solver.assignment import assign, best_of, is_better
+from sparsegen.hetero.solver.bounds import ROUNDING, best_prices, least_work
+from sparsegen.hetero.solver.contiguous import stages
+from sparsegen.hetero.solver.copies import copies, equivalent_devices
+from sparsegen.hetero.solver.greedy import greedy, singles
+from sparsegen.hetero.solver.heft import heft
+from sparsegen.hetero.solver.instance import NEVER, Instance, Placement
+from sparsegen.hetero.solver.moves import Mover
+from sparsegen.hetero.solver.places import Places, some_placement
+from sparsegen.hetero.solver.steady import Steady, steady
+from sparsegen.progress import Listener, Steps
+
+EXACT_TASKS = 24
+"""Problems of more operators are not searched exactly."""
+
+_MOST_NODES = 30_000
+_TRIES = 300_000  # moves of the local search times tasks, times devices: some seconds
+_HOT, _COLD = 0.05, 0.001  # temperatures, of the period
+
+
+def shortest_period(
+    problem: Problem, *, seed: int = 0, until: float = NEVER, listen: Listener | None = None
+) -> Pipelining:
+    """The plan for the goal of throughput, of a sound problem; until a time of `time.monotonic`.
+
+    Raises ProblemError where there is no placement.
+    """
+    steps = Steps(listen, total=4)
+    alone = _placed(problem, seed, until, steps)
+    steps.begin("copies")
+
+    def place(part: Problem) -> Pipelining | None:
+        try:
+            return _placed(part, seed, until, Steps(None, total=0))
+        except ProblemError:
+            return None
+
+    groups = equivalent_devices(problem)
+    rival = copies(problem, groups, place) if max(map(len, groups)) > 1 else None
+    if rival is None:
+        return alone
+    _, load = best_prices(least_work(Instance(problem)))
+    bound = max(min(alone.bound, rival.bound), min(load, alone.period, rival.period))
+    best = rival if (rival.period, rival.latency) < (alone.period, alone.latency) else alone
+    return Pipelining(**{**vars(best), "bound": min(bound, best.period)})
+
+
+def _placed(problem: Problem, seed: int, until: float, steps: Steps) -> Pipelining:
+    """The best plan without copies."""
+    instance = Instance(problem)
+    steps.begin("bounds and simple placements")
+    _, bound = best_prices(least_work(instance))
+    bound = max(bound * (1 - ROUNDING), _recurrence_bound(instance))
+    found = {each.method: each.placement for each in singles(instance)}
+    found |= {f"single {number}": each.placement for number, each in enumerate(singles(instance))}
+    for candidate in (heft(instance), greedy(instance)):
+        if candidate is not None:
+            found[candidate.method] = candidate.placement
+    found["stages"] = stages(instance)
+    packed = _packed(instance)
+    if packed is not None:
+        found["packed"] = packed
+    best, state = best_of(instance, list(found.values()))
+    if state.period == NEVER:
+        best = some_placement(instance)
+        state = steady(instance, best)
+    method = next((name for name, placement in found.items() if placement is best), "some placement").split()[
+        0
+    ]
+    steps.begin("local search")
+    better, improved = _improved(instance, best, state, bound, seed, until)
+    if is_better(improved, state):
+        best, state, method = better, improved, "local search"
+    steps.begin("branch and bound")
+    if instance.count <= EXACT_TASKS:
+        assigned = assign(instance, best, most_nodes=_MOST_NODES)
+        if is_better(assigned.state, state):
+            best, state, method = assigned.placement, assigned.state, "exact"
+        if assigned.complete:
+            bound, method = state.period, "exact"
+    if state.period == NEVER:
+        raise ProblemError(
+            "no placement was found for which links carry all that passes between devices, from one "
+            "input to the next, too: add links"
+        )
+    names = instance.device_names
+    placement = {name: names[device] for name, device in zip(instance.names, best, strict=True)}
+    return Pipelining(placement, state.period, state.latency, min(bound, state.period), state.limit, method)
+
+
+def _recurrence_bound(instance: Instance) -> float:
+    """The longest that a task which carries its own result takes, where it is fastest."""
+    own = (
+        min(instance.seconds[task][device] for device in instance.domain(task))
+        for task, carries in enumerate(instance.carries)
+        if task in carries
+    )
+    return max(own, default=0.0)
+
+
+def _packed(instance: Instance) -> Placement | None:
+    """The longest task first, each to the device that is the least loaded with it; None in a dead end."""
+    places, loads, placement = Places(instance), [0.0] * instance.devices, [0] * instance.count
+    order = sorted(range(instance.count), key=lambda task: -min(instance.seconds[task]))
+    for task in order:
+        devices = places.of(task)
+        if not devices:
+            return None
+        device = min(devices, key=lambda each: loads[each] + instance.seconds[task][each])
+        places.put(task, device)
+        placement[task] = device
+        loads[device] += instance.seconds[task][device]
+    return placement
+
+
+def _improved(
+    instance: Instance, placement: Placement, state: Steady, bound: float, seed: int, until: float
+) -> tuple[Placement, Steady]:
+    """Simulated annealing over placements, on the period; the best of all that were tried."""
+    random = Random(seed)
+    mover, best, found = Mover(instance, random), placement, state
+    now, period = placement, state.period
+    tries = max(50, min(4_000, _TRIES // (instance.count * instance.devices)))
+    for turn in itertools.count():
+        if turn == tries or time.monotonic() > until or found.period <= bound * (1 + ROUNDING):
+            break
+        moved = mover.replaced(now)
+        if moved is None:
+            continue
+        tried = steady(instance, moved)
+        temperature = _HOT * found.period * math.exp(math.log(_COLD / _HOT) * turn / tries)
+        if tried.period < NEVER and tried.period <= period - temperature * math.log(1 - random.random()):
+            now, period = moved, tried.period
+            if is_better(tried, found):
+                best, found = moved, tried
+    return best, found
