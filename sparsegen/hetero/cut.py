@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import networkx
@@ -67,8 +66,8 @@ def operators(
     `carried` tells loop-carried state: an input of the graph, and the output that it is when the model is
     called next.
 
-    Raises PlanError for a graph without layers and for states that are not the graph's, and OptionError for
-    another granularity.
+    Raises PlanError for a graph without layers and for states that are not the graph's, ModelError for those
+    of another shape than what they are carried from, and OptionError for another granularity.
     """
     if granularity not in GRANULARITIES:
         raise OptionError(f"granularity {granularity!r}: there are {', '.join(GRANULARITIES)}")
@@ -183,8 +182,4 @@ def _check_states(graph: LayerGraph, states: Mapping[str, str]) -> None:
             raise PlanError(f"state {state!r} is no input of the model; those are {', '.join(graph.inputs)}")
         if source not in graph.outputs or source in graph.inputs:
             raise PlanError(f"state {state!r} is carried from {source!r}, which no layer gives as an output")
-        if replace(forms[source], name=state) != forms[state]:
-            raise PlanError(
-                f"state {state!r} is {forms[state].dtype} of shape {forms[state].shape}, but {source!r}, "
-                f"which it is carried from, {forms[source].dtype} of shape {forms[source].shape}"
-            )
+        forms[state].check_carried(forms[source])

@@ -22,7 +22,7 @@ from sparsegen.runtime.results import arrange_results, storages, unshared
 
 @dataclass(frozen=True, eq=False)
 class _Call:
-    """A layer as torch computes it. Operands that are text name values; nothing reads those of `frees` later."""
+    """A layer as torch computes it. Operands that are text name values; nothing reads `frees` later."""
 
     name: str
     core: CoreFunction
@@ -54,6 +54,7 @@ class TorchGraph:
             ValueForm(name, shape, graph.input_dtype(name)) for name, shape in graph.inputs.items()
         )
         self._dtypes = tuple(getattr(torch, form.dtype) for form in self.forms)
+        self._has_autocast = torch.amp.is_autocast_available(self.device.type)
         self._call_form = graph.call
         self._by_position = graph.call is None or graph.call.is_flat
         self._outputs, self._structure = graph.outputs, graph.output_spec
@@ -78,7 +79,7 @@ class TorchGraph:
         if named or not self._by_position:
             inputs = tuple(leaves_of(self._call_form, inputs, named))
         self._check(inputs)
-        autocast = torch.is_autocast_enabled(self.device.type)
+        autocast = self._has_autocast and torch.is_autocast_enabled(self.device.type)
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, enabled=False) if autocast else nullcontext(),

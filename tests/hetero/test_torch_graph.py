@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree
 
 from sparsegen.errors import InputError
-from sparsegen.frontend import from_torch, load_model
+from sparsegen.frontend import from_torch
 from sparsegen.graph import (
     BINARY,
     UNARY,
@@ -51,6 +51,7 @@ from sparsegen.graph import (
 )
 from sparsegen.hetero.torch_graph import TorchGraph
 from tests.frontend.checking import Function, images
+from tests.hetero.networks import small
 from tests.random_networks import RandomNetwork
 from tests.reference import evaluate
 from tests.sampling import examples
@@ -181,8 +182,8 @@ def test_the_cores_are_all() -> None:
 
 
 PARAMETERS = {
-    "leaky_relu": (0.2,), "clamp": (-0.5, 0.7), "pow": (2.0,), "elu": (0.7, 1.2, 0.9), "softplus": (2.0, 20.0),
-    "hardshrink": (0.4,), "softshrink": (0.3,), "threshold": (0.1, -2.0),
+    "leaky_relu": (0.2,), "clamp": (-0.5, 0.7), "pow": (2.0,), "elu": (0.7, 1.2, 0.9),
+    "softplus": (2.0, 20.0), "hardshrink": (0.4,), "softshrink": (0.3,), "threshold": (0.1, -2.0),
 }  # fmt: skip
 
 
@@ -254,8 +255,7 @@ def test_random_networks(seed: int) -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv3_small_w7d20", "densenet121", "inceptionv3"])
 def test_networks_of_the_zoo(name: str) -> None:
-    shape = (3, 96, 96) if name == "inceptionv3" else (3, 64, 64)
-    network, inputs = load_model(name, batch=1, input_shape=shape)
+    network, inputs = small(name)
     with torch.no_grad():
         expected = network(*inputs)
     result = TorchGraph(from_torch(network, inputs))(*inputs)
@@ -305,7 +305,7 @@ def test_everything_lies_on_the_device(seed: int) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu() -> None:
-    network, inputs = load_model("resnet18", batch=1, input_shape=(3, 64, 64))
+    network, inputs = small("resnet18")
     result = TorchGraph(from_torch(network, inputs), "cuda")(*(x.cuda() for x in inputs))
     with torch.no_grad():
         expected = network(*inputs)
