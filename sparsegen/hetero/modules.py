@@ -84,7 +84,7 @@ class ModuleOperator:
         leaves = _pytree.tree_leaves(results)
         strange = next((each for each in leaves if not isinstance(each, Tensor)), None)
         if strange is not None or not leaves:
-            found = "nothing" if not leaves else f"a {type(strange).__name__}"
+            found = "nothing" if not leaves else f"a value of type {type(strange).__name__}"
             raise ModelError(f"operator {self.name!r} returns {found}: it has to return tensors")
         return tuple(leaves)
 

@@ -13,7 +13,7 @@ def small(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     network, inputs = load_model(name, batch=1, input_shape=(3, 96, 96))
     assert isinstance(network, nn.Module)
     network.features.final_pool = nn.AdaptiveAvgPool2d(1)
-    return network, inputs
+    return network.eval(), inputs
 
 
 class Inception(nn.Module):
@@ -57,14 +57,14 @@ class Cells(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 6, 3)
         self.left, self.right = (
-            nn.ModuleList(nn.Conv2d(6, 6, size, padding=size // 2) for _ in range(cells)) for size in (1, 3)
+            nn.ModuleList(nn.Conv2d(6, 3, size, padding=size // 2) for _ in range(cells)) for size in (1, 3)
         )
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         before = last = self.stem(x)
         for left, right in zip(self.left, self.right, strict=True):
-            before, last = last, left(last.relu()).sigmoid() + right(before).relu()
+            before, last = last, torch.cat((left(last.softmax(1)), right(before.relu())), 1)
         return last.mean((2, 3))
 
 

@@ -175,15 +175,13 @@ def test_blocks_of_an_inception_network() -> None:
     graph = from_torch(Inception(), (images(1, 3, 12, 12),))
     found = operators(graph, "block")
     check_operators(graph, found)
-    first = [each for each in found if each.name.startswith("mixed.0")]
-    of = {each.name: each for each in first}
-    assert [each.name for each in first] == [
-        "mixed.0.one", "mixed.0.row", "mixed.0.pool", "mixed.0.parting", "mixed.0.wide", "mixed.0.high",
-        "mixed.0",
-    ]  # fmt: skip
-    assert {each.reads for each in first[:4]} == {("stem",)}
-    assert len(of["mixed.0.row"].layers) == 2
-    assert set(of["mixed.0"].reads) == {*of} - {"mixed.0", "mixed.0.parting"}
+    of = {each.name: each for each in found}
+    branches = {f"mixed.0.{name}" for name in ("one", "row", "pool", "parting")}
+    assert {of[name].reads for name in branches} == {("stem",)}
+    assert [of["mixed.0.wide"].reads, of["mixed.0.high"].reads] == [("mixed.0.parting",)] * 2
+    assert len(of["mixed.0.row"].layers) == len(of["mixed.0.pool"].layers) == 2
+    joint = {*branches, "mixed.0.wide", "mixed.0.high"} - {"mixed.0.parting"}
+    assert [each.name for each in found if joint == {*each.reads}] == ["mixed.0#2"]
     assert [each.name for each in operators(graph, "model")] == ["model"]
 
 

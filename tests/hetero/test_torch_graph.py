@@ -281,7 +281,7 @@ class Mixed(nn.Module):
 @pytest.mark.filterwarnings("ignore:torch itself computes")
 def test_structures_and_types() -> None:
     x, scale = images(3, 5), images(3, 5, seed=1)
-    graph = from_torch(Mixed(), (x,), {"scale": scale})
+    graph = from_torch(Mixed().eval(), (x,), {"scale": scale})
     result, expected = TorchGraph(graph)(x, scale=scale), Mixed()(x, scale)
     assert result.keys() == expected.keys()
     for name, wanted in expected.items():
