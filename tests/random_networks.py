@@ -123,7 +123,9 @@ def _conv(draw: random.Random, x: Tensor) -> Made:
 
 def _transposed(draw: random.Random, x: Tensor) -> Made:
     stride, kernel = draw.randint(1, 2), draw.randint(2, 3)
-    return nn.ConvTranspose2d(x.shape[1], draw.randint(1, 8), kernel, stride, padding=draw.randint(0, 1)), 1
+    channels, padding = draw.randint(1, 8), draw.randint(0, 1)
+    padding = min(padding, ((min(x.shape[2:]) - 1) * stride + kernel - 1) // 2)  # which leaves a pixel
+    return nn.ConvTranspose2d(x.shape[1], channels, kernel, stride, padding=padding), 1
 
 
 def _pool(draw: random.Random, x: Tensor) -> Made:
