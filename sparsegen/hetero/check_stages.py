@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
+import networkx
+
 from sparsegen.hetero.plan import Plan, Stage
 
 _TOLERANCE = 1e-6  # of the makespan, as in `check`
@@ -35,18 +37,23 @@ def _cover_faults(plan: Plan) -> Iterator[str]:
 
 
 def _order_faults(plan: Plan) -> Iterator[str]:
-    """Operators that read what runs later, or beside them."""
+    """Operators that read what runs later, and groups that wait for each other in a circle."""
     reads = {each.name: each.reads for each in plan.operators}
     before: set[str] = set()
-    for stage in plan.stages:
+    for number, stage in enumerate(plan.stages):
+        here = {*_names(stage)}
+        order: networkx.DiGraph[str] = networkx.DiGraph()
         for group in stage.groups:
-            done = set(before)
-            for name in group.operators:
-                for read in reads[name]:
-                    if read not in done:
-                        yield f"operator {name} reads {read}, which no stage before has, nor its group"
-                done.add(name)
-        before.update(_names(stage))
+            order.add_edges_from(pairwise(group.operators))
+        for name in here:
+            order.add_edges_from((read, name) for read in reads[name] if read in here)
+            for read in reads[name]:
+                if read not in before and read not in here:
+                    yield f"operator {name} reads {read}, which no stage before has, nor its own"
+        if not networkx.is_directed_acyclic_graph(order):
+            (one, other), *_ = networkx.find_cycle(order)
+            yield f"groups of stage {number} wait for each other in a circle, at {one} and {other}"
+        before |= here
 
 
 def _share_faults(plan: Plan) -> Iterator[str]:

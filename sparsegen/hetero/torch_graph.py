@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -88,12 +89,31 @@ class TorchGraph:
             results = unshared(results, self._own | storages(inputs))
             return arrange_results(results, self._known, self._structure)
 
-    def _run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+    def layer_seconds(self, *inputs: Tensor) -> dict[str, float]:
+        """Seconds of each layer in one call with these inputs. Raises as a call does."""
+        self._check(inputs)
+        seconds: dict[str, float] = {}
+
+        def clocked(call: _Call, values: dict[str, Any]) -> Any:
+            begun = time.perf_counter()
+            result = call.run(values)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            seconds[call.name] = time.perf_counter() - begun
+            return result
+
+        with torch.inference_mode():
+            self._run(inputs, clocked)
+        return seconds
+
+    def _run(
+        self, inputs: Sequence[Tensor], run: Callable[[_Call, dict[str, Any]], Any] = _Call.run
+    ) -> list[Tensor]:
         values: dict[str, Any] = dict(self._constants)
         values.update((form.name, given) for form, given in zip(self.forms, inputs, strict=True))
         for call in self._calls:
             try:
-                values[call.name] = call.run(values)
+                values[call.name] = run(call, values)
             except Exception as error:  # torch's, of any type
                 raise _failure(call.name, error) from error
             for name in call.frees:

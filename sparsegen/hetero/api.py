@@ -1,0 +1,128 @@
+"""Planning a model: cut into operators, costed, placed or put in stages; the best plan, ready to run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparsegen.devices import Machine, load_devices, this_machine
+from sparsegen.frontend import from_torch
+from sparsegen.graph import LayerGraph
+from sparsegen.hetero.cost_cache import CostCache, default_path
+from sparsegen.hetero.costs import cost_operators
+from sparsegen.hetero.cut import Granularity, operators
+from sparsegen.hetero.fingerprint import model_fingerprint
+from sparsegen.hetero.placing import Subject, by_core, plan_of
+from sparsegen.hetero.plan import Goal, Plan
+from sparsegen.hetero.planned import PlannedModel
+from sparsegen.hetero.posing import pose
+from sparsegen.hetero.solver.solve import solve
+from sparsegen.hetero.staged_plan import staged_plan
+from sparsegen.hetero.staging import stage
+from sparsegen.progress import Listener
+
+
+def plan(
+    model: torch.nn.Module,
+    example_inputs: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    devices: Machine | str | os.PathLike[str] | None = None,
+    goal: Goal = "latency",
+    granularity: Granularity = "layer",
+    name: str = "",
+    cache: CostCache | None = None,
+    listen: Listener | None = None,
+) -> PlannedModel:
+    """The best plan that is found for a model on a machine's devices, ready to be called as the model is.
+
+    devices: a machine, a TOML file of devices, or None: this machine. goal: "latency", the least time of
+    one input, or "throughput", the least time between results of a stream. granularity: of the operators
+    that are placed, "layer", "block" or "model". name: what plans call the model. cache: of measured costs;
+    None: this user's. `example_inputs` and `kwargs` are as in `sparsegen.compile`, and are what is measured
+    with. listen is told of each step.
+
+    Where the only device is one CPU, the plan for latency is the sequential program, or stages of operators
+    at once where these are measured to be faster; that for throughput is one program on all cores, copies,
+    or a pipeline over the cores.
+
+    Raises SparsegenError for a model or devices that cannot be had, and where no device runs an operator.
+    """
+    graph = from_torch(model, example_inputs, kwargs)
+    machine = machine_of(devices)
+    return plan_graph_on(
+        graph,
+        machine,
+        example_inputs,
+        goal=goal,
+        granularity=granularity,
+        name=name or type(model).__name__,
+        cache=cache,
+        listen=listen,
+    )
+
+
+def plan_graph_on(
+    graph: LayerGraph,
+    machine: Machine,
+    inputs: tuple[Any, ...],
+    *,
+    goal: Goal = "latency",
+    granularity: Granularity = "layer",
+    name: str = "model",
+    cache: CostCache | None = None,
+    listen: Listener | None = None,
+) -> PlannedModel:
+    """As `plan`, of a layer graph, by inputs in position."""
+    subject = Subject(name, model_fingerprint(graph), machine_name(machine))
+    cache = CostCache(default_path()) if cache is None else cache
+    (only, *others) = machine.devices
+    if not others and only.kind == "cpu" and goal == "latency" and len(only.cores) > 1:
+        staged = stage(graph, inputs, threads=len(only.cores), listen=listen)
+        if staged.gains:
+            return PlannedModel(staged_plan(staged, only, subject), graph, machine, compiled=staged.model)
+    machines = [machine]
+    split = by_core(machine) if goal == "throughput" else None
+    if split is not None:
+        machines.append(split)
+    made = [_placed(graph, each, inputs, goal, granularity, subject, cache, listen) for each in machines]
+    value = (lambda each: each[0].period) if goal == "throughput" else (lambda each: each[0].makespan)
+    best, there = min(made, key=value)
+    return PlannedModel(best, graph, there)
+
+
+def _placed(
+    graph: LayerGraph,
+    machine: Machine,
+    inputs: tuple[Any, ...],
+    goal: Goal,
+    granularity: Granularity,
+    subject: Subject,
+    cache: CostCache,
+    listen: Listener | None,
+) -> tuple[Plan, Machine]:
+    """The plan of a machine, and that."""
+    pieces = operators(graph, granularity)
+    costs = cost_operators(graph, pieces, machine, inputs, cache=cache, listen=listen)
+    posed = pose(graph, pieces, costs, machine)
+    answer = solve(posed.problem, goal, listen=listen)
+    return plan_of(posed, answer, pieces, costs, machine, subject), machine
+
+
+def machine_of(devices: Machine | str | os.PathLike[str] | None) -> Machine:
+    """The machine that is meant: this one for None; raises DeviceError for a file that is none."""
+    if isinstance(devices, Machine):
+        return devices
+    return this_machine() if devices is None else load_devices(Path(devices))
+
+
+def machine_name(machine: Machine) -> str:
+    """The CPU and its cores, as plans have them, where a real device takes part."""
+    from sparsegen.target import parse_target
+
+    cores = sorted({core for device in machine.devices for core in device.cores})
+    return f"{parse_target().name}, cores {', '.join(map(str, cores))}" if cores else ""

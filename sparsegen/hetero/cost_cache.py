@@ -1,0 +1,75 @@
+"""Measured seconds, kept on disk: safe with many processes, and never more than a matter of time."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from sparsegen.errors import ToolchainError
+
+FOLDER = "SPARSEGEN_CACHE"
+"""The environment variable that names the folder; without it, XDG's for caches."""
+_SECONDS = 30.0  # to wait for another process that writes
+
+
+def default_path() -> Path:
+    """The file of costs of this user."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get(FOLDER) or Path(home) / "sparsegen") / "costs.sqlite"
+
+
+class CostCache:
+    """Seconds by key, in a file of SQLite's; None for a path keeps nothing.
+
+    Raises ToolchainError where the file cannot be used.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def read(self, keys: Iterable[str]) -> dict[str, float]:
+        """The seconds of those keys that are known."""
+        if self._path is None or not self._path.exists():
+            return {}
+        wanted = set(keys)
+        with self._errors(), closing(self._open()) as file:
+            rows = file.execute("SELECT key, seconds FROM costs")
+            return {key: seconds for key, seconds in rows if key in wanted}
+
+    def write(self, seconds: Mapping[str, float]) -> None:
+        """Keep seconds, in place of what was known of their keys."""
+        if self._path is None or not seconds:
+            return
+        with self._errors():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(self._open()) as file, file:
+                file.executemany("INSERT OR REPLACE INTO costs VALUES (?, ?)", seconds.items())
+
+    def _open(self) -> sqlite3.Connection:
+        assert self._path is not None
+        file = sqlite3.connect(self._path, timeout=_SECONDS)
+        file.execute("CREATE TABLE IF NOT EXISTS costs (key TEXT PRIMARY KEY, seconds REAL NOT NULL)")
+        return file
+
+    def _errors(self) -> _FileErrors:
+        return _FileErrors(self._path)
+
+
+class _FileErrors:
+    """Turns the errors of the file into one that says what to do."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error | OSError):
+            raise ToolchainError(
+                f"the file of measured costs {self._path} cannot be used: {error}; delete it, or name "
+                f"another folder in {FOLDER}"
+            ) from error

@@ -1,0 +1,66 @@
+"""Seconds of a model's layers on the devices that are here: whole calls, layer by layer, in turn.
+
+What is compared is measured in turn (A B A B), so that a machine that changes its clock changes it for all;
+the medians are taken. Only our own kernels' and torch's calls are timed: what is converted at a model's
+edges counts to the layers there.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+
+from sparsegen.errors import DeviceError
+
+T = TypeVar("T")
+Timed = Callable[[], Mapping[str, float]]
+"""Calls a model, and gives the seconds of each of its layers."""
+
+SAMPLES = 15
+WARM_UP = 3
+
+
+def in_turn(timed: Sequence[Timed], samples: int = SAMPLES) -> list[dict[str, float]]:
+    """The medians of each model's layers, the models called one after the other, again and again."""
+    found: list[defaultdict[str, list[float]]] = [defaultdict(list) for _ in timed]
+    for sample in range(WARM_UP + samples):
+        for into, each in zip(found, timed, strict=True):
+            seconds = each()
+            if sample >= WARM_UP:
+                for name, value in seconds.items():
+                    into[name].append(value)
+    return [{name: statistics.median(values) for name, values in each.items()} for each in found]
+
+
+def on_cores(cores: Sequence[int], work: Callable[[], T]) -> T:
+    """The result of `work`, which runs on a thread of its own that is pinned to the cores, as are its team's.
+
+    Raises DeviceError for cores that this process may not run on.
+    """
+    done: list[Any] = []
+
+    def run() -> None:
+        try:
+            os.sched_setaffinity(0, cores)
+            torch.set_num_threads(len(cores))
+            done.append((True, work()))
+        except BaseException as error:  # it is the caller's
+            done.append((False, error))
+
+    lacking = sorted({*cores} - os.sched_getaffinity(0))
+    if lacking:
+        raise DeviceError(f"this process may not run on core {', '.join(map(str, lacking))}")
+    thread = threading.Thread(target=run, name="sparsegen-measure", daemon=True)
+    thread.start()
+    thread.join()
+    ((well, result),) = done
+    if not well:
+        raise result
+    value: T = result
+    return value

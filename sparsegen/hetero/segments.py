@@ -1,0 +1,73 @@
+"""Operators that one device runs in a row, as one: compiled together, called once.
+
+A segment begins where something comes from another device and ends where something goes to one, so that no
+result waits for what is computed after it. The graph of segments has no circles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import networkx
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Operators, in order, on a device, by one implementation. `reads`: segments, by number."""
+
+    operators: tuple[str, ...]
+    device: str
+    implementation: str
+    reads: tuple[int, ...]
+
+
+def segments_of(
+    order: Sequence[str],
+    reads: Mapping[str, Sequence[str]],
+    places: Mapping[str, tuple[str, str]],
+    alone: Sequence[str] = (),
+) -> list[Segment]:
+    """The segments of operators in an order that runs; `places` are their devices and implementations.
+
+    Those of `alone` stay alone: what is no operator of a graph, and what carries a state.
+    """
+    readers: dict[str, list[str]] = {name: [] for name in order}
+    for name in order:
+        for source in reads[name]:
+            readers[source].append(name)
+    segment_of: dict[str, int] = {}
+    members: list[list[str]] = []
+    last_on: dict[tuple[str, str], int] = {}
+    graph: networkx.DiGraph[int] = networkx.DiGraph()
+    for name in order:
+        place = places[name]
+        at = last_on.get(place)
+        sources = {segment_of[each] for each in reads[name]}
+        mine = at is not None and name not in alone and sources == {at}
+        if mine and at is not None and not _sends(members[at], readers, places):
+            members[at].append(name)
+        else:
+            at = len(members)
+            members.append([name])
+            graph.add_node(at)
+            graph.add_edges_from((source, at) for source in sources)
+            if name not in alone:
+                last_on[place] = at
+        segment_of[name] = at
+    return [
+        Segment(
+            tuple(each),
+            *places[each[0]],
+            tuple(sorted({segment_of[source] for name in each for source in reads[name]} - {number})),
+        )
+        for number, each in enumerate(members)
+    ]
+
+
+def _sends(
+    members: Sequence[str], readers: Mapping[str, Sequence[str]], places: Mapping[str, tuple[str, str]]
+) -> bool:
+    """Whether some of a segment's results go to another device already."""
+    device = places[members[0]][0]
+    return any(places[reader][0] != device for name in members for reader in readers[name])
