@@ -62,7 +62,7 @@ def whole(graph: LayerGraph) -> LayerGraph:
 
 
 @pytest.mark.filterwarnings("ignore:torch itself computes")
-@examples(60, soak=2000)
+@examples(25, soak=2000)
 @given(st.integers(0, 1 << 32), st.sampled_from(GRANULARITIES))
 def test_random_networks(seed: int, granularity: Granularity) -> None:
     network = RandomNetwork(seed)
@@ -112,7 +112,7 @@ def added(values: list[Tensor], reads: list[list[int]]) -> list[Tensor]:
     return [values[-1], values[-2].relu()]
 
 
-@examples(100, soak=5000)
+@examples(50, soak=5000)
 @given(random_graphs(), st.sampled_from(GRANULARITIES))
 def test_random_graphs(graph: LayerGraph, granularity: Granularity) -> None:
     found = operators(graph, granularity)
@@ -125,7 +125,7 @@ def test_random_graphs(graph: LayerGraph, granularity: Granularity) -> None:
         assert torch.equal(result, expected)
 
 
-@examples(50, soak=2000)
+@examples(30, soak=2000)
 @given(random_graphs(), st.data())
 def test_any_set_of_layers_is_a_part_or_refused(graph: LayerGraph, data: st.DataObject) -> None:
     names = [layer.name for layer in graph.layers]

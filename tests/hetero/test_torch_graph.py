@@ -239,7 +239,7 @@ def test_networks_are_torchs_own(kind: type[nn.RNNBase], bias: bool, monkeypatch
 
 
 @pytest.mark.filterwarnings("ignore:torch itself computes")
-@examples(40, soak=2000)
+@examples(25, soak=2000)
 @given(st.integers(0, 1 << 32))
 def test_random_networks(seed: int) -> None:
     network = RandomNetwork(seed)
