@@ -7,6 +7,7 @@ before they multiply, which saves it a tenth of its multiply-adds.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -189,16 +190,18 @@ class _Stage(nn.Module):
         return sum((results[end] for end in self.ends[1:]), results[self.ends[0]])
 
 
-def randwire() -> nn.Module:
+def randwire(channels: int = 154) -> nn.Module:
     """RandWire as IOS times it: 154 channels, stages of 16, 32, 32 and 32 nodes.
 
     Its random graphs are others, with as many nodes and edges, so that one operator after the other it takes
     the same time.
     """
-    sizes = [(77, 154, 16), (154, 308, 32), (308, 616, 32), (616, 1232, 32)]
+    first, last = channels // 2, 8 * channels
+    widths = [first, *(channels << doubled for doubled in range(4))]
+    sizes = [(*each, nodes) for each, nodes in zip(itertools.pairwise(widths), (16, 32, 32, 32), strict=True)]
     stages = [_Stage(*size, seed) for seed, size in enumerate(sizes)]
     return nn.Sequential(
-        nn.Conv2d(3, 77, 3, 2, 1), *stages, nn.ReLU(), nn.Conv2d(1232, 1280, 1), nn.AdaptiveAvgPool2d(1)
+        nn.Conv2d(3, first, 3, 2, 1), *stages, nn.ReLU(), nn.Conv2d(last, 1280, 1), nn.AdaptiveAvgPool2d(1)
     )
 
 

@@ -38,7 +38,8 @@ class Staged:
     """A model in stages, or the sequential one where that is as fast, and what was measured.
 
     seconds: medians of a call, by "sequential", "one thread" and "stages". times: of layers by threads.
-    slowdown: of groups at once. found: the stages, of `units`; empty where the plan is the sequential one.
+    slowdown: of groups at once. found: the stages, of `units`; empty where the plan
+    is the sequential one.
     """
 
     model: CompiledModel
@@ -65,7 +66,7 @@ def stage(
     steps = Steps(listen, total=2 + 2 * _ROUNDS)
     steps.begin("compiling for one thread and for all")
     shares = sorted({1, threads, *(threads // count for count in range(2, threads + 1))})
-    plans = {share: _planned(graph, share) for share in shares}
+    plans = {share: sequential_plan(graph, share) for share in shares}
     models = {share: compile_plan(plan) for share, plan in plans.items()}
     steps.begin("timing layers")
     calls = [_layers_of(models[share], inputs) for share in shares]
@@ -88,10 +89,10 @@ def _rounds(
     threads = plan.context.threads
     alone = sum(seconds[1] for seconds in base.times.values())
     units = tuple(units_of(plan.graph, base.times, longest=alone / _UNITS))
-    best, terms = base, Terms(threads=threads)
+    best, terms = replace(base, units=units), Terms(threads=threads)
     for _ in range(_ROUNDS):
         steps.begin(f"searching stages of {len(units)} units")
-        found = chained(units, joined(units, best_stages(units, terms).stages, terms))
+        found = chained(joined(units, best_stages(units, terms).stages, terms))
         if all(len(each.groups) == 1 for each in found):
             break
         model = compile_plan(plan.staged(layer_stages(found, units)))
@@ -145,7 +146,8 @@ def call_seconds(
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def _planned(graph: LayerGraph, threads: int) -> PlannedGraph:
+def sequential_plan(graph: LayerGraph, threads: int) -> PlannedGraph:
+    """The plan of the sequential program on so many threads, with the shipped schedules."""
     plan = plan_graph(graph, threads=threads, target=parse_target())
     return find_tuned(plan, as_database("shipped"))
 

@@ -14,7 +14,7 @@ threads would be as quick is never taken: where nothing is gained, the stages ar
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sparsegen.hetero.stages.units import Unit, blocks_of
@@ -200,7 +200,7 @@ class _Search:
         return [[self._block[bit] for bit in sorted(part)] for _, part in parts]
 
 
-def chained(units: Sequence[Unit], stages: Sequence[FoundStage]) -> list[FoundStage]:
+def chained(stages: Sequence[FoundStage]) -> list[FoundStage]:
     """Stages of one group each, next to each other, as one: threads need not meet between them."""
     merged: list[FoundStage] = []
     for stage in stages:
@@ -211,11 +211,3 @@ def chained(units: Sequence[Unit], stages: Sequence[FoundStage]) -> list[FoundSt
         else:
             merged.append(stage)
     return merged
-
-
-def layers_of(stage: FoundStage, units: Sequence[Unit]) -> Mapping[int, tuple[str, ...]]:
-    """The layers of each group of a stage, by the group's number, in order."""
-    return {
-        number: tuple(layer for unit in group for layer in units[unit].layers)
-        for number, group in enumerate(stage.groups)
-    }
