@@ -1,12 +1,11 @@
 """Operators at once on shares of the cores, against one after the other on all of them.
 
-    python -m bench.interoperator [MODEL ...] [--sparsities 0 0.8] [--threads 2] [--samples 30]
-        [--json FILE]
+    python -m bench.interoperator [MODEL ...] [--sparsities 0 0.8] [--threads 2] [--samples 30] [--json FILE]
 
-Each model, at batch 1, pruned at random places, runs sequentially on all threads and on one, in stages as the
-scheduler plans them (`sparsegen.hetero.staging`), and in two rivals' stages: "greedy" takes all operators that
-are ready, again and again; "a branch a thread" deals branches to threads without asking for their times. All
-are called in turn; medians are told. Results are compared with the sequential program's, and that with
+Each model, at batch 1, pruned at random places, runs sequentially on all threads and on one, in stages as
+the scheduler plans them (`sparsegen.hetero.staging`), and in two rivals' stages: "greedy" takes all operators
+that are ready, again and again; "a branch a thread" deals branches to threads without asking for their times.
+All are called in turn; medians are told. Results are compared with the sequential program's, and that with
 torch's in float64. Gains are over the better of the two sequential programs.
 """
 

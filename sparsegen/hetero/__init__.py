@@ -1,5 +1,29 @@
 """The heterogeneous scheduler: operators on the devices that suit them, in order, side by side."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from sparsegen.hetero.solver.solve import solve
 
-__all__ = ["solve"]
+if TYPE_CHECKING:
+    from sparsegen.hetero.api import plan
+    from sparsegen.hetero.application import Application
+    from sparsegen.hetero.planned import PlannedModel
+
+_LAZY = {
+    "Application": "sparsegen.hetero.application",
+    "PlannedModel": "sparsegen.hetero.planned",
+    "plan": "sparsegen.hetero.api",
+}
+"""What takes torch and TVM to import: it comes when it is asked for."""
+
+__all__ = ["Application", "PlannedModel", "plan", "solve"]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

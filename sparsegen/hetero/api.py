@@ -13,7 +13,7 @@ from sparsegen.devices import Machine, load_devices, this_machine
 from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.cost_cache import CostCache, default_path
-from sparsegen.hetero.costs import cost_operators
+from sparsegen.hetero.costs import Costs, cost_operators
 from sparsegen.hetero.cut import Granularity, operators
 from sparsegen.hetero.fingerprint import model_fingerprint
 from sparsegen.hetero.placing import Subject, by_core, plan_of
@@ -91,8 +91,8 @@ def plan_graph_on(
         machines.append(split)
     made = [_placed(graph, each, inputs, goal, granularity, subject, cache, listen) for each in machines]
     value = (lambda each: each[0].period) if goal == "throughput" else (lambda each: each[0].makespan)
-    best, there = min(made, key=value)
-    return PlannedModel(best, graph, there)
+    best, there, costs = min(made, key=value)
+    return PlannedModel(best, graph, there, costs=costs)
 
 
 def _placed(
@@ -104,13 +104,13 @@ def _placed(
     subject: Subject,
     cache: CostCache,
     listen: Listener | None,
-) -> tuple[Plan, Machine]:
-    """The plan of a machine, and that."""
+) -> tuple[Plan, Machine, Costs]:
+    """The plan of a machine, that, and what the operators cost there."""
     pieces = operators(graph, granularity)
     costs = cost_operators(graph, pieces, machine, inputs, cache=cache, listen=listen)
     posed = pose(graph, pieces, costs, machine)
     answer = solve(posed.problem, goal, listen=listen)
-    return plan_of(posed, answer, pieces, costs, machine, subject), machine
+    return plan_of(posed, answer, pieces, costs, machine, subject), machine, costs
 
 
 def machine_of(devices: Machine | str | os.PathLike[str] | None) -> Machine:

@@ -11,7 +11,7 @@ from sparsegen.compiler import compile_graph
 from sparsegen.devices import Machine, kind_of
 from sparsegen.errors import PlanError
 from sparsegen.graph import LayerGraph
-from sparsegen.hetero.costs import EMULATED, OURS, TORCH
+from sparsegen.hetero.costs import EMULATED, OURS, TORCH, Costs
 from sparsegen.hetero.cut import part_of
 from sparsegen.hetero.emulation import Emulated
 from sparsegen.hetero.events import Timeline
@@ -33,7 +33,8 @@ class PlannedModel:
     """A model that runs by a plan, called as the model is; `map` streams inputs through it.
 
     Close it, or use it as a context manager: its threads end then. `compiled` is the program of a plan of
-    stages, which needs no threads of its own.
+    stages, which needs no threads of its own; `costs` are those that the plan was made with, where operators
+    were placed.
 
     Raises PlanError for a plan of another model.
     """
@@ -45,6 +46,7 @@ class PlannedModel:
         machine: Machine,
         *,
         compiled: CompiledModel | None = None,
+        costs: Costs | None = None,
         limit_s: float = 60.0,
     ) -> None:
         fingerprint = model_fingerprint(graph)
@@ -54,7 +56,8 @@ class PlannedModel:
                 f"this one has {fingerprint[:8]}): make a plan of this model"
             )
         self.plan = plan
-        self._graph, self.compiled = graph, compiled
+        self.compiled, self.costs = compiled, costs
+        self._graph = graph
         self._executor: Executor | None = None
         if compiled is None:
             self._executor = Executor(

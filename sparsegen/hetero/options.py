@@ -1,0 +1,43 @@
+"""The options of `sparsegen place`, with their defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from sparsegen.errors import OptionError
+from sparsegen.options import ModelOptions
+
+GoalName = Literal["latency", "throughput"]
+GranularityName = Literal["layer", "block", "model"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceOptions(ModelOptions):
+    """What is planned, and what becomes of the plan.
+
+    The model: pruned to `structure` and `sparsity` first, as in `sparsegen compare`; 0 leaves it as it is.
+    devices: a TOML file, None: this machine. run: inputs to run through the plan. simulate: simulate them,
+    too, or in place of running them where `run` is 0.
+    """
+
+    batch: Annotated[int | None, "Inputs per call."] = 1
+    structure: str = "unstructured"
+    sparsity: float = 0.0
+    devices: Path | None = None
+    goal: GoalName = "latency"
+    granularity: GranularityName = "layer"
+    run: int = 0
+    simulate: bool = False
+
+    def check(self) -> None:
+        """Raise OptionError for what no machine could make sense of."""
+        super().check()
+        self._check_least(0, "run")
+        for name, value, choices in (
+            ("goal", self.goal, GoalName),
+            ("granularity", self.granularity, GranularityName),
+        ):
+            if value not in get_args(choices):
+                raise OptionError(f"{name} is {value!r}: choose of {', '.join(get_args(choices))}")

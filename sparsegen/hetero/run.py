@@ -1,0 +1,69 @@
+"""`sparsegen place MODEL` from end to end: loaded, pruned, planned, run, simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sparsegen.graph import LayerGraph
+from sparsegen.hetero.api import machine_of, plan_graph_on
+from sparsegen.hetero.costs import Costs
+from sparsegen.hetero.events import Timeline
+from sparsegen.hetero.export import ExportedModel, export_operators
+from sparsegen.hetero.options import PlaceOptions
+from sparsegen.hetero.planned import PlannedModel
+from sparsegen.hetero.simulator import simulate
+from sparsegen.preparation import PREPARING_STEPS, prepare
+from sparsegen.progress import Listener, Steps
+from sparsegen.pruning.structures import parse_structure
+
+SIMULATED = 20
+"""Inputs of a simulated stream, where nobody says."""
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A planned model, its graph, what ran (None: nothing did) and what was simulated."""
+
+    planned: PlannedModel
+    graph: LayerGraph
+    name: str
+    measured: Timeline | None
+    simulated: Timeline | None
+
+    def export(self, options: PlaceOptions) -> ExportedModel:
+        """The operators with their costs, for other schedulers."""
+        costs: Costs | None = self.planned.costs
+        known = None if costs is None else costs.costs
+        return export_operators(self.graph, self.name, options.granularity, costs=known)
+
+
+@contextmanager
+def place(model: str, options: PlaceOptions, listen: Listener | None = None) -> Iterator[Placed]:
+    """A named model, planned by the options, and closed at the end.
+
+    Raises SparsegenError for a model, options or devices that cannot be, and where running fails.
+    """
+    options.check()
+    machine = machine_of(options.devices)
+    structure = parse_structure(options.structure, sparsity=options.sparsity)
+    steps = Steps(listen, total=PREPARING_STEPS)
+    prepared = prepare(model, None, options, structure=structure, steps=steps)
+    planned = plan_graph_on(
+        prepared.graph,
+        machine,
+        prepared.inputs,
+        goal=options.goal,
+        granularity=options.granularity,
+        name=model,
+        listen=listen,
+    )
+    with planned:
+        measured = None
+        if options.run:
+            for _ in planned.map([prepared.inputs] * options.run):
+                pass
+            measured = planned.timeline()
+        simulated = simulate(planned.plan, options.run or SIMULATED) if options.simulate else None
+        yield Placed(planned, prepared.graph, model, measured, simulated)
