@@ -22,6 +22,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "coverage": (UNWRITABLE, "there is no folder"),
     "finetune_digits": (UNWRITABLE, "there is no folder"),
     "permutation": (UNWRITABLE, "there is no folder"),
+    "placement": (UNWRITABLE, "there is no folder"),
     "race": (("--folder", "/dev/null/race"), "Not a directory"),
     "recurrent": (UNWRITABLE, "there is no folder"),
     "same": (("--against", "nosuchcommit"), "nosuchcommit cannot be checked out"),

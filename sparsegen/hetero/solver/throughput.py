@@ -25,7 +25,7 @@ EXACT_TASKS = 24
 """Problems of more operators are not searched exactly."""
 
 _MOST_NODES = 30_000
-_TRIES = 300_000  # moves of the local search times tasks, times devices: some seconds
+_TRIES = 200_000  # moves of the local search times tasks, times devices: some seconds
 _HOT, _COLD = 0.05, 0.001  # temperatures, of the period
 
 
@@ -138,9 +138,10 @@ def _improved(
         moved = mover.replaced(now)
         if moved is None:
             continue
-        tried = steady(instance, moved)
         temperature = _HOT * found.period * math.exp(math.log(_COLD / _HOT) * turn / tries)
-        if tried.period < NEVER and tried.period <= period - temperature * math.log(1 - random.random()):
+        limit = period - temperature * math.log(1 - random.random())
+        tried = steady(instance, moved, limit)
+        if tried.period <= limit and tried.period < NEVER:
             now, period = moved, tried.period
             if is_better(tried, found):
                 best, found = moved, tried
