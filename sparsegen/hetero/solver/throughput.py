@@ -25,7 +25,7 @@ EXACT_TASKS = 24
 """Problems of more operators are not searched exactly."""
 
 _MOST_NODES = 30_000
-_TRIES = 200_000  # moves of the local search times tasks, times devices: some seconds
+_TRIES = 600_000  # moves of the local search times tasks, times devices: some seconds
 _HOT, _COLD = 0.05, 0.001  # temperatures, of the period
 
 
@@ -131,7 +131,7 @@ def _improved(
     random = Random(seed)
     mover, best, found = Mover(instance, random), placement, state
     now, period = placement, state.period
-    tries = max(50, min(4_000, _TRIES // (instance.count * instance.devices)))
+    tries = max(400, min(4_000, _TRIES // (instance.count * instance.devices)))
     for turn in itertools.count():
         if turn == tries or time.monotonic() > until or found.period <= bound * (1 + ROUNDING):
             break
