@@ -23,6 +23,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "device_tables": (UNWRITABLE, "there is no folder"),
     "finetune_digits": (UNWRITABLE, "there is no folder"),
     "permutation": (UNWRITABLE, "there is no folder"),
+    "placement": (UNWRITABLE, "there is no folder"),
     "race": (("--folder", "/dev/null/race"), "Not a directory"),
     "recurrent": (UNWRITABLE, "there is no folder"),
     "same": (("--against", "nosuchcommit"), "nosuchcommit cannot be checked out"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sparsegen.hetero.answer_json import is_optimal
 from sparsegen.hetero.problem import Pipelining, Problem, Schedule
@@ -14,22 +15,22 @@ from sparsegen.wording import milliseconds
 def print_answer(problem: Problem, answer: Schedule | Pipelining, console: Console) -> None:
     """Operators with their devices, and times for one input; then the plan against the best device alone."""
     if isinstance(answer, Schedule):
-        rows = [
+        headings: tuple[str, ...] = ("operator", "device", "start ms", "end ms")
+        rows: list[tuple[str, ...]] = [
             (run.task, run.device, milliseconds(1e3 * run.start), milliseconds(1e3 * run.end))
             for run in answer.runs
         ]
-        headings = ("operator", "device", "start ms", "end ms")
         seconds, optimal, told = answer.makespan, answer.optimal, "makespan"
     else:
-        rows = [(name, device) for name, device in answer.placement.items()]  # type: ignore[misc]
-        headings = ("operator", "device")  # type: ignore[assignment]
+        headings = ("operator", "device")
+        rows = list(answer.placement.items())
         seconds, optimal, told = answer.period, is_optimal(answer), "period"
     table = Table()
     for heading in headings:
         table.add_column(heading, justify="right" if heading.endswith("ms") else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
-    console.print(table, markup=False)
+        table.add_row(*map(Text, row))
+    console.print(table)
     line = f"{told} {_ms(seconds)}, {_against(problem, seconds)}; "
     line += "no plan is faster" if optimal else f"no plan is below {_ms(answer.bound)}"
     if isinstance(answer, Pipelining):

@@ -18,7 +18,7 @@ PROBLEM = {
     "operators": [
         {"name": "w", "bytes": 0, "times": {"a": 0.004, "b": 0.001}},
         {"name": "x", "reads": ["w"], "bytes": 4096, "times": {"a": 0.001, "b": 0.002}},
-        {"name": "y[0]", "reads": ["w"], "times": {"a": 0.001, "b": 0.001}},
+        {"name": "y[red]", "reads": ["w"], "times": {"a": 0.001, "b": 0.001}},
     ],
     "links": [{"from": "b", "to": "a", "latency": 1e-5, "bandwidth": 1e9}],
 }
@@ -39,7 +39,7 @@ def test_a_schedule_from_end_to_end(problem: Path, tmp_path: Path) -> None:
     answer = tmp_path / "answer.json"
     result = place("--problem", str(problem), "--goal", "latency", "--json", str(answer))
     assert result.exit_code == 0, result.output
-    assert "y[0]" in result.stdout
+    assert "y[red]" in result.stdout
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("makespan")]
     assert line.startswith(
         "makespan 2.01 ms, 1.99x as fast as the best device alone (b, 4.00 ms); no plan is"
@@ -57,7 +57,11 @@ def test_a_pipeline_from_end_to_end(problem: Path, tmp_path: Path) -> None:
     assert "period 2.00 ms, 2.00x as fast as the best device alone (b, 4.00 ms); no plan is" in result.stdout
     found = json.loads(answer.read_text())
     assert (found["period"], found["optimal"], found["limit"]) == (0.002, True, "device b")
-    assert {each["name"]: each["device"] for each in found["operators"]} == {"w": "b", "x": "a", "y[0]": "b"}
+    assert {each["name"]: each["device"] for each in found["operators"]} == {
+        "w": "b",
+        "x": "a",
+        "y[red]": "b",
+    }
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ Links are not exclusive, and tasks have times, reads and bytes alone.
 
 from __future__ import annotations
 
+import itertools
+
 import networkx as nx
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -18,89 +20,103 @@ from scipy.sparse import coo_array
 from sparsegen.hetero.problem import Problem
 
 
-class _Rows:
-    """Constraints `sum of coefficient * variable >= least`."""
+def least_makespan(problem: Problem) -> float:
+    """Solved to a relative gap of 1e-7; times in milliseconds, so that they are of the solver's order."""
+    model = _Model(problem)
+    model.place()
+    model.transfer()
+    model.separate()
+    return model.solve() / 1e3
 
-    def __init__(self) -> None:
+
+class _Model:
+    """Variables: T, starts, x by task and device, y by pair. Rows: sum of coefficient * variable >= least."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.tasks, self.devices = problem.tasks, problem.devices
+        self.number = {task.name: index for index, task in enumerate(problem.tasks)}
+        self.links = {(link.source, link.target): link for link in problem.links}
+        self.horizon = 1e3 * sum(task.times[problem.devices[0]] for task in problem.tasks)
+        reads = nx.DiGraph([(read, task.name) for task in problem.tasks for read in task.reads])
+        reads.add_nodes_from(self.number)
+        ordered = set(nx.transitive_closure_dag(reads).edges)
+        count = len(problem.tasks)
+        self.pairs = [
+            (u, v)
+            for u in range(count)
+            for v in range(u + 1, count)
+            if (self.tasks[u].name, self.tasks[v].name) not in ordered
+        ]
+        self.first_x = 1 + count
+        self.first_y = self.first_x + count * len(problem.devices)
         self.entries: list[tuple[int, int, float]] = []
         self.least: list[float] = []
+
+    def x(self, task: int, device: int) -> int:
+        return self.first_x + task * len(self.devices) + device
+
+    def milliseconds(self, task: int, device: int) -> float:
+        return 1e3 * self.tasks[task].times.get(self.devices[device], 0.0)
 
     def add(self, least: float, terms: list[tuple[int, float]]) -> None:
         self.entries += [(len(self.least), variable, coefficient) for variable, coefficient in terms]
         self.least.append(least)
 
+    def after(self, later: int, earlier: int) -> list[tuple[int, float]]:
+        """s(later) - e(earlier)."""
+        length = [(self.x(earlier, d), -self.milliseconds(earlier, d)) for d in range(len(self.devices))]
+        return [(1 + later, 1.0), (1 + earlier, -1.0), *length]
 
-def least_makespan(problem: Problem) -> float:
-    """Solved to a relative gap of 1e-7; times in milliseconds, so that they are of the solver's order."""
-    tasks, devices = problem.tasks, problem.devices
-    number = {task.name: index for index, task in enumerate(tasks)}
-    links = {(link.source, link.target): link for link in problem.links}
-    horizon = 1e3 * sum(task.times[devices[0]] for task in tasks)
-    count, span = len(tasks), len(devices)
-    reads = nx.DiGraph([(read, task.name) for task in tasks for read in task.reads])
-    reads.add_nodes_from(number)
-    ordered = set(nx.transitive_closure_dag(reads).edges)
-    pairs = [
-        (u, v)
-        for u in range(count)
-        for v in range(u + 1, count)
-        if (tasks[u].name, tasks[v].name) not in ordered
-    ]
-    # T, the starts, x by task and device, y by pair
-    start, place, pair = 1, 1 + count, 1 + count + count * span
-    total = pair + len(pairs)
-    rows = _Rows()
+    def place(self) -> None:
+        """Each task has one device; T is no less than any end and any load."""
+        span = range(len(self.devices))
+        for v in range(len(self.tasks)):
+            length = [(self.x(v, d), -self.milliseconds(v, d)) for d in span]
+            self.add(0, [(0, 1), (1 + v, -1), *length])
+            self.add(1, [(self.x(v, d), 1) for d in span])
+            self.add(-1, [(self.x(v, d), -1) for d in span])
+        for d in span:
+            loads = [(self.x(v, d), -self.milliseconds(v, d)) for v in range(len(self.tasks))]
+            self.add(0, [(0, 1), *loads])
 
-    def x(task: int, device: int) -> int:
-        return place + task * span + device
-
-    def length(task: int, sign: float) -> list[tuple[int, float]]:
-        return [(x(task, d), sign * 1e3 * tasks[task].times.get(name, 0.0)) for d, name in enumerate(devices)]
-
-    for v, task in enumerate(tasks):
-        rows.add(0, [(0, 1), (start + v, -1), *length(v, -1)])
-        rows.add(1, [(x(v, d), 1) for d in range(span)])
-        rows.add(-1, [(x(v, d), -1) for d in range(span)])
-        for name in task.reads:
-            u = number[name]
-            rows.add(0, [(start + v, 1), (start + u, -1), *length(u, -1)])
-            for a, source in enumerate(devices):
-                for b, target in enumerate(devices):
-                    if a == b:
+    def transfer(self) -> None:
+        """A reader starts when what it reads has arrived."""
+        for v, task in enumerate(self.tasks):
+            for u in (self.number[name] for name in task.reads):
+                self.add(0, self.after(v, u))
+                for (a, source), (b, target) in itertools.permutations(enumerate(self.devices), 2):
+                    there = [(self.x(u, a), -1.0), (self.x(v, b), -1.0)]
+                    if (source, target) not in self.links:
+                        self.add(-1, there)
                         continue
-                    if (source, target) not in links:
-                        rows.add(-1, [(x(u, a), -1), (x(v, b), -1)])
-                        continue
-                    link = links[source, target]
-                    way = 1e3 * (link.latency + tasks[u].bytes / link.bandwidth)
-                    terms = [(start + v, 1.0), (start + u, -1.0), *length(u, -1)]
-                    rows.add(-way, [*terms, (x(u, a), -way), (x(v, b), -way)])
-    for index, (u, v) in enumerate(pairs):
-        for d in range(span):
-            both = [(x(u, d), -horizon), (x(v, d), -horizon)]
-            rows.add(
-                -3 * horizon,
-                [(start + v, 1), (start + u, -1), *length(u, -1), *both, (pair + index, -horizon)],
-            )
-            rows.add(
-                -2 * horizon,
-                [(start + u, 1), (start + v, -1), *length(v, -1), *both, (pair + index, horizon)],
-            )
-    for d, name in enumerate(devices):
-        rows.add(0, [(0, 1), *((x(v, d), -1e3 * task.times.get(name, 0.0)) for v, task in enumerate(tasks))])
-    upper = np.ones(total)
-    upper[:place] = horizon
-    for v, task in enumerate(tasks):
-        for d, name in enumerate(devices):
-            upper[x(v, d)] = name in task.times
-    row, column, values = zip(*rows.entries, strict=True)
-    matrix = coo_array((values, (row, column)), shape=(len(rows.least), total)).tocsr()
-    solved = milp(
-        np.eye(total)[0],
-        integrality=np.arange(total) >= place,
-        bounds=Bounds(np.zeros(total), upper),
-        constraints=LinearConstraint(matrix, lb=np.array(rows.least)),
-        options={"mip_rel_gap": 1e-7},
-    )
-    assert solved.success, solved.message
-    return float(solved.fun) / 1e3
+                    link = self.links[source, target]
+                    way = 1e3 * (link.latency + self.tasks[u].bytes / link.bandwidth)
+                    self.add(-way, [*self.after(v, u), *((each, -way) for each, _ in there)])
+
+    def separate(self) -> None:
+        """Of two tasks on one device, one ends before the other starts."""
+        far = self.horizon
+        for y, (u, v) in enumerate(self.pairs, self.first_y):
+            for d in range(len(self.devices)):
+                both = [(self.x(u, d), -far), (self.x(v, d), -far)]
+                self.add(-3 * far, [*self.after(v, u), *both, (y, -far)])
+                self.add(-2 * far, [*self.after(u, v), *both, (y, far)])
+
+    def solve(self) -> float:
+        total = self.first_y + len(self.pairs)
+        upper = np.ones(total)
+        upper[: self.first_x] = self.horizon
+        for v, task in enumerate(self.tasks):
+            for d, name in enumerate(self.devices):
+                upper[self.x(v, d)] = name in task.times
+        row, column, values = zip(*self.entries, strict=True)
+        matrix = coo_array((values, (row, column)), shape=(len(self.least), total)).tocsr()
+        solved = milp(
+            np.eye(total)[0],
+            integrality=np.arange(total) >= self.first_x,
+            bounds=Bounds(np.zeros(total), upper),
+            constraints=LinearConstraint(matrix, lb=np.array(self.least)),
+            options={"mip_rel_gap": 1e-7},
+        )
+        assert solved.success, solved.message
+        return float(solved.fun)

@@ -50,7 +50,7 @@ def test_exclusive_links(row: int, column: int, extras: bool) -> None:
 
 @large(("row", "column"), product(range(10), range(10)), sample=10)
 def test_exclusive_links_between_three_devices(row: int, column: int) -> None:
-    problem = random_problem(10 * row + column, tasks=5, devices=3, exclusive=0.6)
+    problem = random_problem(10 * row + column, tasks=4, devices=3, exclusive=0.6)
     check_optimum(problem, exhaustive.least_makespan(problem))
 
 

@@ -158,7 +158,7 @@ def test_memories_that_are_too_small_together() -> None:
     tasks = tuple(Task(f"t{n}", (), 0, {"a": 1.0, "b": 1.0}, weights=6) for n in range(3))
     problem = Problem(("a", "b"), tasks, (), {"a": Store(memory=10), "b": Store(memory=10)})
     for goal in ("latency", "throughput"):
-        with pytest.raises(ProblemError, match="there is no placement of the operators"):
+        with pytest.raises(ProblemError, match="there is no placement of the operators that keeps to"):
             solve(problem, goal)
 
 

@@ -33,7 +33,7 @@ SMALL = st.builds(random_problem, SEEDS, tasks=st.integers(2, 7), exclusive=st.s
 CLOSE = 1 + 1e-9
 
 
-@examples(25)
+@examples(15)
 @given(ANY)
 def test_it_is_sound_and_no_rival_is_better(problem: Problem) -> None:
     schedule = solve(problem, limit_seconds=2)
@@ -47,7 +47,7 @@ def test_it_is_sound_and_no_rival_is_better(problem: Problem) -> None:
             assert schedule.makespan <= timeline.makespan()
 
 
-@examples(25)
+@examples(10)
 @given(ANY)
 def test_neither_the_critical_path_nor_the_work_is_undercut(problem: Problem) -> None:
     schedule = solve(problem, limit_seconds=2)
@@ -112,7 +112,7 @@ def test_without_links_it_is_the_best_device_alone(seed: int, tasks: int) -> Non
     assert not schedule.transfers
 
 
-@examples(15)
+@examples(8)
 @given(st.builds(random_problem, SEEDS, tasks=st.integers(5, 40), extras=st.booleans()))
 def test_the_local_search_times_as_the_timeline_does(problem: Problem) -> None:
     instance = Instance(problem)

@@ -8,7 +8,7 @@ ends if its latency cannot be less.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,16 +28,17 @@ class Assigned:
     complete: bool
 
 
-def assign(instance: Instance, start: Placement, *, most_nodes: int) -> Assigned:
-    """Search for a placement better than `start`, in so many nodes."""
-    search = _Search(instance, start, most_nodes)
+def assign(instance: Instance, start: Placement, *, most_nodes: int, until: float = NEVER) -> Assigned:
+    """Search for a placement better than `start`, in so many nodes, until a time of `time.monotonic`."""
+    search = _Search(instance, start, most_nodes, until)
     search.extend(0)
-    return Assigned(search.best, search.state, search.nodes <= most_nodes)
+    return Assigned(search.best, search.state, not search.cut_short)
 
 
 class _Search:
-    def __init__(self, instance: Instance, start: Placement, most_nodes: int) -> None:
-        self._instance, self._most, self.nodes = instance, most_nodes, 0
+    def __init__(self, instance: Instance, start: Placement, most_nodes: int, until: float) -> None:
+        self._instance, self._nodes_left, self._until = instance, most_nodes, until
+        self.cut_short = False
         self.best, self.state = list(start), steady(instance, start)
         self._places, self._tails = Places(instance), tails(instance)
         self._placement = [-1] * instance.count
@@ -53,15 +54,15 @@ class _Search:
             [np.cumsum(priced[:, ::-1], axis=1)[:, ::-1], np.zeros((len(priced), 1))], axis=1
         )
         self._loads, self._held = [0.0] * instance.devices, [0] * instance.devices
-        self._ways: list[
-            list[float]
-        ] = []  # of each task: from each device's first start, and from the input's
+        # Of each task, the longest ways to its end: from each device's first start, and from the input's.
+        self._ways: list[list[float]] = []
 
     def extend(self, task: int) -> None:
         """Place a task and those after it in every way that may be better."""
         instance = self._instance
-        self.nodes += 1
-        if self.nodes > self._most:
+        self._nodes_left -= 1
+        self.cut_short |= self._nodes_left < 0 or time.monotonic() > self._until
+        if self.cut_short:
             return
         if task == instance.count:
             self._finish()
@@ -135,13 +136,3 @@ def is_better(state: Steady, than: Steady) -> bool:
     if state.period < than.period * (1 - ROUNDING):
         return True
     return state.period <= than.period * (1 + ROUNDING) and state.latency < than.latency * (1 - ROUNDING)
-
-
-def best_of(instance: Instance, placements: Sequence[Placement]) -> tuple[Placement, Steady]:
-    """The first of those that no other is better than."""
-    best, found = placements[0], steady(instance, placements[0])
-    for placement in placements[1:]:
-        state = steady(instance, placement)
-        if is_better(state, found):
-            best, found = placement, state
-    return best, found

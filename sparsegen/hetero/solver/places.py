@@ -87,14 +87,9 @@ def _by_time(instance: Instance, devices: list[int], unit: int) -> list[int]:
 
 
 def _no_placement(instance: Instance, *, proved: bool) -> str:
-    causes = (
-        "the links that are missing, the groups and the memories"
-        if instance.has_memory
-        else ("the links that are missing and the groups")
+    memories = ", groups and memories" if instance.has_memory else " and groups"
+    found = "there is no placement" if proved else f"no placement was found in {_MOST_TRIES:,} tries"
+    return (
+        f"{found} of the operators that keeps to their devices, the links{memories}: add a link, a time or "
+        "memory"
     )
-    told = (
-        "there is no placement of the operators"
-        if proved
-        else (f"no placement of the operators was found in {_MOST_TRIES:,} tries")
-    )
-    return f"{told} that keeps to the operators' devices, {causes}: add a link, a time or memory"

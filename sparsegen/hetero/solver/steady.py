@@ -34,29 +34,34 @@ class Steady:
     latency: float
 
 
-def steady(instance: Instance, placement: Sequence[int]) -> Steady:
-    """The steady state of a placement; a period of NEVER where it is not allowed."""
+_REFUSED = Steady(NEVER, "", NEVER)
+
+
+def steady(instance: Instance, placement: Sequence[int], limit: float = NEVER) -> Steady:
+    """The steady state of a placement; a period of NEVER where it is not allowed, or past `limit`."""
     if not is_allowed(instance, placement) or not carries_arrive(instance, placement):
-        return Steady(NEVER, "", NEVER)
+        return _REFUSED
     timeline = retime(instance, placement, range(instance.count))
     seconds = [end - start for start, end in zip(timeline.starts, timeline.ends, strict=True)]
     loads = [0.0] * instance.devices
     for task, device in enumerate(placement):
         loads[device] += seconds[task]
     period = max(loads)
-    limit = f"device {instance.device_names[loads.index(period)]}"
+    if period > limit:
+        return _REFUSED
+    cause = f"device {instance.device_names[loads.index(period)]}"
     for link, load in enumerate(link_loads(instance, placement)):
         if load > period * (1 + CLOSE):
             source, target = (instance.device_names[device] for device in instance.exclusive_links[link])
-            period, limit = load, f"link {source}-{target}"
-    for cycle in (False, True):
-        mean = greatest_mean(waits(instance, placement, seconds, with_carries=cycle))
+            period, cause = load, f"link {source}-{target}"
+    mean = greatest_mean(waits(instance, placement, seconds, with_carries=False))
+    if mean > period * (1 + CLOSE):
+        period, cause = mean, _waiting(instance, placement)
+    if any(instance.carries):
+        mean = greatest_mean(waits(instance, placement, seconds))
         if mean > period * (1 + CLOSE):
-            period, limit = (
-                mean,
-                _cause(instance, placement, seconds, mean) if cycle else _waiting(instance, placement),
-            )
-    return Steady(period, limit, timeline.makespan())
+            period, cause = mean, _recurrence(instance, placement, seconds, mean)
+    return Steady(period, cause, timeline.makespan())
 
 
 def carries_arrive(instance: Instance, placement: Sequence[int]) -> bool:
@@ -133,7 +138,7 @@ def greatest_mean(wait: list[list[float]]) -> float:
     )
 
 
-def _cause(instance: Instance, placement: Sequence[int], seconds: Sequence[float], mean: float) -> str:
+def _recurrence(instance: Instance, placement: Sequence[int], seconds: Sequence[float], mean: float) -> str:
     """The recurrence behind a period: a task that carries, if possible one that alone explains it."""
     wait = waits(instance, placement, seconds)
     readers = [task for task, carries in enumerate(instance.carries) for _ in carries]

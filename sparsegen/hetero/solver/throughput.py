@@ -9,7 +9,7 @@ from random import Random
 
 from sparsegen.errors import ProblemError
 from sparsegen.hetero.problem import Pipelining, Problem
-from sparsegen.hetero.solver.assignment import assign, best_of, is_better
+from sparsegen.hetero.solver.assignment import assign, is_better
 from sparsegen.hetero.solver.bounds import ROUNDING, best_prices, least_work
 from sparsegen.hetero.solver.contiguous import stages
 from sparsegen.hetero.solver.copies import copies, equivalent_devices
@@ -25,7 +25,7 @@ EXACT_TASKS = 24
 """Problems of more operators are not searched exactly."""
 
 _MOST_NODES = 30_000
-_TRIES = 300_000  # moves of the local search times tasks, times devices: some seconds
+_TRIES = 600_000  # moves of the local search times tasks, times devices: some seconds
 _HOT, _COLD = 0.05, 0.001  # temperatures, of the period
 
 
@@ -62,29 +62,21 @@ def _placed(problem: Problem, seed: int, until: float, steps: Steps) -> Pipelini
     steps.begin("bounds and simple placements")
     _, bound = best_prices(least_work(instance))
     bound = max(bound * (1 - ROUNDING), _recurrence_bound(instance))
-    found = {each.method: each.placement for each in singles(instance)}
-    found |= {f"single {number}": each.placement for number, each in enumerate(singles(instance))}
-    for candidate in (heft(instance), greedy(instance)):
-        if candidate is not None:
-            found[candidate.method] = candidate.placement
-    found["stages"] = stages(instance)
-    packed = _packed(instance)
-    if packed is not None:
-        found["packed"] = packed
-    best, state = best_of(instance, list(found.values()))
-    if state.period == NEVER:
-        best = some_placement(instance)
-        state = steady(instance, best)
-    method = next((name for name, placement in found.items() if placement is best), "some placement").split()[
-        0
+    found = [(each.method, each.placement) for each in singles(instance)]
+    found += [
+        (each.method, each.placement) for each in (heft(instance), greedy(instance)) if each is not None
     ]
+    found += [("stages", stages(instance)), ("packed", _packed(instance))]
+    method, best, state = _best(instance, found)
+    if state.period == NEVER:
+        method, best, state = _best(instance, [("some placement", some_placement(instance))])
     steps.begin("local search")
     better, improved = _improved(instance, best, state, bound, seed, until)
     if is_better(improved, state):
         best, state, method = better, improved, "local search"
     steps.begin("branch and bound")
     if instance.count <= EXACT_TASKS:
-        assigned = assign(instance, best, most_nodes=_MOST_NODES)
+        assigned = assign(instance, best, most_nodes=_MOST_NODES, until=until)
         if is_better(assigned.state, state):
             best, state, method = assigned.placement, assigned.state, "exact"
         if assigned.complete:
@@ -99,6 +91,16 @@ def _placed(problem: Problem, seed: int, until: float, steps: Steps) -> Pipelini
     return Pipelining(placement, state.period, state.latency, min(bound, state.period), state.limit, method)
 
 
+def _best(instance: Instance, found: list[tuple[str, Placement]]) -> tuple[str, Placement, Steady]:
+    """The first of those that no other is better than, with its method."""
+    states = [(method, placement, steady(instance, placement)) for method, placement in found]
+    best = states[0]
+    for each in states[1:]:
+        if is_better(each[2], best[2]):
+            best = each
+    return best
+
+
 def _recurrence_bound(instance: Instance) -> float:
     """The longest that a task which carries its own result takes, where it is fastest."""
     own = (
@@ -109,14 +111,12 @@ def _recurrence_bound(instance: Instance) -> float:
     return max(own, default=0.0)
 
 
-def _packed(instance: Instance) -> Placement | None:
-    """The longest task first, each to the device that is the least loaded with it; None in a dead end."""
+def _packed(instance: Instance) -> Placement:
+    """The longest task first, each to the device that is then the least loaded; in a dead end, anywhere."""
     places, loads, placement = Places(instance), [0.0] * instance.devices, [0] * instance.count
     order = sorted(range(instance.count), key=lambda task: -min(instance.seconds[task]))
     for task in order:
-        devices = places.of(task)
-        if not devices:
-            return None
+        devices = places.of(task) or instance.domain(task)
         device = min(devices, key=lambda each: loads[each] + instance.seconds[task][each])
         places.put(task, device)
         placement[task] = device
@@ -131,16 +131,17 @@ def _improved(
     random = Random(seed)
     mover, best, found = Mover(instance, random), placement, state
     now, period = placement, state.period
-    tries = max(50, min(4_000, _TRIES // (instance.count * instance.devices)))
+    tries = max(400, min(4_000, _TRIES // (instance.count * instance.devices)))
     for turn in itertools.count():
         if turn == tries or time.monotonic() > until or found.period <= bound * (1 + ROUNDING):
             break
         moved = mover.replaced(now)
         if moved is None:
             continue
-        tried = steady(instance, moved)
         temperature = _HOT * found.period * math.exp(math.log(_COLD / _HOT) * turn / tries)
-        if tried.period < NEVER and tried.period <= period - temperature * math.log(1 - random.random()):
+        limit = period - temperature * math.log(1 - random.random())
+        tried = steady(instance, moved, limit)
+        if tried.period <= limit and tried.period < NEVER:
             now, period = moved, tried.period
             if is_better(tried, found):
                 best, found = moved, tried
