@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 import sparsegen
-from sparsegen import compiler
-from sparsegen.errors import ProgramError
+from sparsegen import compiler, target
+from sparsegen.errors import ProgramError, TargetError
 from sparsegen.runtime.check import check_program, faults
 from sparsegen.runtime.model import bind
+from sparsegen.runtime.operators import bytes_of
 from sparsegen.runtime.program import (
     KernelCall,
     NewTensor,
@@ -26,9 +27,12 @@ from sparsegen.runtime.program import (
     Region,
     Slot,
     TorchCall,
+    TorchConstant,
     Weight,
+    regions_of,
 )
 from sparsegen.runtime.program_json import from_json, to_json
+from sparsegen.target import disguised, read_host
 from tests.lowering.golden_cases import fixed_target
 from tests.runtime.networks import compiled_network, example
 
@@ -141,10 +145,19 @@ def test_classes_that_cannot_be_written_down() -> None:
         to_json(model.program)
 
 
+def deep(levels: int) -> list[Any]:
+    """Lists in lists."""
+    inside: list[Any] = []
+    for _ in range(levels):
+        inside = [inside]
+    return inside
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ({"schema": 2}, "has schema 2; this version reads 1"),
+        ({"schema": 1}, "has schema 1; this version reads 2"),
+        ({"schema": 2.0}, "has schema 2.0; this version reads 2"),
         ({"slots": -1}, r"damaged: ValueError at -1, where a count is expected; compile the model again"),
         ({"slots": 1.5}, "damaged: ValueError at 1.5, where a count"),
         ({"arrays": [{"offset": 0}]}, "damaged: KeyError at 'shape'"),
@@ -165,6 +178,12 @@ def test_classes_that_cannot_be_written_down() -> None:
             "enumeration",
         ),
         ({"arena_bytes": float("inf")}, "damaged: ValueError at inf"),
+        (
+            {"calls": [{"layer": "0", "frees": [], "arguments": [], "symbol": "f", "clears": 1}]},
+            "damaged: ValueError at 1, where clears is true or false",
+        ),
+        ({"signatures": {"f": [{"shape": [-1], "dtype": "float32"}]}}, "ValueError at -1, where a count"),
+        ({"structure": deep(100_000)}, "damaged: RecursionError"),
     ],
 )
 def test_damaged_programs(damage: dict[str, Any], message: str, images: sparsegen.CompiledModel) -> None:
@@ -182,7 +201,18 @@ def test_what_is_no_program_at_all() -> None:
     ("change", "message"),
     [
         ({"library": b""}, "there is no library"),
-        ({"threads": 0}, "it is for 0 threads"),
+        ({"library": "text"}, "its library is of type str, not bytes"),
+        ({"threads": 0}, "it is for 0 threads, and 1 to 4,096 are allowed"),
+        ({"threads": 1_000_000}, "it is for 1000000 threads"),
+        ({"threads": 1 << 63}, "it is for 9223372036854775808 threads"),
+        ({"slots": 1 << 62}, "there are 1 inputs and 4611686018427387904 slots for"),
+        ({"live_bytes": -1}, "-1 bytes live in an arena of"),
+        ({"live_bytes": 1 << 40}, "1,099,511,627,776 bytes live in an arena of"),
+        ({"weights": np.zeros(64, np.float32)}, "its weights are no array of bytes"),
+        ({"weights": np.zeros((64, 1), np.uint8)}, "its weights are no array of bytes"),
+        ({"weights": bytes(64)}, "its weights are no array of bytes"),
+        ({"weights": np.zeros(1 << 20, np.uint8)}, r"the arrays end at byte [\d,]+, and there are 1,048,576"),
+        ({"signatures": {}}, "the call of layer 'input' names 'kernel_0', and the program does not tell"),
         ({"outputs": ()}, "the result has 1 leaves, and there are 0 outputs"),
     ],
 )
@@ -234,7 +264,7 @@ def test_torchs_results_are_looked_at(mixed: sparsegen.CompiledModel) -> None:
     other = bind(
         changed(mixed.program, at, arguments=(call.arguments[0], 1))
     )  # the largest, not the largest two
-    with pytest.raises(sparsegen.ToolchainError, match="torch gave 3 elements, and 6 are read"):
+    with pytest.raises(sparsegen.ToolchainError, match=r"torch gave 3 elements of torch\.float32; 6 of"):
         other(torch.ones(3, 6), scale=3.0)
 
 
@@ -265,7 +295,8 @@ def test_a_program_is_checked_in_all_its_parts(
     enter, first = one.calls[0], one.calls[1]
     assert isinstance(enter, KernelCall)
     assert isinstance(first, KernelCall)
-    place = next(each for each in first.arguments if isinstance(each, Region))
+    place, *weights, _ = first.arguments
+    assert isinstance(place, Region)
     torchs = next(i for i, call in enumerate(other.calls) if isinstance(call, TorchCall))
     written = first.arguments[-1]
     assert isinstance(written, Region)
@@ -274,22 +305,32 @@ def test_a_program_is_checked_in_all_its_parts(
         r"names array 99 of \d+": changed(one, 1, arguments=(place, Weight(99), written)),
         "its last argument has to be": changed(one, 1, arguments=(written, place, Weight(0))),
         "makes a tensor that is not its last": changed(one, 1, arguments=(NewTensor(1, (2,)), written)),
-        r"names bytes [\d,]+ to [\d,]+ of an arena of": replace(one, arena_bytes=written.end - 1),
+        r"names bytes [\d,]+ to [\d,]+ of an arena of": replace(
+            one, arena_bytes=written.end - 1, live_bytes=0
+        ),
         "elements of type float3": changed(one, 1, arguments=(place, replace(written, dtype="float3"))),
-        "do not hold a value of shape": changed(one, 1, arguments=(replace(place, offset=8192), written)),
-        "and writes there": changed(one, 1, arguments=(place, place), halo=None, clears=False),
-        "halo that does not suit": changed(one, 1, arguments=(place, NewTensor(1, (2,)))),
+        "do not hold a value of shape": changed(
+            one, 1, arguments=(replace(place, offset=64), *weights, written)
+        ),
+        "names halo 9 of": changed(one, 0, arguments=(Slot(0, (384,)), replace(place, halo=9))),
+        "with a halo that does not suit them": replace(one, halos=(replace(one.halos[0], size=8),)),
+        r"is given 'float': a kernel takes slots": changed(one, 1, arguments=("float", written)),
+        "is given Region": changed(other, torchs, arguments=(place,)),
+        "is given TorchConstant": changed(other, torchs, arguments=(TorchConstant("axis", "x"),)),  # type: ignore[arg-type]
         "clears a halo that it has not": changed(one, len(one.calls) - 1, clears=True),
-        "reads slot 0, which holds nothing": replace(one, interface=replace(one.interface, inputs=())),
+        "reads slot 0, which holds nothing": replace(
+            one, interface=replace(one.interface, inputs=(), call=None)
+        ),
         "array 0 lies outside": replace(one, weights=one.weights[:4]),
         "array 0 has elements of type complex64": replace(one, arrays=(PlacedArray(0, (1,), "complex64"),)),
-        "array 0 starts at byte 4": replace(one, arrays=(PlacedArray(4, (1,), "float32"), *one.arrays[1:])),
+        "array 0 starts at byte 4; after": replace(one, arrays=(PlacedArray(4, (1,)), *one.arrays[1:])),
+        "array 1 starts at byte 0; after": replace(one, arrays=(one.arrays[0], *one.arrays)),
         "an output is slot 77": replace(one, outputs=(77,)),
         "a known output is array 77": replace(
             other, interface=replace(other.interface, known={0: Weight(77)})
         ),
         "writes over input 0": changed(other, torchs, slot=0),
-        "holds nothing at the end": replace(other, outputs=(other.slots - 1,) * 3, calls=other.calls[:1]),
+        "holds nothing at the end": replace(other, outputs=(1, *other.outputs[1:])),
         "12 inputs and": replace(one, interface=replace(one.interface, inputs=one.interface.inputs * 12)),
     }
     for message, program in damaged.items():
@@ -320,3 +361,160 @@ def test_weights_are_one_block_and_used_where_they_lie(images: sparsegen.Compile
     assert np.isnan(model(example()).numpy()).any()
     program.weights[:] = kept
     torch.testing.assert_close(model(example()), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["images", "mixed"])
+def test_arguments_are_what_functions_take(name: str, request: pytest.FixtureRequest) -> None:
+    """Another extent, type or order of what a function is given is a fault, whoever reads it."""
+    program: Program = request.getfixturevalue(name).program
+    found = 0
+    for index, call in enumerate(program.calls):
+        if not isinstance(call, KernelCall):
+            continue
+        last = call.arguments[-1]
+        for place, argument in enumerate(call.arguments):
+            others: list[Any] = []
+            if isinstance(argument, Region | NewTensor | Slot):
+                assert argument.shape is not None
+                others += [
+                    replace(argument, shape=(*argument.shape[:-1], 1)),
+                    replace(argument, dtype="int8"),
+                ]
+                others += [replace(argument, shape=(0,))]
+            if isinstance(argument, Slot):
+                others += [replace(argument, aligned=not argument.aligned)]
+            if isinstance(argument, Weight):
+                others += [replace(last, shape=(1,))]
+            for other in others:
+                arguments = (*call.arguments[:place], other, *call.arguments[place + 1 :])
+                assert list(faults(changed(program, index, arguments=arguments))), (call, other)
+                found += 1
+        with pytest.raises(ProgramError, match=r"has \d arguments, and 'kernel_\d+' takes \d"):
+            check_program(changed(program, index, arguments=(last,)))
+    assert found > len(program.calls)
+
+
+def test_arrays_have_the_shapes_that_functions_take(images: sparsegen.CompiledModel) -> None:
+    """Those whose length no function knows end where the next one begins, but for less than a line."""
+    program = images.program
+    kernels = [call for call in program.calls if isinstance(call, KernelCall)]
+    free = {
+        argument.index
+        for call in kernels
+        for argument, takes in zip(call.arguments, program.signatures[call.symbol], strict=True)
+        if isinstance(argument, Weight) and None in takes.shape
+    }
+    assert 0 < len(free) < len(program.arrays)
+    for index, placed in enumerate(program.arrays):
+        less = 16 if index in free else 1
+        smaller = replace(placed, shape=(*placed.shape[:-1], placed.shape[-1] - less))
+        arrays = (*program.arrays[:index], smaller, *program.arrays[index + 1 :])
+        assert list(faults(replace(program, arrays=arrays)))
+
+
+def test_results_are_those_of_the_interface(
+    images: sparsegen.CompiledModel, mixed: sparsegen.CompiledModel
+) -> None:
+    one, other = images.program, mixed.program
+    for shapes, message in (
+        ((), "there are 0 shapes of 1 outputs"),
+        (((2, 4, 8, 9),), r"output 0 is slot 1, which holds \(2, 4, 8, 8\), and has to be \(2, 4, 8, 9\)"),
+    ):
+        face = replace(one.interface, output_shapes=shapes)
+        with pytest.raises(ProgramError, match=message):
+            check_program(replace(one, interface=face))
+    with pytest.raises(ProgramError, match="an output is input 0, which is the caller's"):
+        check_program(replace(one, outputs=(0,)))
+    with pytest.raises(ProgramError, match="nothing reads the value of layer"):
+        check_program(replace(other, outputs=(other.outputs[1], *other.outputs[1:])))
+    untold = replace(other.interface, known={**other.interface.known, 3: Slot(1)})
+    with pytest.raises(ProgramError, match="known outputs are "):
+        check_program(replace(other, interface=untold))
+
+
+def test_nothing_is_computed_in_vain(images: sparsegen.CompiledModel) -> None:
+    program = images.program
+    twice = (*program.calls[:1], *program.calls)
+    with pytest.raises(ProgramError, match="'input' writes over the value of 'input', unread"):
+        check_program(replace(program, calls=twice))
+
+
+def test_torchs_results_have_the_shapes_that_were_told(mixed: sparsegen.CompiledModel) -> None:
+    program = mixed.program
+    last = next(i for i, call in enumerate(program.calls) if isinstance(call, TorchCall) and call.slot == 8)
+    call = program.calls[last]
+    assert isinstance(call, TorchCall)
+    for other, message in (
+        ({"operator": "aten.min.dim", "arguments": (call.arguments[0], 0)}, "torch computed .* as result 1"),
+        ({"operator": "aten.amax.default", "arguments": (call.arguments[0], (0,))}, r"computed \(2,\) as"),
+    ):
+        model = bind(changed(program, last, **other))
+        with pytest.raises(sparsegen.ToolchainError, match=message):
+            model(torch.ones(3, 6), scale=3.0)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("dtype", "nope"), ("dtype", "add"), ("device", "abacus")])
+def test_constants_that_torch_lacks(kind: Any, name: str, mixed: sparsegen.CompiledModel) -> None:
+    at = next(i for i, call in enumerate(mixed.program.calls) if isinstance(call, TorchCall))
+    with pytest.raises(ProgramError, match=f"torch has no {kind} '{name}' here"):
+        bind(changed(mixed.program, at, keywords=(("dtype", TorchConstant(kind, name)),)))
+
+
+def test_code_for_another_cpu_is_not_run(
+    images: sparsegen.CompiledModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TargetError, match="the code is for 'abacus': that is no CPU that LLVM knows"):
+        bind(replace(images.program, target="abacus"))
+    haswell = disguised(read_host(), "haswell")
+    monkeypatch.setattr(target, "this_host", lambda: haswell)
+    bind(images.program)
+    with pytest.raises(TargetError, match=r"is for 'znver4' and may use .*avx512f.* compile the model for"):
+        bind(replace(images.program, target="znver4"))
+    bind(replace(images.program, target="znver4", without=haswell.lacks(target._features("znver4"))))
+
+
+def test_weights_with_gaps_between_them_are_copied(images: sparsegen.CompiledModel) -> None:
+    spread = replace(images.program, weights=np.repeat(images.program.weights, 2)[::2])
+    torch.testing.assert_close(bind(spread)(example()), images(example()), rtol=0, atol=0)
+
+
+def test_buffers_whose_halo_nobody_reads_share_memory_with_those_that_are_padded() -> None:
+    layers = [nn.Conv2d(8, 8, size, padding=size // 2, dtype=torch.float32) for size in (1, 1, 3, 1, 3)]
+    x = torch.ones(8, 8, 9, 9, dtype=torch.float32, device="cpu")
+    model = sparsegen.compile(
+        nn.Sequential(*layers).eval(), (x,), threads=1, target="haswell", database=None, winograd=False
+    )
+    kernels = [call for call in model.program.calls if isinstance(call, KernelCall)]
+    read = [a.halo for call in kernels for a in call.arguments[:-1] if isinstance(a, Region)]
+    assert None in read
+    assert set(read) != {None}
+    assert not any(call.clears for call in kernels)
+    check_program(model.program)
+    for index, call in enumerate(kernels):
+        output = call.arguments[-1]
+        if isinstance(output, Region) and any(
+            replace(output, halo=each.halo) == each and each.halo is not None
+            for later in kernels[index + 1 : index + 2]
+            for each in regions_of(later.arguments[:-1])
+        ):
+            without = (*call.arguments[:-1], replace(output, halo=None))
+            with pytest.raises(ProgramError, match="whose halo is not zero then"):
+                check_program(changed(model.program, index, arguments=without))
+
+
+def test_inputs_that_nothing_reads_are_not_laid_out() -> None:
+    class Second(nn.Module):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            return y.exp()
+
+    model = sparsegen.compile(
+        Second().eval(), (example(), example(1)), threads=1, target="haswell", database=None
+    )
+    assert [call.layer for call in model.program.calls] == ["y", "exp", "output 0"]
+    check_program(model.program)
+    torch.testing.assert_close(model(example(), example(1)), example(1).exp())
+
+
+def test_constants_of_one_element_and_any_strides() -> None:
+    expanded = torch.ones((), dtype=torch.float32).expand(1)
+    assert bytes_of(expanded).tobytes() == np.float32(1).tobytes()
