@@ -74,10 +74,10 @@ def compile(
     family, so that the same model gives the same code on every machine, or with those that a machine was
     measured to have, in a `calibration` file of `sparsegen calibrate`. What is known of single layers goes
     before both: `measured` has seconds, by the layer's name, of implementations ("panels", "dense_panels",
-    "winograd", "grouped", "depthwise", "separable", "rows", "masked_vectors", "matmul", ...: a wrong name is
-    told all), and of "torch", its own operator. That computes the layer where it is faster than all kernels,
-    the conversions around it counted. All kernels here have one clock: a calibration matters beside such
-    times, and to kernels of other packages.
+    "winograd", "grouped", "depthwise", "separable", "rows", "masked_vectors", "matmul", ...: a name that is
+    none of the layer's operator is told those), and of "torch", its own operator. That computes the layer
+    where it is faster than all kernels, the conversions around it counted. All kernels here have one clock: a
+    calibration matters beside such times, and to kernels of other packages.
 
     Torch's default dtype and device, autocast and inference mode change nothing. Several threads may compile
     at once.

@@ -198,22 +198,24 @@ def _signature_faults(program: Program, call: KernelCall) -> Iterator[str]:
         yield f"has {len(call.arguments)} arguments, and {call.symbol!r} takes {len(takes)}"
         return
     for place, (parameter, argument) in enumerate(zip(takes, call.arguments, strict=True)):
-        shape, dtype = _form(argument, program.arrays)
-        if not _takes(parameter, shape, dtype):
+        shapes, dtype = _forms(argument, program.arrays)
+        if not any(_takes(parameter, shape, dtype) for shape in shapes):
             yield (
-                f"gives {call.symbol!r} {shape} of type {dtype} as argument {place}, which takes "
+                f"gives {call.symbol!r} {shapes[0]} of type {dtype} as argument {place}, which takes "
                 f"{parameter.shape} of type {parameter.dtype}"
             )
 
 
-def _form(argument: object, arrays: tuple[PlacedArray, ...]) -> tuple[Shape, str]:
-    """Shape and type of what a function gets; plain tensors are flat."""
+def _forms(argument: object, arrays: tuple[PlacedArray, ...]) -> tuple[tuple[Shape, ...], str]:
+    """The shapes that a function may get an argument in, and its type; plain tensors are flat."""
     if isinstance(argument, Weight):
-        return arrays[argument.index].shape, arrays[argument.index].dtype
+        return (arrays[argument.index].shape,), arrays[argument.index].dtype
     assert isinstance(argument, Slot | Region | NewTensor)
     shape = argument.shape or ()
-    flat = isinstance(argument, NewTensor) or (isinstance(argument, Slot) and not argument.aligned)
-    return (math.prod(shape),) if flat else shape, argument.dtype
+    flat = (math.prod(shape),)
+    if isinstance(argument, NewTensor):  # a buffer's copy is as the buffer
+        return (flat, shape), argument.dtype
+    return (flat if isinstance(argument, Slot) and not argument.aligned else shape,), argument.dtype
 
 
 def _takes(parameter: Parameter, shape: Shape, dtype: str) -> bool:
