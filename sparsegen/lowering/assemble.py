@@ -54,10 +54,12 @@ class Placed:
         """Layout of a value, or of an input that is laid out."""
         return self.layouts[name] if name in self.layouts else self.given[name]
 
-    def region(self, name: str) -> Region:
-        """A value's buffer, [groups, size]."""
-        layout = self.layouts[name]
-        return Region(self.memory.offsets[name], (layout.groups, layout.size), layout.dtype)
+    def region(self, name: str, halos: dict[Clearing, int] | None = None) -> Region:
+        """A value's buffer, [groups, size]: with its halo, which gets a number, where `halos` are given."""
+        layout, number = self.layouts[name], None
+        if halos is not None and (halo := self.halo(name)) is not None:
+            number = halos.setdefault(halo, len(halos))
+        return Region(self.memory.offsets[name], (layout.groups, layout.size), layout.dtype, number)
 
     def halo(self, name: str) -> Clearing | None:
         """What lies around a value's elements, where its kernel writes nothing; None for nothing."""
@@ -149,16 +151,11 @@ def assemble(
     frees = _frees(graph, slots)
     calls: list[KernelCall | TorchCall] = []
 
-    def region(name: str) -> Region:
-        halo = placed.halo(name)
-        number = None if halo is None else halos.setdefault(halo, len(halos))
-        return replace(placed.region(name), halo=number)
-
     def argument(each: str | NDArray[Any]) -> Weight | Slot | Region:
         if not isinstance(each, str):
             return arrays.add(each)
         if each not in slots:
-            return region(each) if each in placed.padded else placed.region(each)
+            return placed.region(each, halos if each in placed.padded else None)
         layout = placed.given.get(each)
         if layout is None:
             return Slot(slots[each], shapes[each])
@@ -169,16 +166,15 @@ def assemble(
         if isinstance(layer.core, PlainCore):
             calls.append(torch_call(layer, slots, frees[name], arrays.tensor))
             continue
-        arguments = [argument(each) for each in built.kernels[name].arguments]
+        arguments: list[Any] = [argument(each) for each in built.kernels[name].arguments]
         symbol = built.symbols[name]
         if name in slots:
             (source,) = layer.inputs
             made = NewTensor(slots[name], layer.shape, placed.layout(source).dtype)
             calls.append(KernelCall(name, symbol, (*arguments, made), frees=frees[name]))
             continue
-        calls.append(
-            KernelCall(name, symbol, (*arguments, region(name)), placed.is_cleared(name), frees[name])
-        )
+        arguments.append(placed.region(name, halos))
+        calls.append(KernelCall(name, symbol, tuple(arguments), placed.is_cleared(name), frees[name]))
     interface = _interface(graph, arrays, placed.given)
     weights, places = arrays.placed()
     return Program(
