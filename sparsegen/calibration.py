@@ -14,6 +14,7 @@ from sparsegen.files import write_file
 from sparsegen.isa import Speed
 
 SCHEMA = 1
+_LEAST = 1000  # cycles or bytes a second: with less, times of large layers might not be finite
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,11 @@ def read_calibration(path: str | os.PathLike[str]) -> Calibration:
 
     Raises CalibrationError for a file that cannot be read, or is none.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise CalibrationError(f"the calibration is a {type(path).__name__}: give the path of a file")
     try:
         record = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CalibrationError(f"{path} cannot be read as a calibration: {error}") from error
     try:
         return _calibration(record)
@@ -53,19 +56,25 @@ def read_calibration(path: str | os.PathLike[str]) -> Calibration:
 
 
 def _calibration(record: Any) -> Calibration:
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if schema != SCHEMA or type(schema) is not int:
         raise ValueError(f"schema {SCHEMA} is needed")
-    speed = Speed(**{each.name: _positive(record["speed"][each.name], each.name) for each in fields(Speed)})
-    return Calibration(
-        model=str(record["model"]),
-        cpu=str(record["cpu"]),
-        cores=int(record["cores"]),
-        date=str(record["date"]),
-        speed=speed,
-    )
+    speed = Speed(**{each.name: _reached(record["speed"][each.name], each.name) for each in fields(Speed)})
+    if speed.socket_bandwidth < speed.core_bandwidth:
+        raise ValueError(
+            f"socket_bandwidth is {speed.socket_bandwidth!r}, less than {speed.core_bandwidth!r} of one core"
+        )
+    cores = record["cores"]
+    if type(cores) is not int or cores < 1:
+        raise ValueError(f"cores is {cores!r}: a whole number from 1 on is needed")
+    words = {name: record[name] for name in ("model", "cpu", "date")}
+    for name, word in words.items():
+        if not isinstance(word, str):
+            raise ValueError(f"{name} is {word!r}: text is needed")
+    return Calibration(cores=cores, speed=speed, **words)
 
 
-def _positive(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{name} is {value!r}: a number above 0 is needed")
+def _reached(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _LEAST <= value < math.inf:
+        raise ValueError(f"{name} is {value!r}: a number from {_LEAST:,} on is needed")
     return float(value)

@@ -23,7 +23,7 @@ from sparsegen.kernels.space import KernelSchedule
 from sparsegen.lowering.assemble import Placed, assemble, value_lifetimes
 from sparsegen.lowering.build import build
 from sparsegen.lowering.memory import plan_memory
-from sparsegen.options import Fallback, check_count, check_fallback
+from sparsegen.options import Fallback, check_fallback, check_thread_count
 from sparsegen.reports import reports
 from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.model import CompiledModel, bind
@@ -74,10 +74,10 @@ def compile(
     family, so that the same model gives the same code on every machine, or with those that a machine was
     measured to have, in a `calibration` file of `sparsegen calibrate`. What is known of single layers goes
     before both: `measured` has seconds, by the layer's name, of implementations ("panels", "dense_panels",
-    "winograd", "grouped", "depthwise", "separable", "rows", "masked_vectors", "matmul", ...: a wrong name is
-    told all), and of "torch", its own operator. That computes the layer where it is faster than all kernels,
-    the conversions around it counted. All kernels here have one clock: a calibration matters beside such
-    times, and to kernels of other packages.
+    "winograd", "grouped", "depthwise", "separable", "rows", "masked_vectors", "matmul", ...: a name that is
+    none of the layer's operator is told those), and of "torch", its own operator. That computes the layer
+    where it is faster than all kernels, the conversions around it counted. All kernels here have one clock: a
+    calibration matters beside such times, and to kernels of other packages.
 
     Torch's default dtype and device, autocast and inference mode change nothing. Several threads may compile
     at once.
@@ -203,10 +203,10 @@ def _tell(compiled: CompiledModel) -> None:
 
 
 def check_threads(threads: int | None) -> int:
-    """The number of threads, torch's for None; OptionError below 1, a warning above the cores."""
+    """The number of threads, torch's for None; OptionError for too few or many, a warning above the cores."""
     if threads is None:
         return torch.get_num_threads()
-    check_count("threads", threads, 1)
+    check_thread_count(threads)
     cores = available_cores()
     if threads > cores:
         warn(f"{threads} threads on {cores} cores: threads will wait for each other")

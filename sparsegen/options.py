@@ -15,6 +15,9 @@ from sparsegen.errors import OptionError
 Fallback = Literal["torch", "error"]
 """What becomes of operators without a kernel: torch itself computes them, or the model is refused."""
 
+MOST_THREADS = 4096
+"""Threads that a model may have: native code keeps a few words for each on its stack."""
+
 
 @dataclass(frozen=True)
 class ExampleInput:
@@ -79,13 +82,21 @@ class CompileOptions(ModelOptions):
         """Raise OptionError for what no model and no machine could make sense of."""
         super().check()
         check_fallback(self.fallback)
-        self._check_least(1, "threads")
+        if self.threads is not None:
+            check_thread_count(self.threads)
 
 
 def check_fallback(fallback: object) -> None:
     """Raise OptionError for what is no way to treat operators without a kernel."""
     if fallback not in get_args(Fallback):
         raise OptionError(f"fallback is {fallback!r}: choose of {', '.join(get_args(Fallback))}")
+
+
+def check_thread_count(value: object) -> None:
+    """Raise OptionError for what is no number of threads that a model may have."""
+    check_count("threads", value, 1)
+    if isinstance(value, int) and value > MOST_THREADS:
+        raise OptionError(f"threads is {value}: give at most {MOST_THREADS:,}")
 
 
 def check_count(name: str, value: object, least: int) -> None:

@@ -231,6 +231,31 @@ def calibrated(target: Target, calibration: str | os.PathLike[str] | None) -> Ta
     return replace(target, speed=measured.speed)
 
 
+def check_runs(cpu: str, without: Iterable[str] = ()) -> None:
+    """Raises TargetError where code for a CPU, which does without some features, cannot run here.
+
+    That is where LLVM knows no such CPU, or this machine lacks one of the other features.
+    """
+    _check_runs(cpu, frozenset(without), this_host())
+
+
+@functools.cache
+def _check_runs(cpu: str, without: frozenset[str], host: Host) -> None:
+    _check_known(cpu, f"the code is for {cpu!r}: that", give="a name")
+    if lacking := [feature for feature in host.lacks(_features(cpu)) if feature not in without]:
+        raise TargetError(
+            f"the code is for {cpu!r} and may use {', '.join(lacking)}, {_lacks(host)}: compile the model "
+            "for this machine"
+        )
+
+
+def _lacks(host: Host) -> str:
+    return (
+        f"which this machine ({host.model}, {host.cpu} to LLVM) lacks, or its operating system or "
+        "hypervisor hides"
+    )
+
+
 @functools.cache
 def native_target(host: Host) -> Target:
     """The target of a machine: what code that is made there, or for it, can use.
@@ -259,8 +284,7 @@ def _named_target(name: str, host: Host, elsewhere: bool) -> Target:
     lacking = host.lacks(features)
     if lacking and not elsewhere:
         raise TargetError(
-            f"target {name!r} has {', '.join(lacking)}, which this machine ({host.model}, {host.cpu} to "
-            "LLVM) lacks, or its operating system or hypervisor hides: it cannot run such code; "
+            f"target {name!r} has {', '.join(lacking)}, {_lacks(host)}: it cannot run such code; "
             "give 'native', or a CPU with no more than this one has, such as 'haswell'"
         )
     return _target(name, isa, host, caches=host if name == host.cpu or not elsewhere else None)

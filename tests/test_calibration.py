@@ -66,10 +66,18 @@ def test_a_file_of_another_cpu(tmp_path: Path) -> None:
     [
         ({"schema": 2}, "is no calibration of this version: schema 1 is needed"),
         ({"speed": {"clock_hz": 1e9}}, "is no calibration of this version: 'core_bandwidth'"),
-        ({"speed": {**SPEED.__dict__, "clock_hz": 0}}, "clock_hz is 0: a number above 0 is needed"),
-        ({"speed": {**SPEED.__dict__, "clock_hz": float("nan")}}, "clock_hz is nan: a number above 0"),
-        ({"speed": {**SPEED.__dict__, "clock_hz": "fast"}}, "clock_hz is 'fast': a number above 0"),
+        ({"speed": {**SPEED.__dict__, "clock_hz": 0}}, "clock_hz is 0: a number from 1,000 on is needed"),
+        ({"speed": {**SPEED.__dict__, "clock_hz": float("nan")}}, "clock_hz is nan: a number from 1,000 on"),
+        ({"speed": {**SPEED.__dict__, "clock_hz": "fast"}}, "clock_hz is 'fast': a number from 1,000 on"),
+        ({"speed": {**SPEED.__dict__, "clock_hz": 5e-324}}, "clock_hz is 5e-324: a number from 1,000 on"),
+        ({"speed": {**SPEED.__dict__, "socket_bandwidth": 4e9}}, "is 4000000000.0, less than 5000000000.0"),
         ({"speed": 3}, "is no calibration of this version"),
+        ({"schema": True}, "schema 1 is needed"),
+        ({"schema": 1.0}, "schema 1 is needed"),
+        ({"cores": -3}, "cores is -3: a whole number from 1 on"),
+        ({"cores": True}, "cores is True: a whole number"),
+        ({"date": None}, "date is None: text is needed"),
+        ({"cpu": 3}, "cpu is 3: text is needed"),
         ({"cores": float("inf")}, "is no calibration of this version"),
     ],
 )
@@ -83,9 +91,13 @@ def test_damaged_files(change: dict[str, Any], message: str, tmp_path: Path) -> 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("fast")
-    for name in ("text", "missing"):
+    (tmp_path / "deep").write_text("[" * 100_000)
+    for name in ("text", "deep", "missing"):
         with pytest.raises(CalibrationError, match=f"{name} cannot be read as a calibration"):
             read_calibration(tmp_path / name)
+    for path in (5, HASWELL.speed.__dict__):
+        with pytest.raises(CalibrationError, match=f"the calibration is a {type(path).__name__}: give"):
+            sparsegen.compile(small_network(), (example(),), calibration=path)  # type: ignore[arg-type]
     done = CliRunner().invoke(app, ["calibrate", "-o", str(tmp_path / "no" / "file")])
     assert done.exit_code == 1
     assert "there is no folder" in done.output

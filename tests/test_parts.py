@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sparsegen.compiler import compile_plan
+from sparsegen.errors import PlanError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph
 from sparsegen.kernels.plan import PlannedGraph, plan_graph
@@ -72,6 +73,18 @@ def without_structure(graph: LayerGraph) -> LayerGraph:
         output_spec=torch.utils._pytree.tree_structure(tuple(graph.outputs)),
         input_dtypes=graph.input_dtypes,
     )
+
+
+def test_what_is_no_part() -> None:
+    network = Branches().eval()
+    plan = planned(from_torch(network, (torch.ones(1, 3, 9, 9),)))
+    with pytest.raises(PlanError, match=r"names of layers, and 'nope', 'other' is none: there are .*first"):
+        plan.part(["first", "nope", "other"])
+    with pytest.raises(PlanError, match=r"names of layers, and 'first' is none"):
+        plan.part("first")
+    with pytest.raises(PlanError, match=r"of the part reads '[a-z]+', which is computed elsewhere"):
+        plan.part(["first", "right"])
+    assert plan.part(["first", "right", "left"]).graph.outputs == ("right#buffer",)
 
 
 class Branches(nn.Module):

@@ -222,7 +222,7 @@ class Engine:
         process.send_signal(signal.SIGSTOP)
         try:
             answer: dict[str, Any] = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EngineError(f"its answer cannot be read: {line[:80]!r}") from error
         if "error" in answer:
             raise EngineError(str(answer["error"]).splitlines()[0])

@@ -40,7 +40,7 @@ def read_comparison(path: Path) -> Comparison:
             return _comparison(content)
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FileError(
             f"{path} is no comparison ({type(error).__name__}: {error}): give what "
             "`sparsegen compare --json` wrote"

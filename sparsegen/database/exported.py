@@ -35,7 +35,7 @@ def parse_exported(path: str | Path, data: bytes) -> list[Tuned]:
             f"{path} is neither a journal of trials nor a file of exported schedules: give what "
             "`sparsegen tune` or `sparsegen schedules export` wrote"
         ) from error
-    if not isinstance(schema, int) or schema > SCHEMA:
+    if type(schema) is not int or schema > SCHEMA:
         raise JournalError(
             f"{path} has schema {schema!r}, and this version of sparsegen reads schedules of schemas up to "
             f"{SCHEMA}: install a newer sparsegen, or export the schedules again"

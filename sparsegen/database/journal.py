@@ -310,7 +310,8 @@ def _schema(line: bytes) -> int | None:
     """The schema that a header tells; None for a line that is none."""
     try:
         header = json.loads(line)
-        return int(header["schema"]) if header["type"] == "header" else None
+        schema = header["schema"]
+        return schema if header["type"] == "header" and type(schema) is int else None
     except UNREADABLE:
         return None
 

@@ -30,9 +30,11 @@ from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.choice import WinogradChoice
 
 _OURS = {
-    "dense_panels", "panels", "winograd", "grouped", "depthwise", "rows", "masked_vectors",
-}  # fmt: skip
-"""The implementations of layers with weights that this tells more of than their cost."""
+    TapConv2d: {"dense_panels", "panels", "winograd", "grouped", "depthwise"},
+    Linear: {"dense_panels", "panels", "rows", "masked_vectors"},
+    SeparableConv2d: {"separable"},
+}
+"""The implementations of layers with weights that this tells more of than their cost, by core."""
 
 
 def has_weights(layer: Layer) -> bool:
@@ -44,15 +46,18 @@ def inspect_layer(layer: Layer, plan: PlannedGraph) -> list[LayerInspection]:
     """Inspect a layer with weights of the plan's graph: both convolutions of a separable one."""
     if not isinstance(layer.core, SeparableConv2d):
         return [_inspect(layer, plan)]
+    chosen, (depthwise, pointwise) = best_offer(layer, plan.context), apart(layer)
+    if not _is_ours(layer, chosen):
+        clock_hz = plan.context.target.speed.clock_hz
+        return [_grouped(depthwise, FUSED), _of_offer(pointwise, chosen, clock_hz)]
     problem = separable_problem(layer, plan.context)
-    depthwise, pointwise = apart(layer)
     return [_grouped(depthwise, FUSED), _of_panels(pointwise, problem, choose_panels(problem, plan.context))]
 
 
 def _inspect(layer: Layer, plan: PlannedGraph) -> LayerInspection:
     context, problem = plan.context, panel_problem(layer, plan.context)
     chosen = best_offer(layer, context)
-    if chosen.implementation.name not in _OURS:
+    if not _is_ours(layer, chosen):
         return _of_offer(layer, chosen, context.target.speed.clock_hz)
     if isinstance(layer.core, Linear) and problem is None:
         return _of_rows(layer, plan)
@@ -67,10 +72,14 @@ def _inspect(layer: Layer, plan: PlannedGraph) -> LayerInspection:
     return replace(_of_panels(layer, problem, choice), estimates=estimates)
 
 
+def _is_ours(layer: Layer, chosen: Offer) -> bool:
+    return chosen.implementation.name in _OURS[type(layer.core)]
+
+
 def _of_offer(layer: Layer, offer: Offer, clock_hz: float) -> LayerInspection:
     """A layer that another package's implementation serves: what that tells of itself."""
     (shape, kept), name = _weights(layer), offer.implementation.name
-    assert isinstance(layer.core, TapConv2d | Linear)
+    assert isinstance(layer.core, TapConv2d | Conv2d | Linear)
     weight, cycles = layer.core.weight, offer.cost.seconds * clock_hz
     return LayerInspection(
         name=layer.name,

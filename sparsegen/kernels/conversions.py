@@ -63,8 +63,8 @@ def plain_values(graph: LayerGraph) -> set[str]:
 def sources(graph: LayerGraph) -> dict[str, Shape]:
     """Shapes of the float32 values that kernels get from outside: inputs, and results of torch's operators.
 
-    An input that nothing reads is one, too, and one that is an output: a kernel copies it. The graph is the
-    frontend's.
+    An input that nothing reads counts as one, too, and so does one that is an output: a kernel copies it. The
+    graph is the frontend's.
     """
     by_kernels, by_torch = set[str](), set[str]()
     for layer in graph.layers:
@@ -113,6 +113,7 @@ class _Placing:
         self.plain: dict[str, str] = {}
         self.lanes = {name: name for name in graph.constants}
         self.given = graph.inputs
+        self.read = {*graph.outputs, *(name for layer in graph.layers for name in layer.reads())}
         self.sources = sources(graph)
         self.read_by_torch = {
             name for layer in graph.layers if isinstance(layer.core, PlainCore) for name in layer.reads()
@@ -121,11 +122,12 @@ class _Placing:
             self._add_input(name, shape, graph.input_dtypes.get(name))
 
     def _add_input(self, name: str, shape: Shape, dtype: str | None) -> None:
-        plain = self.plain[name] = f"{name}#plain" if name in self.sources else name
+        by_kernels = name in self.sources and name in self.read
+        plain = self.plain[name] = f"{name}#plain" if by_kernels else name
         self.inputs[plain] = shape
         if dtype is not None:
             self.input_dtypes[plain] = dtype
-        if name in self.sources:
+        if by_kernels:
             self.lanes[name] = self._convert(name, "lanes", plain, shape)
 
     def add(self, layer: Layer) -> None:

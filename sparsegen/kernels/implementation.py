@@ -24,6 +24,10 @@ class Implementation(ABC):
 
     name: no other implementation of the core has it. kinds: of the kernels that it builds, as reports call
     them. device: the kind that it runs on.
+
+    Another package registers instances by an entry point of the group `sparsegen.implementations`: a function
+    that gives pairs of a core operator's class and an instance. What it answers and raises is looked at then:
+    see `kernels.outside`.
     """
 
     name: str

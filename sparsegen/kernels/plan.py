@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from torch.utils import _pytree
 
+from sparsegen.errors import PlanError
 from sparsegen.graph import FLOAT32, Layer, LayerGraph, Result
 from sparsegen.kernels.conversions import BUFFER, Convert, place_conversions
 from sparsegen.kernels.operands import Value
@@ -97,12 +98,11 @@ class PlannedGraph:
         the whole, read of them: in the whole's order, all by position. Plain values are tensors of their
         shape, laid-out ones buffers of their layout, [groups, size]. The results of an operator that has
         several stay with it.
+
+        Raises PlanError for names of no layers, and for a value that leaves the part and comes back.
         """
         graph = self.graph
-        mine, others = list[Layer](), list[Layer]()
-        for layer in graph.layers:
-            decisive = layer.inputs[0] if isinstance(layer.core, Result) else layer.name
-            (mine if decisive in layers else others).append(layer)
+        mine, others = self._split(layers)
         values = [*graph.inputs, *(layer.name for layer in graph.layers)]
         read = {name for layer in mine for name in layer.reads()} - {layer.name for layer in mine}
         wanted = {name for layer in others for name in layer.reads()} | {*graph.outputs}
@@ -123,6 +123,34 @@ class PlannedGraph:
             },
         )
         return replace(self, graph=cut, stages=())
+
+    def _split(self, names: Collection[str]) -> tuple[list[Layer], list[Layer]]:
+        """The layers of a part, and the others, in order."""
+        known = dict.fromkeys(layer.name for layer in self.graph.layers)
+        if isinstance(names, str) or not known.keys() >= {*names}:
+            found = [names] if isinstance(names, str) else sorted(map(str, {*names} - known.keys()))
+            raise PlanError(
+                f"a part is a collection of names of layers, and {', '.join(map(repr, found))} is none: "
+                f"there are {', '.join(known)}"
+            )
+        mine, others = list[Layer](), list[Layer]()
+        inside, past = set[str](), set[str]()  # what is made here, and what is made of that elsewhere
+        for layer in self.graph.layers:
+            decisive = layer.inputs[0] if isinstance(layer.core, Result) else layer.name
+            back = next((name for name in layer.reads() if name in past), None)
+            if decisive not in names:
+                others.append(layer)
+                if back is not None or not inside.isdisjoint(layer.reads()):
+                    past.add(layer.name)
+                continue
+            if back is not None:
+                raise PlanError(
+                    f"layer {layer.name!r} of the part reads {back!r}, which is computed elsewhere of what "
+                    "the part computes: take what lies between into the part, too"
+                )
+            mine.append(layer)
+            inside.add(layer.name)
+        return mine, others
 
     def _copied(self, name: str) -> Layer:
         """The layer that copies a value's buffer, halo and all, to a tensor of its own."""
@@ -158,8 +186,6 @@ def plan_graph(
     plan, times = planned(graph, measured or {}), without_torch(measured or {})
     if measured:
         plan = planned(leave_to_torch(graph, plan.graph, plan.context), times)
-    if not batch_lanes:
-        return plan
     source = plan.source
     fused = fuse_separable(source, plan.graph, plan.context)
     _log.info("%d depthwise convolutions are fused", len(source.layers) - len(fused.layers))

@@ -17,17 +17,20 @@ from sparsegen.kernels.winograd import WinogradProblem
 from sparsegen.kernels.winograd.choice import WinogradChoice
 from sparsegen.kernels.winograd.choice import choose as choose_winograd
 from sparsegen.lowering.kernel import Kernel
+from sparsegen.lowering.layout import Layout
 
 
 def panel_problem(layer: Layer, context: Context) -> PanelProblem | None:
     """The layer as the panel kernels see it; None for a layer that they do not serve."""
     match layer.core:
         case TapConv2d(groups=1):
-            return _conv_problem(layer, context)
+            made = _conv_problem
         case Linear() if context.layout(layer.name).batch_lanes:
-            return _linear_problem(layer, context)
+            made = _linear_problem
         case _:
             return None
+    layouts = context.layout(layer.inputs[0]), context.layout(layer.name)
+    return context.once(("panels", layer, *layouts), lambda: made(layer, *layouts))
 
 
 def winograd_choice(layer: Layer, context: Context) -> WinogradChoice | None:
@@ -56,11 +59,10 @@ def choose_panels(problem: PanelProblem, context: Context) -> PanelChoice:
     )
 
 
-def _conv_problem(layer: Layer, context: Context) -> PanelProblem:
+def _conv_problem(layer: Layer, source: Layout, out: Layout) -> PanelProblem:
     """A convolution without groups."""
     conv = layer.core
     assert isinstance(conv, TapConv2d)
-    source, out = context.layout(layer.inputs[0]), context.layout(layer.name)
     return PanelProblem(
         matrix=conv.matrix,
         bias=conv.bias,
@@ -73,11 +75,10 @@ def _conv_problem(layer: Layer, context: Context) -> PanelProblem:
     )
 
 
-def _linear_problem(layer: Layer, context: Context) -> PanelProblem:
+def _linear_problem(layer: Layer, source: Layout, out: Layout) -> PanelProblem:
     """A linear layer with batch lanes."""
-    core, out = layer.core, context.layout(layer.name)
+    core = layer.core
     assert isinstance(core, Linear)
-    source = context.layout(layer.inputs[0])
     # The dimensions before the features, of which the planner allows two, are the pixels.
     height, width = (1, 1, *source.element_shape[:-1])[-2:]
     step_y, step_x = (0, 0, *source.strides[:-1])[-2:]

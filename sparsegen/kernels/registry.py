@@ -15,6 +15,7 @@ from sparsegen.kernels.accumulators import check_dtypes
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.implementation import Builder, CostModel, Implementation, Offer, Sole, SpaceBuilder
 from sparsegen.kernels.operands import Operand, Value
+from sparsegen.kernels.outside import Outside, check_implementation
 from sparsegen.kernels.roofline import roofline
 from sparsegen.kernels.space import KernelSchedule, Space
 from sparsegen.lowering.kernel import Kernel
@@ -118,16 +119,22 @@ class Context:
 
 _IMPLEMENTATIONS: dict[type, list[Implementation]] = {}
 _ENTRY_POINTS = "sparsegen.implementations"
+_OWN = __name__.partition(".")[0]
 _LOADING, _loaded = ForkSafeLock(), False
 
 
 def register(core: type, implementation: Implementation) -> None:
     """Add a way to compute a core operator; between equal costs the one that came first is taken.
 
+    What comes from another package is looked at whenever it answers: see `kernels.outside`.
+
     Raises ValueError where the core has one of that name.
     """
     registered = _IMPLEMENTATIONS.setdefault(core, [])
     _check_name(core, implementation.name, registered)
+    module = type(implementation).__module__
+    if module.partition(".")[0] != _OWN:
+        implementation = Outside(implementation, f"the module {module}")
     registered.append(implementation)
 
 
@@ -259,7 +266,7 @@ def _offered(layer: Layer, context: Context) -> tuple[Implementation, KernelSche
 def _load_entry_points() -> None:
     """Register those of installed packages, once: each entry point gives (core, implementation)s.
 
-    Raises ToolchainError for one that fails; then none is registered.
+    Raises ToolchainError for one that fails, or gives something else; then none is registered.
     """
     global _loaded
     with _LOADING.lock:
@@ -271,18 +278,20 @@ def _load_entry_points() -> None:
 def _register_all(points: Iterable[metadata.EntryPoint]) -> None:
     found: list[tuple[type, Implementation]] = []
     for point in points:
+        origin = f"{point.value} (entry point {point.name!r} of {_ENTRY_POINTS})"
         try:
             for core, implementation in point.load()():
+                check_implementation(core, implementation, _IMPLEMENTATIONS)
                 others = (each for other, each in found if other is core)
-                _check_name(core, implementation.name, (*_IMPLEMENTATIONS.get(core, ()), *others))
-                found.append((core, implementation))
-        except Exception as error:
+                _check_name(core, implementation.name, (*_IMPLEMENTATIONS[core], *others))
+                found.append((core, Outside(implementation, origin)))
+        except (Exception, SystemExit) as error:
             raise ToolchainError(
-                f"the implementations of {point.value} (entry point {point.name!r} of {_ENTRY_POINTS}) "
-                f"cannot be registered: {first_line(error)}; mend or uninstall that package"
+                f"the implementations of {origin} cannot be registered: {first_line(error)}; mend or "
+                "uninstall that package"
             ) from error
     for core, implementation in found:
-        _IMPLEMENTATIONS.setdefault(core, []).append(implementation)
+        _IMPLEMENTATIONS[core].append(implementation)
 
 
 def _check_name(core: type, name: str, registered: Iterable[Implementation]) -> None:

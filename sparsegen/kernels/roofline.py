@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsegen.cost import Cost
-from sparsegen.graph import Layer, MatMul, Pool2d, Recurrent
+from sparsegen.graph import FLOAT32, ITEM_BYTES, Layer, MatMul, Pool2d, Recurrent
 from sparsegen.kernels.operands import Value
 
 if TYPE_CHECKING:
     from sparsegen.kernels.registry import Context
-
-_FLOAT = 4  # bytes of an element of a plain tensor
 
 
 def roofline(layer: Layer, context: Context) -> Cost:
@@ -63,8 +61,15 @@ def operations(layer: Layer, context: Context) -> int:
 
 def _bytes(name: str, layer: Layer, context: Context) -> int:
     operand = context.operands.get(name)
-    if operand is None:  # a plain tensor
-        return _FLOAT * math.prod(layer.shape)
+    if operand is None:  # a plain tensor, of the type of what is made of it, or it of
+        return _itemsize(layer, context) * math.prod(layer.shape)
     if isinstance(operand, Value):
         return operand.layout.nbytes
     return int(operand.array.nbytes)
+
+
+def _itemsize(layer: Layer, context: Context) -> int:
+    """Bytes of an element of the laid-out value that a layer writes or reads."""
+    operands = (context.operands.get(name) for name in (layer.name, *layer.reads()))
+    sizes = (each.layout.itemsize for each in operands if isinstance(each, Value))
+    return next(sizes, ITEM_BYTES[FLOAT32])

@@ -20,7 +20,7 @@ from sparsegen.kernels.panels import Depthwise, PanelProblem, PanelSchedule
 from sparsegen.kernels.panels.legality import panel_fault
 from sparsegen.kernels.panels.space import panel_space
 from sparsegen.kernels.problems import choose_panels, panel_kernel, panel_offer
-from sparsegen.kernels.registry import Context, best_offer, register
+from sparsegen.kernels.registry import Context, best_offer, offers, register
 from sparsegen.kernels.space import KernelSchedule, Space
 from sparsegen.kernels.taps import direct_taps
 from sparsegen.lowering.kernel import Kernel
@@ -33,6 +33,10 @@ class Separable(Implementation):
 
     name = "separable"
     kinds = ("separable",)
+
+    def accepts(self, layer: Layer, context: Context) -> str | None:
+        """Images whose lanes are those of a batch."""
+        return None if context.layout(layer.name).batch_lanes else "its lanes hold no images"
 
     def takes(self, schedule: KernelSchedule, layer: Layer, context: Context) -> bool:
         """Schedules of panels."""
@@ -125,6 +129,9 @@ def _fused(before: Layer, layer: Layer) -> Layer | None:
 
 
 def _pays(fused: Layer, depthwise: Layer, pointwise: Layer, context: Context) -> bool:
-    """Whether the fused layer is estimated faster than the two."""
-    together, *apart = (best_offer(layer, context).cost.seconds for layer in (fused, depthwise, pointwise))
-    return together < _SURE * sum(apart)
+    """Whether something computes the fused layer, and is estimated faster than the two."""
+    together = offers(fused, context)
+    if not together:
+        return False
+    apart = sum(best_offer(layer, context).cost.seconds for layer in (depthwise, pointwise))
+    return min(offer.cost.seconds for offer in together) < _SURE * apart

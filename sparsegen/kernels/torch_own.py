@@ -11,7 +11,20 @@ import torch
 
 from sparsegen.cost import Cost
 from sparsegen.errors import OptionError
-from sparsegen.graph import FLOAT32, Conv2d, Extern, Identity, Layer, LayerGraph, Linear, MatMul, Read, Shape
+from sparsegen.graph import (
+    FLOAT32,
+    Conv2d,
+    Core,
+    Extern,
+    Identity,
+    Layer,
+    LayerGraph,
+    Linear,
+    MatMul,
+    Read,
+    SeparableConv2d,
+    Shape,
+)
 from sparsegen.kernels.implementation import Implementation, Offer
 from sparsegen.kernels.operands import Value
 from sparsegen.kernels.registry import (
@@ -19,7 +32,6 @@ from sparsegen.kernels.registry import (
     Measured,
     best_offer,
     implementations_of,
-    implemented_cores,
     register,
 )
 from sparsegen.kernels.roofline import traffic
@@ -28,6 +40,7 @@ from sparsegen.kernels.taps import TapConv2d
 from sparsegen.lowering.kernel import Kernel
 
 _log = logging.getLogger(__name__)
+_MEASURED = "seconds by layer and implementation, as in {'conv1': {'torch': 0.001}}"
 
 
 class TorchOwn(Implementation):
@@ -144,15 +157,21 @@ def without_torch(measured: Measured) -> Measured:
 
 def check_measured(measured: Measured, graph: LayerGraph) -> None:
     """Raises OptionError for times of layers or implementations that are not there, and for no times."""
-    layers = {layer.name for layer in graph.layers}
-    names = {each.name for core in implemented_cores() for each in implementations_of(core)}
+    if not isinstance(measured, Mapping):
+        raise OptionError(f"measured is a {type(measured).__name__}: give {_MEASURED}")
+    cores = {layer.name: layer.core for layer in graph.layers}
     for layer, times in measured.items():
-        if layer not in layers:
+        if layer not in cores:
             raise OptionError(f"times are given for {layer!r}: no layer is called so")
+        if not isinstance(times, Mapping):
+            raise OptionError(f"layer {layer!r}: the times are {times!r}: give {_MEASURED}")
+        names = _names(cores[layer])
         for name, seconds in times.items():
             if name not in names:
-                known = ", ".join(sorted(names))
-                raise OptionError(f"layer {layer!r}: there is no implementation {name!r}; there are {known}")
+                what, known = type(cores[layer]).__name__, ", ".join(names) or "none"
+                raise OptionError(
+                    f"layer {layer!r}: there is no implementation {name!r} of {what}; there are {known}"
+                )
             if (
                 isinstance(seconds, bool)
                 or not isinstance(seconds, int | float)
@@ -161,6 +180,12 @@ def check_measured(measured: Measured, graph: LayerGraph) -> None:
                 raise OptionError(
                     f"layer {layer!r}: {name} takes {seconds!r} seconds; a number above 0 is needed"
                 )
+
+
+def _names(core: Core) -> list[str]:
+    """The implementations of a frontend's core, and of what it may become."""
+    lowered = (TapConv2d, SeparableConv2d) if isinstance(core, Conv2d) else (type(core),)
+    return sorted({each.name for kind in lowered for each in implementations_of(kind)})
 
 
 for _core in (TapConv2d, Linear, MatMul):

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
+from tvm import tirx
 
 from sparsegen.graph import LayerGraph, PlainCore
 from sparsegen.lowering.build import Built
 from sparsegen.lowering.extern import torch_call
+from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.memory import Lifetime, MemoryPlan
 from sparsegen.runtime.memory import place_arrays
@@ -22,6 +24,7 @@ from sparsegen.runtime.program import (
     KernelCall,
     LayerReport,
     NewTensor,
+    Parameter,
     PlacedArray,
     PlainForm,
     Program,
@@ -52,20 +55,27 @@ class Placed:
         """Layout of a value, or of an input that is laid out."""
         return self.layouts[name] if name in self.layouts else self.given[name]
 
-    def region(self, name: str) -> Region:
-        """A value's buffer, [groups, size]."""
-        layout = self.layouts[name]
-        return Region(self.memory.offsets[name], (layout.groups, layout.size), layout.dtype)
+    def region(self, name: str, halos: dict[Clearing, int] | None = None) -> Region:
+        """A value's buffer, [groups, size]: with its halo, which gets a number, where `halos` are given."""
+        layout, number = self.layouts[name], None
+        if halos is not None and (halo := self.halo(name)) is not None:
+            number = halos.setdefault(halo, len(halos))
+        return Region(self.memory.offsets[name], (layout.groups, layout.size), layout.dtype, number)
 
     def halo(self, name: str) -> Clearing | None:
-        """What has to be zero around a value's elements; None for nothing, or where nobody reads it."""
+        """What lies around a value's elements, where its kernel writes nothing; None for nothing."""
         layout = self.layouts[name]
-        if name not in self.padded or not layout.is_image or not layout.has_halo:
+        if not layout.is_image or not layout.has_halo:
             return None
         return Clearing(layout.groups, layout.size, layout.base, *layout.zero_spans())
 
-    def is_overwritten(self, name: str) -> bool:
-        """Whether a value of another layout or place writes over this one's halo between two calls."""
+    def is_cleared(self, name: str) -> bool:
+        """Whether a halo that some layer reads is zeroed before each call.
+
+        That is so where a value of another layout or place writes over it between two calls.
+        """
+        if name not in self.padded or self.halo(name) is None:
+            return False
         region = self.region(name)
         return any(
             region.meets(self.region(other))
@@ -127,7 +137,7 @@ def assemble(
     `layers` are its reports; `stages` tell which calls run at once. Raises SparsegenError where the system
     has no memory for the weights.
     """
-    arrays, shapes = _Arrays(), graph.shapes()
+    arrays, shapes, halos = _Arrays(), graph.shapes(), dict[Clearing, int]()
     plain = [layer.name for layer in graph.layers if layer.name not in placed.layouts]
     slots = {name: slot for slot, name in enumerate([*graph.inputs, *plain])}
     frees = _frees(graph, slots)
@@ -137,7 +147,7 @@ def assemble(
         if not isinstance(each, str):
             return arrays.add(each)
         if each not in slots:
-            return placed.region(each)
+            return placed.region(each, halos if each in placed.padded else None)
         layout = placed.given.get(each)
         if layout is None:
             return Slot(slots[each], shapes[each])
@@ -148,16 +158,15 @@ def assemble(
         if isinstance(layer.core, PlainCore):
             calls.append(torch_call(layer, slots, frees[name], arrays.tensor))
             continue
-        arguments = [argument(each) for each in built.kernels[name].arguments]
+        arguments: list[Any] = [argument(each) for each in built.kernels[name].arguments]
         symbol = built.symbols[name]
         if name in slots:
             (source,) = layer.inputs
             made = NewTensor(slots[name], layer.shape, placed.layout(source).dtype)
             calls.append(KernelCall(name, symbol, (*arguments, made), frees=frees[name]))
             continue
-        halo = placed.halo(name)
-        clears = halo is not None and placed.is_overwritten(name)
-        calls.append(KernelCall(name, symbol, (*arguments, placed.region(name)), halo, clears, frees[name]))
+        arguments.append(placed.region(name, halos))
+        calls.append(KernelCall(name, symbol, tuple(arguments), placed.is_cleared(name), frees[name]))
     interface = _interface(graph, arrays, placed.given)
     weights, places = arrays.placed()
     return Program(
@@ -172,9 +181,29 @@ def assemble(
         arrays=places,
         weights=weights,
         library=built.library,
+        signatures=_signatures(built),
+        halos=tuple(halos),
+        without=target.without,
         layers=tuple(layers),
         stages=tuple(stages),
     )
+
+
+def _signatures(built: Built) -> dict[str, tuple[Parameter, ...]]:
+    """What each function takes: all kernels of one symbol take the same."""
+    one = {symbol: built.kernels[name] for name, symbol in built.symbols.items()}
+    return {symbol: _signature(kernel) for symbol, kernel in one.items()}
+
+
+def _signature(kernel: Kernel) -> tuple[Parameter, ...]:
+    """What a kernel's function takes; its last parameter is what the kernel's store writes into."""
+    *takes, output = kernel.module["main"].params
+    return (*map(_parameter, takes), Parameter(kernel.store.shape, str(output.dtype)))
+
+
+def _parameter(buffer: Any) -> Parameter:
+    extents = (int(extent) if isinstance(extent, tirx.IntImm) else None for extent in buffer.shape)
+    return Parameter(tuple(extents), str(buffer.dtype))
 
 
 class _Arrays:

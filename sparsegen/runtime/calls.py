@@ -61,14 +61,14 @@ class BoundConversion(BoundKernel):
     """A function that reads plain tensors, or makes one, its last argument: `arguments` have None there.
 
     `reads` are (place, slot) of what it reads, `aligned` (place, shape) of buffers among it, which have to
-    start at a cache line and whose shape functions ask for, and `sizes` (place, elements) of what torch
+    start at a cache line and whose shape functions ask for, and `forms` (place, elements, type) of what torch
     computed, which nothing else vouches for. `makes` is the slot of what it makes, of a `shape` and `dtype`;
     -1 for nothing.
     """
 
     reads: tuple[tuple[int, int], ...] = ()
     aligned: tuple[tuple[int, tuple[int, ...]], ...] = ()
-    sizes: tuple[tuple[int, int], ...] = ()
+    forms: tuple[tuple[int, int, torch.dtype], ...] = ()
     makes: int = -1
     shape: tuple[int, ...] = ()
     dtype: torch.dtype = torch.float32
@@ -81,9 +81,12 @@ class BoundConversion(BoundKernel):
         arguments = [*self.arguments]
         for place, slot in self.reads:
             arguments[place] = slots[slot].contiguous().view(-1)
-        for place, elements in self.sizes:
-            if arguments[place].numel() != elements:
-                raise ValueError(f"torch gave {arguments[place].numel()} elements, and {elements} are read")
+        for place, elements, dtype in self.forms:
+            given = arguments[place]
+            if given.numel() != elements or given.dtype != dtype:
+                raise ValueError(
+                    f"torch gave {given.numel()} elements of {given.dtype}; {elements} of {dtype} are read"
+                )
         for place, buffer in self.aligned:
             given = arguments[place]
             arguments[place] = (given.clone() if given.data_ptr() % LINE else given).view(buffer)

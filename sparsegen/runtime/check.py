@@ -1,35 +1,47 @@
 """Whether a program is sound: a check of its own, which knows nothing of how the program was made.
 
-Everything that a call names is there and inside its memory; every value is read as it was written, after that
-and before something else took its place; plain tensors have the elements that functions read; and halos are
-zero when they are read, at every call of the model. Functions are trusted to stay inside their arguments, and
-torch's results are looked at when they are there.
+Everything that a call names is there, inside its memory, and of the form that its function takes; every value
+is read as it was written, after that and before something else took its place, and none is written for
+nothing; halos are zero when they are read, at every call of the model. Functions are trusted to stay inside
+their arguments, and torch's results are looked at when they are there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import get_args
+
+import numpy as np
 
 from sparsegen.errors import ProgramError
 from sparsegen.graph import ITEM_BYTES
+from sparsegen.options import MOST_THREADS
+from sparsegen.runtime.check_order import order_faults
 from sparsegen.runtime.program import (
-    CallStage,
     Clearing,
     KernelCall,
     NewTensor,
+    Parameter,
+    PlacedArray,
     Program,
     Region,
+    Shape,
     Slot,
     TorchCall,
+    TorchConstant,
+    TorchKind,
     Weight,
-    ended_before,
+    read_by,
+    regions_of,
     slots_in,
+    slots_written,
+    span_of,
     weights_in,
 )
 
 _LINE = 64  # bytes, of which buffers and arrays start at a multiple
-_RUNS = 2  # of the model: what one leaves behind is found by the next
+_SHOWN = 40  # characters of what is no argument
 
 
 def check_program(program: Program) -> None:
@@ -40,132 +52,190 @@ def check_program(program: Program) -> None:
 
 def faults(program: Program) -> Iterator[str]:
     """What is wrong with a program, a sentence each; what lies where comes first."""
-    found = [*_memory_faults(program), *(f for call in program.calls for f in _call_faults(program, call))]
+    found = [
+        *_block_faults(program),
+        *_memory_faults(program),
+        *_interface_faults(program),
+        *(fault for call in program.calls for fault in _call_faults(program, call)),
+    ]
     yield from found
     if not found:  # what follows takes the numbers for good
-        yield from _stage_faults(program)
-        yield from _slot_faults(program)
-        yield from _region_faults(program)
+        yield from order_faults(program)
 
 
-def _memory_faults(program: Program) -> Iterator[str]:
-    """Arrays outside the block of weights, and what the interface names that is not there."""
+def _block_faults(program: Program) -> Iterator[str]:
+    """Bytes that are none, and arrays that do not lie one after the other in the block of weights."""
+    block = program.weights
+    if not isinstance(program.library, bytes):
+        yield f"its library is of type {type(program.library).__name__}, not bytes"
+    elif not program.library and any(isinstance(call, KernelCall) for call in program.calls):
+        yield "there is no library"
+    if not isinstance(block, np.ndarray) or block.dtype != np.uint8 or block.ndim != 1:
+        yield "its weights are no array of bytes: give one of NumPy's, uint8 and of one dimension"
+        return
+    end = 0
     for number, placed in enumerate(program.arrays):
         if placed.dtype not in ITEM_BYTES:
             yield f"array {number} has elements of type {placed.dtype}"
-        elif min(placed.shape, default=0) < 0 or placed.offset < 0 or placed.end > len(program.weights):
-            yield f"array {number} lies outside the {len(program.weights):,} bytes of weights"
-        elif placed.offset % _LINE:
-            yield f"array {number} starts at byte {placed.offset}, at no multiple of {_LINE}"
+            return
+        if min(placed.shape, default=0) < 0 or placed.offset < 0 or placed.end > len(block):
+            yield f"array {number} lies outside the {len(block):,} bytes of weights"
+        elif placed.offset != end:
+            yield f"array {number} starts at byte {placed.offset:,}; after those before it that is {end:,}"
+        end = -(-placed.end // _LINE) * _LINE
+    if end != len(block):
+        yield f"the arrays end at byte {end:,}, and there are {len(block):,} bytes of weights"
+
+
+def _memory_faults(program: Program) -> Iterator[str]:
+    """Sizes that cannot be, and what the interface names that is not there."""
+    if not 0 <= program.live_bytes <= program.arena_bytes:
+        yield f"{program.live_bytes:,} bytes live in an arena of {program.arena_bytes:,}"
+    if not 1 <= program.threads <= MOST_THREADS:
+        yield f"it is for {program.threads} threads, and 1 to {MOST_THREADS:,} are allowed"
+    inputs, calls = len(program.interface.inputs), len(program.calls)
+    if not inputs <= program.slots <= inputs + calls:
+        yield f"there are {inputs} inputs and {program.slots} slots for {calls} calls"
     for slot in program.outputs:
         if not 0 <= slot < program.slots:
             yield f"an output is slot {slot} of {program.slots}"
+        elif slot < inputs:
+            yield f"an output is input {slot}, which is the caller's"
     for weight in weights_in(list(program.interface.known.values())):
         if not 0 <= weight.index < len(program.arrays):
             yield f"a known output is array {weight.index} of {len(program.arrays)}"
-    yield from _interface_faults(program)
 
 
 def _interface_faults(program: Program) -> Iterator[str]:
-    """What does not go together of inputs, outputs, threads and library."""
+    """What does not go together of inputs, outputs and results."""
     face, results = program.interface, len(program.outputs) + len(program.interface.known)
-    if len(face.inputs) > program.slots:
-        yield f"there are {len(face.inputs)} inputs and {program.slots} slots"
     for form in face.inputs:
         if form.dtype not in ITEM_BYTES or min(form.shape, default=0) < 0:
             yield f"{form.name} is {form.shape} of type {form.dtype}"
     if any(place not in range(results) for place in face.known):
         yield f"known outputs are at {', '.join(map(str, face.known))}, and there are {results} outputs"
+    if not all(isinstance(value, _VALUE | Weight) for value in face.known.values()):
+        yield f"known outputs are {_shown(list(face.known.values()))}"
     leaves = 1 if face.structure is None else face.structure.num_leaves
     if leaves != results:
         yield f"the result has {leaves} leaves, and there are {results} outputs"
-    if program.threads < 1:
-        yield f"it is for {program.threads} threads"
-    if not program.library and any(isinstance(call, KernelCall) for call in program.calls):
-        yield "there is no library"
+    if len(face.output_shapes) != len(program.outputs):
+        yield f"there are {len(face.output_shapes)} shapes of {len(program.outputs)} outputs"
+    call = face.call
+    if call is not None:
+        given = len(call.leaves) - len(call.fixed)
+        if given != len(face.inputs) or any(place not in range(len(call.leaves)) for place in call.fixed):
+            yield f"arguments have {given} tensors, and there are {len(face.inputs)} inputs"
+        if call.spec.num_leaves != len(call.leaves) or call.positional > len(call.names):
+            yield f"arguments have {call.spec.num_leaves} leaves, of which {len(call.leaves)} have names"
 
 
 def _call_faults(program: Program, call: KernelCall | TorchCall) -> Iterator[str]:
     """What a call names that is not there, or not in place."""
-    where = f"the call of layer {call.layer!r}"
-    named = [*slots_in(_read(call)), *map(Slot, call.frees), *map(Slot, _written_slots(call))]
-    for slot in named:
+    where, sound = f"the call of layer {call.layer!r}", True
+    for fault in (*_name_faults(program, call), *_kind_faults(program, call)):
+        sound = False
+        yield f"{where} {fault}"
+    if sound and isinstance(call, KernelCall):
+        for fault in _signature_faults(program, call):
+            yield f"{where} {fault}"
+
+
+def _name_faults(program: Program, call: KernelCall | TorchCall) -> Iterator[str]:
+    """Slots and arrays that are not there."""
+    for slot in [*slots_in(read_by(call)), *map(Slot, call.frees), *map(Slot, slots_written(call))]:
         if not 0 <= slot.index < program.slots:
-            yield f"{where} names slot {slot.index} of {program.slots}"
-    for weight in weights_in(_read(call)):
+            yield f"names slot {slot.index} of {program.slots}"
+    for weight in weights_in(read_by(call)):
         if not 0 <= weight.index < len(program.arrays):
-            yield f"{where} names array {weight.index} of {len(program.arrays)}"
+            yield f"names array {weight.index} of {len(program.arrays)}"
+
+
+def _kind_faults(program: Program, call: KernelCall | TorchCall) -> Iterator[str]:
+    """Arguments that are none, and those of kernels that are not in place."""
     if isinstance(call, TorchCall):
+        yield from (f"is given {_shown(each)}" for each in read_by(call) if not _is_torchs(each))
         return
     if not call.arguments or isinstance(call.arguments[-1], Slot | Weight):
-        yield f"{where} writes nothing: its last argument has to be a region or a new tensor"
+        yield "writes nothing: its last argument has to be a region or a new tensor"
         return
+    for each in call.arguments:
+        if not isinstance(each, Slot | Region | Weight | NewTensor):
+            yield f"is given {_shown(each)}: a kernel takes slots, regions, weights and a new tensor"
     if any(isinstance(each, NewTensor) for each in call.arguments[:-1]):
-        yield f"{where} makes a tensor that is not its last argument"
+        yield "makes a tensor that is not its last argument"
     if any(each.shape is None for each in slots_in(list(call.arguments))):
-        yield f"{where} reads a tensor without telling how much of it"
+        yield "reads a tensor without telling how much of it"
     for made in call.arguments[-1:]:
         if isinstance(made, NewTensor) and (made.dtype not in ITEM_BYTES or min(made.shape, default=0) < 0):
-            yield f"{where} makes a tensor {made.shape} of type {made.dtype}"
-    for region in _regions(call.arguments):
+            yield f"makes a tensor {made.shape} of type {made.dtype}"
+    yield from _memory_of_call_faults(program, call)
+
+
+def _memory_of_call_faults(program: Program, call: KernelCall) -> Iterator[str]:
+    """Regions outside the arena, and halos outside their regions."""
+    for region in regions_of(call.arguments):
         if min(region.shape, default=0) < 0 or region.dtype not in ITEM_BYTES:
-            yield f"{where} names {math.prod(region.shape)} elements of type {region.dtype}"
+            yield f"names {math.prod(region.shape)} elements of type {region.dtype}"
         elif region.offset < 0 or region.end > program.arena_bytes or region.offset % _LINE:
-            yield f"{where} names bytes {_bytes(region)} of an arena of {program.arena_bytes:,}"
+            yield f"names bytes {span_of(region)} of an arena of {program.arena_bytes:,}"
+        elif region.halo is not None and not 0 <= region.halo < len(program.halos):
+            yield f"names halo {region.halo} of {len(program.halos)}"
+        elif region.halo is not None and not _suits(program.halos[region.halo], region):
+            yield f"names bytes {span_of(region)} with a halo that does not suit them"
     output = call.arguments[-1]
-    if call.halo is not None:
-        if not isinstance(output, Region) or not _suits(call.halo, output):
-            yield f"{where} has a halo that does not suit what it writes"
-    elif call.clears:
-        yield f"{where} clears a halo that it has not"
+    if call.clears and not (isinstance(output, Region) and output.halo is not None):
+        yield "clears a halo that it has not"
 
 
-def _stage_faults(program: Program) -> Iterator[str]:
-    """Stages that overlap or are not there, too many threads, and groups that get in each other's way."""
-    past = 0
-    for number, stage in enumerate(program.stages):
-        where = f"stage {number}"
-        calls = sorted(call for group in stage.groups for call in group.calls)
-        if min((group.threads for group in stage.groups), default=0) < 1 or not calls:
-            yield f"{where} has a group without threads, or no call"
-        elif not past <= stage.first < stage.end <= len(program.calls):
-            yield f"{where} has calls {stage.first} to {stage.end} of {len(program.calls)}, {past} are past"
-        elif calls != list(range(stage.first, stage.end)):
-            yield f"{where} has not each of the calls {stage.first} to {stage.end} in one group"
-        elif any(list(group.calls) != sorted(group.calls) for group in stage.groups):
-            yield f"{where} has a group in another order than the program's"
-        elif sum(group.threads for group in stage.groups) > program.threads:
-            yield f"{where} takes more than {program.threads} threads"
-        elif any(not stage.first <= other < call < stage.end for call, other in _waits(stage)):
-            yield f"{where} has a call after one that is not before it in the stage"
-        else:
-            yield from _meeting_faults(program, stage, where)
-        past = max(past, stage.end)
+def _signature_faults(program: Program, call: KernelCall) -> Iterator[str]:
+    """Arguments of another form than the function takes."""
+    takes = program.signatures.get(call.symbol)
+    if takes is None:
+        yield f"names {call.symbol!r}, and the program does not tell what that takes"
+        return
+    if len(takes) != len(call.arguments):
+        yield f"has {len(call.arguments)} arguments, and {call.symbol!r} takes {len(takes)}"
+        return
+    for place, (parameter, argument) in enumerate(zip(takes, call.arguments, strict=True)):
+        shapes, dtype = _forms(argument, program.arrays)
+        if not any(_takes(parameter, shape, dtype) for shape in shapes):
+            yield (
+                f"gives {call.symbol!r} {shapes[0]} of type {dtype} as argument {place}, which takes "
+                f"{parameter.shape} of type {parameter.dtype}"
+            )
 
 
-def _waits(stage: CallStage) -> list[tuple[int, int]]:
-    """Each call of a stage that begins after another one, and that."""
-    return [(call, other) for call, others in stage.after.items() for other in others]
+def _forms(argument: object, arrays: tuple[PlacedArray, ...]) -> tuple[tuple[Shape, ...], str]:
+    """The shapes that a function may get an argument in, and its type; plain tensors are flat."""
+    if isinstance(argument, Weight):
+        return (arrays[argument.index].shape,), arrays[argument.index].dtype
+    assert isinstance(argument, Slot | Region | NewTensor)
+    shape = argument.shape or ()
+    flat = (math.prod(shape),)
+    if isinstance(argument, NewTensor):  # a buffer's copy is as the buffer
+        return (flat, shape), argument.dtype
+    return (flat if isinstance(argument, Slot) and not argument.aligned else shape,), argument.dtype
 
 
-def _meeting_faults(program: Program, stage: CallStage, where: str) -> Iterator[str]:
-    """Calls of a stage that are no kernels on the arena alone, or that may write what another uses then."""
-    before = ended_before(stage)
-    used: list[tuple[int, Region, bool]] = []
-    for number in range(stage.first, stage.end):
-        call = program.calls[number]
-        arguments = call.arguments if isinstance(call, KernelCall) else (None,)
-        if not all(isinstance(each, Region | Weight) for each in arguments):
-            yield f"{where} has the call of layer {call.layer!r}, which is not on the arena alone"
-            continue
-        regions = _regions(arguments)
-        for other, theirs, written in used:
-            if before[number] >> other & 1:
-                continue
-            for at, region in enumerate(regions):
-                if (written or at == len(arguments) - 1) and region.meets(theirs):
-                    yield f"calls {other} and {number} of {where} meet in bytes {_bytes(region)}"
-        used += [(number, region, at == len(arguments) - 1) for at, region in enumerate(regions)]
+def _takes(parameter: Parameter, shape: Shape, dtype: str) -> bool:
+    return (
+        dtype == parameter.dtype
+        and len(shape) == len(parameter.shape)
+        and all(own in (None, extent) for own, extent in zip(parameter.shape, shape, strict=True))
+    )
+
+
+_VALUE = int | float | complex | str | None
+
+
+def _is_torchs(argument: object) -> bool:
+    """Whether torch's operators may have it as an argument."""
+    if isinstance(argument, tuple | list):
+        return all(map(_is_torchs, argument))
+    if isinstance(argument, TorchConstant):
+        return argument.kind in get_args(TorchKind)
+    return isinstance(argument, _VALUE | Slot | Weight)
 
 
 def _suits(halo: Clearing, region: Region) -> bool:
@@ -176,85 +246,6 @@ def _suits(halo: Clearing, region: Region) -> bool:
     return region.shape == (halo.groups, halo.size) and inside and positive and reaches
 
 
-def _slot_faults(program: Program) -> Iterator[str]:
-    """Slots that are read before they are written or after they were freed, and inputs written over."""
-    inputs = program.interface.inputs
-    # What each slot holds: elements and their type, or None for what torch gave.
-    held: dict[int, tuple[int, str] | None] = {
-        index: (math.prod(form.shape), form.dtype) for index, form in enumerate(inputs)
-    }
-    for call in program.calls:
-        where = f"the call of layer {call.layer!r}"
-        for slot in slots_in(_read(call)):
-            if slot.index not in held:
-                yield f"{where} reads slot {slot.index}, which holds nothing then"
-            elif slot.shape is not None:
-                read, there = (math.prod(slot.shape), slot.dtype), held[slot.index]
-                if there is not None and read != there:
-                    yield f"{where} reads {read} elements of slot {slot.index}, which holds {there}"
-        for index in _written_slots(call):
-            if index < len(inputs):
-                yield f"{where} writes over input {index}"
-        held.update(_written(call))
-        for index in call.frees:
-            held.pop(index, None)
-    for index in program.outputs:
-        if index not in held:
-            yield f"slot {index} is an output, and holds nothing at the end"
-
-
-def _region_faults(program: Program) -> Iterator[str]:
-    """Regions that do not hold what a call reads there, or whose halo is not zero."""
-    kernels = [call for call in program.calls if isinstance(call, KernelCall)]
-    written = {(call.arguments[-1], call.halo) for call in kernels if isinstance(call.arguments[-1], Region)}
-    dirty: set[tuple[Region, Clearing]] = set()
-    for _ in range(_RUNS):
-        held: dict[Region, Clearing | None] = {}
-        for call in kernels:
-            *read, output = call.arguments
-            for region in _regions(read):
-                where = f"the call of layer {call.layer!r} reads bytes {_bytes(region)}"
-                if region not in held:
-                    yield f"{where}, which do not hold a value of shape {region.shape} then"
-                elif (region, held[region]) in dirty:
-                    yield f"{where}, whose halo is not zero then"
-                if isinstance(output, Region) and output.meets(region):
-                    yield f"{where} and writes there"
-            if not isinstance(output, Region):
-                continue
-            held = {region: halo for region, halo in held.items() if not region.meets(output)}
-            held[output] = call.halo
-            for region, halo in written:
-                if halo is not None and region.meets(output) and (region, halo) != (output, call.halo):
-                    dirty.add((region, halo))
-            if call.clears and call.halo is not None:
-                dirty.discard((output, call.halo))
-
-
-def _read(call: KernelCall | TorchCall) -> list[object]:
-    """All that a call reads."""
-    if isinstance(call, TorchCall):
-        return [call.arguments, *(value for _, value in call.keywords)]
-    return list(call.arguments[:-1])
-
-
-def _written_slots(call: KernelCall | TorchCall) -> list[int]:
-    if isinstance(call, TorchCall):
-        return [call.slot]
-    return [each.slot for each in call.arguments if isinstance(each, NewTensor)]
-
-
-def _bytes(region: Region) -> str:
-    return f"{region.offset:,} to {region.end:,}"
-
-
-def _written(call: KernelCall | TorchCall) -> dict[int, tuple[int, str] | None]:
-    """What a call puts into slots, as `_slot_faults` keeps it."""
-    if isinstance(call, TorchCall):
-        return {call.slot: None}
-    made = [each for each in call.arguments if isinstance(each, NewTensor)]
-    return {each.slot: (math.prod(each.shape), each.dtype) for each in made}
-
-
-def _regions(arguments: Iterable[object]) -> list[Region]:
-    return [each for each in arguments if isinstance(each, Region)]
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

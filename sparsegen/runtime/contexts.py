@@ -21,6 +21,7 @@ from sparsegen.runtime.library import function_of, load
 from sparsegen.runtime.memory import aligned, allocate
 from sparsegen.runtime.operators import bind_operator
 from sparsegen.runtime.program import (
+    Clearing,
     KernelCall,
     NewTensor,
     PlacedArray,
@@ -45,6 +46,7 @@ class Contexts:
     One is made at once, and another whenever all are taken: as many as there are calls at a time.
 
     tensors: the arrays that torch reads, and known results, by number, as torch's tensors.
+    by_torch: the slots of what torch computes.
     """
 
     def __init__(self, program: Program) -> None:
@@ -61,7 +63,7 @@ class Contexts:
             for weight in weights_in(call.arguments)
         }
         torch_calls = [call for call in program.calls if isinstance(call, TorchCall)]
-        self._by_torch = {call.slot for call in torch_calls}
+        self.by_torch = {call.slot for call in torch_calls}
         self.tensors = {
             weight.index: self._tensor(program.arrays[weight.index])
             for weight in weights_in(
@@ -97,22 +99,29 @@ class Contexts:
         function, output = self._functions[call.symbol], call.arguments[-1]
         clear = None
         if call.clears:
-            assert call.halo is not None
             assert isinstance(output, Region)
-            clear = clearer(call.halo, arena.array(output))
+            clear = clearer(self._halo(output), arena.array(output))
         arguments = tuple(self._argument(each, arena) for each in call.arguments)
         read = {at: each for at, each in enumerate(call.arguments) if isinstance(each, Slot)}
         if not read and isinstance(output, Region):
             return BoundKernel(call.layer, function, arguments, clear)
         reads = tuple((at, each.index) for at, each in read.items())
         aligned = tuple((at, each.shape or ()) for at, each in read.items() if each.aligned)
-        sizes = tuple((at, math.prod(e.shape or ())) for at, e in read.items() if e.index in self._by_torch)
+        forms = tuple(
+            (at, math.prod(each.shape or ()), getattr(torch, each.dtype))
+            for at, each in read.items()
+            if each.index in self.by_torch
+        )
         made = {}
         if isinstance(output, NewTensor):
             made = {"makes": output.slot, "shape": output.shape, "dtype": getattr(torch, output.dtype)}
         return BoundConversion(
-            call.layer, function, arguments, clear, reads, aligned, sizes, frees=call.frees, **made
+            call.layer, function, arguments, clear, reads, aligned, forms, frees=call.frees, **made
         )
+
+    def _halo(self, region: Region) -> Clearing:
+        assert region.halo is not None
+        return self._program.halos[region.halo]
 
     def _argument(self, each: Slot | Region | Weight | NewTensor, arena: _Arena) -> Any:
         """What TVM reads; None for what only a call has."""
@@ -143,7 +152,10 @@ class Contexts:
             for each in call.arguments
             if isinstance(each, Weight | Region)
         )
-        clearing = clearing_struct(call.halo, arrays[-1]) if call.clears and call.halo else None
+        clearing = None
+        if call.clears:
+            assert isinstance(call.arguments[-1], Region)
+            clearing = clearing_struct(self._halo(call.arguments[-1]), arrays[-1])
         return NativeCall(bound, self._library.addresses[call.symbol], arrays, clearing)
 
 

@@ -44,11 +44,11 @@ def allocate(size: int) -> NDArray[np.uint8]:
 def aligned(block: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The block itself where it starts at a cache line, as generated code expects, and else a copy that does.
 
-    One that cannot be written to is copied, too: torch has no tensors of such memory.
+    One that cannot be written to is copied, too: torch has no tensors of such memory. So is one with gaps.
 
     Raises SparsegenError where the system has no memory for that.
     """
-    if block.ctypes.data % LINE == 0 and block.flags.writeable:
+    if block.ctypes.data % LINE == 0 and block.flags.writeable and block.flags.c_contiguous:
         return block
     copy = allocate(block.nbytes)[: block.nbytes]
     copy[:] = block

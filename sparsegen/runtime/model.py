@@ -18,9 +18,10 @@ from sparsegen.runtime.contexts import Contexts
 from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.inputs import InputForm, checked_inputs
 from sparsegen.runtime.program import Program, TorchCall, Weight
-from sparsegen.runtime.results import arrange_results, storages, unshared
+from sparsegen.runtime.results import arrange_results, check_results, storages, unshared
 from sparsegen.runtime.stages import BoundStages, GroupKernel, one_by_one
 from sparsegen.runtime.torch_state import as_compiled
+from sparsegen.target import check_runs
 
 Clocked = Callable[[Any, Slots], None]
 """Runs a call, and takes its time."""
@@ -30,9 +31,13 @@ def bind(program: Program) -> CompiledModel:
     """The model of a program: its library loaded, and an arena for its first call.
 
     The weights are used where they lie if they start at a cache line and may be written to, and copied once
-    otherwise. Raises SparsegenError where the library cannot be loaded or has not what the calls name, where
-    torch lacks an operator, or no memory is left.
+    otherwise. What the program says of itself is taken as it is: `runtime.check` looks at it.
+
+    Raises TargetError where this machine lacks what the code may use, and another SparsegenError where the
+    library cannot be loaded or has not what the calls name, where torch lacks an operator, or no memory is
+    left.
     """
+    check_runs(program.target, program.without)
     return CompiledModel(program)
 
 
@@ -75,6 +80,11 @@ class CompiledModel:
             for place, value in program.interface.known.items()
         }
         self._own = storages(contexts.tensors.values())
+        self._by_torch = {
+            at: shape
+            for at, (slot, shape) in enumerate(zip(program.outputs, self.output_shapes, strict=True))
+            if slot in contexts.by_torch
+        }
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """The model's result, in the structure that the torch model returns.
@@ -167,6 +177,7 @@ class CompiledModel:
             self._contexts.give_back(context)
         outputs = [slots[slot] for slot in self._outputs]
         if self._runs_torch:
+            check_results(outputs, self._by_torch)
             outputs = unshared(outputs, self._own | storages(given))
         return arrange_results(outputs, self._known, self._structure)
 

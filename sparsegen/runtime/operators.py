@@ -70,8 +70,21 @@ def _bound(argument: Argument, arrays: Mapping[int, Any]) -> Any:
     if isinstance(argument, Weight):
         return arrays[argument.index]
     if isinstance(argument, TorchConstant):
-        return torch.device(argument.name) if argument.kind == "device" else getattr(torch, argument.name)
+        return _constant(argument)
     return argument
+
+
+def _constant(constant: TorchConstant) -> Any:
+    """Torch's constant of a name; raises ProgramError where torch has none."""
+    try:
+        if constant.kind == "device":
+            return torch.device(constant.name)
+        found = getattr(torch, constant.name, None)
+    except RuntimeError:
+        found = None
+    if _KINDS.get(type(found)) != constant.kind:
+        raise ProgramError(f"torch has no {constant.kind} {constant.name!r} here: compile the model again")
+    return found
 
 
 def _filled(bound: Any, slots: list[Any]) -> Any:
@@ -83,5 +96,6 @@ def _filled(bound: Any, slots: list[Any]) -> Any:
 
 def bytes_of(tensor: torch.Tensor) -> NDArray[np.uint8]:
     """The elements of a tensor, of any type and strides, row-major, as their bytes."""
-    plain = tensor.detach().resolve_conj().resolve_neg().contiguous().cpu().reshape(-1)
-    return plain.view(torch.uint8).numpy()
+    plain = tensor.detach().resolve_conj().resolve_neg().contiguous().cpu()
+    # A single element may have any strides, as those of an expanded tensor, and counts as row-major.
+    return plain.as_strided((plain.numel(),), (1,)).view(torch.uint8).numpy()

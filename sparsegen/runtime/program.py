@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -67,7 +67,13 @@ class _Stretch:
 
 @dataclass(frozen=True)
 class Region(_Stretch):
-    """A part of the arena."""
+    """A part of the arena.
+
+    `halo` is the number of one of the program's halos: where a call reads, what has to be zero then, and
+    where it writes, what it leaves as it is. None: nothing.
+    """
+
+    halo: int | None = None
 
     def meets(self, other: Region) -> bool:
         """Whether both have some byte."""
@@ -88,7 +94,7 @@ class PlacedArray(_Stretch):
 
 @dataclass(frozen=True)
 class Clearing:
-    """What to zero of a buffer of `groups` x `size` elements: an image's halo.
+    """What is to be zero of a buffer of `groups` x `size` elements: an image's halo.
 
     In every group that is its first `head` elements, and in each of the `planes` stretches of `plane`
     elements that follow, the `spans`, pairs of (begin, end). The last plane may be cut short by the end.
@@ -103,18 +109,27 @@ class Clearing:
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """What a generated function takes for an argument: row-major elements of a shape and a type.
+
+    None stands for an extent that the other arguments' numbers tell. Plain tensors are flat.
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: str = FLOAT32
+
+
+@dataclass(frozen=True)
 class KernelCall:
     """A call of the generated function `symbol` for a layer; its last argument is what it writes.
 
-    `halo` is what has to be zero around what it writes, for those who read it, and `clears` whether it is
-    zeroed before the call: elsewhere the arena has zeros there from the beginning. Slots of `frees` are read
-    no more.
+    `clears` tells whether the halo of what it writes is zeroed before the call: elsewhere the arena has zeros
+    there from the beginning, or nobody needs them. Slots of `frees` are read no more.
     """
 
     layer: str
     symbol: str
     arguments: tuple[Slot | Region | Weight | NewTensor, ...]
-    halo: Clearing | None = None
     clears: bool = False
     frees: tuple[int, ...] = ()
 
@@ -233,11 +248,15 @@ class Program:
     """All of a compiled model.
 
     target, threads: the CPU, as LLVM names it, and the number of threads that it is for.
+    without: features that CPUs of that name have and the code does not use, by LLVM's names.
     calls: in the order of execution, on `slots` plain tensors and an arena of `arena_bytes`.
     live_bytes: the most of the arena that holds values at once.
     outputs: the slots of the results that the calls compute.
-    arrays, weights: where each array lies in the block of all; each starts at a multiple of a cache line.
+    arrays, weights: where each array lies in the block of all: one after the other, each from the next cache
+        line on, and nothing else.
     library: the shared library that has the functions; empty where all is torch's.
+    signatures: what each function takes, by its symbol.
+    halos: of the regions, each once.
     layers: a report a layer.
     stages: of calls that do not run alone, one after the other on all threads, as the others do.
     """
@@ -253,6 +272,9 @@ class Program:
     arrays: tuple[PlacedArray, ...]
     weights: NDArray[np.uint8]
     library: bytes
+    signatures: Mapping[str, tuple[Parameter, ...]] = field(default_factory=dict)
+    halos: tuple[Clearing, ...] = ()
+    without: tuple[str, ...] = ()
     layers: tuple[LayerReport, ...] = ()
     stages: tuple[CallStage, ...] = ()
 
@@ -281,6 +303,30 @@ def slots_in(argument: Argument) -> list[Slot]:
 def weights_in(argument: Argument) -> list[Weight]:
     """The arrays that an argument reads, those of a list or tuple too."""
     return _all_of(Weight, argument)
+
+
+def regions_of(arguments: Iterable[object]) -> list[Region]:
+    """The regions among arguments of kernels."""
+    return [each for each in arguments if isinstance(each, Region)]
+
+
+def read_by(call: KernelCall | TorchCall) -> list[object]:
+    """All that a call reads."""
+    if isinstance(call, TorchCall):
+        return [*call.arguments, *(value for _, value in call.keywords)]
+    return list(call.arguments[:-1])
+
+
+def slots_written(call: KernelCall | TorchCall) -> list[int]:
+    """The slots that a call puts something in."""
+    if isinstance(call, TorchCall):
+        return [call.slot]
+    return [each.slot for each in call.arguments if isinstance(each, NewTensor)]
+
+
+def span_of(region: Region) -> str:
+    """The region's bytes, for messages."""
+    return f"{region.offset:,} to {region.end:,}"
 
 
 def _all_of(kind: type[T], argument: Argument) -> list[T]:

@@ -30,6 +30,7 @@ from sparsegen.runtime.program import (
     KernelCall,
     LayerReport,
     NewTensor,
+    Parameter,
     PlacedArray,
     PlainForm,
     Program,
@@ -41,7 +42,7 @@ from sparsegen.runtime.program import (
     Weight,
 )
 
-SCHEMA = 1
+SCHEMA = 2
 _TORCH_KINDS = get_args(TorchKind)
 
 
@@ -54,6 +55,7 @@ def to_json(program: Program) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "target": program.target,
+        "without": program.without,
         "threads": program.threads,
         "inputs": [asdict(form) for form in face.inputs],
         "output_shapes": face.output_shapes,
@@ -65,6 +67,10 @@ def to_json(program: Program) -> dict[str, Any]:
         "arena_bytes": program.arena_bytes,
         "live_bytes": program.live_bytes,
         "arrays": [asdict(placed) for placed in program.arrays],
+        "halos": [asdict(halo) for halo in program.halos],
+        "signatures": {
+            symbol: [asdict(each) for each in takes] for symbol, takes in program.signatures.items()
+        },
         "calls": [
             _kernel_call(call) if isinstance(call, KernelCall) else _torch_call(call)
             for call in program.calls
@@ -80,7 +86,7 @@ def from_json(written: Mapping[str, Any], weights: NDArray[np.uint8], library: b
     Raises ProgramError for what is no such program.
     """
     schema = written.get("schema") if isinstance(written, Mapping) else None
-    if schema != SCHEMA:
+    if schema != SCHEMA or type(schema) is not int:
         raise ProgramError(f"the program has schema {schema!r}; this version reads {SCHEMA}")
     try:
         return _program(written, weights, library)
@@ -124,20 +130,22 @@ def _program(written: Mapping[str, Any], weights: NDArray[np.uint8], library: by
         ),
         weights=weights,
         library=library,
+        signatures={
+            str(symbol): tuple(map(_read_parameter, takes)) for symbol, takes in written["signatures"].items()
+        },
+        halos=tuple(map(_read_halo, written["halos"])),
+        without=tuple(map(str, written["without"])),
         layers=tuple(map(_read_report, written["layers"])),
         stages=tuple(map(_read_stage, written.get("stages", ()))),
     )
 
 
 def _kernel_call(call: KernelCall) -> dict[str, Any]:
-    halo = None if call.halo is None else asdict(call.halo)
-    arguments = [_argument(each) for each in call.arguments]
-    of_halo = {"halo": halo, "clears": call.clears} if halo else {}
     return {
         "layer": call.layer,
         "symbol": call.symbol,
-        "arguments": arguments,
-        **of_halo,
+        "arguments": [_argument(each) for each in call.arguments],
+        **({"clears": True} if call.clears else {}),
         "frees": call.frees,
     }
 
@@ -159,15 +167,17 @@ def _read_call(written: Mapping[str, Any]) -> KernelCall | TorchCall:
     if "operator" in written:
         keywords = tuple((name, _read_argument(value)) for name, value in written["keywords"].items())
         return TorchCall(layer, str(written["operator"]), arguments, keywords, _count(written["slot"]), frees)
-    halo = written.get("halo")
-    clearing = None
-    if halo is not None:
-        sizes = {name: _count(halo[name]) for name in ("groups", "size", "head", "planes", "plane")}
-        clearing = Clearing(
-            spans=tuple((_count(begin), _count(end)) for begin, end in halo["spans"]), **sizes
-        )
-    clears = bool(written.get("clears", False))
-    return KernelCall(layer, str(written["symbol"]), arguments, clearing, clears, frees)
+    return KernelCall(layer, str(written["symbol"]), arguments, _flag(written, "clears"), frees)
+
+
+def _read_halo(written: Mapping[str, Any]) -> Clearing:
+    sizes = {name: _count(written[name]) for name in ("groups", "size", "head", "planes", "plane")}
+    return Clearing(spans=tuple((_count(begin), _count(end)) for begin, end in written["spans"]), **sizes)
+
+
+def _read_parameter(written: Mapping[str, Any]) -> Parameter:
+    shape = tuple(None if extent is None else _count(extent) for extent in written["shape"])
+    return Parameter(shape, str(written["dtype"]))
 
 
 def _stage(stage: CallStage) -> dict[str, Any]:
@@ -191,8 +201,9 @@ def _argument(value: Argument) -> Any:
             return {"slot": index, "shape": shape, "dtype": dtype, **({"aligned": True} if aligned else {})}
         case Weight(index):
             return {"weight": index}
-        case Region(offset, shape, dtype):
-            return {"region": offset, "shape": shape, "dtype": dtype}
+        case Region(offset, shape, dtype, halo):
+            region = {"region": offset, "shape": shape, "dtype": dtype}
+            return region if halo is None else {**region, "halo": halo}
         case NewTensor(slot, shape, dtype):
             return {"new": slot, "shape": shape, "dtype": dtype}
         case TorchConstant(kind, name):
@@ -210,15 +221,18 @@ def _read_slot(written: Mapping[str, Any]) -> Slot:
     index = _count(written["slot"])
     if "shape" not in written:
         return Slot(index)
-    return Slot(index, _shape(written["shape"]), str(written["dtype"]), bool(written.get("aligned", False)))
+    return Slot(index, _shape(written["shape"]), str(written["dtype"]), _flag(written, "aligned"))
+
+
+def _read_region(written: Mapping[str, Any]) -> Region:
+    halo = _count(written["halo"]) if "halo" in written else None
+    return Region(_count(written["region"]), _shape(written["shape"]), str(written["dtype"]), halo)
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], Argument]] = {
     "slot": _read_slot,
     "weight": lambda written: Weight(_count(written["weight"])),
-    "region": lambda written: Region(
-        _count(written["region"]), _shape(written["shape"]), str(written["dtype"])
-    ),
+    "region": _read_region,
     "new": lambda written: NewTensor(_count(written["new"]), _shape(written["shape"]), str(written["dtype"])),
     "float": lambda written: float(written["float"]),
     **{kind: lambda written, kind=kind: TorchConstant(kind, str(written[kind])) for kind in _TORCH_KINDS},  # type: ignore[misc]
@@ -289,6 +303,14 @@ def _read_report(written: Mapping[str, Any]) -> LayerReport:
 
 def _shape(written: Any) -> tuple[int, ...]:
     return tuple(map(_count, written))
+
+
+def _flag(written: Mapping[str, Any], name: str) -> bool:
+    """True or false, which is left out."""
+    value = written.get(name, False)
+    if type(value) is not bool:
+        raise ValueError(f"{value!r}, where {name} is true or false")
+    return value
 
 
 def _count(written: Any) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch.utils import _pytree
 
+from sparsegen.errors import ToolchainError
+
 
 def arrange_results(computed: Sequence[torch.Tensor], known: Mapping[int, Any], spec: Any) -> Any:
     """The results in the structure of a pytree `spec`; None stands for a single one.
@@ -21,6 +23,20 @@ def arrange_results(computed: Sequence[torch.Tensor], known: Mapping[int, Any], 
         for position in range(len(computed) + len(known))
     ]
     return results[0] if spec is None else _pytree.tree_unflatten(results, spec)
+
+
+def check_results(results: Sequence[Any], shapes: Mapping[int, tuple[int, ...]]) -> None:
+    """Raises ToolchainError where torch computed something else than a tensor of its shape.
+
+    `shapes` are those of results by their position.
+    """
+    for position, shape in shapes.items():
+        result = results[position]
+        if not isinstance(result, torch.Tensor) or result.shape != shape:
+            found = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
+            raise ToolchainError(
+                f"torch computed {found} as result {position}, and a tensor of shape {shape} is expected"
+            )
 
 
 def storages(values: Iterable[Any]) -> frozenset[int]:

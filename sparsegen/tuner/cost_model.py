@@ -93,12 +93,12 @@ class CostModel:
             return None
         if booster.attr("features_version") != str(FEATURES_VERSION):
             return None
-        return cls(
-            booster,
-            json.loads(booster.attr("features") or "[]"),
-            booster.attr("objective") or _OBJECTIVES[0],
-            json.loads(booster.attr("rank_correlation") or "null"),
-        )
+        try:
+            names = json.loads(booster.attr("features") or "[]")
+            correlation = json.loads(booster.attr("rank_correlation") or "null")
+        except (ValueError, RecursionError):
+            return None
+        return cls(booster, names, booster.attr("objective") or _OBJECTIVES[0], correlation)
 
 
 def fit(samples: Sequence[Sample], *, seed: int, objective: str | None = None) -> CostModel | None:

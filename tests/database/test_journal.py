@@ -194,7 +194,16 @@ def test_a_damaged_definition_is_written_again(filled: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"hello\n", b"hello", b"\x7fELF\x00\x01\x02\n\n", b"[]\n", b"\n\n", b'{"schema":1}\n{}\n', b"\x00" * 99],
+    [
+        b"hello\n",
+        b"hello",
+        b"\x7fELF\x00\x01\x02\n\n",
+        b"[]\n",
+        b"\n\n",
+        b'{"schema":1}\n{}\n',
+        b"\x00" * 99,
+        b'{"type":"header","schema":true}\n',
+    ],
 )
 def test_what_is_no_journal_is_refused_and_left_alone(path: Path, content: bytes) -> None:
     path.write_bytes(content)

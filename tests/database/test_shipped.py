@@ -145,6 +145,7 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: p
     [
         ({"schema": 2}, "has schema 2, and this version of sparsegen reads schedules of schemas up to 1"),
         ({"schema": "one"}, "has schema 'one'"),
+        ({"schema": True}, "has schema True"),
         ({"schedules": 7}, "is neither a journal"),
         ({"schedules": [7]}, "schedule 1 of 1 cannot be read"),
         ({"schedules": [{"threads": 1}]}, r"schedule 1 of 1 cannot be read \(KeyError: 'default_ms'\)"),

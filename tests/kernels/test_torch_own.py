@@ -15,7 +15,14 @@ from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.registry import best_offer, offers
 from sparsegen.target import parse_target
 
-SLOW = dict.fromkeys(("panels", "dense_panels", "rows", "masked_vectors", "grouped", "depthwise"), 1.0)
+CONVOLUTION = dict.fromkeys(("panels", "dense_panels", "grouped", "depthwise"), 1.0)
+LINEAR = dict.fromkeys(("panels", "dense_panels", "rows", "masked_vectors"), 1.0)
+SLOW = {
+    **dict.fromkeys(("first", "second", "conv"), CONVOLUTION),
+    "last": LINEAR,
+    "matmul": {"matmul": 1.0},
+}
+"""Times of our kernels for layers of the networks below."""
 
 
 class Network(nn.Module):
@@ -55,7 +62,7 @@ def agrees(model: sparsegen.CompiledModel, network: nn.Module, inputs: tuple[Ten
 @pytest.mark.parametrize("layer", ["first", "second", "last"])
 def test_a_layer_that_torch_computes_faster(layer: str, batch: int) -> None:
     network, inputs = Network(), (torch.randn(batch, 3, 11, 9),)
-    model = compiled(network, inputs, measured={layer: {"torch": 1e-12, **SLOW}})
+    model = compiled(network, inputs, measured={layer: {"torch": 1e-12, **SLOW[layer]}})
     agrees(model, network, inputs)
     report = next(each for each in model.layers if each.kernel == "torch")
     assert report.name.removesuffix("#torch") == layer
@@ -112,7 +119,7 @@ def test_what_torch_has_no_operator_for_keeps_its_kernel(layer: str) -> None:
     network, inputs = Uneven(), (torch.randn(2, 4, 6, 5),)
     names = [each.name for each in compiled(network, inputs).layers]
     assert layer in names
-    model = compiled(network, inputs, measured={layer: {"torch": 1e-12, **SLOW, "matmul": 1.0}})
+    model = compiled(network, inputs, measured={layer: {"torch": 1e-12, **SLOW[layer]}})
     assert all(each.kernel != "torch" for each in model.layers)
     agrees(model, network, inputs)
 
@@ -125,9 +132,19 @@ def test_what_torch_has_no_operator_for_keeps_its_kernel(layer: str) -> None:
         ({"first": {"panels": float("nan")}}, "layer 'first': panels takes nan seconds"),
         ({"first": {"panels": float("inf")}}, "layer 'first': panels takes inf seconds"),
         ({"first": {"torch": "fast"}}, "layer 'first': torch takes 'fast' seconds"),
-        ({"first": {"torhc": 1.0}}, "layer 'first': there is no implementation 'torhc'; there are .*torch"),
+        (
+            {"first": {"torhc": 1.0}},
+            "layer 'first': there is no implementation 'torhc' of Conv2d; there are",
+        ),
+        (
+            {"first": {"matmul": 1.0}},
+            "no implementation 'matmul' of Conv2d; there are dense_panels, .*winog",
+        ),
+        ({"first": {"rows": 1.0}}, "there is no implementation 'rows' of Conv2d"),
+        ({"first": 1.0}, "layer 'first': the times are 1.0: give seconds by layer and implementation"),
+        ([("first", 1.0)], "measured is a list: give seconds by layer"),
     ],
 )
-def test_what_is_no_time(measured: dict[str, dict[str, float]], message: str) -> None:
+def test_what_is_no_time(measured: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         compiled(Network(), (torch.randn(1, 3, 11, 9),), measured=measured)

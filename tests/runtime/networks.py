@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 
 import sparsegen
+from sparsegen.runtime.program import Program
 
 SHAPE = (2, 3, 8, 8)
 
@@ -44,3 +47,10 @@ def check(model: sparsegen.CompiledModel, x: torch.Tensor, plain: torch.Tensor |
     with torch.no_grad():
         expected = small_network()(x if plain is None else plain)
     torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def changed(program: Program, index: int, **change: Any) -> Program:
+    """The program with one of its calls changed."""
+    calls = list(program.calls)
+    calls[index] = replace(calls[index], **change)
+    return replace(program, calls=tuple(calls))

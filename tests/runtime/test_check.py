@@ -10,19 +10,27 @@ from hypothesis import strategies as st
 
 from sparsegen.lowering.memory import Lifetime, plan_memory
 from sparsegen.runtime.check import faults
-from sparsegen.runtime.program import Clearing, Interface, KernelCall, NewTensor, Program, Region
+from sparsegen.runtime.program import (
+    Clearing,
+    Interface,
+    KernelCall,
+    NewTensor,
+    Parameter,
+    Program,
+    Region,
+)
 from tests.sampling import examples
 
 LINE = 16  # floats
 SPOILT = -1.0
 
 
-def program_of(calls: list[KernelCall], arena_bytes: int) -> Program:
-    """A program of such calls, and nothing else."""
+def program_of(calls: list[KernelCall], arena_bytes: int, halos: tuple[Clearing, ...]) -> Program:
+    """A program of such calls, each of a function of its own, and nothing else."""
     return Program(
         target="haswell",
         threads=1,
-        interface=Interface((), ()),
+        interface=Interface((), ((1,),)),
         calls=tuple(calls),
         slots=1,
         outputs=(0,),
@@ -31,6 +39,13 @@ def program_of(calls: list[KernelCall], arena_bytes: int) -> Program:
         arrays=(),
         weights=np.zeros(0, np.uint8),
         library=b"some",
+        signatures={
+            call.symbol: tuple(
+                Parameter(each.shape) for each in call.arguments if isinstance(each, Region | NewTensor)
+            )
+            for call in calls
+        },
+        halos=halos,
     )
 
 
@@ -40,19 +55,27 @@ def programs(draw: st.DrawFn) -> Program:
     count = draw(st.integers(1, 7))
     reads = [draw(st.sets(st.integers(0, i - 1), max_size=2)) if i else set() for i in range(count)]
     sizes = [LINE * draw(st.integers(1, 4)) for _ in range(count)]
-    last = {i: max([i, *(j for j in range(count) if i in reads[j])]) for i in range(count)}
+    last = {i: max([-1, *(j for j in range(count) if i in reads[j])]) for i in range(count)}
+    kept = [i for i in range(count) if last[i] < 0]  # the result is made of what nothing else reads
+    last |= dict.fromkeys(kept, count)
     memory = plan_memory({str(i): Lifetime(4 * sizes[i], i, last[i]) for i in range(count)})
     regions = [Region(memory.offsets[str(i)], (1, sizes[i])) for i in range(count)]
     halos = [Clearing(1, size, 2, 1, size - 2, ((size - 4, size - 2),)) for size in sizes]
-    with_halo = [halo if draw(st.booleans()) else None for halo in halos]
+    numbers = {size: number for number, size in enumerate(dict.fromkeys(sizes))}
+    written = [
+        replace(region, halo=numbers[size] if draw(st.booleans()) else None)
+        for region, size in zip(regions, sizes, strict=True)
+    ]
+    padded = [region.halo is not None and draw(st.booleans()) for region in written]
+    read = [written[i] if padded[i] else regions[i] for i in range(count)]
     calls = []
     for i in range(count):
-        others = [j for j in range(count) if (regions[j], with_halo[j]) != (regions[i], with_halo[i])]
-        clears = with_halo[i] is not None and any(regions[i].meets(regions[j]) for j in others)
-        arguments = (*(regions[j] for j in sorted(reads[i])), regions[i])
-        calls.append(KernelCall(str(i), f"kernel_{i}", arguments, with_halo[i], clears))
-    calls.append(KernelCall("result", "leave", (regions[-1], NewTensor(0, (1,)))))
-    return program_of(calls, memory.peak_bytes)
+        others = [other for other in written if other != written[i]]
+        clears = padded[i] and any(regions[i].meets(other) for other in others)
+        arguments = (*(read[j] for j in sorted(reads[i])), written[i])
+        calls.append(KernelCall(str(i), f"kernel_{i}", arguments, clears))
+    calls.append(KernelCall("result", "leave", (*(read[i] for i in kept), NewTensor(0, (1,)))))
+    return program_of(calls, memory.peak_bytes, tuple(halos[sizes.index(size)] for size in numbers))
 
 
 @st.composite
@@ -65,7 +88,7 @@ def damaged(draw: st.DrawFn) -> Program:
     assert isinstance(call, KernelCall)
     output = call.arguments[-1]
     assert isinstance(output, Region)
-    match draw(st.sampled_from(["move", "drop", "swap", "repeat", "leave uncleared", "clear"])):
+    match draw(st.sampled_from(["move", "drop", "swap", "repeat", "leave uncleared", "clear", "no halo"])):
         case "move":
             moved = replace(output, offset=64 * draw(st.integers(0, 20)))
             calls = [
@@ -84,14 +107,18 @@ def damaged(draw: st.DrawFn) -> Program:
         case "leave uncleared":
             calls[at] = replace(call, clears=False)
         case "clear":
-            calls[at] = replace(call, clears=call.halo is not None)
-    return program_of([call for call in calls if isinstance(call, KernelCall)], program.arena_bytes)
+            calls[at] = replace(call, clears=output.halo is not None)
+        case "no halo":
+            arguments = (*call.arguments[:-1], replace(output, halo=None))
+            calls[at] = replace(call, arguments=arguments, clears=False)
+    kernels = [call for call in calls if isinstance(call, KernelCall)]
+    return program_of(kernels, program.arena_bytes, program.halos)
 
 
 def goes_wrong(program: Program) -> bool:
     """Whether some call reads another number than was written for it: every float of the arena is followed.
 
-    Each value has a number of its own in all of its elements, and zeros in its halo.
+    Each value has a number of its own in all of its elements, and zeros in a halo that somebody reads.
     """
     arena = np.zeros(max(1, program.arena_bytes // 4))
     for _ in range(2):
@@ -101,11 +128,13 @@ def goes_wrong(program: Program) -> bool:
             *read, output = call.arguments
             for region in read:
                 assert isinstance(region, Region)
-                if region.end > program.arena_bytes or region not in number_of:
+                place = replace(region, halo=None)
+                if region.end > program.arena_bytes or place not in number_of:
                     return True
-                written, zero = number_of[region]
+                written, around = number_of[place]
+                zero = in_halo(region, program)
                 held = arena[region.offset // 4 : region.end // 4]
-                if np.any(held[zero] != 0) or np.any(held[~zero] != written):
+                if np.any(held[zero] != 0) or np.any(held[~(zero | around)] != written):
                     return True
                 if isinstance(output, Region) and region.meets(output):
                     return True
@@ -115,16 +144,23 @@ def goes_wrong(program: Program) -> bool:
             if output.end > program.arena_bytes:
                 return True
             held = arena[output.offset // 4 : output.end // 4]
-            zero = np.zeros(held.size, bool)
-            if call.halo is not None:
-                zero[: call.halo.head] = True
-                for begin, end in call.halo.spans:
-                    zero[call.halo.head + begin : call.halo.head + end] = True
+            zero = in_halo(output, program)
             if call.clears:
                 held[zero] = 0
             held[~zero] = number
-            number_of[output] = float(number), zero
+            number_of[replace(output, halo=None)] = float(number), zero
     return False
+
+
+def in_halo(region: Region, program: Program) -> np.ndarray:
+    """Which floats of a region lie in its halo."""
+    inside = np.zeros((region.end - region.offset) // 4, bool)
+    if region.halo is not None:
+        halo = program.halos[region.halo]
+        inside[: halo.head] = True
+        for begin, end in halo.spans:
+            inside[halo.head + begin : halo.head + end] = True
+    return inside
 
 
 @examples(200)

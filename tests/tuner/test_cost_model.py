@@ -94,6 +94,11 @@ def test_models_of_another_feature_version_and_broken_files_are_none(
     model = fit(samples(100), seed=0)
     assert model is not None
     model.save(path)
+    for damaged in ("[" * 100_000, "half"):
+        model._booster.set_attr(features=damaged)
+        model._booster.save_model(path)
+        assert CostModel.load(path) is None
+    model.save(path)
     monkeypatch.setattr(cost_model, "FEATURES_VERSION", 99)
     assert CostModel.load(path) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Hashable
 from dataclasses import asdict, dataclass, replace
@@ -193,11 +194,16 @@ class PanelProblem:
 
     def identity(self, *, dense: bool) -> Hashable:
         """All that its schedules' times depend on: which weights are zeros, unless `dense`; no values."""
-        kept = self.matrix != 0
-        zeros = b"" if dense or kept.all() else blake2b(np.packbits(kept).tobytes()).digest()
+        zeros = b"" if dense else self._zeros
         depthwise = b"" if self.depthwise is None else self.depthwise.offsets.tobytes()
         lie = self.pixels, self.pixel_steps, self.source, self.out, self.channels_last
         return self.matrix.shape, zeros, self.columns_per_channel, self.offsets.tobytes(), depthwise, *lie
+
+    @functools.cached_property
+    def _zeros(self) -> bytes:
+        """A digest of the places of zeros; empty where there are none."""
+        kept = self.matrix != 0
+        return b"" if kept.all() else blake2b(np.packbits(kept).tobytes()).digest()
 
     def code(self, *, of_channels: bool) -> Hashable:
         """All that a schedule's code depends on, beside the weights' format and the epilogue.
