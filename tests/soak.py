@@ -29,7 +29,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
-SHARES = {"tests/frontend": 2, "tests/kernels": 6, "tests/test_random_networks.py": 8}
+SHARES = {"tests/frontend": 2, "tests/hetero": 3, "tests/kernels": 6, "tests/test_random_networks.py": 8}
 """Folders, and files apart from their folders, in as many groups as it takes for none to last ten minutes."""
 PACKAGES = ("apache-tvm", "apache-tvm-ffi", "torch", "numpy", "hypothesis", "pytest")
 _CODE = ("sparsegen/**/*", "schedules/**/*", "tests/**/*", "bench/**/*.py", "pyproject.toml", "README.md")
