@@ -97,8 +97,6 @@ def place(
 
 
 def _place(model: str, options: PlaceOptions, outputs: dict[str, Path | None], explain: str | None) -> None:
-    from json import dumps
-
     from rich.console import Console
 
     from sparsegen.files import write_file
@@ -127,7 +125,7 @@ def _place(model: str, options: PlaceOptions, outputs: dict[str, Path | None], e
         if (path := outputs["--trace"]) is not None:
             save_trace(plan, timeline, path, title)
         if (path := outputs["--export-operators"]) is not None:
-            write_file(path, dumps(to_json(placed.export(options)), indent=1) + "\n")
+            write_file(path, to_json(placed.export(options)))
 
 
 def _solve(problem: Path, goal: GoalName, json: Path | None) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import torch
+
+from sparsegen.frontend import from_torch, resolve_model
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.api import machine_of, plan_graph_on
 from sparsegen.hetero.costs import Costs
@@ -47,13 +51,11 @@ def place(model: str, options: PlaceOptions, listen: Listener | None = None) -> 
     """
     options.check()
     machine = machine_of(options.devices)
-    structure = parse_structure(options.structure, sparsity=options.sparsity)
-    steps = Steps(listen, total=PREPARING_STEPS)
-    prepared = prepare(model, None, options, structure=structure, steps=steps)
+    graph, inputs = _prepared(model, options, Steps(listen, total=PREPARING_STEPS))
     planned = plan_graph_on(
-        prepared.graph,
+        graph,
         machine,
-        prepared.inputs,
+        inputs,
         goal=options.goal,
         granularity=options.granularity,
         name=model,
@@ -62,8 +64,20 @@ def place(model: str, options: PlaceOptions, listen: Listener | None = None) -> 
     with planned:
         measured = None
         if options.run:
-            for _ in planned.map([prepared.inputs] * options.run):
+            for _ in planned.map([inputs] * options.run):
                 pass
             measured = planned.timeline()
         simulated = simulate(planned.plan, options.run or SIMULATED) if options.simulate else None
-        yield Placed(planned, prepared.graph, model, measured, simulated)
+        yield Placed(planned, graph, model, measured, simulated)
+
+
+def _prepared(model: str, options: PlaceOptions, steps: Steps) -> tuple[LayerGraph, tuple[Any, ...]]:
+    """The graph of a model that is pruned, if asked for, and its inputs."""
+    if options.sparsity:
+        structure = parse_structure(options.structure, sparsity=options.sparsity)
+        prepared = prepare(model, None, options, structure=structure, steps=steps)
+        return prepared.graph, prepared.inputs
+    steps.begin("loading and exporting the model")
+    with torch.no_grad():
+        network, inputs = resolve_model(model, None, options)
+        return from_torch(network, inputs), inputs

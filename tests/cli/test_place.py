@@ -90,7 +90,7 @@ def test_bad_input_is_one_clear_line_and_nothing_is_written(
         (("--problem", "missing.json"), 1, "cannot read missing.json"),
         (("--problem", "missing.json", "--json", "no/folder.json"), 1, "there is no folder"),
         (("--problem", "missing.json", "--goal", "power"), 2, "--goal"),
-        ((), 2, "--problem"),
+        ((), 1, "give a MODEL, or --problem FILE, one of the two"),
     ],
 )
 def test_options_that_cannot_be_used(arguments: tuple[str, ...], status: int, message: str) -> None:
@@ -106,3 +106,87 @@ def test_it_starts_without_torch_and_tvm(problem: Path) -> None:
         "sys.exit('torch' in sys.modules or 'tvm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", command, str(problem)], check=False).returncode == 0
+
+
+DEVICES = """
+[[device]]
+name = "arm"
+kind = "profile"
+table = "arm-a53x4"
+
+[[device]]
+name = "tpu"
+kind = "profile"
+table = "edgetpu-usb3"
+"""
+
+
+@pytest.fixture
+def devices(tmp_path: Path) -> Path:
+    path = tmp_path / "devices.toml"
+    path.write_text(DEVICES)
+    return path
+
+
+def place_model(*arguments: str) -> Result:
+    return place("tests.hetero.models:small", "--input-shape", "3x16x16", *arguments)
+
+
+def test_a_model_on_emulated_devices(devices: Path, tmp_path: Path) -> None:
+    files = {name: tmp_path / name for name in ("plan.json", "plan.png", "trace.json", "operators.json")}
+    options = ("--json", "--png", "--trace", "--export-operators")
+    written = [str(each) for pair in zip(options, files.values(), strict=True) for each in pair]
+    result = place_model("--devices", str(devices), "--run", "3", "--simulate", "--explain", "left", *written)
+    assert result.exit_code == 0, result.output
+    assert "makespan" in result.stdout
+    assert "simulated, not measured" in result.stdout
+    assert "left: in the plan on arm, by emulated" in result.stdout
+    plan = json.loads(files["plan.json"].read_text())
+    assert {each["device"] for each in plan["operators"]} == {"arm"}  # an invocation takes longer than all
+    assert files["plan.png"].read_bytes().startswith(b"\x89PNG")
+    assert json.loads(files["trace.json"].read_text())["traceEvents"]
+    exported = json.loads(files["operators.json"].read_text())
+    costs = {each["name"]: each["implementations"] for each in exported["operators"]}
+    assert {each["device"] for each in costs["left"]} == {"arm", "tpu"}
+    assert all(each["origin"] == "table" for each in costs["left"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--problem", "p.json", "--run", "2"), "--problem goes with --goal and --json alone"),
+        (("resnet18", "--devices", "nowhere.toml"), "nowhere.toml"),
+        (("resnet18", "--run", "-1"), "run is -1: give at least 0"),
+        (("no_such_network",), "no_such_network"),
+        (("resnet18", "--json", "/no/such/folder/x.json"), "there is no folder /no/such/folder"),
+    ],
+)
+def test_bad_input_to_plan_a_model(arguments: tuple[str, ...], message: str) -> None:
+    result = place(*arguments)
+    assert result.exit_code == 1, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_operator_that_the_plan_has_not(devices: Path) -> None:
+    result = place_model("--devices", str(devices), "--explain", "middle")
+    assert result.exit_code == 1
+    assert "the plan has no operator 'middle'; it has" in result.stderr
+
+
+def test_a_device_that_runs_nothing_of_the_model(tmp_path: Path) -> None:
+    path = tmp_path / "devices.toml"
+    path.write_text(DEVICES.split("[[device]]")[0] + "[[device]]" + DEVICES.split("[[device]]")[2])
+    result = place("tests.cli.test_place:sorting", "--input-shape", "8", "--devices", str(path))
+    assert result.exit_code == 1
+    assert "no device runs operator" in result.stderr
+
+
+def sorting() -> object:
+    import torch
+
+    class Sorting(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.erf()
+
+    return Sorting().eval()

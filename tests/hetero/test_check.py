@@ -195,7 +195,10 @@ WRONG: dict[str, tuple[Plan, str]] = {
     "in no stage": (staged(["u", "v"]), "operator w is in no stage"),
     "in two": (staged(["u", "v"], ["w", "u"]), "operator u is in 2 groups"),
     "an empty stage": (staged(["u", "v"], ["w"], []), "stage 2 has nothing in it"),
-    "dependent groups": (staged(["u", "v", "w"]), "operator w reads u, which no stage before has"),
+    "a later stage": (
+        staged(["w"], ["u", "v"]),
+        "operator w reads u, which no stage before has, nor its own",
+    ),
     "a stage too short": (
         staged(["u", "v"], ["w"], seconds=0.5),
         "stage 0 takes 0.5 s; its group of u, longer",

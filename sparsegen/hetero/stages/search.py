@@ -17,7 +17,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sparsegen.hetero.stages.units import Unit, blocks_of
+from sparsegen.hetero.stages.units import Unit, blocks_of, parts_of
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class Terms:
 
     threads: of the whole team. meeting: seconds that a stage of several groups takes more. handover:
     seconds until a group sees what another one has computed. slowdown: of groups that run at once.
-    most_groups, most_units: of a stage, at most (IOS: 8 groups of 3). most_endings: that are looked at from
-    one state; where there are more, the stages may not be the best ones.
+    most_groups, most_units: of a stage, at most (IOS: 8 groups of 3). most_endings: that
+    are looked at from one state; most_searched: units whose order is searched together. Where there are more,
+    the stages may not be the best ones.
     """
 
     threads: int
@@ -37,6 +38,7 @@ class Terms:
     most_groups: int = 8
     most_units: int = 24
     most_endings: int = 4000
+    most_searched: int = 12
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,16 @@ class FoundStages:
 
 
 def best_stages(units: Sequence[Unit], terms: Terms) -> FoundStages:
-    """The quickest stages, block by block: see `units.blocks_of`."""
+    """The quickest stages, block by block; of blocks of many units, part by part: see `units`."""
     stages: list[FoundStage] = []
     exact = True
     for block in blocks_of(units):
-        search = _Search(units, block, terms)
-        stages += search.run()
-        exact &= search.exact
+        parts = parts_of(units, block, terms.most_searched)
+        exact &= len(parts) == 1
+        for part in parts:
+            search = _Search(units, part, terms)
+            stages += search.run()
+            exact &= search.exact
     return FoundStages(tuple(stages), sum(stage.seconds for stage in stages), exact)
 
 

@@ -67,23 +67,50 @@ def units_of(graph: LayerGraph, times: Times, *, longest: float) -> list[Unit]:
 
 
 def blocks_of(units: Sequence[Unit]) -> list[range]:
-    """Runs of units that no stage has to cross.
+    """Runs of units that no stage crosses, whatever the times.
 
-    The last unit of a block depends on every unit before it, so nothing could run beside it but what comes
-    later in the order.
+    The last unit of a block reads, over others, all units before it, and all units after it read it.
     """
-    ancestors: list[int] = []
-    ends = [0]
-    for number, unit in enumerate(units):
+    ancestors = _ancestors(units)
+    count = len(units)
+    last_free = [number for number in range(count) if ancestors[number] != (1 << number) - 1]
+    read_by_all = [
+        all(ancestors[later] >> number & 1 for later in range(number + 1, count)) for number in range(count)
+    ]
+    ends = [n + 1 for n in range(count) if n not in last_free and read_by_all[n]]
+    return _ranges([0, *ends, count])
+
+
+def parts_of(units: Sequence[Unit], block: range, most: int) -> list[range]:
+    """A block in runs of at most so many units, cut behind those that join all before them in their run.
+
+    Stages of the runs, one after the other, may take longer than those of the block.
+    """
+    if len(block) <= most:
+        return [block]
+    ancestors = _ancestors(units)
+    ends = [block.start]
+    for number in block:
+        since = sum(1 << each for each in range(ends[-1], number))
+        joins = len(units[number].reads) > 1 and ancestors[number] & since == since
+        if joins or number + 1 - ends[-1] == most:
+            ends.append(number + 1)
+    return _ranges([*ends, block.stop])
+
+
+def _ancestors(units: Sequence[Unit]) -> list[int]:
+    """What each unit reads, over others too, a bit each."""
+    found: list[int] = []
+    for unit in units:
         mask = 0
         for source in unit.reads:
-            mask |= ancestors[source] | 1 << source
-        ancestors.append(mask)
-        if mask == (1 << number) - 1:
-            ends.append(number + 1)
-    if ends[-1] != len(units):
-        ends.append(len(units))
-    return [range(begin, end) for begin, end in itertools.pairwise(ends)]
+            mask |= found[source] | 1 << source
+        found.append(mask)
+    return found
+
+
+def _ranges(ends: Sequence[int]) -> list[range]:
+    return [range(begin, end) for begin, end in itertools.pairwise(sorted(set(ends))) if begin < end]
 
 
 def _summed(times: Sequence[Mapping[int, float]]) -> dict[int, float]:

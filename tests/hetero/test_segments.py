@@ -1,0 +1,48 @@
+"""Segments: every operator once, nothing sent or received in between, no circles."""
+
+from __future__ import annotations
+
+import random
+
+import networkx
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsegen.hetero.segments import segments_of
+from tests.sampling import examples
+
+
+@examples(150)
+@given(st.integers(0, 1 << 32), st.integers(1, 25), st.integers(1, 3))
+def test_segments_of_random_placements(seed: int, count: int, devices: int) -> None:
+    draw = random.Random(seed)
+    order = [f"o{n}" for n in range(count)]
+    reads = {
+        name: tuple(sorted({draw.choice(order[:at]) for _ in range(draw.randint(0, 2))} if at else ()))
+        for at, name in enumerate(order)
+    }
+    places = {name: (f"d{draw.randrange(devices)}", draw.choice(("ours", "torch"))) for name in order}
+    alone = [name for name in order if draw.random() < 0.1]
+    found = segments_of(order, reads, places, alone)
+    assert sorted(each for segment in found for each in segment.operators) == sorted(order)
+    graph: networkx.DiGraph[int] = networkx.DiGraph()
+    graph.add_nodes_from(range(len(found)))
+    graph.add_edges_from((read, at) for at, segment in enumerate(found) for read in segment.reads)
+    assert networkx.is_directed_acyclic_graph(graph)
+    of = {name: at for at, segment in enumerate(found) for name in segment.operators}
+    for at, segment in enumerate(found):
+        assert {places[name] for name in segment.operators} == {(segment.device, segment.implementation)}
+        first, *others = segment.operators
+        assert not others or not {first, *others} & {*alone}
+        for name in others:  # only the first reads what others computed
+            assert {of[read] for read in reads[name]} == {at}
+        readers = {name: [r for r in order if name in reads[r]] for name in segment.operators}
+        for name in segment.operators[:-1]:  # only the last sends anything to another device
+            assert all(places[reader][0] == segment.device for reader in readers[name])
+
+
+def test_one_device_is_one_segment() -> None:
+    reads = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
+    places = dict.fromkeys("abcd", ("cpu", "ours"))
+    (segment,) = segments_of("abcd", reads, places)
+    assert segment.operators == ("a", "b", "c", "d")
