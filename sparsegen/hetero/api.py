@@ -18,6 +18,7 @@ from sparsegen.hetero.cost_cache import CostCache, default_path
 from sparsegen.hetero.costs import Costs, cost_operators
 from sparsegen.hetero.cut import Granularity, operators
 from sparsegen.hetero.fingerprint import model_fingerprint
+from sparsegen.hetero.mixing import mixed_costs
 from sparsegen.hetero.placing import Subject, by_core, plan_of
 from sparsegen.hetero.plan import Goal, Plan
 from sparsegen.hetero.planned import PlannedModel
@@ -120,6 +121,7 @@ def _placed(
     pieces = operators(whole.graph, granularity, carried=whole.carried)
     given = (*inputs, *(whole.initial[name] for name in whole.graph.inputs if name in whole.carried))
     costs = cost_operators(whole.graph, pieces, machine, given, cache=cache, listen=listen)
+    costs = mixed_costs(whole.graph, pieces, costs, machine, given, cache=cache, listen=listen)
     posed = pose(whole, pieces, costs, machine)
     answer = solve(posed.problem, goal, listen=listen)
     return plan_of(posed, answer, pieces, costs, machine, subject), machine, costs

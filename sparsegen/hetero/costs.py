@@ -13,7 +13,7 @@ import functools
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
@@ -48,15 +48,22 @@ LayerSeconds = Mapping[str, float]
 class Costs:
     """What each operator costs on each device, by each implementation; and why devices do not run some.
 
-    reasons: by operator and device, a phrase.
+    reasons: by operator and device, a phrase. chosen: by device, the implementation that runs all of its
+    operators; elsewhere each has its fastest. by_torch: by device, the layers that torch computes within our
+    programs, see `mixing`.
     """
 
     costs: Mapping[str, tuple[OperatorCost, ...]]
     reasons: Mapping[tuple[str, str], str]
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    by_torch: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def best(self, operator: str, device: str) -> OperatorCost | None:
-        """The least cost of an operator on a device; None where that does not run it."""
-        there = (each for each in self.costs[operator] if each.device == device)
+        """The cost of an operator on a device as it runs there; None where that does not run it."""
+        there = [each for each in self.costs[operator] if each.device == device]
+        chosen = self.chosen.get(device)
+        if chosen is not None:
+            there = [each for each in there if each.implementation == chosen]
         return min(there, key=lambda each: each.seconds, default=None)
 
 
@@ -198,9 +205,12 @@ def _layer_keys(graph: LayerGraph) -> dict[str, str]:
 
 def _key(layer: str, device: Device, implementation: str) -> str:
     """All that decides a layer's seconds there."""
-    return " ".join(
-        (layer, implementation, _place(device.kind, len(device.cores), device.index), _versions())
-    )
+    return f"{layer} {implementation} {setting_of(device)}"
+
+
+def setting_of(device: Device) -> str:
+    """What decides the seconds of anything on a device that is here: its cores or GPU, and versions."""
+    return f"{_place(device.kind, len(device.cores), device.index)} {_versions()}"
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from sparsegen.devices import Machine, make_device
 from sparsegen.devices.machine import connect
 from sparsegen.hetero.costs import Costs
+from sparsegen.hetero.mixing import MIXED
 from sparsegen.hetero.operators import Operator
 from sparsegen.hetero.plan import Form, Plan, PlanDevice, PlannedOperator, PlannedTransfer
 from sparsegen.hetero.posing import Posed
@@ -105,14 +106,16 @@ def _planned(
     runs = {run.task: run for run in timeline.runs}
     origins = {(name, cost.device): cost.origin for name, found in costs.costs.items() for cost in found}
     threads = {device.name: max(1, len(device.cores)) for device in machine.devices}
-    return tuple(
-        PlannedOperator(
+
+    def placed(task: Task, segment: Segment) -> PlannedOperator:
+        inside = [operators[each] for each in segment.operators if each in operators]
+        layers = tuple(layer for each in inside for layer in each.layers)
+        by_torch = costs.by_torch.get(segment.device, ()) if segment.implementation == MIXED else ()
+        return PlannedOperator(
             name=task.name,
             reads=task.reads,
             carries=task.carries,
-            layers=tuple(
-                layer for each in segment.operators if each in operators for layer in operators[each].layers
-            ),
+            layers=layers,
             bytes=task.bytes,
             device=segment.device,
             implementation=segment.implementation,
@@ -121,9 +124,10 @@ def _planned(
             origin=origins.get((segment.operators[0], segment.device), "table"),
             start=runs[task.name].start,
             end=runs[task.name].end,
+            by_torch=tuple(each for each in layers if each in by_torch),
         )
-        for task, segment in zip(problem.tasks, segments, strict=True)
-    )
+
+    return tuple(placed(*each) for each in zip(problem.tasks, segments, strict=True))
 
 
 def _whole(

@@ -19,10 +19,12 @@ from sparsegen.hetero.events import Timeline
 from sparsegen.hetero.executor import Executor
 from sparsegen.hetero.fingerprint import model_fingerprint
 from sparsegen.hetero.measure import on_cores
+from sparsegen.hetero.mixing import MIXED
 from sparsegen.hetero.outside import runner_there
 from sparsegen.hetero.plan import Plan, PlannedOperator
 from sparsegen.hetero.runners import Runner
 from sparsegen.hetero.torch_graph import TorchGraph
+from sparsegen.kernels.torch_own import given_to_torch
 from sparsegen.runtime.arguments import leaves_of
 from sparsegen.runtime.model import CompiledModel
 
@@ -144,8 +146,9 @@ def runner_of(operator: PlannedOperator, plan: Plan, whole: CarriedGraph, machin
 def _computing(operator: PlannedOperator, part: LayerGraph, device: Device) -> Callable[..., Any]:
     """What computes the operator's part of the graph, of tensors on its device."""
     compute: Callable[..., Any]
-    if operator.implementation == OURS:
-        compute = on_cores(device.cores, lambda: compile_graph(part, threads=len(device.cores)))
+    if operator.implementation in (OURS, MIXED):
+        mixed = given_to_torch(part, operator.by_torch)
+        compute = on_cores(device.cores, lambda: compile_graph(mixed, threads=len(device.cores)))
     elif operator.implementation == EMULATED:
         compute = Emulated(compile_graph(part), operator.seconds)
     elif device.kind == "cuda":
