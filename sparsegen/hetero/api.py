@@ -1,4 +1,4 @@
-"""Planning a model: cut into operators, costed, placed or put in stages; the best plan, ready to run."""
+"""Planning a model or an application: cut into operators, costed, placed or put in stages, ready to run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ import torch
 from sparsegen.devices import Machine, load_devices, this_machine
 from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph
+from sparsegen.hetero.application import Application
+from sparsegen.hetero.application_graph import CarriedGraph, joined
 from sparsegen.hetero.cost_cache import CostCache, default_path
 from sparsegen.hetero.costs import Costs, cost_operators
 from sparsegen.hetero.cut import Granularity, operators
 from sparsegen.hetero.fingerprint import model_fingerprint
+from sparsegen.hetero.mixing import mixed_costs
 from sparsegen.hetero.placing import Subject, by_core, plan_of
 from sparsegen.hetero.plan import Goal, Plan
 from sparsegen.hetero.planned import PlannedModel
@@ -27,8 +30,8 @@ from sparsegen.progress import Listener
 
 
 def plan(
-    model: torch.nn.Module,
-    example_inputs: tuple[Any, ...],
+    model: torch.nn.Module | Application,
+    example_inputs: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
     devices: Machine | str | os.PathLike[str] | None = None,
@@ -40,20 +43,27 @@ def plan(
 ) -> PlannedModel:
     """The best plan that is found for a model on a machine's devices, ready to be called as the model is.
 
+    model: a module in evaluation mode, or an application of modules, whose states the plan carries from input
+    to input.
+
     devices: a machine, a TOML file of devices, or None: this machine. goal: "latency", the least time of
     one input, or "throughput", the least time between results of a stream. granularity: of the operators
     that are placed, "layer", "block" or "model". name: what plans call the model. cache: of measured costs;
     None: this user's. `example_inputs` and `kwargs` are as in `sparsegen.compile`, and are what is measured
-    with. listen is told of each step.
+    with; an application's own where none are given. listen is told of each step.
 
     Where the only device is one CPU, the plan for latency is the sequential program, or stages of operators
     at once where these are measured to be faster; that for throughput is one program on all cores, copies,
-    or a pipeline over the cores.
+    or a pipeline over the cores. What carries a state gets neither stages nor copies.
 
     Raises SparsegenError for a model or devices that cannot be had, and where no device runs an operator.
     """
-    graph = from_torch(model, example_inputs, kwargs)
     machine = machine_of(devices)
+    graph: LayerGraph | CarriedGraph
+    if isinstance(model, Application):
+        graph, example_inputs = joined(model), example_inputs or model.examples
+    else:
+        graph = from_torch(model, example_inputs, kwargs)
     return plan_graph_on(
         graph,
         machine,
@@ -67,7 +77,7 @@ def plan(
 
 
 def plan_graph_on(
-    graph: LayerGraph,
+    graph: LayerGraph | CarriedGraph,
     machine: Machine,
     inputs: tuple[Any, ...],
     *,
@@ -77,26 +87,28 @@ def plan_graph_on(
     cache: CostCache | None = None,
     listen: Listener | None = None,
 ) -> PlannedModel:
-    """As `plan`, of a layer graph, by inputs in position."""
-    subject = Subject(name, model_fingerprint(graph), machine_name(machine))
+    """As `plan`, of a layer graph, by inputs in position; its states begin with their initial values."""
+    whole = CarriedGraph.of(graph)
+    subject = Subject(name, model_fingerprint(whole.graph, whole.carried), machine_name(machine))
     cache = CostCache(default_path()) if cache is None else cache
     (only, *others) = machine.devices
-    if not others and only.kind == "cpu" and goal == "latency" and len(only.cores) > 1:
-        staged = stage(graph, inputs, threads=len(only.cores), listen=listen)
+    alone = not others and only.kind == "cpu" and len(only.cores) > 1
+    if alone and goal == "latency" and not whole.carried:
+        staged = stage(whole.graph, inputs, threads=len(only.cores), listen=listen)
         if staged.gains:
-            return PlannedModel(staged_plan(staged, only, subject), graph, machine, compiled=staged.model)
+            return PlannedModel(staged_plan(staged, only, subject), whole, machine, compiled=staged.model)
     machines = [machine]
     split = by_core(machine) if goal == "throughput" else None
     if split is not None:
         machines.append(split)
-    made = [_placed(graph, each, inputs, goal, granularity, subject, cache, listen) for each in machines]
+    made = [_placed(whole, each, inputs, goal, granularity, subject, cache, listen) for each in machines]
     value = (lambda each: each[0].period) if goal == "throughput" else (lambda each: each[0].makespan)
     best, there, costs = min(made, key=value)
-    return PlannedModel(best, graph, there, costs=costs)
+    return PlannedModel(best, whole, there, costs=costs)
 
 
 def _placed(
-    graph: LayerGraph,
+    whole: CarriedGraph,
     machine: Machine,
     inputs: tuple[Any, ...],
     goal: Goal,
@@ -106,9 +118,11 @@ def _placed(
     listen: Listener | None,
 ) -> tuple[Plan, Machine, Costs]:
     """The plan of a machine, that, and what the operators cost there."""
-    pieces = operators(graph, granularity)
-    costs = cost_operators(graph, pieces, machine, inputs, cache=cache, listen=listen)
-    posed = pose(graph, pieces, costs, machine)
+    pieces = operators(whole.graph, granularity, carried=whole.carried)
+    given = (*inputs, *(whole.initial[name] for name in whole.graph.inputs if name in whole.carried))
+    costs = cost_operators(whole.graph, pieces, machine, given, cache=cache, listen=listen)
+    costs = mixed_costs(whole.graph, pieces, costs, machine, given, cache=cache, listen=listen)
+    posed = pose(whole, pieces, costs, machine)
     answer = solve(posed.problem, goal, listen=listen)
     return plan_of(posed, answer, pieces, costs, machine, subject), machine, costs
 

@@ -142,6 +142,11 @@ class Application:
         return tuple(self._values[name].form for name in self._inputs)
 
     @property
+    def examples(self) -> tuple[Tensor, ...]:
+        """An example of each input, in order."""
+        return tuple(self._examples[name] for name in self._inputs)
+
+    @property
     def results(self) -> tuple[str, ...]:
         """The names of the values that a call gives, in order."""
         if self._returned is not None:

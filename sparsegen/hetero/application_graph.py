@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils import _pytree
 
 from sparsegen.errors import ModelError
@@ -13,6 +14,7 @@ from sparsegen.frontend import from_torch
 from sparsegen.graph import FLOAT32, LayerGraph
 from sparsegen.hetero.application import Application
 from sparsegen.options import Fallback
+from sparsegen.runtime.results import arrange_results
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +22,39 @@ class CarriedGraph:
     """A layer graph with loop-carried state.
 
     carried: by state, which is an input of the graph, the output that it is for the next input. results: how
-    many of the outputs are the application's own, the first ones; the others are states.
+    many of the outputs are the application's own, the first ones; the others are states. initial: the states'
+    values for the first input. returned: the values that a call of the application gives, in order; None for
+    a model, whose outputs they are.
     """
 
     graph: LayerGraph
     carried: Mapping[str, str]
     results: int
+    initial: Mapping[str, Tensor] = field(default_factory=dict)
+    returned: tuple[str, ...] | None = None
+
+    @staticmethod
+    def of(graph: LayerGraph | CarriedGraph) -> CarriedGraph:
+        """A graph without state as one with none."""
+        return graph if isinstance(graph, CarriedGraph) else CarriedGraph(graph, {}, len(graph.outputs))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Those of a call, in order: the graph's without the states."""
+        return tuple(name for name in self.graph.inputs if name not in self.carried)
+
+    @property
+    def results_read(self) -> tuple[str, ...]:
+        """The graph's values that a call gives, each once."""
+        return tuple(dict.fromkeys(self.graph.outputs if self.returned is None else self.returned))
+
+    def arranged(self, values: Mapping[str, Tensor]) -> Any:
+        """What a call gives, of those values."""
+        if self.returned is None:
+            outputs = [values[name] for name in self.graph.outputs]
+            return arrange_results(outputs, self.graph.known_outputs, self.graph.output_spec)
+        results = tuple(values[name] for name in self.returned)
+        return results[0] if len(results) == 1 else results
 
 
 def joined(application: Application, *, fallback: Fallback = "torch") -> CarriedGraph:
@@ -58,7 +87,13 @@ def joined(application: Application, *, fallback: Fallback = "torch") -> Carried
     outputs = tuple(dict.fromkeys(names[name] for name in wanted))
     results = len({names[name] for name in application.results})
     graph = replace(whole, outputs=outputs, output_spec=_pytree.tree_structure(outputs))
-    return CarriedGraph(graph, {s: names[source] for s, source in application.feeds.items()}, results)
+    return CarriedGraph(
+        graph,
+        carried={state: names[source] for state, source in application.feeds.items()},
+        results=results,
+        initial=dict(application.initial),
+        returned=tuple(names[name] for name in application.results),
+    )
 
 
 def _append(

@@ -1,5 +1,7 @@
 """What operators cost: measured on the devices that are here, told by their tables elsewhere.
 
+A device of another package's kind tells what it can; operators that it cannot tell of are timed there.
+
 Layers are timed in whole calls of the model (see `measure`), once for all layers that are alike, and an
 operator costs what its layers do together. Kept are the seconds of a layer by its digest, the
 implementation, the cores' CPU and number, and the versions of what computes it.
@@ -9,10 +11,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
@@ -28,13 +29,16 @@ from sparsegen.hetero.export import OperatorCost
 from sparsegen.hetero.fingerprint import fingerprint
 from sparsegen.hetero.measure import Timed, in_turn, on_cores
 from sparsegen.hetero.operators import Operator
+from sparsegen.hetero.outside import place_of, seconds_there
 from sparsegen.hetero.torch_graph import TorchGraph
 from sparsegen.progress import Listener, Steps
 from sparsegen.runtime.model import CompiledModel
 from sparsegen.target import parse_target
 
 OURS, TORCH, EMULATED = "ours", "torch", "emulated"
-"""Implementations: our kernels and torch's on cores, torch's on a GPU; what stands in for a table."""
+"""Implementations: our kernels and torch's on cores, torch's on a GPU; what stands in for a table.
+
+On a device of an outside kind the implementation is called as the kind is."""
 
 LayerSeconds = Mapping[str, float]
 """By layer of the model's graph."""
@@ -44,15 +48,22 @@ LayerSeconds = Mapping[str, float]
 class Costs:
     """What each operator costs on each device, by each implementation; and why devices do not run some.
 
-    reasons: by operator and device, a phrase.
+    reasons: by operator and device, a phrase. chosen: by device, the implementation that runs all of its
+    operators; elsewhere each has its fastest. by_torch: by device, the layers that torch computes within our
+    programs, see `mixing`.
     """
 
     costs: Mapping[str, tuple[OperatorCost, ...]]
     reasons: Mapping[tuple[str, str], str]
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    by_torch: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def best(self, operator: str, device: str) -> OperatorCost | None:
-        """The least cost of an operator on a device; None where that does not run it."""
-        there = (each for each in self.costs[operator] if each.device == device)
+        """The cost of an operator on a device as it runs there; None where that does not run it."""
+        there = [each for each in self.costs[operator] if each.device == device]
+        chosen = self.chosen.get(device)
+        if chosen is not None:
+            there = [each for each in there if each.implementation == chosen]
         return min(there, key=lambda each: each.seconds, default=None)
 
 
@@ -83,33 +94,44 @@ def cost_operators(
                     cost = OperatorCost(device.name, implementation, threads, total, "measured")
                     found[each.name].append(cost)
         else:
-            _from_table(graph, device, operators, found, reasons)
+            _told(graph, device, operators, cache, found, reasons)
     return Costs({each.name: tuple(found[each.name]) for each in operators}, reasons)
 
 
-def _from_table(
+def _told(
     graph: LayerGraph,
     device: Device,
     operators: Iterable[Operator],
+    cache: CostCache,
     found: defaultdict[str, list[OperatorCost]],
     reasons: dict[tuple[str, str], str],
 ) -> None:
-    """Costs that a device's kind tells without running anything."""
+    """Costs that a device's kind tells; where it has not all of an operator's, that is timed there."""
     described = describe_graph(graph)
+    implementation = EMULATED if device.profile is not None else device.kind
     for each in operators:
-        seconds, reason = 0.0, ""
-        for name in each.layers:
-            cost = cost_on(device, described[name])
-            if cost is None:
-                seconds, reason = math.inf, f"nobody knows what layer {name} takes there"
-            elif cost.reason:
-                reason = f"layer {name}: {cost.reason}"
-            else:
-                seconds += cost.seconds
-        if reason:
-            reasons[each.name, device.name] = reason
+        told = {name: cost_on(device, described[name]) for name in each.layers}
+        known = {name: cost for name, cost in told.items() if cost is not None}
+        refused = [(name, cost.reason) for name, cost in known.items() if cost.reason]
+        if refused:
+            name, reason = refused[-1]
+            reasons[each.name, device.name] = f"layer {name}: {reason}"
+            continue
+        if len(known) == len(told):
+            seconds, origin = sum(cost.seconds for cost in known.values()), "table"
         else:
-            found[each.name].append(OperatorCost(device.name, EMULATED, 1, seconds, "table"))
+            seconds, origin = _timed_there(part_of(graph, each.layers), device, cache), "measured"
+        found[each.name].append(OperatorCost(device.name, implementation, 1, seconds, origin))
+
+
+def _timed_there(part: LayerGraph, device: Device, cache: CostCache) -> float:
+    """Seconds of an operator on a device of an outside kind: kept ones, or measured."""
+    key = " ".join((fingerprint(part), device.kind, place_of(device), _versions()))
+    known = cache.read([key])
+    if key not in known:
+        known = {key: seconds_there(device, part)}
+        cache.write(known)
+    return known[key]
 
 
 def _measured(
@@ -183,9 +205,12 @@ def _layer_keys(graph: LayerGraph) -> dict[str, str]:
 
 def _key(layer: str, device: Device, implementation: str) -> str:
     """All that decides a layer's seconds there."""
-    return " ".join(
-        (layer, implementation, _place(device.kind, len(device.cores), device.index), _versions())
-    )
+    return f"{layer} {implementation} {setting_of(device)}"
+
+
+def setting_of(device: Device) -> str:
+    """What decides the seconds of anything on a device that is here: its cores or GPU, and versions."""
+    return f"{_place(device.kind, len(device.cores), device.index)} {_versions()}"
 
 
 @functools.cache

@@ -34,14 +34,17 @@ def fingerprint(graph: LayerGraph) -> str:
     return _digest([_FORMAT, *_described(graph, numbers)])
 
 
-def model_fingerprint(graph: LayerGraph) -> str:
-    """The digest of a whole model: as an operator's, and of how it is called and what it returns."""
+def model_fingerprint(graph: LayerGraph, carried: Mapping[str, str] | None = None) -> str:
+    """The digest of a whole model: as an operator's, and of how it is called and what it returns.
+
+    carried: by state, which is an input, the output that it is when the model is called next.
+    """
     numbers = _numbers(graph, graph.inputs)
     inputs = [(shape, graph.input_dtype(name)) for name, shape in graph.inputs.items()]
     outputs = [numbers[name] for name in graph.outputs]
-    return _digest(
-        [_FORMAT, "model", inputs, outputs, sorted(graph.known_outputs), *_described(graph, numbers)]
-    )
+    states = [[(numbers[s], numbers[source]) for s, source in carried.items()]] if carried else []
+    known = sorted(graph.known_outputs)
+    return _digest([_FORMAT, "model", inputs, outputs, known, *states, *_described(graph, numbers)])
 
 
 def _numbers(graph: LayerGraph, inputs: Iterable[str]) -> dict[str, tuple[str, int]]:

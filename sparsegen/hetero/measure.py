@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import statistics
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -36,6 +37,20 @@ def in_turn(timed: Sequence[Timed], samples: int = SAMPLES) -> list[dict[str, fl
                 for name, value in seconds.items():
                     into[name].append(value)
     return [{name: statistics.median(values) for name, values in each.items()} for each in found]
+
+
+def seconds_in_turn(
+    calls: Mapping[str, Callable[[], object]], samples: int = 2 * SAMPLES
+) -> dict[str, float]:
+    """Medians of each call, one after the other, again and again."""
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for sample in range(WARM_UP + samples):
+        for name, call in calls.items():
+            begun = time.perf_counter()
+            call()
+            if sample >= WARM_UP:
+                found[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(values) for name, values in found.items()}
 
 
 def on_cores(cores: Sequence[int], work: Callable[[], T]) -> T:

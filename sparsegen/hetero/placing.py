@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from sparsegen.devices import Machine, make_device
 from sparsegen.devices.machine import connect
 from sparsegen.hetero.costs import Costs
+from sparsegen.hetero.mixing import MIXED
 from sparsegen.hetero.operators import Operator
 from sparsegen.hetero.plan import Form, Plan, PlanDevice, PlannedOperator, PlannedTransfer
 from sparsegen.hetero.posing import Posed
@@ -18,6 +19,7 @@ from sparsegen.hetero.solver.heft import heft
 from sparsegen.hetero.solver.instance import Instance
 from sparsegen.hetero.solver.retime import retime
 from sparsegen.hetero.solver.solve import best_alone
+from sparsegen.hetero.solver.steady import steady
 
 PASSED_ON = "passed on"
 """What computes a plan's inputs and its result: nothing does."""
@@ -49,35 +51,48 @@ def plan_of(
         placement, order = ({r.task: r.device for r in answer.runs}, [r.task for r in answer.runs])
     places = {name: (device, _implementation(name, device, costs)) for name, device in placement.items()}
     alone = [*posed.inputs, posed.result, *(task.name for task in problem.tasks if task.carries)]
-    segments = segments_of(order, {name: tasks[name].reads for name in order}, places, alone)
+    reads, carries = ({name: getattr(tasks[name], ways) for name in order} for ways in ("reads", "carries"))
+    segments = segments_of(order, reads, places, alone, carries)
     names = _names(segments)
     whole = _as_problem(problem, segments, names, tasks)
-    timeline = _timed(whole, segments)
-    planned = _planned(whole, segments, timeline, {each.name: each for each in operators}, costs, machine)
-    exclusive = {(link.source, link.target) for link in problem.links if link.exclusive}
-    sizes = {task.name: task.bytes for task in whole.tasks}
-    transfers = tuple(
-        PlannedTransfer(
-            operator=each.task,
-            source=each.source,
-            target=each.target,
-            bytes=sizes[each.task],
-            seconds=each.end - each.start,
-            start=each.start,
-            end=each.end,
-            exclusive=(each.source, each.target) in exclusive,
-        )
-        for each in timeline.transfers
-    )
-    return _whole(answer, planned, transfers, machine, subject, alternatives(problem))
-
-
-def _timed(problem: Problem, segments: Sequence[Segment]) -> Schedule:
-    """When segments run, each on its device, in their order."""
+    instance = Instance(whole)
     number = {name: at for at, name in enumerate(problem.devices)}
-    placement = [number[each.device] for each in segments]
-    timeline = retime(Instance(problem), placement, range(len(segments)))
-    return timeline.schedule(0.0, optimal=False, method="")
+    placed = [number[each.device] for each in segments]
+    timeline = retime(instance, placed, range(len(segments))).schedule(0.0, optimal=False, method="")
+    planned = _planned(whole, segments, timeline, {each.name: each for each in operators}, costs, machine)
+    transfers = _transfers(whole, timeline, planned)
+    period = steady(instance, placed).period if isinstance(answer, Pipelining) else 0.0
+    return _whole(answer, planned, transfers, period, machine, subject, alternatives(problem))
+
+
+def _transfers(
+    problem: Problem, timeline: Schedule, planned: Sequence[PlannedOperator]
+) -> tuple[PlannedTransfer, ...]:
+    """The ways of results to other devices, and then of those that are carried to one for the next input."""
+    links = {(link.source, link.target): link for link in problem.links}
+    sizes = {task.name: task.bytes for task in problem.tasks}
+
+    def transfer(name: str, source: str, target: str, start: float, end: float) -> PlannedTransfer:
+        exclusive = links[source, target].exclusive
+        return PlannedTransfer(name, source, target, sizes[name], end - start, start, end, exclusive)
+
+    found = {
+        (each.task, each.target): transfer(each.task, each.source, each.target, each.start, each.end)
+        for each in timeline.transfers
+    }
+    placed = {each.name: each for each in planned}
+    for reader in planned:
+        for name in reader.carries:
+            source, target = placed[name], reader.device
+            if source.device == target or (name, target) in found:
+                continue
+            link, start = links[source.device, target], source.end
+            if link.exclusive:
+                way = (source.device, target)
+                start = max([start, *(e.end for e in found.values() if (e.source, e.target) == way)])
+            end = start + link.seconds(sizes[name])
+            found[name, target] = transfer(name, source.device, target, start, end)
+    return tuple(found.values())
 
 
 def _planned(
@@ -91,14 +106,16 @@ def _planned(
     runs = {run.task: run for run in timeline.runs}
     origins = {(name, cost.device): cost.origin for name, found in costs.costs.items() for cost in found}
     threads = {device.name: max(1, len(device.cores)) for device in machine.devices}
-    return tuple(
-        PlannedOperator(
+
+    def placed(task: Task, segment: Segment) -> PlannedOperator:
+        inside = [operators[each] for each in segment.operators if each in operators]
+        layers = tuple(layer for each in inside for layer in each.layers)
+        by_torch = costs.by_torch.get(segment.device, ()) if segment.implementation == MIXED else ()
+        return PlannedOperator(
             name=task.name,
             reads=task.reads,
             carries=task.carries,
-            layers=tuple(
-                layer for each in segment.operators if each in operators for layer in operators[each].layers
-            ),
+            layers=layers,
             bytes=task.bytes,
             device=segment.device,
             implementation=segment.implementation,
@@ -107,19 +124,22 @@ def _planned(
             origin=origins.get((segment.operators[0], segment.device), "table"),
             start=runs[task.name].start,
             end=runs[task.name].end,
+            by_torch=tuple(each for each in layers if each in by_torch),
         )
-        for task, segment in zip(problem.tasks, segments, strict=True)
-    )
+
+    return tuple(placed(*each) for each in zip(problem.tasks, segments, strict=True))
 
 
 def _whole(
     answer: Schedule | Pipelining,
     planned: tuple[PlannedOperator, ...],
     transfers: tuple[PlannedTransfer, ...],
+    period: float,
     machine: Machine,
     subject: Subject,
     others: Mapping[str, float],
 ) -> Plan:
+    """The plan; `period` is that of a stream through one copy."""
     loads: defaultdict[str, float] = defaultdict(float)
     for each in planned:
         loads[each.device] += each.seconds
@@ -128,8 +148,7 @@ def _whole(
     used = {*loads, *(name for replica in replicas for name in replica.values())}
     makespan = max(each.end for each in planned)
     latest = max([makespan, *(each.end for each in transfers)])
-    found = answer.period if isinstance(answer, Pipelining) else makespan
-    period = min(latest, max(found, max(loads.values()) / len(replicas)))
+    period = min(latest, period / len(replicas)) if stream else latest
     several: Form = "pipelined" if stream else "placed"
     form: Form = "copies" if len(replicas) > 1 else "sequential" if len(loads) == 1 else several
     return Plan(
@@ -208,20 +227,25 @@ def _as_problem(
 ) -> Problem:
     """The problem of running the segments where they are."""
     readers: defaultdict[str, set[str]] = defaultdict(set)
+    carried_to: defaultdict[str, set[str]] = defaultdict(set)
     for task in problem.tasks:
         for source in task.reads:
             readers[source].add(task.name)
+        for source in task.carries:
+            carried_to[source].add(task.name)
+    name_of = {each: name for s, name in zip(segments, names, strict=True) for each in s.operators}
     made = []
     for segment, name in zip(segments, names, strict=True):
         inside = set(segment.operators)
-        given = [each for each in segment.operators if readers[each] - inside]
+        given = [each for each in segment.operators if readers[each] - inside or carried_to[each]]
+        carries = dict.fromkeys(name_of[each] for o in segment.operators for each in tasks[o].carries)
         device = segment.device
         made.append(
             Task(
                 name,
                 reads=tuple(names[at] for at in segment.reads),
                 bytes=sum(tasks[each].bytes for each in given),
-                carries=tasks[segment.operators[0]].carries,
+                carries=tuple(carries),
                 times={device: sum(tasks[each].times[device] for each in segment.operators)},
                 invocation={device: tasks[segment.operators[0]].invocation.get(device, 0.0)},
                 weights=sum(tasks[each].weights for each in segment.operators),

@@ -35,7 +35,8 @@ class PlannedOperator:
     layers: the layers of the model's graph that it consists of. bytes: of its result. seconds: what it is
     predicted to take there, all told (its invocation and the weights that it streams, too); `origin` says
     how that is known ("measured", "predicted", "roofline", "table"). start, end: when it runs for the first
-    input. utilisation: share of the device's capacity that it takes while it runs.
+    input. utilisation: share of the device's capacity that it takes while it runs. by_torch: layers that
+    torch computes within our program, where the implementation is "mixed".
     """
 
     name: str
@@ -51,6 +52,7 @@ class PlannedOperator:
     start: float
     end: float
     utilisation: float = 1.0
+    by_torch: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

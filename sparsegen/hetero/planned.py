@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from sparsegen.compiler import compile_graph
-from sparsegen.devices import Machine, kind_of
-from sparsegen.errors import PlanError
+from sparsegen.devices import Device, Machine
+from sparsegen.errors import InputError, PlanError
 from sparsegen.graph import LayerGraph
+from sparsegen.hetero.application_graph import CarriedGraph
 from sparsegen.hetero.costs import EMULATED, OURS, TORCH, Costs
 from sparsegen.hetero.cut import part_of
 from sparsegen.hetero.emulation import Emulated
@@ -18,23 +19,26 @@ from sparsegen.hetero.events import Timeline
 from sparsegen.hetero.executor import Executor
 from sparsegen.hetero.fingerprint import model_fingerprint
 from sparsegen.hetero.measure import on_cores
+from sparsegen.hetero.mixing import MIXED
+from sparsegen.hetero.outside import runner_there
 from sparsegen.hetero.plan import Plan, PlannedOperator
 from sparsegen.hetero.runners import Runner
 from sparsegen.hetero.torch_graph import TorchGraph
+from sparsegen.kernels.torch_own import given_to_torch
 from sparsegen.runtime.arguments import leaves_of
 from sparsegen.runtime.model import CompiledModel
-from sparsegen.runtime.results import arrange_results
 
 Values = Mapping[str, torch.Tensor]
-"""What segments hand on: tensors by the names of the graph's values."""
+"""What segments hand on: tensors by the names of the graph's values, and of the states that they are next."""
 
 
 class PlannedModel:
-    """A model that runs by a plan, called as the model is; `map` streams inputs through it.
+    """A model or an application that runs by a plan, called as that is; `map` streams inputs through it.
 
-    Close it, or use it as a context manager: its threads end then. `compiled` is the program of a plan of
-    stages, which needs no threads of its own; `costs` are those that the plan was made with, where operators
-    were placed.
+    The states of an application go on from input to input, over calls and streams, until an input fails, a
+    stream is left early, or `reset` is called. Close it, or use it as a context manager: its threads end
+    then. `compiled` is the program of a plan of stages, which needs no threads of its own; `costs` are those
+    that the plan was made with, where operators were placed.
 
     Raises PlanError for a plan of another model.
     """
@@ -42,14 +46,15 @@ class PlannedModel:
     def __init__(
         self,
         plan: Plan,
-        graph: LayerGraph,
+        graph: LayerGraph | CarriedGraph,
         machine: Machine,
         *,
         compiled: CompiledModel | None = None,
         costs: Costs | None = None,
         limit_s: float = 60.0,
     ) -> None:
-        fingerprint = model_fingerprint(graph)
+        whole = CarriedGraph.of(graph)
+        fingerprint = model_fingerprint(whole.graph, whole.carried)
         if plan.fingerprint != fingerprint:
             raise PlanError(
                 f"the plan is for a model {plan.model!r} of another graph (digest {plan.fingerprint[:8]}, "
@@ -57,14 +62,15 @@ class PlannedModel:
             )
         self.plan = plan
         self.compiled, self.costs = compiled, costs
-        self._graph = graph
+        self._whole = whole
         self._executor: Executor | None = None
         if compiled is None:
             self._executor = Executor(
                 plan,
-                {each.name: runner_of(each, plan, graph, machine) for each in plan.operators},
+                {each.name: runner_of(each, plan, whole, machine) for each in plan.operators},
                 outputs=[plan.operators[-1].name],
-                feeds={name: [at] for at, name in enumerate(graph.inputs)},
+                feeds={each.name: _feed(each.name, whole) for each in plan.operators},
+                initial=_initial(plan, whole),
                 limit_s=limit_s,
                 record=True,
             )
@@ -83,6 +89,11 @@ class PlannedModel:
         tuples = (each if isinstance(each, tuple) else (each,) for each in inputs)
         return self._executor.map(self._leaves(each, {}) for each in tuples)
 
+    def reset(self) -> None:
+        """Put every state back to its initial value."""
+        if self._executor is not None:
+            self._executor.reset()
+
     def timeline(self) -> Timeline | None:
         """What ran when, until now; None for a plan of stages."""
         return None if self._executor is None else self._executor.timeline()
@@ -99,25 +110,45 @@ class PlannedModel:
         self.close()
 
     def _leaves(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, ...]:
-        call = self._graph.call
+        call = self._whole.graph.call
         if named or not (call is None or call.is_flat):
             return tuple(leaves_of(call, inputs, named))
+        names = self._whole.inputs
+        if len(inputs) != len(names):
+            raise InputError(f"{len(names)} inputs are needed, {', '.join(names)}; {len(inputs)} were given")
         return tuple(inputs)
 
 
-def runner_of(operator: PlannedOperator, plan: Plan, graph: LayerGraph, machine: Machine) -> Runner:
+def runner_of(operator: PlannedOperator, plan: Plan, whole: CarriedGraph, machine: Machine) -> Runner:
     """What computes an operator of a plan: of the model's graph, on its device.
 
-    It takes and gives values by name. Raises SparsegenError where it cannot be compiled, or its device is not
-    here.
+    It takes and gives values by name; with a value that a state is next, that state. Raises SparsegenError
+    where it cannot be compiled, or its device is not here.
     """
     if not operator.layers:
-        return _result(graph) if operator is plan.operators[-1] else _input(operator.name)
-    part = part_of(graph, operator.layers)
+        is_result = operator is plan.operators[-1]
+        return _result(operator, whole) if is_result else _input(operator.name)
+    part = part_of(whole.graph, operator.layers)
     device = machine.device(operator.device)
+    compute = _computing(operator, part, device)
+    place = torch.device("cuda", device.index or 0) if device.kind == "cuda" else torch.device("cpu")
+    feeds = {state: source for state, source in whole.carried.items() if source in part.outputs}
+
+    def run(*results: Values) -> Values:
+        values = _values(operator, whole, results)
+        given = [values[name].to(place) for name in part.inputs]
+        found = dict(zip(part.outputs, compute(*given), strict=True))
+        return found | {state: found[source] for state, source in feeds.items()}
+
+    return run
+
+
+def _computing(operator: PlannedOperator, part: LayerGraph, device: Device) -> Callable[..., Any]:
+    """What computes the operator's part of the graph, of tensors on its device."""
     compute: Callable[..., Any]
-    if operator.implementation == OURS:
-        compute = on_cores(device.cores, lambda: compile_graph(part, threads=len(device.cores)))
+    if operator.implementation in (OURS, MIXED):
+        mixed = given_to_torch(part, operator.by_torch)
+        compute = on_cores(device.cores, lambda: compile_graph(mixed, threads=len(device.cores)))
     elif operator.implementation == EMULATED:
         compute = Emulated(compile_graph(part), operator.seconds)
     elif device.kind == "cuda":
@@ -125,16 +156,30 @@ def runner_of(operator: PlannedOperator, plan: Plan, graph: LayerGraph, machine:
     elif operator.implementation == TORCH:
         compute = _on_threads(TorchGraph(part), len(device.cores))
     else:
-        example = tuple(torch.zeros(shape) for shape in part.inputs.values())
-        compute = kind_of(device).runner(device, TorchGraph(part), example)
-    place = torch.device("cuda", device.index or 0) if device.kind == "cuda" else torch.device("cpu")
+        compute = runner_there(device, part)
+    return compute
 
-    def run(*results: Values) -> Values:
-        values = {name: value for each in results for name, value in each.items()}
-        given = [values[name].to(place) for name in part.inputs]
-        return dict(zip(part.outputs, compute(*given), strict=True))
 
-    return run
+def _values(operator: PlannedOperator, whole: CarriedGraph, results: Sequence[Values]) -> Values:
+    """What an operator's reads gave for this input, and the states that what it carries gave for the last."""
+    read, carried = results[: len(operator.reads)], results[len(operator.reads) :]
+    now = {name: value for each in read for name, value in each.items() if name not in whole.carried}
+    before = {name: value for each in carried for name, value in each.items() if name in whole.carried}
+    return now | before
+
+
+def _feed(operator: str, whole: CarriedGraph) -> list[int]:
+    """The numbers of the inputs that an operator takes: those that stand for an input take that."""
+    return [at for at, name in enumerate(whole.inputs) if name == operator]
+
+
+def _initial(plan: Plan, whole: CarriedGraph) -> dict[str, Values]:
+    """By operator, the states that its results are for the first input."""
+    owner = {layer: each.name for each in plan.operators for layer in each.layers}
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for state, source in whole.carried.items():
+        found.setdefault(owner[source], {})[state] = whole.initial[state]
+    return dict(found)
 
 
 def _on_threads(graph: TorchGraph, threads: int) -> Callable[..., Any]:
@@ -152,11 +197,12 @@ def _input(name: str) -> Runner:
     return lambda value: {name: value}
 
 
-def _result(graph: LayerGraph) -> Runner:
+def _result(operator: PlannedOperator, whole: CarriedGraph) -> Runner:
+    kept = {*whole.graph.inputs, *whole.carried.values()}  # the caller may write into the results
+
     def run(*results: Values) -> Any:
-        values = {name: value.cpu() for each in results for name, value in each.items()}
-        return arrange_results(
-            [values[name] for name in graph.outputs], graph.known_outputs, graph.output_spec
-        )
+        values = _values(operator, whole, results)
+        own = {name: value.clone() if name in kept else value.cpu() for name, value in values.items()}
+        return whole.arranged({name: value.cpu() for name, value in own.items()})
 
     return run

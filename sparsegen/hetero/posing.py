@@ -1,7 +1,7 @@
 """A model's operators and their costs as a scheduling problem: what goes in and out of the host counts, too.
 
 The model's inputs are tasks of no time on the host, or on cores of the host's memory, and its results are
-read by one, so that their ways count.
+read by one, so that their ways count. A state is no input: what reads it carries the result that feeds it.
 Bytes are those of float32 tensors: links to a device that computes in a smaller type, weights on it and its
 memory are scaled to it.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sparsegen.devices import Device, Machine
 from sparsegen.errors import DeviceError
 from sparsegen.graph import LayerGraph
+from sparsegen.hetero.application_graph import CarriedGraph
 from sparsegen.hetero.costs import Costs
 from sparsegen.hetero.cut import part_of, value_forms
 from sparsegen.hetero.operators import Operator
@@ -34,11 +35,12 @@ class Posed:
     result: str
 
 
-def pose(graph: LayerGraph, operators: Sequence[Operator], costs: Costs, machine: Machine) -> Posed:
-    """The problem of placing a model's operators on a machine's devices.
+def pose(whole: CarriedGraph, operators: Sequence[Operator], costs: Costs, machine: Machine) -> Posed:
+    """The problem of placing a model's operators, which carry its states, on a machine's devices.
 
     Raises DeviceError for an operator that no device runs, told with each one's reason.
     """
+    graph = whole.graph
     names = {each.name for each in operators} | graph.inputs.keys()
     result = RESULT
     while result in names:
@@ -48,10 +50,12 @@ def pose(graph: LayerGraph, operators: Sequence[Operator], costs: Costs, machine
     host = dict.fromkeys(
         (d.name for d in machine.devices if d.kind == machine.device(machine.host).kind == "cpu"), 0.0
     ) or {machine.host: 0.0}
-    tasks = [Task(name, bytes=forms[name].bytes, times=host) for name in graph.inputs]
+    tasks = [Task(name, bytes=forms[name].bytes, times=host) for name in whole.inputs]
     tasks += [_task(graph, each, costs, machine) for each in operators]
-    read = dict.fromkeys(owner.get(name, name) for name in graph.outputs)
-    tasks.append(Task(result, reads=tuple(read), times=host))
+    read = dict.fromkeys(owner.get(name, name) for name in whole.results_read if name not in whole.carried)
+    states = (whole.carried[name] for name in whole.results_read if name in whole.carried)
+    carries = tuple(dict.fromkeys(owner[source] for source in states))
+    tasks.append(Task(result, reads=tuple(read), carries=carries, times=host))
     return Posed(
         Problem(
             devices=tuple(device.name for device in machine.devices),
@@ -59,7 +63,7 @@ def pose(graph: LayerGraph, operators: Sequence[Operator], costs: Costs, machine
             links=tuple(_links(machine)),
             stores=_stores(machine),
         ),
-        tuple(graph.inputs),
+        whole.inputs,
         result,
     )
 

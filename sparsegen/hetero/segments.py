@@ -1,7 +1,8 @@
 """Operators that one device runs in a row, as one: compiled together, called once.
 
 A segment begins where something comes from another device and ends where something goes to one, so that no
-result waits for what is computed after it. The graph of segments has no circles.
+result waits for what is computed after it. A result that is carried to another device for the next input
+counts as one that goes there. The graph of segments has no circles.
 """
 
 from __future__ import annotations
@@ -27,14 +28,16 @@ def segments_of(
     reads: Mapping[str, Sequence[str]],
     places: Mapping[str, tuple[str, str]],
     alone: Sequence[str] = (),
+    carries: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Segment]:
     """The segments of operators in an order that runs; `places` are their devices and implementations.
 
-    Those of `alone` stay alone: what is no operator of a graph, and what carries a state.
+    Those of `alone` stay alone: what is no operator of a graph, and what `carries` a state.
     """
+    carries = carries or {}
     readers: dict[str, list[str]] = {name: [] for name in order}
     for name in order:
-        for source in reads[name]:
+        for source in (*reads[name], *carries.get(name, ())):
             readers[source].append(name)
     segment_of: dict[str, int] = {}
     members: list[list[str]] = []

@@ -8,8 +8,7 @@ the sequential one.
 
 from __future__ import annotations
 
-import statistics
-import time
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from sparsegen.compiler import check_threads, compile_plan, find_tuned
 from sparsegen.database.assign import as_database
 from sparsegen.graph import LayerGraph
-from sparsegen.hetero.measure import SAMPLES, Timed, in_turn
+from sparsegen.hetero.measure import SAMPLES, Timed, in_turn, seconds_in_turn
 from sparsegen.hetero.stages.handover import joined
 from sparsegen.hetero.stages.search import FoundStage, Terms, best_stages, chained
 from sparsegen.hetero.stages.units import Times, Unit, units_of
@@ -136,14 +135,8 @@ def call_seconds(
     models: Mapping[str, CompiledModel], inputs: Sequence[Any], samples: int = 2 * SAMPLES
 ) -> dict[str, float]:
     """Medians of a call of each, called in turn."""
-    found: dict[str, list[float]] = {name: [] for name in models}
-    for sample in range(samples + 3):
-        for name, model in models.items():
-            begun = time.perf_counter()
-            model(*inputs)
-            if sample >= 3:
-                found[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(values) for name, values in found.items()}
+    calls = {name: functools.partial(model, *inputs) for name, model in models.items()}
+    return seconds_in_turn(calls, samples)
 
 
 def sequential_plan(graph: LayerGraph, threads: int) -> PlannedGraph:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import torch
@@ -88,6 +88,31 @@ def leave_to_torch(graph: LayerGraph, placed: LayerGraph, context: Context) -> L
             continue
         _log.info("layer %s is left to torch: %.3g ms", layer.name, best.cost.seconds * 1e3)
         layers += twins
+    return replace(graph, layers=layers)
+
+
+def torchs_layers(graph: LayerGraph) -> frozenset[str]:
+    """The layers of a frontend's graph that `given_to_torch` takes."""
+    shapes = graph.shapes()
+    return frozenset(
+        layer.name
+        for layer in graph.layers
+        if _twins(layer, shapes) is not None and not any(name in graph.constants for name in layer.inputs)
+    )
+
+
+def given_to_torch(graph: LayerGraph, names: Collection[str]) -> LayerGraph:
+    """A frontend's graph with some of its layers, see `torchs_layers`, computed by torch's own operators.
+
+    Raises OptionError for one that torch has no operator for.
+    """
+    strange = sorted({*names} - torchs_layers(graph))
+    if strange:
+        raise OptionError(f"torch has no operator for layer {', '.join(map(repr, strange))}")
+    shapes, layers = graph.shapes(), list[Layer]()
+    for layer in graph.layers:
+        twins = _twins(layer, shapes) if layer.name in names else None
+        layers += [layer] if twins is None else twins
     return replace(graph, layers=layers)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from tvm import tirx
 
@@ -207,19 +209,34 @@ def _parameter(buffer: Any) -> Parameter:
 
 
 class _Arrays:
-    """The arrays of a program as they are found, each once; `forms` are what they hold where numpy cannot."""
+    """The arrays of a program as they are found; `forms` are what they hold where numpy cannot.
+
+    Equal ones are one: the steps of an unrolled loop have their weights in common, and find them in caches.
+    """
 
     def __init__(self) -> None:
         self.arrays: list[NDArray[Any]] = []
         self.forms: dict[int, tuple[tuple[int, ...], str]] = {}
         self.numbers: dict[int, int] = {}
         self.kept: list[Any] = []  # so that no two have one id
+        self.alike: dict[tuple[Any, ...], list[int]] = {}
 
     def add(self, array: NDArray[Any]) -> Weight:
         if id(array) not in self.numbers:
-            self.numbers[id(array)] = len(self.arrays)
-            self.arrays.append(array)
+            self.kept.append(array)
+            self.numbers[id(array)] = self._number(array)
         return Weight(self.numbers[id(array)])
+
+    def _number(self, array: NDArray[Any]) -> int:
+        """That of the array that holds the same bytes, or a new one."""
+        content = array.reshape(-1).view(np.uint8)
+        same = self.alike.setdefault((array.shape, array.dtype.str, zlib.crc32(content.data)), [])
+        for number in same:
+            if np.array_equal(self.arrays[number].reshape(-1).view(np.uint8), content):
+                return number
+        same.append(len(self.arrays))
+        self.arrays.append(array)
+        return same[-1]
 
     def tensor(self, tensor: Any) -> Weight:
         """A tensor of torch's, of any type, as its bytes."""

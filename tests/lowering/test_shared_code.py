@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import tvm_ffi
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+import sparsegen
 from sparsegen.compiler import compile_graph
 from sparsegen.errors import ScheduleError
 from sparsegen.graph import (
@@ -209,3 +212,30 @@ def test_other_kernels_have_the_code_that_they_alone_would_have(
         other = planned(core, shape, knobs, batch, epilogue, "other")
         again = build_kernel(other.layer("other"), replace(other.context, memo=memo))
         assert isinstance(core, Permute) or again.module.same_as(shared.module)
+
+
+class Repeated(nn.Module):
+    """One linear layer, applied again and again, as an unrolled loop does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 64)
+        with torch.no_grad():
+            self.linear.weight[torch.rand(64, 64) < 0.5] = 0
+        self.eval()
+
+    def forward(self, x: torch.Tensor, times: int = 1) -> torch.Tensor:
+        for _ in range(times):
+            x = self.linear(x).tanh()
+        return x
+
+
+def test_steps_of_a_loop_share_their_weights() -> None:
+    torch.manual_seed(0)
+    model, x = Repeated(), torch.randn(1, 64)
+    once, often = (
+        sparsegen.compile(model, (x,), {"times": times}, threads=1, target="haswell") for times in (1, 6)
+    )
+    assert len(once.program.weights) == len(often.program.weights)
+    with torch.no_grad():
+        torch.testing.assert_close(often(x, times=6), model(x, times=6), rtol=1e-4, atol=1e-5)
