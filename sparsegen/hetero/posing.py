@@ -15,10 +15,10 @@ from sparsegen.devices import Device, Machine
 from sparsegen.errors import DeviceError
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.costs import Costs
-from sparsegen.hetero.cut import part_of, value_forms
+from sparsegen.hetero.cut import value_forms
 from sparsegen.hetero.operators import Operator
 from sparsegen.hetero.problem import Link, Problem, Store, Task
-from sparsegen.hetero.work import work_of
+from sparsegen.hetero.weights import weight_bytes
 
 RESULT = "result"
 """The task that reads the model's results."""
@@ -49,7 +49,8 @@ def pose(graph: LayerGraph, operators: Sequence[Operator], costs: Costs, machine
         (d.name for d in machine.devices if d.kind == machine.device(machine.host).kind == "cpu"), 0.0
     ) or {machine.host: 0.0}
     tasks = [Task(name, bytes=forms[name].bytes, times=host) for name in graph.inputs]
-    tasks += [_task(graph, each, costs, machine) for each in operators]
+    weights = weight_bytes(graph, operators)
+    tasks += [_task(each, weights[each.name], costs, machine) for each in operators]
     read = dict.fromkeys(owner.get(name, name) for name in graph.outputs)
     tasks.append(Task(result, reads=tuple(read), times=host))
     return Posed(
@@ -64,7 +65,7 @@ def pose(graph: LayerGraph, operators: Sequence[Operator], costs: Costs, machine
     )
 
 
-def _task(graph: LayerGraph, operator: Operator, costs: Costs, machine: Machine) -> Task:
+def _task(operator: Operator, weights: int, costs: Costs, machine: Machine) -> Task:
     times, invocation = {}, {}
     for device in machine.devices:
         best = costs.best(operator.name, device.name)
@@ -82,7 +83,7 @@ def _task(graph: LayerGraph, operator: Operator, costs: Costs, machine: Machine)
         times=times,
         carries=operator.carries,
         invocation=invocation,
-        weights=work_of(part_of(graph, operator.layers)).weight_bytes,
+        weights=weights,
     )
 
 
