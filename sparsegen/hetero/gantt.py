@@ -13,7 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from sparsegen.files import replacing
 from sparsegen.hetero.events import Event, Timeline
-from sparsegen.hetero.plan import Plan
+from sparsegen.hetero.plan import PASSED_ON, Plan
 from sparsegen.wording import short_names
 
 # Okabe and Ito's palette, told apart by every kind of colour vision; inputs take it in turn.
@@ -49,8 +49,8 @@ def draw(plan: Plan, timeline: Timeline, title: str) -> Figure:
     operators = [each for each in timeline.events if each.kind == "operator"]
     transfers = [each for each in timeline.events if each.kind == "transfer"]
     places = {row: number for number, row in enumerate(rows)}
-    _bars(axes, [(places[each.device, each.lane], each) for each in operators], end, scale, plan)
-    lines = [_box(each, places[each.device, each.lane] + _BAR / 2 + 0.04, _THIN, scale) for each in transfers]
+    _bars(axes, [(places[_row(plan, each)], each) for each in operators], end, scale, plan)
+    lines = [_box(each, places[_row(plan, each)] + _BAR / 2 + 0.04, _THIN, scale) for each in transfers]
     axes.add_collection(PatchCollection(lines, facecolor=_TRANSFER, edgecolor=_TRANSFER, linewidth=0.4))
     axes.set_xlim(0, end * scale)
     axes.set_ylim(len(rows) - 0.4, -0.5)
@@ -72,8 +72,14 @@ def draw(plan: Plan, timeline: Timeline, title: str) -> Figure:
 def _rows(plan: Plan, timeline: Timeline) -> list[tuple[str, int]]:
     """Devices that do anything, with their lanes, in the plan's order."""
     order = {each.name: number for number, each in enumerate(plan.devices)}
-    found = {(each.device, each.lane) for each in timeline.events if each.kind == "operator"}
+    found = {_row(plan, each) for each in timeline.events}
     return sorted(found, key=lambda row: (order.get(row[0], len(order)), row[1]))
+
+
+def _row(plan: Plan, event: Event) -> tuple[str, int]:
+    """An event's device and lane; inputs and results, which take no time, are in the device's first one."""
+    passed_on = (each.name for each in plan.operators if each.implementation == PASSED_ON)
+    return event.device, 0 if event.operator in passed_on else event.lane
 
 
 def _row_names(plan: Plan, rows: Sequence[tuple[str, int]]) -> list[str]:

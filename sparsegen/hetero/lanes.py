@@ -2,15 +2,18 @@
 
 A lane does one thing at a time: it runs its operators of one input in their order, and then those of the
 next. A device has one lane; or, in a plan of stages, as many as its largest stage has groups. A stage waits
-for the one before as an operator waits for those that it reads, without taking their results.
+for the one before as an operator waits for those that it reads, without taking their results. In a plan with
+several inputs under way, inputs and results have lanes of their own: a device does not wait for a result that
+others compute before it begins with the next input.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sparsegen.hetero.plan import Plan, PlannedOperator, PlannedTransfer
+from sparsegen.hetero.plan import PASSED_ON, Plan, PlannedOperator, PlannedTransfer
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,15 @@ def lanes_of(plan: Plan) -> tuple[Lane, ...]:
     operators = {each.name: each for each in plan.operators}
     if plan.stages:
         return tuple(_staged(plan, operators))
-    devices = dict.fromkeys(each.device for each in plan.operators)
-    return tuple(
-        Lane(device, 0, tuple(_work(each) for each in plan.operators if each.device == device))
-        for device in devices
-    )
+    works: dict[tuple[str, int], list[Work]] = {}
+    passing: Counter[str] = Counter()
+    for each in plan.operators:
+        number = 0
+        if each.implementation == PASSED_ON and plan.depth > 1:
+            passing[each.device] += 1
+            number = passing[each.device]
+        works.setdefault((each.device, number), []).append(_work(each))
+    return tuple(Lane(*key, tuple(found)) for key, found in works.items())
 
 
 def edges_of(plan: Plan, lanes: tuple[Lane, ...]) -> tuple[Edge, ...]:

@@ -11,7 +11,7 @@ from sparsegen.devices.machine import connect
 from sparsegen.hetero.costs import Costs
 from sparsegen.hetero.mixing import MIXED
 from sparsegen.hetero.operators import Operator
-from sparsegen.hetero.plan import Form, Plan, PlanDevice, PlannedOperator, PlannedTransfer
+from sparsegen.hetero.plan import PASSED_ON, Form, Plan, PlanDevice, PlannedOperator, PlannedTransfer
 from sparsegen.hetero.posing import Posed
 from sparsegen.hetero.problem import Pipelining, Problem, Schedule, Task
 from sparsegen.hetero.segments import Segment, segments_of
@@ -20,9 +20,6 @@ from sparsegen.hetero.solver.instance import Instance
 from sparsegen.hetero.solver.retime import retime
 from sparsegen.hetero.solver.solve import best_alone
 from sparsegen.hetero.solver.steady import steady
-
-PASSED_ON = "passed on"
-"""What computes a plan's inputs and its result: nothing does."""
 
 
 @dataclass(frozen=True)

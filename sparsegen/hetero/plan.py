@@ -15,6 +15,10 @@ Form = Literal["sequential", "placed", "pipelined", "copies", "stages"]
 of operators at once on shares of one device's cores."""
 
 
+PASSED_ON = "passed on"
+"""What computes a plan's inputs and its result: nothing does."""
+
+
 @dataclass(frozen=True)
 class PlanDevice:
     """A device of a plan: its `kind` (cpu, cuda, profile, or an outside one) and what it was made of.

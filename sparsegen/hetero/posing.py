@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 from sparsegen.devices import Device, Machine
 from sparsegen.errors import DeviceError
-from sparsegen.graph import LayerGraph
 from sparsegen.hetero.application_graph import CarriedGraph
 from sparsegen.hetero.costs import Costs
-from sparsegen.hetero.cut import part_of, value_forms
+from sparsegen.hetero.cut import value_forms
 from sparsegen.hetero.operators import Operator
 from sparsegen.hetero.problem import Link, Problem, Store, Task
-from sparsegen.hetero.work import work_of
+from sparsegen.hetero.weights import weight_bytes
 
 RESULT = "result"
 """The task that reads the model's results."""
@@ -51,7 +50,8 @@ def pose(whole: CarriedGraph, operators: Sequence[Operator], costs: Costs, machi
         (d.name for d in machine.devices if d.kind == machine.device(machine.host).kind == "cpu"), 0.0
     ) or {machine.host: 0.0}
     tasks = [Task(name, bytes=forms[name].bytes, times=host) for name in whole.inputs]
-    tasks += [_task(graph, each, costs, machine) for each in operators]
+    weights = weight_bytes(graph, operators)
+    tasks += [_task(each, weights[each.name], costs, machine) for each in operators]
     read = dict.fromkeys(owner.get(name, name) for name in whole.results_read if name not in whole.carried)
     states = (whole.carried[name] for name in whole.results_read if name in whole.carried)
     carries = tuple(dict.fromkeys(owner[source] for source in states))
@@ -68,7 +68,7 @@ def pose(whole: CarriedGraph, operators: Sequence[Operator], costs: Costs, machi
     )
 
 
-def _task(graph: LayerGraph, operator: Operator, costs: Costs, machine: Machine) -> Task:
+def _task(operator: Operator, weights: int, costs: Costs, machine: Machine) -> Task:
     times, invocation = {}, {}
     for device in machine.devices:
         best = costs.best(operator.name, device.name)
@@ -86,7 +86,7 @@ def _task(graph: LayerGraph, operator: Operator, costs: Costs, machine: Machine)
         times=times,
         carries=operator.carries,
         invocation=invocation,
-        weights=work_of(part_of(graph, operator.layers)).weight_bytes,
+        weights=weights,
     )
 
 

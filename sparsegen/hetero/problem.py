@@ -3,7 +3,8 @@
 A device runs one operator at a time. A result goes over a link once for each device that reads it, in
 `latency + bytes / bandwidth`; as soon as it exists, and beside any other transfer unless the link is
 `exclusive`. Between two devices without a link nothing goes. An operator runs once, on a device that has a
-time for it.
+time for it. What takes no time on any device, and reads nothing or is read by nothing, is an input or a
+result: in a stream it keeps no device busy.
 """
 
 from __future__ import annotations

@@ -44,9 +44,9 @@ def work_of(graph: LayerGraph) -> Work:
     """The work of a graph's layers, for one input."""
     shapes = graph.shapes()
     kinds = dict.fromkeys(kind for layer in graph.layers for kind in _kinds(layer))
-    weights = [array for layer in graph.layers for array in _weights(layer.core)]
+    weights = [array for layer in graph.layers for array in kernels_of(layer.core)]
     count, kept = sum(each.size for each in weights), sum(int(np.count_nonzero(each)) for each in weights)
-    others = [array for layer in graph.layers for array in _biases(layer.core)]
+    others = [array for layer in graph.layers for array in biases_of(layer.core)]
     numbers = count + sum(each.size for each in (*others, *graph.constants.values()))
     return Work(
         kinds=tuple(kinds),
@@ -82,7 +82,8 @@ def _multiply_adds(layer: Layer, sources: list[tuple[int, ...]]) -> int:
     return 0
 
 
-def _weights(core: Core) -> Iterator[Array]:
+def kernels_of(core: Core) -> Iterator[Array]:
+    """The weights that a layer multiplies by."""
     match core:
         case Conv2d(weight) | Linear(weight) | Recurrent(_, weight):
             yield weight
@@ -90,7 +91,8 @@ def _weights(core: Core) -> Iterator[Array]:
             yield from (depthwise.weight, pointwise.weight)
 
 
-def _biases(core: Core) -> Iterator[Array]:
+def biases_of(core: Core) -> Iterator[Array]:
+    """What a layer adds to its products."""
     parts = (core.depthwise, core.pointwise) if isinstance(core, SeparableConv2d) else (core,)
     for part in parts:
         if isinstance(part, Conv2d | Linear | Recurrent) and part.bias is not None:

@@ -10,7 +10,17 @@ INPUTS = 240
 
 
 def measured_period(problem: Problem, placement: Mapping[str, str]) -> float:
-    """Devices run their tasks of each input in the problem's order; links take any number of transfers."""
+    """Devices run their tasks of each input in the problem's order; links take any number of transfers.
+
+    What takes no time and reads nothing, or is read by nothing, does not keep its device.
+    """
+    read = {name for task in problem.tasks for name in task.reads}
+    passing = {
+        task.name
+        for task in problem.tasks
+        if not any((*task.times.values(), *task.invocation.values()))
+        if not task.reads or task.name not in read
+    }
     links = {(link.source, link.target): link for link in problem.links}
     sizes = {task.name: task.bytes for task in problem.tasks}
 
@@ -38,7 +48,10 @@ def measured_period(problem: Problem, placement: Mapping[str, str]) -> float:
                 kept = min(max(store.cache - held[device], 0), task.weights)
                 seconds += (task.weights - kept) / store.stream
             held[device] += task.weights
-            ends[task.name] = free[device] = max([*ready, free[device]]) + seconds
+            if task.name in passing:
+                ends[task.name] = max(ready, default=0.0)
+            else:
+                ends[task.name] = free[device] = max([*ready, free[device]]) + seconds
         before = ends
         finished.append(max(ends.values()))
     # A cycle spans as many inputs as it has devices and carried results: 120 is a multiple of 1 to 6.

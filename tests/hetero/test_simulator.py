@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.hetero.check import faults
-from sparsegen.hetero.plan import Group, Plan, Stage
+from sparsegen.hetero.plan import PASSED_ON, Group, Plan, Stage
 from sparsegen.hetero.simulator import Assumptions, simulate
 from tests.hetero.plans import operator, plan_of, random_plans, random_stages
 from tests.hetero.ticks import ticks
@@ -49,6 +49,14 @@ def test_a_recurrence_bounds_the_period() -> None:
     plan = plan_of(operators, 1.0, depth=8)
     assert simulate(plan, LONG).period == 7
     assert simulate(plan, LONG, assumptions=Assumptions(recurrences=False)).period == 3
+
+
+@pytest.mark.parametrize(("depth", "period"), [(1, 9), (8, 4)])
+def test_the_next_input_does_not_wait_for_a_result_of_another_device(depth: int, period: int) -> None:
+    ends = {"implementation": PASSED_ON, "utilisation": 0.0}
+    operators = [operator("in", "a", 1, (), **ends), operator("x", "a", 3, ["in"])]
+    operators += [operator("y", "b", 4, ["x"]), operator("out", "a", 1, ["y"], **ends)]
+    assert simulate(plan_of(operators, depth=depth), LONG).period == period
 
 
 def test_copies_share_the_inputs() -> None:

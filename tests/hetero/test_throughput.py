@@ -37,10 +37,23 @@ def with_carries(problem: Problem, seed: int) -> Problem:
     )
 
 
+def with_ends(problem: Problem) -> Problem:
+    """An input that all tasks read that read nothing else, and a result, both on the first device."""
+    read = {name for task in problem.tasks for name in task.reads}
+    here = {problem.devices[0]: 0.0}
+    tasks = (task if task.reads else replace(task, reads=("in",)) for task in problem.tasks)
+    last = tuple(task.name for task in problem.tasks if task.name not in read)
+    return replace(
+        problem, tasks=(Task("in", bytes=10**5, times=here), *tasks, Task("out", reads=last, times=here))
+    )
+
+
 @examples(40)
-@given(st.integers(0, 10**6), st.integers(1, 9), st.booleans())
-def test_the_period_is_that_of_a_stream_that_runs(seed: int, tasks: int, extras: bool) -> None:
+@given(st.integers(0, 10**6), st.integers(1, 9), st.booleans(), st.booleans())
+def test_the_period_is_that_of_a_stream_that_runs(seed: int, tasks: int, extras: bool, ends: bool) -> None:
     problem = with_carries(random_problem(seed, tasks=tasks, extras=extras), seed)
+    if ends:
+        problem = with_ends(problem)
     instance, random = Instance(problem), Random(seed)
     placement = [random.choice(instance.domain(task)) for task in range(instance.count)]
     state = steady(instance, placement)
@@ -62,6 +75,25 @@ def test_no_placement_is_better(row: int, column: int, extras: bool) -> None:
     assert found.latency == pytest.approx(
         min(state.latency for state in states if state.period <= least * (1 + 1e-9))
     )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_placement_is_better_between_an_input_and_a_result(seed: int) -> None:
+    problem = with_ends(with_carries(random_problem(seed, tasks=5), seed))
+    found, instance = solve(problem, "throughput"), Instance(problem)
+    states = [steady(instance, [0, *placement, 0]) for placement in product(range(3), repeat=5)]
+    assert found.period == found.bound == pytest.approx(min(state.period for state in states))
+
+
+def test_a_device_does_not_wait_for_a_result_that_others_compute() -> None:
+    tasks = (
+        Task("in", bytes=0, times={"a": 0.0}),
+        Task("x", ("in",), 0, {"a": 2.0}),
+        Task("y", ("x",), 0, {"b": 3.0}),
+        Task("out", ("y",), 0, {"a": 0.0}),
+    )
+    found = solve(Problem(("a", "b"), tasks, BOTH_WAYS), "throughput")
+    assert (found.period, found.limit, found.latency) == (3.0, "device b", 5.0)
 
 
 @pytest.mark.parametrize("seed", range(2))

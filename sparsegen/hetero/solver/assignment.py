@@ -102,8 +102,12 @@ class _Search:
     def _way(self, task: int, device: int, seconds: float) -> list[float]:
         """The longest ways to a task's end."""
         width = self._instance.devices
-        before = next((other for other in reversed(range(task)) if self._placement[other] == device), None)
-        if before is None:
+        passing = self._instance.passing
+        earlier = (each for each in reversed(range(task)) if not passing[each])
+        before = next((each for each in earlier if self._placement[each] == device), None)
+        if passing[task]:
+            way = [0.0 if each == width else -NEVER for each in range(width + 1)]
+        elif before is None:
             way = [0.0 if each in (device, width) else -NEVER for each in range(width + 1)]
         else:
             way = self._ways[before]
@@ -114,7 +118,7 @@ class _Search:
 
     def _may_be_better(self, task: int, device: int) -> bool:
         way = self._ways[-1]
-        bound = max(*self._loads, way[device])
+        bound = max(*self._loads, 0.0 if self._instance.passing[task] else way[device])
         bound = max(
             bound, float((self._prices @ self._loads + self._rest[:, task + 1]).max()) * (1 - ROUNDING)
         )

@@ -24,6 +24,7 @@ class Instance:
     the device cannot run it. invocation[task][device], weights[task]. delay[task][a][b]: of the transfer of
     a task's result; 0 where a is b, NEVER without a link. exclusive[a][b]: the number of the exclusive link
     from a to b, or -1. memory[device], cache[device]: NEVER without a limit; stream[device]: seconds a byte.
+    passing[task]: whether it is an input or a result, which takes no time and keeps no device busy.
     units: the tasks that have to share a device, together, the others alone; unit_of[task]. domains[unit]:
     the devices that it may be on, without those that a missing link rules out.
     """
@@ -44,6 +45,10 @@ class Instance:
         self.seconds = [[task.times.get(name, NEVER) for name in device] for task in problem.tasks]
         self.invocation = [[task.invocation.get(name, 0.0) for name in device] for task in problem.tasks]
         self.has_invocation = any(any(row) for row in self.invocation)
+        self.passing = [
+            not (task.reads and readers) and not any((*task.times.values(), *task.invocation.values()))
+            for task, readers in zip(problem.tasks, self.readers, strict=True)
+        ]
         self.weights = [task.weights for task in problem.tasks]
         self._take_links(device)
         self._take_stores()

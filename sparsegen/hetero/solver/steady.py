@@ -1,10 +1,11 @@
 """The period of a stream of inputs under a placement, and what it is bound by.
 
-A device runs its tasks of one input in the problem's order, then those of the next; nothing else waits, and
-results may pile up between devices. Then the starts of successive inputs are, in the long run, as far apart
-as the greatest mean of a cycle of waits: the sum of its times over the number of inputs that it advances. A
-task waits for what it reads, for the device's task before it, and, one input on, for what it carries; a
-device's first task, one input on, for its last. So the period is at least
+A device runs its tasks of one input in the problem's order, then those of the next, without inputs and
+results, which take no time; nothing else waits, and results may pile up between devices. Then the starts of
+successive inputs are, in the long run, as far apart as the greatest mean of a cycle of waits: the sum of its
+times over the number of inputs that it advances. A task waits for what it reads, for the device's task before
+it, and, one input on, for what it carries; a device's first task, one input on, for its last. So the period
+is at least
 
     load(d) = sum of the times of d's tasks, invocations and streamed weights included    for each device
     the time around any recurrence, transfers included, over the inputs that it spans,
@@ -105,7 +106,7 @@ def waits(
         [0.0 if token == device else -NEVER for token in range(width)] for device in range(instance.devices)
     ]
     for task, device in enumerate(placement):
-        start = list(last[device])
+        start = [-NEVER] * width if instance.passing[task] else list(last[device])
         for read in instance.reads[task]:
             delay = instance.delay[read][placement[read]][device]
             start = [max(a, b + delay) for a, b in zip(start, ends[read], strict=True)]
@@ -113,7 +114,8 @@ def waits(
             if reader == task:
                 start[token] = max(start[token], 0.0)
         ends.append([each + seconds[task] for each in start])
-        last[device] = ends[-1]
+        if not instance.passing[task]:
+            last[device] = ends[-1]
     handed = [last[device] for device in range(instance.devices)]
     for each, reader in carried:
         delay = instance.delay[each][placement[each]][placement[reader]]
