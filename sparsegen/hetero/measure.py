@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 
 from sparsegen.errors import DeviceError
+from sparsegen.runtime.model import CompiledModel
 
 T = TypeVar("T")
 Timed = Callable[[], Mapping[str, float]]
@@ -36,6 +37,14 @@ def in_turn(timed: Sequence[Timed], samples: int = SAMPLES) -> list[dict[str, fl
                 for name, value in seconds.items():
                     into[name].append(value)
     return [{name: statistics.median(values) for name, values in each.items()} for each in found]
+
+
+def call_seconds(model: CompiledModel, inputs: Sequence[Any]) -> dict[str, float]:
+    """Seconds of each call of a program of ours, by its name: of layers, and of conversions beside them."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for name, begin, end in model.timeline(*inputs):
+        seconds[name] += end - begin
+    return dict(seconds)
 
 
 def on_cores(cores: Sequence[int], work: Callable[[], T]) -> T:

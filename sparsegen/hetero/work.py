@@ -44,7 +44,7 @@ def work_of(graph: LayerGraph) -> Work:
     """The work of a graph's layers, for one input."""
     shapes = graph.shapes()
     kinds = dict.fromkeys(kind for layer in graph.layers for kind in _kinds(layer))
-    weights = [array for layer in graph.layers for array in _weights(layer.core)]
+    weights = [array for layer in graph.layers for array in weights_of(layer.core)]
     count, kept = sum(each.size for each in weights), sum(int(np.count_nonzero(each)) for each in weights)
     others = [array for layer in graph.layers for array in _biases(layer.core)]
     numbers = count + sum(each.size for each in (*others, *graph.constants.values()))
@@ -82,7 +82,8 @@ def _multiply_adds(layer: Layer, sources: list[tuple[int, ...]]) -> int:
     return 0
 
 
-def _weights(core: Core) -> Iterator[Array]:
+def weights_of(core: Core) -> Iterator[Array]:
+    """The arrays that a core multiplies by, biases left out."""
     match core:
         case Conv2d(weight) | Linear(weight) | Recurrent(_, weight):
             yield weight
