@@ -6,6 +6,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from scipy.stats import spearmanr
 
@@ -53,8 +54,15 @@ class Score:
     unknown: float
 
 
+Statistic = Literal["medians", "minima"]
+"""What is taken of a round's samples: minima bear other work on the machine better."""
+
+
 def held_out(
-    measurements: Sequence[Measurement], implementation: str, begin: Callable[[str], None]
+    measurements: Sequence[Measurement],
+    implementation: str,
+    begin: Callable[[str], None],
+    statistic: Statistic = "medians",
 ) -> dict[str, list[Operator]]:
     """Operators by granularity, of one number of threads: each family by a fit on all others.
 
@@ -66,7 +74,7 @@ def held_out(
         others = [each for each in measurements if each.family != family]
         model = fit(
             [
-                Sample(call.call, statistics.mean(call.seconds))
+                Sample(call.call, statistics.mean(getattr(call, statistic)))
                 for each in others
                 for call in each.calls.get(implementation, ())
             ]
@@ -81,21 +89,22 @@ def held_out(
                 layers[call.call.layer].append((call, seconds, seconds if origin == "roofline" else 0.0))
             for granularity, groups in (("layer", [(name,) for name in layers]), ("block", each.blocks)):
                 made = (
-                    _operator(each, [part for name in group for part in layers[name]]) for group in groups
+                    _operator(each, statistic, [part for name in group for part in layers[name]])
+                    for group in groups
                 )
                 found[granularity] += [operator for operator in made if operator is not None]
     return dict(found)
 
 
 def _operator(
-    measurement: Measurement, parts: Sequence[tuple[MeasuredCall, float, float]]
+    measurement: Measurement, statistic: Statistic, parts: Sequence[tuple[MeasuredCall, float, float]]
 ) -> Operator | None:
     if not parts:
         return None
     return Operator(
         measurement.family,
         measurement.network,
-        tuple(sum(each) for each in zip(*(call.seconds for call, _, _ in parts), strict=True)),
+        tuple(sum(each) for each in zip(*(getattr(call, statistic) for call, _, _ in parts), strict=True)),
         sum(seconds for _, seconds, _ in parts),
         sum(call.call.rough for call, _, _ in parts),
         sum(unknown for _, _, unknown in parts),

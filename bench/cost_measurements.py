@@ -1,14 +1,15 @@
 """Measured calls of networks, kept as JSON lines: what cost predictions are learned from and held against.
 
 A line is a network at a sparsity and a number of threads: every call of ours and, for the dense network, of
-torch's, with its features and the medians of two rounds. Between the rounds lie those of the other numbers of
-threads, so that they tell how far a measurement can be repeated.
+torch's, with its features and the medians and minima of two rounds. Between the rounds lie those of the other
+numbers of threads, so that they tell how far a measurement can be repeated.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from sparsegen.graph import LayerGraph
 from sparsegen.hetero.calls import Call, our_calls, torch_calls
 from sparsegen.hetero.costs import OURS, TORCH
 from sparsegen.hetero.cut import operators
-from sparsegen.hetero.measure import Timed, call_seconds, in_turn, on_cores
+from sparsegen.hetero.measure import Timed, call_seconds, on_cores, samples_in_turn
 from sparsegen.hetero.torch_graph import TorchGraph
 from sparsegen.pruning import finalize, prune
 from sparsegen.runtime.arguments import leaves_of
@@ -68,10 +69,11 @@ THREADS = (1, 2)
 
 @dataclass(frozen=True)
 class MeasuredCall:
-    """A call, and the median of each round in seconds."""
+    """A call, and of each round the median and the minimum, in seconds."""
 
     call: Call
-    seconds: tuple[float, ...]
+    medians: tuple[float, ...]
+    minima: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def measure(
     cores = sorted(os.sched_getaffinity(0))
     rounds = [
         {
-            count: on_cores(cores[:count], lambda calls=calls: in_turn(calls, samples))  # type: ignore[misc]
+            count: on_cores(cores[:count], lambda calls=calls: samples_in_turn(calls, samples))  # type: ignore[misc]
             for count, calls in timed.items()
         }
         for _ in range(ROUNDS)
@@ -125,7 +127,7 @@ def measure(
         calls = {OURS: our_calls(graph, count), TORCH: torch_calls(graph, count)}
         found = {
             implementation: tuple(
-                MeasuredCall(call, tuple(each[count][at][call.name] for each in rounds))
+                _measured(call, [each[count][at][call.name] for each in rounds])
                 for call in calls[implementation]
                 if call.name in rounds[0][count][at]
             )
@@ -134,6 +136,10 @@ def measure(
         names = (network.name, network.family, sparsity, count, cpu, versions)
         made.append(Measurement(*names, samples, load, blocks, found))
     return made
+
+
+def _measured(call: Call, rounds: Sequence[Sequence[float]]) -> MeasuredCall:
+    return MeasuredCall(call, tuple(map(statistics.median, rounds)), tuple(map(min, rounds)))
 
 
 def graph_of(name: str, sparsity: float) -> tuple[LayerGraph, tuple[Any, ...]]:
@@ -180,7 +186,10 @@ def read(path: Path) -> list[Measurement]:
 
 def _measurement(record: dict[str, Any]) -> Measurement:
     calls = {
-        implementation: tuple(MeasuredCall(Call(**each["call"]), tuple(each["seconds"])) for each in measured)
+        implementation: tuple(
+            MeasuredCall(Call(**each["call"]), tuple(each["medians"]), tuple(each["minima"]))
+            for each in measured
+        )
         for implementation, measured in record["calls"].items()
     }
     return Measurement(**{**record, "calls": calls, "blocks": tuple(map(tuple, record["blocks"]))})

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.command import make_folder, run
-from bench.cost_evaluation import LONG, Score, by_family, held_out, score
+from bench.cost_evaluation import LONG, Score, Statistic, by_family, held_out, score
 from bench.cost_measurements import (
     NETWORKS,
     QUICK_SPARSITIES,
@@ -76,11 +76,13 @@ def teach(measurements: Sequence[Measurement]) -> None:
     for each in measurements:
         device = make_device("cpu", "cpu", {"cores": list(range(each.threads))})
         for implementation, calls in each.calls.items():
-            seconds = {call.call.name: sum(call.seconds) / len(call.seconds) for call in calls}
+            seconds = {call.call.name: sum(call.medians) / len(call.medians) for call in calls}
             keep(cache, setting(device, implementation), [call.call for call in calls], seconds)
 
 
-def evaluate(measurements: Sequence[Measurement], console: Console) -> list[dict[str, Any]]:
+def evaluate(
+    measurements: Sequence[Measurement], statistic: Statistic, console: Console
+) -> list[dict[str, Any]]:
     """A row for each implementation, number of threads and granularity."""
     rows = []
     settings = [(how, count) for how in (OURS, TORCH) for count in sorted({m.threads for m in measurements})]
@@ -90,7 +92,11 @@ def evaluate(measurements: Sequence[Measurement], console: Console) -> list[dict
         for implementation, threads in settings:
             mine = [each for each in measurements if each.threads == threads]
             told = f"{implementation}, threads {threads}: without "
-            found = held_out(mine, implementation, lambda family, told=told: steps.begin(told + family))  # type: ignore[misc]
+
+            def begin(family: str, told: str = told) -> None:
+                steps.begin(told + family)
+
+            found = held_out(mine, implementation, begin, statistic)
             for granularity, operators in found.items():
                 whole = score(operators)
                 if whole is not None:
@@ -156,6 +162,7 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, help="file of measurements; beside the cache of costs if omitted"
     )
+    parser.add_argument("--minima", action="store_true", help="of the rounds, in place of the medians")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     networks = [
@@ -186,22 +193,26 @@ def main() -> None:
         return
     if len({each.family for each in measurements}) < 2:
         raise OptionError(f"{data} has measurements of less than two families: measure more by --measure")
-    rows = evaluate(measurements, Console(stderr=True))
+    statistic: Statistic = "minima" if asked.minima else "medians"
+    rows = evaluate(measurements, statistic, Console(stderr=True))
     console.print(table(rows))
     console.print(summary(rows), markup=False, highlight=False)
     if asked.json is not None:
-        write_file(asked.json, json.dumps(_record(measurements, rows), indent=1) + "\n")
+        write_file(asked.json, json.dumps(_record(measurements, statistic, rows), indent=1) + "\n")
 
 
 def _current(measurement: Measurement) -> bool:
     return (measurement.cpu, measurement.versions) == (parse_target().name, versions())
 
 
-def _record(measurements: Sequence[Measurement], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _record(
+    measurements: Sequence[Measurement], statistic: Statistic, rows: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     return {
         "machine": asdict(describe_machine(parse_target(), 1)),
         "batch": 1,
         "rounds": ROUNDS,
+        "statistic": statistic,
         "samples": sorted({each.samples for each in measurements}),
         "load": {"least": min(m.load for m in measurements), "most": max(m.load for m in measurements)},
         "networks": sorted({each.network for each in measurements}),

@@ -18,15 +18,17 @@ def operator(*, predicted: float, rounds: tuple[float, float] = (1.0, 1.0), fami
     return Operator(family, "n", (rounds[0] * UNIT, rounds[1] * UNIT), predicted * UNIT, UNIT, 0.0)
 
 
+def _call(call: Call, median: float) -> MeasuredCall:
+    return MeasuredCall(call, medians=(median, median), minima=(median / 2, median / 2))
+
+
 def network(family: str, factor: float) -> Measurement:
     """Calls that take `factor` times their rough seconds; the last layer is of a kind of its own."""
     calls = [
-        MeasuredCall(
-            Call(f"c{at}", f"l{at // 2}", "conv", at * UNIT, {"size": float(at)}), (at * factor * UNIT,) * 2
-        )
+        _call(Call(f"c{at}", f"l{at // 2}", "conv", at * UNIT, {"size": float(at)}), at * factor * UNIT)
         for at in range(1, 81)
     ]
-    own = MeasuredCall(Call("own", "own", f"only {family}", 9.0, {}), (1.0, 1.0))
+    own = _call(Call("own", "own", f"only {family}", 9.0, {}), 1.0)
     layers = tuple(dict.fromkeys(call.call.layer for call in calls))
     return Measurement(
         family, family, 0.0, 1, "cpu", "1", 3, 0.0, (layers, ("own",)), {"ours": (*calls, own)}
@@ -69,6 +71,9 @@ def test_a_family_is_predicted_from_the_others_alone() -> None:
             assert factor == pytest.approx(4.0 if each.family == "fast" else 1.0, rel=0.2)
     assert sum(each.unknown > 0 for each in found["layer"]) == 2
     assert len(found["block"]) == 4
+    least = held_out([network("fast", 1.0), network("slow", 4.0)], "ours", told.append, "minima")
+    for each, half in zip(found["layer"], least["layer"], strict=True):
+        assert half.seconds == pytest.approx(each.seconds / 2)
     total = sum(each.seconds for each in found["block"])
     assert total == pytest.approx(sum(each.seconds for each in found["layer"]))
 
@@ -80,7 +85,7 @@ def test_measurements_are_kept_the_last_of_a_key(tmp_path: Path) -> None:
     append(path, [network("a", 2.0)])
     found = {each.family: each for each in read(path)}
     assert found.keys() == {"a", "b"}
-    assert found["a"].calls["ours"][0].seconds == (2 * UNIT, 2 * UNIT)
+    assert found["a"].calls["ours"][0].medians == (2 * UNIT, 2 * UNIT)
     path.write_text("{}\n")
     with pytest.raises(FileError, match="cannot be read as measurements"):
         read(path)

@@ -29,6 +29,12 @@ WARM_UP = 3
 
 def in_turn(timed: Sequence[Timed], samples: int = SAMPLES) -> list[dict[str, float]]:
     """The medians of each model's layers, the models called one after the other, again and again."""
+    found = samples_in_turn(timed, samples)
+    return [{name: statistics.median(values) for name, values in each.items()} for each in found]
+
+
+def samples_in_turn(timed: Sequence[Timed], samples: int) -> list[dict[str, list[float]]]:
+    """As `in_turn`, all that was measured."""
     found: list[defaultdict[str, list[float]]] = [defaultdict(list) for _ in timed]
     for sample in range(WARM_UP + samples):
         for into, each in zip(found, timed, strict=True):
@@ -36,7 +42,7 @@ def in_turn(timed: Sequence[Timed], samples: int = SAMPLES) -> list[dict[str, fl
             if sample >= WARM_UP:
                 for name, value in seconds.items():
                     into[name].append(value)
-    return [{name: statistics.median(values) for name, values in each.items()} for each in found]
+    return [dict(each) for each in found]
 
 
 def call_seconds(model: CompiledModel, inputs: Sequence[Any]) -> dict[str, float]:
