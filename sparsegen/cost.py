@@ -31,8 +31,13 @@ class Cost:
             self.seconds + other.seconds,
             self.bytes_read + other.bytes_read,
             self.bytes_written + other.bytes_written,
-            max(self.origin, other.origin, key=_SUREST.index),
+            least_sure(self.origin, other.origin),
         )
+
+
+def least_sure(*origins: Origin) -> Origin:
+    """The origin of what is made of things with these: that of the least sure one."""
+    return max(origins, key=_SUREST.index)
 
 
 NOTHING = Cost(0.0, 0, 0, "measured")

@@ -89,6 +89,10 @@ class PlanError(SparsegenError):
     """A plan that cannot be read, is unsound, or is for another model or machine."""
 
 
+class PredictionError(SparsegenError):
+    """Costs that cannot be predicted, as too little was measured on this machine."""
+
+
 class ExecutionError(SparsegenError):
     """An operator of a plan that failed, died or hung, on the `input` of this number."""
 

@@ -19,6 +19,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "check": (("--keep", "--results", "/dev/null"), "Not a directory"),
     "column_combining": (UNWRITABLE, "there is no folder"),
     "compile_time": (("--one", json.dumps(NO_MODEL)), "pytorchcv has no model 'nosuchmodel'"),
+    "cost_prediction": (UNWRITABLE, "there is no folder"),
     "coverage": (UNWRITABLE, "there is no folder"),
     "device_tables": (UNWRITABLE, "there is no folder"),
     "finetune_digits": (UNWRITABLE, "there is no folder"),

@@ -1,4 +1,8 @@
-"""Measured seconds, kept on disk: safe with many processes, and never more than a matter of time."""
+"""Measured seconds, kept on disk: safe with many processes, and never more than a matter of time.
+
+Beside them are the calls that were measured, for predictions to learn from: records of JSON, by setting, one
+for calls that are alike.
+"""
 
 from __future__ import annotations
 
@@ -48,10 +52,31 @@ class CostCache:
             with closing(self._open()) as file, file:
                 file.executemany("INSERT OR REPLACE INTO costs VALUES (?, ?)", seconds.items())
 
+    def samples(self, setting: str) -> dict[str, float]:
+        """The seconds of the calls that were measured in a setting, by their records."""
+        if self._path is None or not self._path.exists():
+            return {}
+        with self._errors(), closing(self._open()) as file:
+            return dict(file.execute("SELECT record, seconds FROM calls WHERE setting = ?", (setting,)))
+
+    def keep_samples(self, setting: str, seconds: Mapping[str, float]) -> None:
+        """Keep the seconds of calls, by their records, in place of what was known of calls alike."""
+        if self._path is None or not seconds:
+            return
+        with self._errors():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            rows = [(setting, record, value) for record, value in seconds.items()]
+            with closing(self._open()) as file, file:
+                file.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?)", rows)
+
     def _open(self) -> sqlite3.Connection:
         assert self._path is not None
         file = sqlite3.connect(self._path, timeout=_SECONDS)
         file.execute("CREATE TABLE IF NOT EXISTS costs (key TEXT PRIMARY KEY, seconds REAL NOT NULL)")
+        file.execute(
+            "CREATE TABLE IF NOT EXISTS calls (setting TEXT NOT NULL, record TEXT NOT NULL, "
+            "seconds REAL NOT NULL, PRIMARY KEY (setting, record)) WITHOUT ROWID"
+        )
         return file
 
     def _errors(self) -> _FileErrors:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 
 from sparsegen.errors import DeviceError
+from sparsegen.runtime.model import CompiledModel
 
 T = TypeVar("T")
 Timed = Callable[[], Mapping[str, float]]
@@ -29,6 +30,12 @@ WARM_UP = 3
 
 def in_turn(timed: Sequence[Timed], samples: int = SAMPLES) -> list[dict[str, float]]:
     """The medians of each model's layers, the models called one after the other, again and again."""
+    found = samples_in_turn(timed, samples)
+    return [{name: statistics.median(values) for name, values in each.items()} for each in found]
+
+
+def samples_in_turn(timed: Sequence[Timed], samples: int) -> list[dict[str, list[float]]]:
+    """As `in_turn`, all that was measured."""
     found: list[defaultdict[str, list[float]]] = [defaultdict(list) for _ in timed]
     for sample in range(WARM_UP + samples):
         for into, each in zip(found, timed, strict=True):
@@ -36,7 +43,15 @@ def in_turn(timed: Sequence[Timed], samples: int = SAMPLES) -> list[dict[str, fl
             if sample >= WARM_UP:
                 for name, value in seconds.items():
                     into[name].append(value)
-    return [{name: statistics.median(values) for name, values in each.items()} for each in found]
+    return [dict(each) for each in found]
+
+
+def call_seconds(model: CompiledModel, inputs: Sequence[Any]) -> dict[str, float]:
+    """Seconds of each call of a program of ours, by its name: of layers, and of conversions beside them."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for name, begin, end in model.timeline(*inputs):
+        seconds[name] += end - begin
+    return dict(seconds)
 
 
 def seconds_in_turn(

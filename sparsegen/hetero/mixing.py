@@ -18,10 +18,11 @@ from sparsegen.compiler import compile_graph
 from sparsegen.devices import Device, Machine
 from sparsegen.graph import ITEM_BYTES, LayerGraph
 from sparsegen.hetero.cost_cache import CostCache
-from sparsegen.hetero.costs import OURS, TORCH, Costs, cost_operators, setting_of
+from sparsegen.hetero.costs import OURS, TORCH, Costs, cost_operators
 from sparsegen.hetero.cut import operators as cut
 from sparsegen.hetero.export import OperatorCost
 from sparsegen.hetero.fingerprint import model_fingerprint
+from sparsegen.hetero.layer_costs import setting
 from sparsegen.hetero.measure import on_cores, seconds_in_turn
 from sparsegen.hetero.operators import Operator
 from sparsegen.hetero.torch_graph import TorchGraph
@@ -102,7 +103,7 @@ def mix_on(
     names = [OURS, TORCH, *([MIXED] if by_torch else [])]
     digest = hashlib.blake2b(" ".join(sorted(by_torch)).encode(), digest_size=8).hexdigest()
     model = model_fingerprint(graph)
-    keys = {name: f"{model} whole {name} {digest} {setting_of(device)}" for name in names}
+    keys = {name: f"{model} whole {digest} {setting(device, name)}" for name in names}
     known = cache.read(keys.values())
     if not all(key in known for key in keys.values()):
         seconds = on_cores(device.cores, lambda: _measured(graph, by_torch, len(device.cores), inputs))

@@ -16,7 +16,7 @@ from typing import Any
 from sparsegen.compiler import check_threads, compile_plan, find_tuned
 from sparsegen.database.assign import as_database
 from sparsegen.graph import LayerGraph
-from sparsegen.hetero.measure import SAMPLES, Timed, in_turn, seconds_in_turn
+from sparsegen.hetero.measure import Timed, call_seconds, in_turn, seconds_in_turn
 from sparsegen.hetero.stages.handover import joined
 from sparsegen.hetero.stages.search import FoundStage, Terms, best_stages, chained
 from sparsegen.hetero.stages.units import Times, Unit, units_of
@@ -96,7 +96,7 @@ def _rounds(
             break
         model = compile_plan(plan.staged(layer_stages(found, units)))
         steps.begin("timing stages")
-        seconds = call_seconds(
+        seconds = _whole_calls(
             {"sequential": models[threads], "one thread": models[1], "stages": model}, inputs
         )
         if seconds["stages"] < (1 - LEAST_GAIN) * min(seconds["sequential"], seconds["one thread"]):
@@ -131,14 +131,6 @@ def layer_stages(found: Sequence[FoundStage], units: Sequence[Unit]) -> list[Lay
     ]
 
 
-def call_seconds(
-    models: Mapping[str, CompiledModel], inputs: Sequence[Any], samples: int = 2 * SAMPLES
-) -> dict[str, float]:
-    """Medians of a call of each, called in turn."""
-    calls = {name: functools.partial(model, *inputs) for name, model in models.items()}
-    return seconds_in_turn(calls, samples)
-
-
 def sequential_plan(graph: LayerGraph, threads: int) -> PlannedGraph:
     """The plan of the sequential program on so many threads, with the shipped schedules."""
     plan = plan_graph(graph, threads=threads, target=parse_target())
@@ -146,7 +138,11 @@ def sequential_plan(graph: LayerGraph, threads: int) -> PlannedGraph:
 
 
 def _layers_of(model: CompiledModel, inputs: Sequence[Any]) -> Timed:
-    return lambda: {name: end - begin for name, begin, end in model.timeline(*inputs)}
+    return lambda: call_seconds(model, inputs)
+
+
+def _whole_calls(models: Mapping[str, CompiledModel], inputs: Sequence[Any]) -> dict[str, float]:
+    return seconds_in_turn({name: functools.partial(model, *inputs) for name, model in models.items()})
 
 
 def _relative(seconds: Mapping[str, float]) -> float:

@@ -137,7 +137,7 @@ class TorchGraph:
 
 def _calls(graph: LayerGraph, constants: dict[str, Tensor], device: torch.device) -> list[_Call]:
     """The layers as calls, in order; a linear layer that only a recurrent network reads is a part of that."""
-    shapes, fused = graph.shapes(), _products_of_networks(graph)
+    shapes, fused = graph.shapes(), products_of_networks(graph)
     within = {linear.name for linear in fused.values()}
     layers = [layer for layer in graph.layers if layer.name not in within]
     made: list[tuple[Layer, CoreFunction, int, tuple[str, ...]]] = []
@@ -172,7 +172,7 @@ def _steps(
     return tuple(found)
 
 
-def _products_of_networks(graph: LayerGraph) -> dict[str, Layer]:
+def products_of_networks(graph: LayerGraph) -> dict[str, Layer]:
     """By recurrent layer, the linear layer that makes its gates' products, where nobody else reads them."""
     readers: dict[str, int] = {}
     for layer in graph.layers:

@@ -91,7 +91,7 @@ def test_one_thread_has_no_stages() -> None:
 
 def test_stages_that_do_not_gain_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = {"sequential": 1.0, "one thread": 1.5, "stages": 0.99}
-    monkeypatch.setattr("sparsegen.hetero.staging.call_seconds", lambda models, inputs: slow)
+    monkeypatch.setattr("sparsegen.hetero.staging._whole_calls", lambda models, inputs: slow)
     staged = stage(graph_of(Cell()), (X,), threads=TEAM)
     assert not staged.gains
     assert staged.model.threads == TEAM
