@@ -72,7 +72,7 @@ def _turn(transfers: list[PlannedTransfer], way: int | None) -> None:
         transfers[way] = replace(each, source=each.target, target=each.source)
 
 
-@examples(100)
+@examples(40, soak=2000)
 @given(st.one_of(random_plans(), random_stages()))
 def test_sound_plans_pass(plan: Plan) -> None:
     assert faults(plan) == []
@@ -81,7 +81,7 @@ def test_sound_plans_pass(plan: Plan) -> None:
         assert not goes_wrong(plan)
 
 
-@examples(300, soak=10_000)
+@examples(80, soak=10_000)
 @given(damaged())
 def test_the_check_finds_what_goes_wrong(plan: Plan) -> None:
     """It may be stricter: about the order that is listed, which the clock does not show."""

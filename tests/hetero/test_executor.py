@@ -49,7 +49,7 @@ def sequential(plan: Plan, inputs: list[int]) -> list[Any]:
     return found
 
 
-@examples(60, soak=2000)
+@examples(12, soak=2000)
 @given(st.one_of(random_plans(most=8), random_stages()), st.integers(0, 12))
 def test_results_are_those_of_running_one_by_one(plan: Plan, count: int) -> None:
     inputs = list(range(count))

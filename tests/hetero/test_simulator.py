@@ -125,7 +125,7 @@ def test_no_input_takes_no_time() -> None:
     assert (found.makespan, found.period, found.latency, found.events) == (0, 0, 0, ())
 
 
-@examples(150)
+@examples(40, soak=3000)
 @given(st.one_of(random_plans(), random_stages()), st.integers(1, 7))
 def test_every_event_is_that_of_the_ticks(plan: Plan, inputs: int) -> None:
     found, expected = simulate(plan, inputs), ticks(plan, inputs)

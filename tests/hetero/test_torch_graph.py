@@ -239,7 +239,7 @@ def test_networks_are_torchs_own(kind: type[nn.RNNBase], bias: bool, monkeypatch
 
 
 @pytest.mark.filterwarnings("ignore:torch itself computes")
-@examples(25, soak=2000)
+@examples(8, soak=2000)
 @given(st.integers(0, 1 << 32))
 def test_random_networks(seed: int) -> None:
     network = RandomNetwork(seed)
@@ -290,7 +290,7 @@ def test_structures_and_types() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:torch itself computes")
-@examples(15, soak=500)
+@examples(5, soak=500)
 @given(st.integers(0, 1 << 32))
 def test_everything_lies_on_the_device(seed: int) -> None:
     """On torch's "meta" device, operators refuse tensors of any other."""
