@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsegen.frontend import load_model
-from sparsegen.hetero.application import Application
+from sparsegen.hetero.operators.application import Application
 
 IMAGE = (3, 224, 224)
 FEATURES, PLACES = 1024, 49

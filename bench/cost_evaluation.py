@@ -11,7 +11,7 @@ from typing import Literal
 from scipy.stats import spearmanr
 
 from bench.cost_measurements import MeasuredCall, Measurement
-from sparsegen.hetero.prediction import Sample, fit
+from sparsegen.hetero.costs.prediction import Sample, fit
 
 LONG = 50e-6
 """Seconds above which an operator counts: shorter ones are a clock's and a call's matter."""

@@ -20,11 +20,11 @@ from sparsegen.compiler import compile_graph
 from sparsegen.errors import FileError
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import LayerGraph
-from sparsegen.hetero.calls import Call, our_calls, torch_calls
-from sparsegen.hetero.costs import OURS, TORCH
-from sparsegen.hetero.cut import operators
-from sparsegen.hetero.measure import Timed, call_seconds, on_cores, samples_in_turn
-from sparsegen.hetero.torch_graph import TorchGraph
+from sparsegen.hetero.costs.calls import Call, our_calls, torch_calls
+from sparsegen.hetero.costs.costs import OURS, TORCH
+from sparsegen.hetero.costs.measure import Timed, call_seconds, on_cores, samples_in_turn
+from sparsegen.hetero.operators.cut import operators
+from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
 from sparsegen.pruning import finalize, prune
 from sparsegen.runtime.arguments import leaves_of
 

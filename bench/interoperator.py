@@ -3,7 +3,7 @@
     python -m bench.interoperator [MODEL ...] [--sparsities 0 0.8] [--threads 2] [--samples 30] [--json FILE]
 
 Each model, at batch 1, pruned at random places, runs sequentially on all threads and on one, in stages as
-the scheduler plans them (`sparsegen.hetero.staging`), and in two rivals' stages: "greedy" takes all operators
+the scheduler plans them (`hetero.stages.staging`), and in two rivals' stages: "greedy" takes all operators
 that are ready, again and again; "a branch a thread" deals branches to threads without asking for their times.
 All are called in turn; medians are told. Results are compared with the sequential program's, and that with
 torch's in float64. Gains are over the better of the two sequential programs.
@@ -35,7 +35,7 @@ from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.stages.rivals import a_branch_a_thread, greedy
 from sparsegen.hetero.stages.search import FoundStage, Terms, chained
-from sparsegen.hetero.staging import Staged, layer_stages, sequential_plan, stage
+from sparsegen.hetero.stages.staging import Staged, layer_stages, sequential_plan, stage
 from sparsegen.noise import warn_of_noise
 from sparsegen.runtime.model import CompiledModel
 from sparsegen.target import available_cores, parse_target

@@ -27,8 +27,8 @@ from rich.table import Table
 from bench.command import run
 from sparsegen.files import check_writable, write_file
 from sparsegen.hetero import solve
-from sparsegen.hetero.problem import Link, Problem, Task
-from sparsegen.hetero.problem_json import problem_record
+from sparsegen.hetero.problem.problem import Link, Problem, Task
+from sparsegen.hetero.problem.problem_json import problem_record
 from sparsegen.hetero.solver.heft import heft
 from sparsegen.hetero.solver.instance import Instance
 from sparsegen.options import check_count

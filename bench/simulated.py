@@ -23,11 +23,11 @@ from rich.table import Table
 from bench.command import run
 from sparsegen.compare.machine import describe_machine
 from sparsegen.files import check_writable, write_file
-from sparsegen.hetero.emulation import Emulated
-from sparsegen.hetero.events import Timeline
-from sparsegen.hetero.executor import Executor
-from sparsegen.hetero.plan import Plan, PlanDevice, PlannedOperator, PlannedTransfer
-from sparsegen.hetero.simulator import simulate
+from sparsegen.hetero.plans.events import Timeline
+from sparsegen.hetero.plans.plan import Plan, PlanDevice, PlannedOperator, PlannedTransfer
+from sparsegen.hetero.running.emulation import Emulated
+from sparsegen.hetero.running.executor import Executor
+from sparsegen.hetero.running.simulator import simulate
 from sparsegen.noise import warn_of_noise
 from sparsegen.target import parse_target
 

@@ -9,7 +9,7 @@ import pytest
 from bench.cost_evaluation import Operator, by_family, held_out, score
 from bench.cost_measurements import MeasuredCall, Measurement, append, read
 from sparsegen.errors import FileError
-from sparsegen.hetero.calls import Call
+from sparsegen.hetero.costs.calls import Call
 
 UNIT = 1e-3
 

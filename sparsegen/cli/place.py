@@ -101,12 +101,12 @@ def _place(model: str, options: PlaceOptions, outputs: dict[str, Path | None], e
 
     from sparsegen.files import write_file
     from sparsegen.hetero import report
-    from sparsegen.hetero.export import to_json
-    from sparsegen.hetero.gantt import save_gantt
-    from sparsegen.hetero.plan_json import save_plan
+    from sparsegen.hetero.operators.export import to_json
+    from sparsegen.hetero.plans.gantt import save_gantt
+    from sparsegen.hetero.plans.plan_json import save_plan
+    from sparsegen.hetero.plans.trace import save_trace
     from sparsegen.hetero.run import place as run_place
-    from sparsegen.hetero.simulator import simulate
-    from sparsegen.hetero.trace import save_trace
+    from sparsegen.hetero.running.simulator import simulate
     from sparsegen.progress import shown
 
     with shown(Console(stderr=True)) as listen, run_place(model, options, listen) as placed:
@@ -135,9 +135,9 @@ def _solve(problem: Path, goal: GoalName, json: Path | None) -> None:
     from rich.console import Console
 
     from sparsegen.files import write_file
-    from sparsegen.hetero.answer_json import answer_record
-    from sparsegen.hetero.answer_table import print_answer
-    from sparsegen.hetero.problem_json import read_problem
+    from sparsegen.hetero.problem.answer_json import answer_record
+    from sparsegen.hetero.problem.answer_table import print_answer
+    from sparsegen.hetero.problem.problem_json import read_problem
     from sparsegen.hetero.solver.solve import solve
     from sparsegen.progress import shown
 

@@ -8,11 +8,11 @@ from sparsegen.hetero.solver.solve import solve
 
 if TYPE_CHECKING:
     from sparsegen.hetero.api import plan
-    from sparsegen.hetero.application import Application
+    from sparsegen.hetero.operators.application import Application
     from sparsegen.hetero.planned import PlannedModel
 
 _LAZY = {
-    "Application": "sparsegen.hetero.application",
+    "Application": "sparsegen.hetero.operators.application",
     "PlannedModel": "sparsegen.hetero.planned",
     "plan": "sparsegen.hetero.api",
 }

@@ -12,20 +12,20 @@ import torch
 from sparsegen.devices import Machine, load_devices, this_machine
 from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph
-from sparsegen.hetero.application import Application
-from sparsegen.hetero.application_graph import CarriedGraph, joined
-from sparsegen.hetero.cost_cache import CostCache, default_path
-from sparsegen.hetero.costs import Costs, cost_operators
-from sparsegen.hetero.cut import Granularity, operators
-from sparsegen.hetero.fingerprint import model_fingerprint
-from sparsegen.hetero.mixing import mixed_costs
-from sparsegen.hetero.placing import Subject, by_core, plan_of
-from sparsegen.hetero.plan import Goal, Plan
+from sparsegen.hetero.costs.cost_cache import CostCache, default_path
+from sparsegen.hetero.costs.costs import Costs, cost_operators
+from sparsegen.hetero.costs.mixing import mixed_costs
+from sparsegen.hetero.operators.application import Application
+from sparsegen.hetero.operators.application_graph import CarriedGraph, joined
+from sparsegen.hetero.operators.cut import Granularity, operators
+from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.planned import PlannedModel
-from sparsegen.hetero.posing import pose
+from sparsegen.hetero.plans.placing import Subject, by_core, plan_of
+from sparsegen.hetero.plans.plan import Goal, Plan
+from sparsegen.hetero.plans.posing import pose
 from sparsegen.hetero.solver.solve import solve
-from sparsegen.hetero.staged_plan import staged_plan
-from sparsegen.hetero.staging import stage
+from sparsegen.hetero.stages.staged_plan import staged_plan
+from sparsegen.hetero.stages.staging import stage
 from sparsegen.progress import Listener
 
 

@@ -11,19 +11,19 @@ from sparsegen.compiler import compile_graph
 from sparsegen.devices import Device, Machine
 from sparsegen.errors import InputError, PlanError
 from sparsegen.graph import LayerGraph
-from sparsegen.hetero.application_graph import CarriedGraph
-from sparsegen.hetero.costs import EMULATED, OURS, TORCH, Costs
-from sparsegen.hetero.cut import part_of
-from sparsegen.hetero.emulation import Emulated
-from sparsegen.hetero.events import Timeline
-from sparsegen.hetero.executor import Executor
-from sparsegen.hetero.fingerprint import model_fingerprint
-from sparsegen.hetero.measure import on_cores
-from sparsegen.hetero.mixing import MIXED
-from sparsegen.hetero.outside import runner_there
-from sparsegen.hetero.plan import Plan, PlannedOperator
-from sparsegen.hetero.runners import Runner
-from sparsegen.hetero.torch_graph import TorchGraph
+from sparsegen.hetero.costs.costs import EMULATED, OURS, TORCH, Costs
+from sparsegen.hetero.costs.measure import on_cores
+from sparsegen.hetero.costs.mixing import MIXED
+from sparsegen.hetero.costs.outside import runner_there
+from sparsegen.hetero.operators.application_graph import CarriedGraph
+from sparsegen.hetero.operators.cut import part_of
+from sparsegen.hetero.operators.fingerprint import model_fingerprint
+from sparsegen.hetero.plans.events import Timeline
+from sparsegen.hetero.plans.plan import Plan, PlannedOperator
+from sparsegen.hetero.running.emulation import Emulated
+from sparsegen.hetero.running.executor import Executor
+from sparsegen.hetero.running.runners import Runner
+from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
 from sparsegen.kernels.torch_own import given_to_torch
 from sparsegen.runtime.arguments import leaves_of
 from sparsegen.runtime.model import CompiledModel

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from sparsegen.errors import OptionError
-from sparsegen.hetero.costs import Costs
-from sparsegen.hetero.events import Timeline
-from sparsegen.hetero.plan import Plan, PlannedOperator
+from sparsegen.hetero.costs.costs import Costs
 from sparsegen.hetero.planned import PlannedModel
-from sparsegen.hetero.table import plan_table
+from sparsegen.hetero.plans.events import Timeline
+from sparsegen.hetero.plans.plan import Plan, PlannedOperator
+from sparsegen.hetero.plans.table import plan_table
 from sparsegen.wording import milliseconds
 
 _FORMS = {

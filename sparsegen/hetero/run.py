@@ -12,12 +12,12 @@ import torch
 from sparsegen.frontend import from_torch, resolve_model
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.api import machine_of, plan_graph_on
-from sparsegen.hetero.costs import Costs
-from sparsegen.hetero.events import Timeline
-from sparsegen.hetero.export import ExportedModel, export_operators
+from sparsegen.hetero.costs.costs import Costs
+from sparsegen.hetero.operators.export import ExportedModel, export_operators
 from sparsegen.hetero.options import PlaceOptions
 from sparsegen.hetero.planned import PlannedModel
-from sparsegen.hetero.simulator import simulate
+from sparsegen.hetero.plans.events import Timeline
+from sparsegen.hetero.running.simulator import simulate
 from sparsegen.preparation import PREPARING_STEPS, prepare
 from sparsegen.progress import Listener, Steps
 from sparsegen.pruning.structures import parse_structure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from sparsegen.hetero.problem import Link, Problem, Schedule, Store
+from sparsegen.hetero.problem.problem import Link, Problem, Schedule, Store
 
 CLOSE = 1e-9
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from sparsegen.hetero.problem import Problem, Store
+from sparsegen.hetero.problem.problem import Problem, Store
 
 
 @dataclass

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
-from sparsegen.hetero.problem import Problem
+from sparsegen.hetero.problem.problem import Problem
 
 
 def least_makespan(problem: Problem) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from sparsegen.hetero.plan import (
+from sparsegen.hetero.plans.plan import (
     Goal,
     Group,
     Plan,
@@ -17,7 +17,7 @@ from sparsegen.hetero.plan import (
     PlannedTransfer,
     Stage,
 )
-from sparsegen.hetero.simulator import simulate
+from sparsegen.hetero.running.simulator import simulate
 from tests.hetero.ticks import ticks
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from sparsegen.hetero.problem import Link, Problem, Store, Task
+from sparsegen.hetero.problem.problem import Link, Problem, Store, Task
 
 
 def random_problem(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparsegen.hetero.plan import Plan
+from sparsegen.hetero.plans.plan import Plan
 
 
 def goes_wrong(plan: Plan) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sparsegen.hetero.problem import Problem, Store
+from sparsegen.hetero.problem.problem import Problem, Store
 
 INPUTS = 240
 

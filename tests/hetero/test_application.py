@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from sparsegen.compiler import compile_graph
 from sparsegen.errors import InputError, ModelError, OptionError
-from sparsegen.hetero.application import Application
-from sparsegen.hetero.application_graph import joined
-from sparsegen.hetero.cut import GRANULARITIES, operators, part_of
-from sparsegen.hetero.modules import ModuleOperator
-from sparsegen.hetero.torch_graph import TorchGraph
+from sparsegen.hetero.operators.application import Application
+from sparsegen.hetero.operators.application_graph import joined
+from sparsegen.hetero.operators.cut import GRANULARITIES, operators, part_of
+from sparsegen.hetero.operators.modules import ModuleOperator
+from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
 from tests.frontend.checking import Function, images
 from tests.hetero.networks import Decoder
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.errors import PlanError
-from sparsegen.hetero.check import check_plan, faults
-from sparsegen.hetero.plan import Group, Plan, PlanDevice, PlannedOperator, PlannedTransfer, Stage
+from sparsegen.hetero.plans.check import check_plan, faults
+from sparsegen.hetero.plans.plan import Group, Plan, PlanDevice, PlannedOperator, PlannedTransfer, Stage
 from tests.hetero.plans import operator, plan_of, random_plans, random_stages
 from tests.hetero.replay import goes_wrong
 from tests.sampling import examples

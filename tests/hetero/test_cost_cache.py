@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sparsegen.errors import ToolchainError
-from sparsegen.hetero.cost_cache import FOLDER, CostCache, default_path
+from sparsegen.hetero.costs.cost_cache import FOLDER, CostCache, default_path
 
 
 def _write(path: Path, number: int) -> None:

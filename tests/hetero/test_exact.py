@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from sparsegen.hetero import solve
-from sparsegen.hetero.problem import Problem
+from sparsegen.hetero.problem.problem import Problem
 from sparsegen.hetero.solver import exact
 from sparsegen.hetero.solver.bounds import lower_bound
 from sparsegen.hetero.solver.instance import Instance
@@ -73,7 +73,7 @@ def test_a_search_that_is_cut_short_has_a_valid_bound(seed: int, most_labels: in
 
 
 def test_an_exclusive_link_delivers_first_what_is_needed_most() -> None:
-    from sparsegen.hetero.problem import Link, Task
+    from sparsegen.hetero.problem.problem import Link, Task
 
     slow = {"a": 1.0}
     problem = Problem(

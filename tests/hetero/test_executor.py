@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.errors import ExecutionError, InputError, PlanError
-from sparsegen.hetero.emulation import Emulated
-from sparsegen.hetero.executor import Executor
-from sparsegen.hetero.plan import Plan, PlanDevice
-from sparsegen.hetero.runners import hung
+from sparsegen.hetero.plans.plan import Plan, PlanDevice
+from sparsegen.hetero.running.emulation import Emulated
+from sparsegen.hetero.running.executor import Executor
+from sparsegen.hetero.running.runners import hung
 from tests.hetero.plans import operator, plan_of, random_plans, random_stages
 from tests.sampling import examples
 

@@ -15,10 +15,16 @@ from torch import nn
 
 from sparsegen.errors import ProblemError
 from sparsegen.frontend import from_torch
-from sparsegen.hetero.cut import GRANULARITIES, operators
-from sparsegen.hetero.export import ExportedModel, OperatorCost, as_problem, export_operators, to_json
-from sparsegen.hetero.export_reading import from_json
-from sparsegen.hetero.problem import Link, Store
+from sparsegen.hetero.operators.cut import GRANULARITIES, operators
+from sparsegen.hetero.operators.export import (
+    ExportedModel,
+    OperatorCost,
+    as_problem,
+    export_operators,
+    to_json,
+)
+from sparsegen.hetero.operators.export_reading import from_json
+from sparsegen.hetero.problem.problem import Link, Store
 from tests.frontend.checking import images
 from tests.hetero.networks import Decoder, small
 from tests.random_networks import RandomNetwork

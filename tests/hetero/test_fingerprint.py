@@ -16,8 +16,8 @@ from torch import nn
 
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Extern, Layer, LayerGraph, Read, Step
-from sparsegen.hetero.cut import operators, part_of
-from sparsegen.hetero.fingerprint import fingerprint, model_fingerprint
+from sparsegen.hetero.operators.cut import operators, part_of
+from sparsegen.hetero.operators.fingerprint import fingerprint, model_fingerprint
 from tests.frontend.checking import images
 from tests.hetero.networks import small
 from tests.hetero.test_torch_graph import CORES, graph_of

@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-MODULES = ("plan_json", "check", "simulator", "executor", "emulation", "isolation", "trace", "table", "gantt")
+MODULES = (
+    *(f"plans.{name}" for name in ("plan_json", "check", "trace", "table", "gantt")),
+    *(f"running.{name}" for name in ("simulator", "executor", "emulation", "isolation")),
+)
 
 
 def test_plans_need_no_compiler() -> None:

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from sparsegen.errors import ExecutionError
-from sparsegen.hetero.executor import Executor
-from sparsegen.hetero.isolation import Isolated
-from sparsegen.hetero.plan import PlanDevice
+from sparsegen.hetero.plans.plan import PlanDevice
+from sparsegen.hetero.running.executor import Executor
+from sparsegen.hetero.running.isolation import Isolated
 from tests.hetero.plans import operator, plan_of
 from tests.preloaded import run
 
@@ -143,7 +143,7 @@ def test_a_process_ends_with_ours() -> None:
     code = (
         "import os, sys; sys.path.insert(0, os.getcwd())\n"
         "from tests.hetero.test_isolation import PLAN, runners\n"
-        "from sparsegen.hetero.executor import Executor\n"
+        "from sparsegen.hetero.running.executor import Executor\n"
         "print(Executor(PLAN, runners())('fine')[0], flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )

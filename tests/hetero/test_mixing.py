@@ -17,12 +17,12 @@ from sparsegen.devices.machine import Machine, connect
 from sparsegen.errors import OptionError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Extern
-from sparsegen.hetero import mixing
 from sparsegen.hetero.api import plan
-from sparsegen.hetero.cost_cache import CostCache
-from sparsegen.hetero.mixing import MIXED, Mix, faster_in_torch, fastest
-from sparsegen.hetero.plan_json import from_json, to_json
+from sparsegen.hetero.costs import mixing
+from sparsegen.hetero.costs.cost_cache import CostCache
+from sparsegen.hetero.costs.mixing import MIXED, Mix, faster_in_torch, fastest
 from sparsegen.hetero.planned import PlannedModel
+from sparsegen.hetero.plans.plan_json import from_json, to_json
 from sparsegen.kernels.torch_own import given_to_torch, torchs_layers
 from tests.frontend.checking import images
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from sparsegen.errors import FileError
-from sparsegen.hetero import gantt
-from sparsegen.hetero.events import Timeline
-from sparsegen.hetero.plan import Group, Plan, Stage
-from sparsegen.hetero.simulator import simulate
-from sparsegen.hetero.table import plan_table
-from sparsegen.hetero.trace import save_trace, trace_of
+from sparsegen.hetero.plans import gantt
+from sparsegen.hetero.plans.events import Timeline
+from sparsegen.hetero.plans.plan import Group, Plan, Stage
+from sparsegen.hetero.plans.table import plan_table
+from sparsegen.hetero.plans.trace import save_trace, trace_of
+from sparsegen.hetero.running.simulator import simulate
 from tests.hetero.plans import operator, plan_of, random_plans, random_stages
 from tests.sampling import examples
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.errors import FileError, PlanError
-from sparsegen.hetero.plan import Plan
-from sparsegen.hetero.plan_json import from_json, load_plan, save_plan, to_json
+from sparsegen.hetero.plans.plan import Plan
+from sparsegen.hetero.plans.plan_json import from_json, load_plan, save_plan, to_json
 from tests.hetero.plans import operator, plan_of, random_plans, random_stages
 from tests.sampling import examples
 

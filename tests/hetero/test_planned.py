@@ -18,11 +18,11 @@ from sparsegen.devices.kind import Runner
 from sparsegen.devices.machine import Link, connect
 from sparsegen.errors import DeviceError, InputError, ModelError, PlanError
 from sparsegen.hetero.api import plan
-from sparsegen.hetero.application import Application
-from sparsegen.hetero.application_graph import joined
-from sparsegen.hetero.cost_cache import CostCache
-from sparsegen.hetero.plan_json import from_json, to_json
+from sparsegen.hetero.costs.cost_cache import CostCache
+from sparsegen.hetero.operators.application import Application
+from sparsegen.hetero.operators.application_graph import joined
 from sparsegen.hetero.planned import PlannedModel
+from sparsegen.hetero.plans.plan_json import from_json, to_json
 from tests.frontend.checking import images
 from tests.hetero.networks import Decoder
 

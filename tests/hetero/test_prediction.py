@@ -16,15 +16,15 @@ from sparsegen.devices import Machine, make_device
 from sparsegen.devices.machine import connect
 from sparsegen.errors import PredictionError
 from sparsegen.frontend import from_torch
-from sparsegen.hetero import prediction, training
-from sparsegen.hetero.calls import Call, our_calls, source_of, torch_calls
-from sparsegen.hetero.cost_cache import CostCache
-from sparsegen.hetero.costs import OURS, TORCH, cost_operators
-from sparsegen.hetero.cut import operators
-from sparsegen.hetero.layer_costs import setting
-from sparsegen.hetero.prediction import Sample, call_of, distinct, fit, record_of
-from sparsegen.hetero.torch_graph import TorchGraph
-from sparsegen.hetero.training import keep, predictor
+from sparsegen.hetero.costs import prediction, training
+from sparsegen.hetero.costs.calls import Call, our_calls, source_of, torch_calls
+from sparsegen.hetero.costs.cost_cache import CostCache
+from sparsegen.hetero.costs.costs import OURS, TORCH, cost_operators
+from sparsegen.hetero.costs.layer_costs import setting
+from sparsegen.hetero.costs.prediction import Sample, call_of, distinct, fit, record_of
+from sparsegen.hetero.costs.training import keep, predictor
+from sparsegen.hetero.operators.cut import operators
+from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
 from tests.hetero.networks import Inception
 
 IMAGE = torch.randn(1, 3, 12, 12)

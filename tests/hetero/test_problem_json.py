@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from sparsegen.errors import OptionError, ProblemError
 from sparsegen.hetero import solve
-from sparsegen.hetero.answer_json import answer_record
-from sparsegen.hetero.problem import Link, Problem, Store, Task
-from sparsegen.hetero.problem_json import parse_problem, problem_record, read_problem
+from sparsegen.hetero.problem.answer_json import answer_record
+from sparsegen.hetero.problem.problem import Link, Problem, Store, Task
+from sparsegen.hetero.problem.problem_json import parse_problem, problem_record, read_problem
 from tests.hetero.problems import random_problem
 from tests.sampling import examples
 

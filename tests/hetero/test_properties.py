@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.hetero import solve
-from sparsegen.hetero.problem import Link, Problem
+from sparsegen.hetero.problem.problem import Link, Problem
 from sparsegen.hetero.solver.bounds import tails
 from sparsegen.hetero.solver.greedy import blocks, greedy, singles
 from sparsegen.hetero.solver.heft import by_rank, heft

@@ -8,7 +8,7 @@ import networkx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsegen.hetero.segments import segments_of
+from sparsegen.hetero.plans.segments import segments_of
 from tests.sampling import examples
 
 

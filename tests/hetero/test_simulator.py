@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsegen.hetero.check import faults
-from sparsegen.hetero.plan import PASSED_ON, Group, Plan, Stage
-from sparsegen.hetero.simulator import Assumptions, simulate
+from sparsegen.hetero.plans.check import faults
+from sparsegen.hetero.plans.plan import PASSED_ON, Group, Plan, Stage
+from sparsegen.hetero.running.simulator import Assumptions, simulate
 from tests.hetero.plans import operator, plan_of, random_plans, random_stages
 from tests.hetero.ticks import ticks
 from tests.sampling import examples

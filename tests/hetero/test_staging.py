@@ -12,15 +12,15 @@ from sparsegen.compiler import compile_plan
 from sparsegen.devices import make_device
 from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph
-from sparsegen.hetero.check import faults
-from sparsegen.hetero.fingerprint import model_fingerprint
-from sparsegen.hetero.placing import Subject
-from sparsegen.hetero.simulator import simulate
-from sparsegen.hetero.staged_plan import staged_plan
+from sparsegen.hetero.operators.fingerprint import model_fingerprint
+from sparsegen.hetero.plans.check import faults
+from sparsegen.hetero.plans.placing import Subject
+from sparsegen.hetero.running.simulator import simulate
 from sparsegen.hetero.stages.handover import joined
 from sparsegen.hetero.stages.search import Terms, best_stages, chained
+from sparsegen.hetero.stages.staged_plan import staged_plan
+from sparsegen.hetero.stages.staging import Staged, layer_stages, sequential_plan, stage
 from sparsegen.hetero.stages.units import units_of
-from sparsegen.hetero.staging import Staged, layer_stages, sequential_plan, stage
 
 X = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
 TEAM = 2
@@ -91,7 +91,7 @@ def test_one_thread_has_no_stages() -> None:
 
 def test_stages_that_do_not_gain_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = {"sequential": 1.0, "one thread": 1.5, "stages": 0.99}
-    monkeypatch.setattr("sparsegen.hetero.staging._whole_calls", lambda models, inputs: slow)
+    monkeypatch.setattr("sparsegen.hetero.stages.staging._whole_calls", lambda models, inputs: slow)
     staged = stage(graph_of(Cell()), (X,), threads=TEAM)
     assert not staged.gains
     assert staged.model.threads == TEAM

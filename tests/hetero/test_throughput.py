@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.hetero import solve
-from sparsegen.hetero.problem import Link, Problem, Store, Task
+from sparsegen.hetero.problem.problem import Link, Problem, Store, Task
 from sparsegen.hetero.solver.copies import copies, equivalent_devices
 from sparsegen.hetero.solver.instance import Instance
 from sparsegen.hetero.solver.retime import is_allowed

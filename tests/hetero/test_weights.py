@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from sparsegen.frontend import from_torch
-from sparsegen.hetero.cut import operators
-from sparsegen.hetero.weights import weight_bytes
+from sparsegen.hetero.operators.cut import operators
+from sparsegen.hetero.operators.weights import weight_bytes
 
 
 class Steps(nn.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sparsegen.hetero.plan import Plan, PlannedOperator
+from sparsegen.hetero.plans.plan import Plan, PlannedOperator
 
 _TOO_LONG = 10_000
 

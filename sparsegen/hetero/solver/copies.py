@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from sparsegen.hetero.problem import Pipelining, Problem, Store
+from sparsegen.hetero.problem.problem import Pipelining, Problem, Store
 
 
 def equivalent_devices(problem: Problem) -> list[tuple[str, ...]]:

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 
 from sparsegen.errors import ProblemError
-from sparsegen.hetero.problem import Problem, Store
+from sparsegen.hetero.problem.problem import Problem, Store
 
 NEVER = math.inf
 Order = list[int]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sparsegen.hetero.problem import Run, Schedule, Transfer
+from sparsegen.hetero.problem.problem import Run, Schedule, Transfer
 from sparsegen.hetero.solver.instance import NEVER, Instance, Step
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, overload
 
 from sparsegen.errors import OptionError
-from sparsegen.hetero.check_problem import checked
-from sparsegen.hetero.plan import Goal
-from sparsegen.hetero.problem import Pipelining, Problem, Schedule
-from sparsegen.hetero.problem_json import parse_problem, read_problem
+from sparsegen.hetero.plans.plan import Goal
+from sparsegen.hetero.problem.check_problem import checked
+from sparsegen.hetero.problem.problem import Pipelining, Problem, Schedule
+from sparsegen.hetero.problem.problem_json import parse_problem, read_problem
 from sparsegen.hetero.solver import exact
 from sparsegen.hetero.solver.beam import beam
 from sparsegen.hetero.solver.bounds import ROUNDING, lower_bound, tails

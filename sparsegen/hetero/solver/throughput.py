@@ -8,7 +8,7 @@ import time
 from random import Random
 
 from sparsegen.errors import ProblemError
-from sparsegen.hetero.problem import Pipelining, Problem
+from sparsegen.hetero.problem.problem import Pipelining, Problem
 from sparsegen.hetero.solver.assignment import assign, is_better
 from sparsegen.hetero.solver.bounds import ROUNDING, best_prices, least_work
 from sparsegen.hetero.solver.contiguous import stages

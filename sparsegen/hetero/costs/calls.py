@@ -1,0 +1,135 @@
+"""The calls that a model's layers become, before anything is compiled: their kinds, features, rough seconds.
+
+Ours are the kernels of a plan: each layer's, and the conversions around it, with the cost that the planner
+itself goes by. Torch's are the layers, with the time of their operations at the peak or of their bytes, and
+of each call's overhead. Both are only where a prediction starts from (see `prediction`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sparsegen.compiler import find_tuned
+from sparsegen.database.assign import as_database
+from sparsegen.devices import describe_graph
+from sparsegen.graph import FLOAT32, ITEM_BYTES, Extern, Layer, LayerGraph, PlainCore
+from sparsegen.hetero.costs.features import layer_features, log_size
+from sparsegen.hetero.torch_graph.torch_graph import products_of_networks
+from sparsegen.kernels.implementation import Offer
+from sparsegen.kernels.plan import PlannedGraph, plan_graph
+from sparsegen.kernels.registry import best_offer
+from sparsegen.target import Target, parse_target
+
+_ITEM = ITEM_BYTES[FLOAT32]
+_CALL_S = 1e-6  # a call of a kernel, with its arguments
+_TORCH_CALL_S = 2e-6  # a call of one of torch's operators
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a kernel, or of torch for a layer.
+
+    layer: that of the frontend's graph which it counts to. kind: what code runs, "ours panels", "torch conv",
+    "torch aten.topk.default". rough: seconds, above 0, from which a prediction starts.
+    """
+
+    name: str
+    layer: str
+    kind: str
+    rough: float
+    features: Mapping[str, float]
+
+
+def our_calls(graph: LayerGraph, threads: int) -> list[Call]:
+    """The calls of a program of ours, on so many threads of this machine. Raises as compiling does."""
+    plan, source = planned(graph, threads), source_of(graph)
+    contexts, seen = plan.contexts(), _Seen(plan.source, plan.context.target, threads)
+    found = []
+    for layer in plan.graph.layers:
+        if isinstance(layer.core, PlainCore):
+            found.append(seen.by_torch(layer))
+        else:
+            offer = best_offer(layer, contexts[layer.name])
+            found.append(seen.by_kernel(layer.name, source(layer.name), offer))
+    return found
+
+
+def torch_calls(graph: LayerGraph, threads: int) -> list[Call]:
+    """The calls of a `TorchGraph`, one a layer, on so many threads of this machine."""
+    seen, within = _Seen(graph, parse_target(), threads), products_of_networks(graph).values()
+    merged = {linear.name for linear in within}
+    return [seen.by_torch(layer) for layer in graph.layers if layer.name not in merged]
+
+
+def planned(graph: LayerGraph, threads: int) -> PlannedGraph:
+    """The plan by which a graph is compiled for this machine, with the shipped schedules."""
+    return find_tuned(plan_graph(graph, threads=threads, target=parse_target()), as_database("shipped"))
+
+
+def source_of(graph: LayerGraph) -> Callable[[str], str]:
+    """Tells the layer of a frontend's graph that a call of its program counts to, by the call's name.
+
+    Conversions of an input count to its first reader, those of an output to the layer that makes it.
+    """
+    layers = {layer.name for layer in graph.layers}
+    readers = {name: layer.name for layer in reversed(graph.layers) for name in layer.reads()}
+    outputs = {f"output {place}": name for place, name in enumerate(graph.outputs)}
+
+    def source(name: str) -> str:
+        base = name if name in layers else name.partition("#")[0]
+        return base if base in layers else readers.get(base, outputs.get(base, base))
+
+    return source
+
+
+class _Seen:
+    """A graph as calls on a machine's threads see it."""
+
+    def __init__(self, graph: LayerGraph, target: Target, threads: int) -> None:
+        self._target, self._threads = target, threads
+        self._layers = {layer.name: layer for layer in graph.layers}
+        self._shapes, self._constants = graph.shapes(), graph.constants
+        self._described = describe_graph(graph)
+
+    def by_kernel(self, name: str, layer: str, offer: Offer) -> Call:
+        """A call of a kernel of ours, of a layer or of a conversion beside one."""
+        own = name if name in self._layers else name.partition("#")[0]
+        features = self._features(own, zeros=True) if own in self._layers else {}
+        features |= {
+            "planned": _time(offer.cost.seconds),
+            "bytes read": log_size(offer.cost.bytes_read),
+            "bytes written": log_size(offer.cost.bytes_written),
+            f"format {offer.format}": 1.0,
+        }
+        kind = f"ours {offer.implementation.name}"
+        return Call(name, layer, kind, _CALL_S + offer.cost.seconds, features)
+
+    def by_torch(self, layer: Layer) -> Call:
+        """A call of torch for a layer: its operator, and each step, which reads and writes all again."""
+        described, core = self._described[layer.name], layer.core
+        step_bytes = 2 * _ITEM * described.written
+        step = _TORCH_CALL_S + step_bytes / self._bandwidth(step_bytes)
+        rough = _TORCH_CALL_S + self._roofline(layer.name) + len(described.steps) * step
+        name = str(core.overload) if isinstance(core, Extern) else described.name
+        features = self._features(layer.name, zeros=False)
+        return Call(layer.name, layer.name, f"torch {name}", rough, features)
+
+    def _features(self, name: str, *, zeros: bool) -> dict[str, float]:
+        layer, lanes = self._layers[name], self._target.lanes
+        found = layer_features(layer, self._shapes, self._constants, lanes=lanes, zeros=zeros)
+        return found | {"roofline": _time(self._roofline(name))}
+
+    def _roofline(self, name: str) -> float:
+        """The least seconds of a layer: its multiply-adds at the peak, or its bytes over the bandwidth."""
+        described = self._described[name]
+        moved = _ITEM * (described.read + described.written + described.weights)
+        return max(described.multiply_adds / self._target.peak(self._threads), moved / self._bandwidth(moved))
+
+    def _bandwidth(self, moved: int) -> float:
+        held = moved <= self._threads * self._target.l2_bytes
+        return self._target.bandwidth(self._threads, cached=held)
+
+
+def _time(seconds: float) -> float:
+    return log_size(seconds * 1e9)

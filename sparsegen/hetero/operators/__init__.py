@@ -1,0 +1,1 @@
+"""What is placed: models cut into operators, modules put together, operators told apart and written down."""

@@ -1,0 +1,1 @@
+"""Plans as data: made of a solver's answer, written down, checked, shown."""

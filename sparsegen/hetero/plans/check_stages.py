@@ -1,0 +1,93 @@
+"""Whether the stages of a plan are sound: all operators once, in an order that runs, their groups apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+import networkx
+
+from sparsegen.hetero.plans.plan import Plan, Stage
+
+_TOLERANCE = 1e-6  # of the makespan, as in `check`
+
+
+def stage_faults(plan: Plan) -> list[str]:
+    """What is wrong with the stages of a plan whose names and numbers are good."""
+    if not plan.stages:
+        return ["it is of stages, and has none"] if plan.form == "stages" else []
+    if plan.form != "stages":
+        return [f"it has stages, and its form is {plan.form}"]
+    return [*_cover_faults(plan)] or [*_order_faults(plan), *_share_faults(plan), *_time_faults(plan)]
+
+
+def _cover_faults(plan: Plan) -> Iterator[str]:
+    named = Counter(n for stage in plan.stages for group in stage.groups for n in group.operators)
+    known = {each.name for each in plan.operators}
+    yield from (f"a stage names {name!r}, which is no operator" for name in named if name not in known)
+    yield from (f"operator {name} is in no stage" for name in known if name not in named)
+    yield from (f"operator {name} is in {n} groups" for name, n in named.items() if n > 1)
+    for number, stage in enumerate(plan.stages):
+        if not stage.groups or not all(group.operators for group in stage.groups):
+            yield f"stage {number} has nothing in it, or a group that has not"
+    devices = {each.device for each in plan.operators}
+    if len(devices) > 1:
+        yield f"its stages are of one device's cores, and its operators run on {', '.join(sorted(devices))}"
+
+
+def _order_faults(plan: Plan) -> Iterator[str]:
+    """Operators that read what runs later, and groups that wait for each other in a circle."""
+    reads = {each.name: each.reads for each in plan.operators}
+    before: set[str] = set()
+    for number, stage in enumerate(plan.stages):
+        here = {*_names(stage)}
+        order: networkx.DiGraph[str] = networkx.DiGraph()
+        for group in stage.groups:
+            order.add_edges_from(pairwise(group.operators))
+        for name in here:
+            order.add_edges_from((read, name) for read in reads[name] if read in here)
+            for read in reads[name]:
+                if read not in before and read not in here:
+                    yield f"operator {name} reads {read}, which no stage before has, nor its own"
+        if not networkx.is_directed_acyclic_graph(order):
+            (one, other), *_ = networkx.find_cycle(order)
+            yield f"groups of stage {number} wait for each other in a circle, at {one} and {other}"
+        before |= here
+
+
+def _share_faults(plan: Plan) -> Iterator[str]:
+    """Groups that have more cores together than there are."""
+    (device,) = (each for each in plan.devices if each.name == plan.operators[0].device)
+    cores = device.settings.get("cores")
+    for number, stage in enumerate(plan.stages):
+        threads = sum(group.threads for group in stage.groups)
+        if min(group.threads for group in stage.groups) < 1:
+            yield f"stage {number} has a group without a thread"
+        if isinstance(cores, list | tuple) and threads > len(cores):
+            yield f"stage {number} runs {threads} threads at once on the {len(cores)} cores of {device.name}"
+    share = {n: g.threads for stage in plan.stages for g in stage.groups for n in g.operators}
+    for each in plan.operators:
+        if each.threads != share[each.name]:
+            yield f"operator {each.name} has {each.threads} threads, and its group {share[each.name]}"
+
+
+def _time_faults(plan: Plan) -> Iterator[str]:
+    slack = 1e-9 + _TOLERANCE * plan.makespan
+    placed = {each.name: each for each in plan.operators}
+    for number, stage in enumerate(plan.stages):
+        for group in stage.groups:
+            for before, after in pairwise(placed[name] for name in group.operators):
+                if after.start < before.end - slack:
+                    yield f"group of {before.name}: {after.name} begins before {before.name} has ended"
+            if stage.seconds < sum(placed[name].seconds for name in group.operators) - slack:
+                yield f"stage {number} takes {stage.seconds:g} s; its group of {group.operators[0]}, longer"
+    for before_stage, after_stage in pairwise(plan.stages):
+        ended = max(placed[name].end for name in _names(before_stage))
+        for name in _names(after_stage):
+            if placed[name].start < ended - slack:
+                yield f"operator {name} begins before the stage before it has ended"
+
+
+def _names(stage: Stage) -> list[str]:
+    return [name for group in stage.groups for name in group.operators]

@@ -1,0 +1,1 @@
+"""Plans that run: simulated, executed, emulated."""

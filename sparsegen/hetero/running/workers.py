@@ -1,0 +1,265 @@
+"""The threads of an executor: each runs the lanes of one device, and hears of everything by its mailbox.
+
+A mailbox takes any number of messages, so that no thread ever waits to send one. What bounds the queues are
+the messages that say that a result was taken: before a worker gives a result away, it waits for those. So a
+worker waits at its mailbox alone, and the message that ends it always gets there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+from sparsegen.hetero.plans.events import Event
+from sparsegen.hetero.plans.lanes import Edge, Work
+from sparsegen.hetero.running.clock import Clock
+from sparsegen.hetero.running.runners import Runner, ended
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Stands for the result of an operator that raised, and of those that need it."""
+
+    operator: str
+    device: str
+    input: int
+    error: BaseException
+
+
+class Admission(NamedTuple):
+    """An input for a worker to serve; carried results of inputs before `first` are the initial ones."""
+
+    input: int
+    first: int
+    arguments: tuple[Any, ...]
+
+
+class Delivery(NamedTuple):
+    """A result from another worker, which may be used from the time `ready` on."""
+
+    operator: str
+    input: int
+    value: Any
+    ready: float
+
+
+class Taken(NamedTuple):
+    """A result has left its edge, so that the queue has room."""
+
+    operator: str
+    target: int
+    input: int
+
+
+Message = Admission | Delivery | Taken | None
+"""None: end."""
+
+
+class Link:
+    """What emulated transfers go over: each takes its time, one after the other if it is exclusive."""
+
+    def __init__(self) -> None:
+        self._free = 0.0
+        self._lock = threading.Lock()
+
+    def send(self, now: float, seconds: float, exclusive: bool) -> tuple[float, float]:
+        """When a transfer that is ready now starts and ends."""
+        if not exclusive:
+            return now, now + seconds
+        with self._lock:
+            start = max(now, self._free)
+            self._free = start + seconds
+            return start, self._free
+
+
+@dataclass
+class Route:
+    """An edge from an operator to another worker; `seconds` of its emulated transfer, over `link`."""
+
+    edge: Edge
+    target: Worker
+    link: Link
+    seconds: float
+
+
+@dataclass
+class BoundWork:
+    """A work of a lane with all that running it takes, for one replica.
+
+    feeds: numbers of the model's inputs that it takes; None for all. uses: how often its own lane needs its
+    result. takes: what it takes off edges: operator, lane, inputs back, and the worker that waits for that.
+    reports: the caller wants its result.
+    """
+
+    work: Work
+    runner: Runner
+    limit_s: float
+    feeds: tuple[int, ...] | None
+    uses: int
+    reports: bool
+    routes: list[Route] = field(default_factory=list)
+    takes: list[tuple[str, int, int, Worker]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Of the operator."""
+        return self.work.operator.name
+
+
+@dataclass
+class _Held:
+    """A result, from when it may be used, and how often it still will be."""
+
+    value: Any
+    ready: float
+    uses: int
+
+
+class _EndError(Exception):
+    """The worker is told to end."""
+
+
+class Worker:
+    """A thread that runs the lane `number` of a device: for each input, the works of its replica.
+
+    busy: the work that runs, its input, and since when by the monotonic clock; for the caller to look at.
+    events: what has happened, in the clock's time, where it records.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        number: int,
+        *,
+        replicas: int,
+        cores: Sequence[int],
+        results: SimpleQueue[Delivery | None],
+        initial: Mapping[str, Any],
+        clock: Clock,
+        record: bool,
+    ) -> None:
+        self.device, self.number = device, number
+        self.mailbox: SimpleQueue[Message] = SimpleQueue()
+        self.works: dict[int, list[BoundWork]] = {}  # by replica
+        self.uses: dict[tuple[str, int], int] = {}  # of other workers' results, by replica
+        self.busy: tuple[BoundWork, int, float] | None = None
+        self.events: list[Event] = []
+        self._cores, self._results, self._initial = cores, results, initial
+        self._clock, self._record, self._replicas = clock, record, replicas
+        self._admitted: list[Admission] = []
+        self._held: dict[tuple[str, int], _Held] = {}
+        self._taken: dict[tuple[str, int, int], int] = {}  # by operator, lane and replica
+        self._first = 0
+        self.thread = threading.Thread(target=self._main, name=f"sparsegen {device} {number}", daemon=True)
+
+    def _main(self) -> None:
+        if self._cores:
+            with contextlib.suppress(OSError):  # they were there: somebody takes them away just now
+                os.sched_setaffinity(0, self._cores)
+        try:
+            while True:
+                while not self._admitted:
+                    self._receive()
+                self._serve(self._admitted.pop(0))
+        except _EndError:
+            self._held.clear()
+
+    def _serve(self, admission: Admission) -> None:
+        if admission.first != self._first:  # nothing of what came before is under way any more
+            self._first = admission.first
+            self._held = {key: held for key, held in self._held.items() if key[1] >= self._first}
+        for bound in self.works[admission.input % self._replicas]:
+            self._run(bound, admission)
+
+    def _receive(self) -> None:
+        """Take in one message, and wait for it."""
+        match self.mailbox.get():
+            case None:
+                raise _EndError
+            case Delivery(operator, input, value, ready):
+                self._held[operator, input] = _Held(value, ready, self.uses[operator, input % self._replicas])
+            case Taken(operator, target, input):
+                self._taken[operator, target, input % self._replicas] = input
+            case Admission() as admission:
+                self._admitted.append(admission)
+
+    def _run(self, bound: BoundWork, admission: Admission) -> None:
+        input, name = admission.input, bound.name
+        arguments = self._arguments(bound, admission)
+        for operator, lane, back, source in bound.takes:
+            if input - back >= self._first:
+                source.mailbox.put(Taken(operator, lane, input - back))
+        value: Any = next((each for each in arguments if type(each) is Failure), None)
+        start = self._clock.now()
+        if value is None:
+            self.busy = bound, input, time.monotonic()
+            try:
+                value = bound.runner(*arguments)
+            except BaseException as error:  # the caller raises it again
+                value = Failure(name, self.device, input, error)
+            self.busy = None
+            ended(bound.runner)
+        del arguments
+        end = self._clock.now()
+        if self._record:
+            self.events.append(Event("operator", name, self.device, "", self.number, input, start, end))
+        if bound.reports:
+            self._results.put(Delivery(name, input, value, end))
+        if bound.uses:
+            self._held[name, input] = _Held(value, end, bound.uses)
+        for route in bound.routes:
+            self._wait_for_room(route.edge, input)
+        for route in bound.routes:
+            self._send(route, input, value)
+
+    def _arguments(self, bound: BoundWork, admission: Admission) -> list[Any]:
+        """What an operator is called with, as soon as all is there."""
+        found, ready = [], 0.0
+        for need in bound.work.needs:
+            key = need.operator, admission.input - need.back
+            if key[1] < self._first:
+                if need.passed:
+                    found.append(self._initial.get(need.operator))
+                continue
+            if not need.passed and (need.operator, key[1] % self._replicas) not in self.uses:
+                continue  # the lane's own order sees to it
+            while key not in self._held:
+                self._receive()
+            held = self._held[key]
+            held.uses -= 1
+            if not held.uses:
+                del self._held[key]
+            ready = max(ready, held.ready)
+            if need.passed:
+                found.append(held.value)
+        if ready > self._clock.now():
+            self._clock.wait_until(ready)
+        given = admission.arguments
+        return [*found, *(given if bound.feeds is None else (given[each] for each in bound.feeds))]
+
+    def _wait_for_room(self, edge: Edge, input: int) -> None:
+        if edge.depth is None:
+            return
+        before = input - edge.depth * self._replicas
+        key = edge.operator, edge.target, input % self._replicas
+        while before >= self._first and self._taken.get(key, -1) < before:
+            self._receive()
+
+    def _send(self, route: Route, input: int, value: Any) -> None:
+        now = self._clock.now()
+        start, ready, transfer = now, now, route.edge.transfer
+        if transfer is not None:
+            start, ready = route.link.send(now, route.seconds, transfer.exclusive)
+            if self._record:
+                target = route.target.device
+                event = Event(
+                    "transfer", transfer.operator, self.device, target, self.number, input, start, ready
+                )
+                self.events.append(event)
+        route.target.mailbox.put(Delivery(route.edge.operator, input, value, ready))
