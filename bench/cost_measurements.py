@@ -187,9 +187,13 @@ def read(path: Path) -> list[Measurement]:
 def _measurement(record: dict[str, Any]) -> Measurement:
     calls = {
         implementation: tuple(
-            MeasuredCall(Call(**each["call"]), tuple(each["medians"]), tuple(each["minima"]))
+            MeasuredCall(_call(each["call"]), tuple(each["medians"]), tuple(each["minima"]))
             for each in measured
         )
         for implementation, measured in record["calls"].items()
     }
     return Measurement(**{**record, "calls": calls, "blocks": tuple(map(tuple, record["blocks"]))})
+
+
+def _call(record: dict[str, Any]) -> Call:
+    return Call(**{**record, "parts": tuple(record["parts"])})

@@ -2,7 +2,7 @@
 
 Ours are the kernels of a plan: each layer's, and the conversions around it. Torch's are the layers. Rough
 seconds are only where a prediction starts from (see `prediction`): those of the planner, where it has a model
-of the kernel's loops; else multiply-adds at the peak, and bytes at the bandwidth of memory. That knows of no
+of the kernel's loops; else multiply-adds at the peak; and bytes at the bandwidth of memory. That knows of no
 caches, as an estimate that jumps where a value does not fit any more is harder to correct than a smooth one.
 """
 
@@ -32,14 +32,20 @@ class Call:
     """One call of a kernel, or of torch for a layer.
 
     layer: that of the frontend's graph which it counts to. kind: what code runs, "ours panels", "torch conv",
-    "torch aten.topk.default". rough: seconds, above 0, from which a prediction starts.
+    "torch aten.topk.default". parts: rough seconds of the call itself, of its multiply-adds or the planner's
+    estimate, of its bytes, and of the steps that it takes apart.
     """
 
     name: str
     layer: str
     kind: str
-    rough: float
+    parts: tuple[float, float, float, float]
     features: Mapping[str, float]
+
+    @property
+    def rough(self) -> float:
+        """Rough seconds of all parts, above 0."""
+        return sum(self.parts)
 
 
 def our_calls(graph: LayerGraph, threads: int) -> list[Call]:
@@ -103,21 +109,22 @@ class _Seen:
             "bytes written": log_size(cost.bytes_written),
             f"format {offer.format}": 1.0,
         }
-        if cost.origin == "roofline":
-            multiply_adds = self._described[own].multiply_adds if own in self._layers else 0
-            rough = self._seconds(multiply_adds, cost.bytes_read + cost.bytes_written)
-        else:
-            rough = cost.seconds
-        return Call(name, layer, f"ours {offer.implementation.name}", _CALL_S + rough, features)
+        work = cost.seconds if cost.origin != "roofline" else self._work(own)
+        parts = (_CALL_S, work, self._moving(cost.bytes_read + cost.bytes_written), 0.0)
+        return Call(name, layer, f"ours {offer.implementation.name}", parts, features)
 
     def by_torch(self, layer: Layer) -> Call:
         """A call of torch for a layer: its operator, and each step, which reads and writes all again."""
         described, core = self._described[layer.name], layer.core
-        step = _TORCH_CALL_S + self._seconds(0, 2 * _ITEM * described.written)
-        own = _TORCH_CALL_S + self._seconds(described.multiply_adds, _moved(described))
+        steps = len(described.steps)
+        parts = (
+            _TORCH_CALL_S * (1 + steps),
+            self._work(layer.name),
+            self._moving(_moved(described)),
+            steps * self._moving(2 * _ITEM * described.written),
+        )
         name = str(core.overload) if isinstance(core, Extern) else described.name
-        features = self._features(layer.name, zeros=False)
-        return Call(layer.name, layer.name, f"torch {name}", own + len(described.steps) * step, features)
+        return Call(layer.name, layer.name, f"torch {name}", parts, self._features(layer.name, zeros=False))
 
     def _features(self, name: str, *, zeros: bool) -> dict[str, float]:
         layer, lanes = self._layers[name], self._target.lanes
@@ -130,9 +137,13 @@ class _Seen:
         bandwidth = target.bandwidth(threads, cached=moved <= threads * target.l2_bytes)
         return max(described.multiply_adds / target.peak(threads), moved / bandwidth)
 
-    def _seconds(self, multiply_adds: int, moved: int) -> float:
-        target, threads = self._target, self._threads
-        return multiply_adds / target.peak(threads) + moved / target.bandwidth(threads)
+    def _work(self, name: str) -> float:
+        """Seconds of a layer's multiply-adds at the peak; 0 of what is no layer."""
+        described = self._described.get(name)
+        return 0.0 if described is None else described.multiply_adds / self._target.peak(self._threads)
+
+    def _moving(self, moved: int) -> float:
+        return moved / self._target.bandwidth(self._threads)
 
 
 def _moved(described: Operator) -> int:
