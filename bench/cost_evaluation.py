@@ -40,7 +40,7 @@ class Score:
 
     error: of predictions. repeated: of one round as the other's prediction. rough: of the rough costs that
     predictions start from, once scaled to the right sum. unknown: the share of the seconds predicted that are
-    rough costs, as no sample was of the kind.
+    of a roofline, as no sample was of the kind.
     """
 
     operators: int

@@ -46,7 +46,7 @@ NETWORKS = (
     Network("resnet18", "ResNet", quick=True),
     Network("shufflenetv2_w1", "ShuffleNet", quick=True),
     Network("bninception", "Inception", quick=True),
-    Network("bench.models:bert", "transformers", quick=True),
+    Network("bench.models:bert", "BERT", quick=True),
     Network("densenet121", "DenseNet"),
     Network("mobilenetv2_w1", "MobileNet"),
     Network("vgg11", "VGG"),
@@ -54,7 +54,7 @@ NETWORKS = (
     Network("resnext26_32x4d", "ResNeXt"),
     Network("inceptionv3", "Inception"),
     Network("nasnet_4a1056", "NASNet"),
-    Network("transformers ViT", "transformers"),
+    Network("transformers ViT", "ViT"),
     Network("mobilenetv3_large_w1", "MobileNet"),
     Network("efficientnet_b0", "EfficientNet"),
     Network("resnet50", "ResNet"),
@@ -187,9 +187,13 @@ def read(path: Path) -> list[Measurement]:
 def _measurement(record: dict[str, Any]) -> Measurement:
     calls = {
         implementation: tuple(
-            MeasuredCall(Call(**each["call"]), tuple(each["medians"]), tuple(each["minima"]))
+            MeasuredCall(_call(each["call"]), tuple(each["medians"]), tuple(each["minima"]))
             for each in measured
         )
         for implementation, measured in record["calls"].items()
     }
     return Measurement(**{**record, "calls": calls, "blocks": tuple(map(tuple, record["blocks"]))})
+
+
+def _call(record: dict[str, Any]) -> Call:
+    return Call(**{**record, "parts": tuple(record["parts"])})

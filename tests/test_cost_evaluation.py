@@ -25,10 +25,13 @@ def _call(call: Call, median: float) -> MeasuredCall:
 def network(family: str, factor: float) -> Measurement:
     """Calls that take `factor` times their rough seconds; the last layer is of a kind of its own."""
     calls = [
-        _call(Call(f"c{at}", f"l{at // 2}", "conv", at * UNIT, {"size": float(at)}), at * factor * UNIT)
+        _call(
+            Call(f"c{at}", f"l{at // 2}", "conv", (0.0, at * UNIT, 0.0, 0.0), {"size": float(at)}),
+            at * factor * UNIT,
+        )
         for at in range(1, 81)
     ]
-    own = _call(Call("own", "own", f"only {family}", 9.0, {}), 1.0)
+    own = _call(Call("own", "own", f"only {family}", (0.0, 1.0, 0.0, 0.0), {}), 1.0)
     layers = tuple(dict.fromkeys(call.call.layer for call in calls))
     return Measurement(
         family, family, 0.0, 1, "cpu", "1", 3, 0.0, (layers, ("own",)), {"ours": (*calls, own)}
@@ -65,7 +68,7 @@ def test_a_family_is_predicted_from_the_others_alone() -> None:
     assert told == ["fast", "slow"]
     for each in found["layer"]:
         if each.unknown:
-            assert each.predicted == each.rough
+            assert each.unknown == each.predicted
         else:
             factor = each.predicted / each.rough
             assert factor == pytest.approx(4.0 if each.family == "fast" else 1.0, rel=0.2)

@@ -1,8 +1,9 @@
 """The calls that a model's layers become, before anything is compiled: their kinds, features, rough seconds.
 
-Ours are the kernels of a plan: each layer's, and the conversions around it, with the cost that the planner
-itself goes by. Torch's are the layers, with the time of their operations at the peak or of their bytes, and
-of each call's overhead. Both are only where a prediction starts from (see `prediction`).
+Ours are the kernels of a plan: each layer's, and the conversions around it. Torch's are the layers. Rough
+seconds are only where a prediction starts from (see `prediction`): those of the planner, where it has a model
+of the kernel's loops; else multiply-adds at the peak; and bytes at the bandwidth of memory. That knows of no
+caches, as an estimate that jumps where a value does not fit any more is harder to correct than a smooth one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from sparsegen.compiler import find_tuned
 from sparsegen.database.assign import as_database
-from sparsegen.devices import describe_graph
+from sparsegen.devices import Operator, describe_graph
 from sparsegen.graph import FLOAT32, ITEM_BYTES, Extern, Layer, LayerGraph, PlainCore
 from sparsegen.hetero.costs.features import layer_features, log_size
 from sparsegen.hetero.torch_graph.torch_graph import products_of_networks
@@ -31,14 +32,20 @@ class Call:
     """One call of a kernel, or of torch for a layer.
 
     layer: that of the frontend's graph which it counts to. kind: what code runs, "ours panels", "torch conv",
-    "torch aten.topk.default". rough: seconds, above 0, from which a prediction starts.
+    "torch aten.topk.default". parts: rough seconds of the call itself, of its multiply-adds or the planner's
+    estimate, of its bytes, and of the steps that it takes apart.
     """
 
     name: str
     layer: str
     kind: str
-    rough: float
+    parts: tuple[float, float, float, float]
     features: Mapping[str, float]
+
+    @property
+    def rough(self) -> float:
+        """Rough seconds of all parts, above 0."""
+        return sum(self.parts)
 
 
 def our_calls(graph: LayerGraph, threads: int) -> list[Call]:
@@ -94,41 +101,53 @@ class _Seen:
 
     def by_kernel(self, name: str, layer: str, offer: Offer) -> Call:
         """A call of a kernel of ours, of a layer or of a conversion beside one."""
-        own = name if name in self._layers else name.partition("#")[0]
+        own, cost = name if name in self._layers else name.partition("#")[0], offer.cost
         features = self._features(own, zeros=True) if own in self._layers else {}
         features |= {
-            "planned": _time(offer.cost.seconds),
-            "bytes read": log_size(offer.cost.bytes_read),
-            "bytes written": log_size(offer.cost.bytes_written),
+            "planned": _time(cost.seconds),
+            "bytes read": log_size(cost.bytes_read),
+            "bytes written": log_size(cost.bytes_written),
             f"format {offer.format}": 1.0,
         }
-        kind = f"ours {offer.implementation.name}"
-        return Call(name, layer, kind, _CALL_S + offer.cost.seconds, features)
+        work = cost.seconds if cost.origin != "roofline" else self._work(own)
+        parts = (_CALL_S, work, self._moving(cost.bytes_read + cost.bytes_written), 0.0)
+        return Call(name, layer, f"ours {offer.implementation.name}", parts, features)
 
     def by_torch(self, layer: Layer) -> Call:
         """A call of torch for a layer: its operator, and each step, which reads and writes all again."""
         described, core = self._described[layer.name], layer.core
-        step_bytes = 2 * _ITEM * described.written
-        step = _TORCH_CALL_S + step_bytes / self._bandwidth(step_bytes)
-        rough = _TORCH_CALL_S + self._roofline(layer.name) + len(described.steps) * step
+        steps = len(described.steps)
+        parts = (
+            _TORCH_CALL_S * (1 + steps),
+            self._work(layer.name),
+            self._moving(_moved(described)),
+            steps * self._moving(2 * _ITEM * described.written),
+        )
         name = str(core.overload) if isinstance(core, Extern) else described.name
-        features = self._features(layer.name, zeros=False)
-        return Call(layer.name, layer.name, f"torch {name}", rough, features)
+        return Call(layer.name, layer.name, f"torch {name}", parts, self._features(layer.name, zeros=False))
 
     def _features(self, name: str, *, zeros: bool) -> dict[str, float]:
         layer, lanes = self._layers[name], self._target.lanes
         found = layer_features(layer, self._shapes, self._constants, lanes=lanes, zeros=zeros)
-        return found | {"roofline": _time(self._roofline(name))}
+        return found | {"roofline": _time(self._roofline(self._described[name]))}
 
-    def _roofline(self, name: str) -> float:
-        """The least seconds of a layer: its multiply-adds at the peak, or its bytes over the bandwidth."""
-        described = self._described[name]
-        moved = _ITEM * (described.read + described.written + described.weights)
-        return max(described.multiply_adds / self._target.peak(self._threads), moved / self._bandwidth(moved))
+    def _roofline(self, described: Operator) -> float:
+        """The least seconds of a layer, whose values may be in caches."""
+        moved, target, threads = _moved(described), self._target, self._threads
+        bandwidth = target.bandwidth(threads, cached=moved <= threads * target.l2_bytes)
+        return max(described.multiply_adds / target.peak(threads), moved / bandwidth)
 
-    def _bandwidth(self, moved: int) -> float:
-        held = moved <= self._threads * self._target.l2_bytes
-        return self._target.bandwidth(self._threads, cached=held)
+    def _work(self, name: str) -> float:
+        """Seconds of a layer's multiply-adds at the peak; 0 of what is no layer."""
+        described = self._described.get(name)
+        return 0.0 if described is None else described.multiply_adds / self._target.peak(self._threads)
+
+    def _moving(self, moved: int) -> float:
+        return moved / self._target.bandwidth(self._threads)
+
+
+def _moved(described: Operator) -> int:
+    return _ITEM * (described.read + described.written + described.weights)
 
 
 def _time(seconds: float) -> float:

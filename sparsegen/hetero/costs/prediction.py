@@ -1,10 +1,10 @@
 """What calls take that were never measured: gradient-boosted trees on calls that were.
 
-A prediction starts from the call's rough seconds, times what calls of its kind took over theirs in the
-median; trees (XGBoost: Chen and Guestrin, "XGBoost: A Scalable Tree Boosting System", 2016) learn the
-logarithm of what that misses. A model is of one setting: a CPU, a number of threads, an implementation. Equal
-samples give equal models: one thread, a fixed seed, and neither the order of samples nor that of features
-counts. Samples of calls that are alike count once.
+A prediction starts from a roofline that is fitted to the calls of its kind (see `fitted_roofline`); trees
+(XGBoost: Chen and Guestrin, "XGBoost: A Scalable Tree Boosting System", 2016) learn the logarithm of what
+that misses. A model is of one setting: a CPU, a number of threads, an implementation. Equal samples give
+equal models: one thread, a fixed seed, and neither the order of samples nor that of features counts. Samples
+of calls that are alike count once.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -23,6 +23,7 @@ import xgboost
 from sparsegen.cost import Origin
 from sparsegen.errors import PredictionError
 from sparsegen.hetero.costs.calls import Call
+from sparsegen.hetero.costs.fitted_roofline import FittedRoofline, fit_roofline
 
 LEAST = 50
 """Samples to learn anything from."""
@@ -55,23 +56,24 @@ class Sample:
 class Predictor:
     """Predicts the seconds of calls in the setting that its samples are of."""
 
-    def __init__(self, booster: xgboost.Booster, names: Sequence[str], scales: Mapping[str, float]) -> None:
+    def __init__(self, booster: xgboost.Booster, names: Sequence[str], roofline: FittedRoofline) -> None:
         self._booster = booster
         self._names = names
-        self._scales = scales
+        self._roofline = roofline
 
     def predict(self, calls: Sequence[Call]) -> list[tuple[float, Origin]]:
         """Seconds of each, and how they are known.
 
-        They are "predicted"; of kinds that no sample was of, the rough seconds, "roofline".
+        They are "predicted"; those of kinds of which there were too few samples, by a roofline that is fitted
+        to all kinds, are of the origin "roofline".
         """
         if not calls:
             return []
         corrections = self._booster.predict(_matrix(calls, self._names))
         return [
-            (call.rough * self._scales[call.kind] * math.exp(correction), "predicted")
-            if call.kind in self._scales
-            else (call.rough, "roofline")
+            (self._roofline.seconds(call) * math.exp(correction), "predicted")
+            if self._roofline.knows(call.kind)
+            else (self._roofline.seconds(call), "roofline")
             for call, correction in zip(calls, corrections, strict=True)
         ]
 
@@ -84,16 +86,15 @@ def fit(samples: Sequence[Sample]) -> Predictor:
     known = distinct(samples)
     if len(known) < LEAST:
         raise PredictionError(f"{len(known)} calls were measured, and to learn from them takes {LEAST}")
-    scales = _scales(known)
-    known = [sample for sample in known if sample.call.kind in scales]
-    calls = [sample.call for sample in known]
-    names = sorted({*(name for call in calls for name in call.features), *map(_of_kind, scales)})
-    matrix, weights = _matrix(calls, names), np.array([max(each.seconds, _LEAST_S) for each in known]) ** 0.5
+    calls, seconds = [each.call for each in known], [max(each.seconds, _LEAST_S) for each in known]
+    roofline = fit_roofline(calls, seconds, least=_LEAST_OF_A_KIND)
+    names = sorted({name for call in calls for name in (*call.features, _of_kind(call.kind))})
+    matrix, weights = _matrix(calls, names), np.sqrt(seconds)
     matrix.set_info(
-        label=np.array([math.log(_ratio(sample) / scales[sample.call.kind]) for sample in known]),
+        label=np.log(seconds) - np.log([roofline.seconds(call) for call in calls]),
         weight=weights / weights.mean(),
     )
-    return Predictor(xgboost.train(_PARAMETERS, matrix, num_boost_round=_ROUNDS), names, scales)
+    return Predictor(xgboost.train(_PARAMETERS, matrix, num_boost_round=_ROUNDS), names, roofline)
 
 
 def distinct(samples: Iterable[Sample]) -> list[Sample]:
@@ -109,25 +110,13 @@ def distinct(samples: Iterable[Sample]) -> list[Sample]:
 def record_of(call: Call) -> str:
     """All of a call that predictions go by, as JSON: equal for calls that are alike."""
     features = {name: float(f"{value:.6g}") for name, value in sorted(call.features.items())}
-    return json.dumps([call.kind, float(f"{call.rough:.6g}"), features])
+    return json.dumps([call.kind, [float(f"{part:.6g}") for part in call.parts], features])
 
 
 def call_of(record: str) -> Call:
     """A call of such a record, without its names."""
-    kind, rough, features = json.loads(record)
-    return Call("", "", kind, rough, features)
-
-
-def _scales(samples: Sequence[Sample]) -> dict[str, float]:
-    """By kind that there are samples enough of, measured over rough seconds in the median."""
-    ratios: defaultdict[str, list[float]] = defaultdict(list)
-    for sample in samples:
-        ratios[sample.call.kind].append(_ratio(sample))
-    return {kind: median(found) for kind, found in ratios.items() if len(found) >= _LEAST_OF_A_KIND}
-
-
-def _ratio(sample: Sample) -> float:
-    return max(sample.seconds, _LEAST_S) / sample.call.rough
+    kind, parts, features = json.loads(record)
+    return Call("", "", kind, tuple(parts), features)
 
 
 def _matrix(calls: Sequence[Call], names: Sequence[str]) -> Any:
