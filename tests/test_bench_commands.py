@@ -17,12 +17,14 @@ UNWRITABLE = ("--json", "/no such folder/results.json")
 NO_MODEL = {"model": "nosuchmodel", "batch": 1, "threads": 1, "target": "native", "sparsity": 0.5}
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "check": (("--keep", "--results", "/dev/null"), "Not a directory"),
+    "captioning": (UNWRITABLE, "there is no folder"),
     "column_combining": (UNWRITABLE, "there is no folder"),
     "compile_time": (("--one", json.dumps(NO_MODEL)), "pytorchcv has no model 'nosuchmodel'"),
     "cost_prediction": (UNWRITABLE, "there is no folder"),
     "coverage": (UNWRITABLE, "there is no folder"),
     "device_tables": (UNWRITABLE, "there is no folder"),
     "finetune_digits": (UNWRITABLE, "there is no folder"),
+    "mixed": (UNWRITABLE, "there is no folder"),
     "permutation": (UNWRITABLE, "there is no folder"),
     "placement": (UNWRITABLE, "there is no folder"),
     "race": (("--folder", "/dev/null/race"), "Not a directory"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,30 @@ def leaves(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
     """The tensors and constants that arguments are made of, in order."""
     found: list[Any] = _pytree.tree_leaves((args, dict(kwargs)))
     return found
+
+
+def told_apart(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], others: Iterable[torch.Tensor] = ()
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments, with copies of tensors that are there twice or are among `others`.
+
+    torch.export takes one tensor for one value, whatever arguments it is: those would be one ever after.
+    """
+    seen = {id(each) for each in others}
+    ids = [id(each) for each in leaves(args, kwargs) if isinstance(each, torch.Tensor)]
+    if len({*ids} - seen) == len(ids):
+        return args, dict(kwargs)
+
+    def own(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        if id(value) in seen:
+            return value.detach().clone()
+        seen.add(id(value))
+        return value
+
+    apart: tuple[tuple[Any, ...], dict[str, Any]] = _pytree.tree_map(own, (args, dict(kwargs)))
+    return apart
 
 
 def check_examples(args: Any, kwargs: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from torch.fx import GraphModule, Node
 
 from sparsegen.errors import ModelError, first_line
 from sparsegen.frontend.calls import user_inputs
-from sparsegen.frontend.examples import check_examples, check_fit, leaves
+from sparsegen.frontend.examples import check_examples, check_fit, leaves, told_apart
 from sparsegen.frontend.failures import export_failure, quiet_torch
 from sparsegen.frontend.functional import functionalise, trace_anew
 from sparsegen.frontend.modules import (
@@ -100,10 +100,11 @@ def _export(
     try:
         weights = (*model.parameters(), *model.buffers())
         given = [each for each in leaves(example_inputs, kwargs) if isinstance(each, torch.Tensor)]
+        example_inputs, kwargs = told_apart(example_inputs, kwargs, weights)
         with _tracing(*weights, *given), quiet_torch(), warnings.catch_warnings():
             if sets_weights(model) or has_recurrence(model):  # export takes that for a state that it loses
                 warnings.filterwarnings("ignore", message="The tensor attribute", category=UserWarning)
-            return torch.export.export(model, example_inputs, dict(kwargs))
+            return torch.export.export(model, example_inputs, kwargs)
     except Exception as error:  # whatever the model's own code or the tracer raises
         raise export_failure(error, model, leaves(example_inputs, kwargs)) from error
 

@@ -13,17 +13,14 @@ from sparsegen.devices import Machine, load_devices, this_machine
 from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.costs.cost_cache import CostCache, default_path
-from sparsegen.hetero.costs.costs import Costs, cost_operators
-from sparsegen.hetero.costs.mixing import mixed_costs
 from sparsegen.hetero.operators.application import Application
 from sparsegen.hetero.operators.application_graph import CarriedGraph, joined
-from sparsegen.hetero.operators.cut import Granularity, operators
+from sparsegen.hetero.operators.cut import Granularity
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.planned import PlannedModel
-from sparsegen.hetero.plans.placing import Subject, by_core, plan_of
-from sparsegen.hetero.plans.plan import Goal, Plan
-from sparsegen.hetero.plans.posing import pose
-from sparsegen.hetero.solver.solve import solve
+from sparsegen.hetero.plans.placing import Subject, by_core
+from sparsegen.hetero.plans.plan import Goal
+from sparsegen.hetero.plans.streams import Planner, best_stream
 from sparsegen.hetero.stages.staged_plan import staged_plan
 from sparsegen.hetero.stages.staging import stage
 from sparsegen.progress import Listener
@@ -97,34 +94,16 @@ def plan_graph_on(
         staged = stage(whole.graph, inputs, threads=len(only.cores), listen=listen)
         if staged.gains:
             return PlannedModel(staged_plan(staged, only, subject), whole, machine, compiled=staged.model)
-    machines = [machine]
+    planner = Planner(whole, inputs, granularity, subject, cache, listen)
     split = by_core(machine) if goal == "throughput" else None
-    if split is not None:
-        machines.append(split)
-    made = [_placed(whole, each, inputs, goal, granularity, subject, cache, listen) for each in machines]
-    value = (lambda each: each[0].period) if goal == "throughput" else (lambda each: each[0].makespan)
-    best, there, costs = min(made, key=value)
-    return PlannedModel(best, whole, there, costs=costs)
-
-
-def _placed(
-    whole: CarriedGraph,
-    machine: Machine,
-    inputs: tuple[Any, ...],
-    goal: Goal,
-    granularity: Granularity,
-    subject: Subject,
-    cache: CostCache,
-    listen: Listener | None,
-) -> tuple[Plan, Machine, Costs]:
-    """The plan of a machine, that, and what the operators cost there."""
-    pieces = operators(whole.graph, granularity, carried=whole.carried)
-    given = (*inputs, *(whole.initial[name] for name in whole.graph.inputs if name in whole.carried))
-    costs = cost_operators(whole.graph, pieces, machine, given, cache=cache, listen=listen)
-    costs = mixed_costs(whole.graph, pieces, costs, machine, given, cache=cache, listen=listen)
-    posed = pose(whole, pieces, costs, machine)
-    answer = solve(posed.problem, goal, listen=listen)
-    return plan_of(posed, answer, pieces, costs, machine, subject), machine, costs
+    if split is None:
+        best = planner.best(machine, goal)
+    elif alone:
+        best = best_stream(planner.streams(machine, split))
+    else:
+        both = [planner.best(each, goal) for each in (machine, split)]
+        best = min(both, key=lambda each: each.plan.period)
+    return PlannedModel(best.plan, whole, best.machine, costs=best.costs)
 
 
 def machine_of(devices: Machine | str | os.PathLike[str] | None) -> Machine:

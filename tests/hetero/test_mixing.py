@@ -20,7 +20,7 @@ from sparsegen.graph import Extern
 from sparsegen.hetero.api import plan
 from sparsegen.hetero.costs import mixing
 from sparsegen.hetero.costs.cost_cache import CostCache
-from sparsegen.hetero.costs.mixing import MIXED, Mix, faster_in_torch, fastest
+from sparsegen.hetero.costs.mixing import MIXED, Mix, faster_in_torch, fastest, mix_on
 from sparsegen.hetero.planned import PlannedModel
 from sparsegen.hetero.plans.plan_json import from_json, to_json
 from sparsegen.kernels.torch_own import given_to_torch, torchs_layers
@@ -82,6 +82,17 @@ def test_torch_gets_what_it_computes_faster(model: Mixable) -> None:
     assert faster_in_torch(graph, {"ours": ours, "torch": torchs}, 1) == {"conv"}
     slight = {**torchs, "conv": 1e-9}, {**ours, "conv": 2e-9}  # bringing the values there takes longer
     assert faster_in_torch(graph, {"ours": slight[1], "torch": slight[0]}, 1) == set()
+
+
+def test_what_cannot_gain_is_not_called(model: Mixable, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, (device,) = from_torch(model, (X,)), machine().devices
+    monkeypatch.setattr(mixing, "_measured", lambda *_: pytest.fail("it was called"))
+    ours = {layer.name: 1e-3 for layer in graph.layers}
+    torchs = {**ours, "first": 9e-3, "second": 0.89e-3}  # the second gains too little of the whole
+    ours["conv"] = torchs["conv"] = 10e-3
+    mix = mix_on(device, graph, {"ours": ours, "torch": torchs}, (X,), CostCache(None))
+    assert (mix.implementation, mix.by_torch) == ("ours", frozenset())
+    assert mix.seconds == {"ours": sum(ours.values()), "torch": sum(torchs.values())}
 
 
 @pytest.mark.parametrize(

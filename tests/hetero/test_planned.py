@@ -23,6 +23,7 @@ from sparsegen.hetero.operators.application import Application
 from sparsegen.hetero.operators.application_graph import joined
 from sparsegen.hetero.planned import PlannedModel
 from sparsegen.hetero.plans.plan_json import from_json, to_json
+from sparsegen.hetero.plans.streams import ALL_CORES, COPIES, ONE_CORE, PIPELINE
 from tests.frontend.checking import images
 from tests.hetero.networks import Decoder
 
@@ -297,3 +298,25 @@ def test_an_outside_kind_runs_what_it_is_given(cache: CostCache, monkeypatch: py
     assert measured == 0, "what was measured is kept"
     with pytest.raises(DeviceError, match=r"device 'toy', of kind 'abacus', cannot run layer .*no beads"):
         plan(model, (FRAMES[0],), devices=with_abacus(1), granularity="layer", cache=cache)
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="a stream over cores needs two of them")
+def test_a_stream_on_two_cores_gets_the_best_of_its_rivals(cache: CostCache) -> None:
+    cpu = connect([make_device("cpu", "cpu", {"cores": CORES[:2]})], (), "cpu")
+    app = captioner()
+    wanted = [app(frame) for frame in FRAMES]
+    with plan(app, devices=cpu, goal="throughput", granularity="block", cache=cache) as made:
+        others = made.plan.alternatives
+        assert others is not None
+        assert len(others) == 2, "of one core, all cores and a pipeline; a state has no copies"
+        assert made.plan.period <= min(others.values())
+        agree(list(made.map(FRAMES)), wanted)
+    model = Counted()
+    with plan(model, (FRAMES[0],), devices=cpu, goal="throughput", cache=cache) as made:
+        others = made.plan.alternatives
+        assert others is not None
+        assert {*others} < {ONE_CORE, ALL_CORES, PIPELINE, COPIES}
+        assert len(others) == 3
+        assert made.plan.period <= min(others.values())
+        for found, frame in zip(made.map(FRAMES), FRAMES, strict=True):
+            agree(found, model(frame))

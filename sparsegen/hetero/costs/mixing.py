@@ -7,6 +7,7 @@ one that is fastest: what parts of two programs cost together is not known from 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections import defaultdict
@@ -34,6 +35,7 @@ MIXED = "mixed"
 """The implementation: our program, with some layers computed by torch."""
 LEAST_GAIN = 0.02
 """Share of the time of the next simpler program that another one has to gain to be taken."""
+_CLEARLY = 1.25  # times our layers' seconds: torch's need not be called whole to be told slower
 _LAYER_GAIN = 0.1  # of our layer's seconds: what is less is within the noise
 
 
@@ -68,17 +70,14 @@ def mixed_costs(
     cores = {device.name: device for device in machine.devices if device.kind == "cpu"}
     if not cores:
         return costs
-    layers = cut(graph, "layer")
-    alone = Machine(tuple(cores.values()), (), next(iter(cores)))
-    known = cost_operators(graph, layers, alone, inputs, cache=cache, listen=listen)
     chosen, by_torch = dict[str, str](), dict[str, frozenset[str]]()
     found = {name: [each for each in told if each.device not in cores] for name, told in costs.costs.items()}
     for name, device in cores.items():
-        of_layers = _by_implementation(known, name)
+        of_layers = layer_seconds(graph, device, inputs, cache, listen)
         mix = mix_on(device, graph, of_layers, inputs, cache)
         chosen[name], by_torch[name] = mix.implementation, mix.by_torch
         for implementation, whole in mix.seconds.items():
-            seconds = _layer_seconds(implementation, of_layers, mix.by_torch)
+            seconds = _in_program(implementation, of_layers, mix.by_torch)
             scale = whole / sum(seconds.values())
             for each in operators:
                 total = scale * sum(seconds.get(layer, 0.0) for layer in each.layers)
@@ -97,16 +96,23 @@ def mix_on(
 ) -> Mix:
     """The fastest program of a graph on a CPU's cores, with these inputs.
 
-    layers: seconds of each layer, by implementation, "ours" and "torch". What whole calls take is kept.
+    layers: seconds of each layer, by implementation, "ours" and "torch". What whole calls take is kept; by
+    what cannot gain, nothing is called.
     """
+    totals = {name: sum(layers[name].values()) for name in (OURS, TORCH)}
     by_torch = faster_in_torch(graph, layers, len(device.cores))
+    gained = sum(layers[OURS][name] - layers[TORCH][name] for name in by_torch)
+    if gained < LEAST_GAIN * totals[OURS]:
+        by_torch = frozenset()
+    if not by_torch and totals[TORCH] > _CLEARLY * totals[OURS]:
+        return Mix(OURS, by_torch, totals)
     names = [OURS, TORCH, *([MIXED] if by_torch else [])]
     digest = hashlib.blake2b(" ".join(sorted(by_torch)).encode(), digest_size=8).hexdigest()
     model = model_fingerprint(graph)
     keys = {name: f"{model} whole {digest} {setting(device, name)}" for name in names}
     known = cache.read(keys.values())
     if not all(key in known for key in keys.values()):
-        seconds = on_cores(device.cores, lambda: _measured(graph, by_torch, len(device.cores), inputs))
+        seconds = on_cores(device.cores, lambda: _measured(graph, by_torch, names, len(device.cores), inputs))
         known = {keys[name]: seconds[name] for name in names}
         cache.write(known)
     found = {name: known[key] for name, key in keys.items()}
@@ -139,34 +145,38 @@ def fastest(seconds: Mapping[str, float]) -> str:
     return MIXED if mixed < (1 - LEAST_GAIN) * min(seconds[OURS], seconds[TORCH]) else alone
 
 
+def program(
+    implementation: str, graph: LayerGraph, by_torch: frozenset[str], threads: int
+) -> Callable[..., Any]:
+    """What computes a graph by an implementation; torch's takes as many threads as torch has."""
+    if implementation == TORCH:
+        return TorchGraph(graph)
+    given = given_to_torch(graph, by_torch) if implementation == MIXED else graph
+    return compile_graph(given, threads=threads)
+
+
 def _measured(
-    graph: LayerGraph, by_torch: frozenset[str], threads: int, inputs: Sequence[Any]
+    graph: LayerGraph, by_torch: frozenset[str], names: Sequence[str], threads: int, inputs: Sequence[Any]
 ) -> dict[str, float]:
     """Medians of whole calls, by implementation."""
-    programs: dict[str, Callable[..., Any]] = {
-        OURS: compile_graph(graph, threads=threads),
-        TORCH: TorchGraph(graph),
-    }
-    if by_torch:
-        programs[MIXED] = compile_graph(given_to_torch(graph, by_torch), threads=threads)
-    return seconds_in_turn({name: _call(each, inputs) for name, each in programs.items()})
+    programs = {name: program(name, graph, by_torch, threads) for name in names}
+    return seconds_in_turn({name: functools.partial(each, *inputs) for name, each in programs.items()})
 
 
-def _call(program: Callable[..., Any], inputs: Sequence[Any]) -> Callable[[], Any]:
-    return lambda: program(*inputs)
-
-
-def _by_implementation(costs: Costs, device: str) -> dict[str, dict[str, float]]:
-    """Seconds of layers on a device, by implementation."""
+def layer_seconds(
+    graph: LayerGraph, device: Device, inputs: Sequence[Any], cache: CostCache, listen: Listener | None = None
+) -> dict[str, dict[str, float]]:
+    """Seconds of a graph's layers on a CPU's cores, by implementation, "ours" and "torch"."""
+    alone = Machine((device,), (), device.name)
+    told = cost_operators(graph, cut(graph, "layer"), alone, inputs, cache=cache, listen=listen).costs
     found: defaultdict[str, dict[str, float]] = defaultdict(dict)
-    for name, told in costs.costs.items():
-        for each in told:
-            if each.device == device:
-                found[each.implementation][name] = each.seconds
+    for name, costs in told.items():
+        for each in costs:
+            found[each.implementation][name] = each.seconds
     return dict(found)
 
 
-def _layer_seconds(
+def _in_program(
     implementation: str, layers: Mapping[str, Mapping[str, float]], by_torch: frozenset[str]
 ) -> Mapping[str, float]:
     """Seconds of layers in the program of an implementation."""

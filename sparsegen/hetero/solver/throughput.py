@@ -36,6 +36,19 @@ def shortest_period(
 
     Raises ProblemError where there is no placement.
     """
+    alone, rival = rivals(problem, seed=seed, until=until, listen=listen)
+    if rival is None:
+        return alone
+    _, load = best_prices(least_work(Instance(problem)))
+    bound = max(min(alone.bound, rival.bound), min(load, alone.period, rival.period))
+    best = rival if (rival.period, rival.latency) < (alone.period, alone.latency) else alone
+    return Pipelining(**{**vars(best), "bound": min(bound, best.period)})
+
+
+def rivals(
+    problem: Problem, *, seed: int = 0, until: float = NEVER, listen: Listener | None = None
+) -> tuple[Pipelining, Pipelining | None]:
+    """The best plan without copies, and that with copies, where there can be such; see `shortest_period`."""
     steps = Steps(listen, total=4)
     alone = _placed(problem, seed, until, steps)
     steps.begin("copies")
@@ -47,13 +60,7 @@ def shortest_period(
             return None
 
     groups = equivalent_devices(problem)
-    rival = copies(problem, groups, place) if max(map(len, groups)) > 1 else None
-    if rival is None:
-        return alone
-    _, load = best_prices(least_work(Instance(problem)))
-    bound = max(min(alone.bound, rival.bound), min(load, alone.period, rival.period))
-    best = rival if (rival.period, rival.latency) < (alone.period, alone.latency) else alone
-    return Pipelining(**{**vars(best), "bound": min(bound, best.period)})
+    return alone, copies(problem, groups, place) if max(map(len, groups)) > 1 else None
 
 
 def _placed(problem: Problem, seed: int, until: float, steps: Steps) -> Pipelining:
