@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sparsegen.devices import Machine, make_device
@@ -18,6 +18,7 @@ from sparsegen.hetero.solver.heft import heft
 from sparsegen.hetero.solver.instance import Instance
 from sparsegen.hetero.solver.retime import retime
 from sparsegen.hetero.solver.solve import best_alone
+from sparsegen.hetero.solver.steady import steady
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def plan_of(
     else:
         placement, order = ({r.task: r.device for r in answer.runs}, [r.task for r in answer.runs])
     places = {name: (device, _implementation(name, device, costs)) for name, device in placement.items()}
-    alone = [*posed.inputs, posed.result, *(task.name for task in problem.tasks if task.carries)]
+    carrying = (name for task in problem.tasks if task.carries for name in (task.name, *task.carries))
+    alone = [*posed.inputs, posed.result, *carrying]
     segments = segments_of(order, {name: tasks[name].reads for name in order}, places, alone)
     names = _names(segments)
     whole = _as_problem(problem, segments, names, tasks)
@@ -66,7 +68,42 @@ def plan_of(
         )
         for each in timeline.transfers
     )
-    return _whole(answer, planned, transfers, machine, subject, alternatives(problem))
+    transfers += tuple(_carried(whole, planned, transfers))
+    found = _whole(answer, planned, transfers, machine, subject, alternatives(problem))
+    return replace(found, period=_period(found, whole))
+
+
+def _carried(
+    segments: Problem, planned: Sequence[PlannedOperator], transfers: Sequence[PlannedTransfer]
+) -> Iterator[PlannedTransfer]:
+    """The ways of results that the next input alone needs on another device, after all else on their links."""
+    placed = {each.name: each for each in planned}
+    links = {(link.source, link.target): link for link in segments.links}
+    sent = {(each.operator, each.target) for each in transfers}
+    free = defaultdict[tuple[str, str], float](float)
+    for each in transfers:
+        free[each.source, each.target] = max(free[each.source, each.target], each.end)
+    for task in segments.tasks:
+        target = placed[task.name].device
+        for source in (placed[name] for name in task.carries):
+            if source.device == target or (source.name, target) in sent:
+                continue
+            sent.add((source.name, target))
+            way = source.device, target
+            start = max(source.end, free[way]) if links[way].exclusive else source.end
+            seconds = links[way].seconds(source.bytes)
+            free[way] = start + seconds
+            yield PlannedTransfer(
+                source.name, *way, source.bytes, seconds, start, start + seconds, links[way].exclusive
+            )
+
+
+def _period(plan: Plan, segments: Problem) -> float:
+    """Of a stream of segments: each hands its results on, states too, when all of it has ended."""
+    placement = [segments.devices.index(next(iter(task.times))) for task in segments.tasks]
+    state = steady(Instance(segments), placement)
+    latest = max([*(each.end for each in plan.operators), *(each.end for each in plan.transfers)])
+    return min(latest, max(plan.period, state.period / len(plan.replicas)))
 
 
 def _timed(problem: Problem, segments: Sequence[Segment]) -> Schedule:
@@ -206,7 +243,7 @@ def _as_problem(
     """The problem of running the segments where they are."""
     readers: defaultdict[str, set[str]] = defaultdict(set)
     for task in problem.tasks:
-        for source in task.reads:
+        for source in (*task.reads, *task.carries):
             readers[source].add(task.name)
     made = []
     for segment, name in zip(segments, names, strict=True):
