@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from bench.families import families
 from sparsegen.compiler import compile_graph
 from sparsegen.errors import FileError
@@ -26,7 +28,6 @@ from sparsegen.hetero.costs.measure import Timed, call_seconds, on_cores, sample
 from sparsegen.hetero.operators.cut import operators
 from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
 from sparsegen.pruning import finalize, prune
-from sparsegen.runtime.arguments import leaves_of
 
 ROUNDS = 2
 
@@ -144,19 +145,31 @@ def _measured(call: Call, rounds: Sequence[Sequence[float]]) -> MeasuredCall:
 
 def graph_of(name: str, sparsity: float) -> tuple[LayerGraph, tuple[Any, ...]]:
     """A network of batch 1 as a graph, with zeros at random in its convolutions and linear layers; inputs."""
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
+    model: Any
     if name in families():
-        model, (args, kwargs) = families()[name].make()
+        network, (args, kwargs) = families()[name].make()
+        model, inputs = _ByPosition(network, len(args), tuple(kwargs)), (*args, *kwargs.values())
     else:
-        shape = (128, 768) if name == "bench.models:bert" else None
-        loaded, args = load_model(name, batch=1, input_shape=shape)
-        model, kwargs = loaded, {}  # type: ignore[assignment]
+        model, inputs = load_model(
+            name, batch=1, input_shape=(128, 768) if name == "bench.models:bert" else None
+        )
     if sparsity:
         prune(model, structure="unstructured", sparsity=sparsity, linear=True)
         finalize(model)
-    graph = from_torch(model, args, kwargs)
-    return graph, tuple(leaves_of(graph.call, args, kwargs)) if graph.call else args
+    return from_torch(model, inputs), inputs
+
+
+class _ByPosition(nn.Module):
+    """A network that takes all inputs by position, as timed calls do, and gives its first result."""
+
+    def __init__(self, network: nn.Module, positional: int, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network, self.positional, self.names = network, positional, names
+        self.eval()
+
+    def forward(self, *inputs: Any) -> Any:
+        named = dict(zip(self.names, inputs[self.positional :], strict=True))
+        return self.network(*inputs[: self.positional], **named)[0]
 
 
 def append(path: Path, measurements: Sequence[Measurement]) -> None:
