@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+import sparsegen
 from sparsegen.frontend import from_torch
 from tests.frontend.checking import Function, check, describe, images
 from tests.reference import evaluate
@@ -140,3 +141,31 @@ def test_inputs_of_the_same_name_as_a_module() -> None:
     graph = check(Clash().eval(), images())
     assert list(graph.inputs) == ["x"]
     assert [layer.name for layer in graph.layers] == ["x#2"]
+
+
+def test_one_tensor_as_two_inputs_is_two_inputs() -> None:
+    """torch.export takes it for one; a call gives others."""
+    cell, zeros, x = nn.LSTMCell(3, 4).eval(), torch.zeros(2, 4), images(2, 3)
+    given = images(2, 4, seed=1), images(2, 4, seed=2)
+    wanted = cell(x, given)
+    nested = sparsegen.compile(cell, (x, (zeros, zeros)), threads=1)
+    named = sparsegen.compile(cell, (x,), {"hx": (zeros, zeros)}, threads=1)
+    for found in (nested(x, given), named(x, hx=given)):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    other = sparsegen.compile(Function(lambda a, b, c: a - b * c), (zeros, zeros, zeros[:]), threads=1)
+    torch.testing.assert_close(other(*given, given[0] + 1), given[0] - given[1] * (given[0] + 1))
+    held = nn.Linear(3, 4).eval()
+    own = sparsegen.compile(Weighted(held), (held.weight,), threads=1)
+    torch.testing.assert_close(own(images(4, 3)), Weighted(held)(images(4, 3)), rtol=1e-4, atol=1e-5)
+
+
+class Weighted(nn.Module):
+    """An input times a weight that may be that input's example."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.layer = layer
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.layer.weight

@@ -18,7 +18,7 @@ from sparsegen.errors import OptionError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Extern
 from sparsegen.hetero.api import plan
-from sparsegen.hetero.costs.costs import mixing
+from sparsegen.hetero.costs import mixing
 from sparsegen.hetero.costs.cost_cache import CostCache
 from sparsegen.hetero.costs.mixing import MIXED, Mix, faster_in_torch, fastest, mix_on
 from sparsegen.hetero.planned import PlannedModel
