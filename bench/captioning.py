@@ -264,7 +264,7 @@ def tell(
     share: float,
 ) -> int:
     """Print what was measured, keep it where that is asked for; the status to end with."""
-    console, cores = Console(), available_cores()
+    console, cores = Console(width=max(Console().width, 150)), available_cores()
     console.print(table(rivals, found, chosen))
     ratio = statistics.median(found[chosen].rates) / statistics.median(found[ONE_CORE].rates)
     wrong = [name for name, each in found.items() if each.right < each.words]

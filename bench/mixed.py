@@ -131,7 +131,8 @@ def main() -> int:
     if asked.json is not None:
         check_writable("--json", asked.json)
     warn_of_noise()
-    console, found, samples = Console(), list[Mixture](), 9 if asked.quick else asked.samples
+    console, samples = Console(width=max(Console().width, 140)), 9 if asked.quick else asked.samples
+    found = list[Mixture]()
     for model in asked.models:
         found.append(measure(model, asked.sparsity, asked.threads, samples))
         last = found[-1]
