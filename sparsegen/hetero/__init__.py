@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sparsegen.hetero.solver.solve import solve
-
 if TYPE_CHECKING:
     from sparsegen.hetero.api import plan
     from sparsegen.hetero.operators.application import Application
     from sparsegen.hetero.planned import PlannedModel
+    from sparsegen.hetero.solver.solve import solve
 
 _LAZY = {
     "Application": "sparsegen.hetero.operators.application",
     "PlannedModel": "sparsegen.hetero.planned",
     "plan": "sparsegen.hetero.api",
+    "solve": "sparsegen.hetero.solver.solve",
 }
-"""What takes torch and TVM to import: it comes when it is asked for."""
+"""What takes long to import: it comes when it is asked for."""
 
 __all__ = ["Application", "PlannedModel", "plan", "solve"]
 
