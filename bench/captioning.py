@@ -35,7 +35,6 @@ from sparsegen.compare.machine import describe_machine
 from sparsegen.devices import Machine, this_machine
 from sparsegen.files import check_writable, write_file
 from sparsegen.graph import Extern
-from sparsegen.hetero.api import machine_name
 from sparsegen.hetero.costs.cost_cache import CostCache, default_path
 from sparsegen.hetero.costs.costs import OURS, cost_operators
 from sparsegen.hetero.operators.application import Application
@@ -43,7 +42,7 @@ from sparsegen.hetero.operators.application_graph import CarriedGraph, joined
 from sparsegen.hetero.operators.cut import operators
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.planned import PlannedModel
-from sparsegen.hetero.plans.placing import Subject, by_core
+from sparsegen.hetero.plans.placing import Subject, by_core, machine_name
 from sparsegen.hetero.plans.streams import ALL_CORES, ONE_CORE, PIPELINE, Planned, Planner
 from sparsegen.noise import warn_of_noise
 from sparsegen.progress import shown
@@ -156,7 +155,7 @@ def plans(whole: CarriedGraph, frame: Tensor, machine: Machine, split: Machine) 
     """What the planner made of the captioner, by what it is; copies are one plan a core."""
     subject = Subject("captioner", model_fingerprint(whole.graph, whole.carried), machine_name(machine))
     with shown(Console(stderr=True)) as listen:
-        planner = Planner(whole, (frame,), "block", subject, CostCache(default_path()), listen)
+        planner = Planner(whole, (frame,), "block", subject, CostCache(default_path()), listen=listen)
         found = {name: [each] for name, each in planner.streams(machine, split).items()}
         others = [Machine((each,), (), each.name) for each in split.devices[1:]]
         found[COPIES] = [*found[ONE_CORE], *(planner.best(each, "throughput") for each in others)]

@@ -29,13 +29,13 @@ from bench.command import run
 from bench.device_networks import randwire
 from sparsegen import pruning
 from sparsegen.compare.machine import describe_machine
-from sparsegen.compiler import compile_plan
+from sparsegen.compiler import compile_plan, default_plan
 from sparsegen.files import check_writable, write_file
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.stages.rivals import a_branch_a_thread, greedy
 from sparsegen.hetero.stages.search import FoundStage, Terms, chained
-from sparsegen.hetero.stages.staging import Staged, layer_stages, sequential_plan, stage
+from sparsegen.hetero.stages.staging import Staged, layer_stages, stage
 from sparsegen.noise import warn_of_noise
 from sparsegen.runtime.model import CompiledModel
 from sparsegen.target import available_cores, parse_target
@@ -132,10 +132,10 @@ def measure(name: str, sparsity: float, threads: int, samples: int) -> Gain:
 
 
 def _models(graph: LayerGraph, staged: Staged, threads: int) -> dict[str, CompiledModel]:
-    plan = sequential_plan(graph, threads)
+    plan = default_plan(graph, threads)
     models = {
         "sequential": compile_plan(plan),
-        "one thread": compile_plan(sequential_plan(graph, 1)),
+        "one thread": compile_plan(default_plan(graph, 1)),
     }
     if staged.gains:
         models["stages"] = staged.model

@@ -152,6 +152,11 @@ def compile_graph(
     return compiled
 
 
+def default_plan(graph: LayerGraph, threads: int) -> PlannedGraph:
+    """The plan by which `compile_graph` compiles a graph for this machine, if nothing else is asked for."""
+    return find_tuned(plan_graph(graph, threads=threads, target=parse_target()), as_database(SHIPPED))
+
+
 def find_tuned(plan: PlannedGraph, database: Database) -> PlannedGraph:
     """The plan with the tuned schedules of a database, where none are given.
 

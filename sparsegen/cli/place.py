@@ -42,6 +42,13 @@ def place(
     simulate: Annotated[
         bool, typer.Option("--simulate", help="Simulate the inputs, by what the plan predicts.")
     ] = PlaceOptions.simulate,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Measure what operators cost where nobody has, or predict it from what was measured.",
+        ),
+    ] = PlaceOptions.measure,
     sparsity: Annotated[float, typer.Option(help="Share of weights to prune first.")] = PlaceOptions.sparsity,
     structure: StructureName = PlaceOptions.structure,
     batch: Batch = PlaceOptions.batch,
@@ -92,6 +99,7 @@ def place(
         granularity=granularity,
         run=run,
         simulate=simulate,
+        measure=measure,
     )
     _place(model, options, outputs, explain)
 
@@ -109,13 +117,14 @@ def _place(model: str, options: PlaceOptions, outputs: dict[str, Path | None], e
     from sparsegen.hetero.running.simulator import simulate
     from sparsegen.progress import shown
 
-    with shown(Console(stderr=True)) as listen, run_place(model, options, listen) as placed:
+    with shown(Console(stderr=True)) as listen:
+        placed = run_place(model, options, listen)
         if explain is not None:
             told = report.explain(placed.planned, explain)
-        report.print_plan(placed.planned, placed.measured, placed.simulated)
+        report.print_plan(placed.plan, placed.measured, placed.simulated)
         if explain is not None:
             Console().print(told)
-        plan = placed.planned.plan
+        plan = placed.plan
         timeline = placed.measured or placed.simulated or simulate(plan)
         title = f"{model}, {'measured' if placed.measured else 'simulated'}"
         if (path := outputs["--json"]) is not None:

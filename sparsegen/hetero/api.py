@@ -18,11 +18,10 @@ from sparsegen.hetero.operators.application_graph import CarriedGraph, joined
 from sparsegen.hetero.operators.cut import Granularity
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.planned import PlannedModel
-from sparsegen.hetero.plans.placing import Subject, by_core
+from sparsegen.hetero.plans.placing import Subject, by_core, machine_name
 from sparsegen.hetero.plans.plan import Goal
-from sparsegen.hetero.plans.streams import Planner, best_stream
-from sparsegen.hetero.stages.staged_plan import staged_plan
-from sparsegen.hetero.stages.staging import stage
+from sparsegen.hetero.plans.streams import Planned, Planner, best_stream
+from sparsegen.hetero.stages.kept import plan_in_stages
 from sparsegen.progress import Listener
 
 
@@ -36,6 +35,7 @@ def plan(
     granularity: Granularity = "layer",
     name: str = "",
     cache: CostCache | None = None,
+    measure: bool = True,
     listen: Listener | None = None,
 ) -> PlannedModel:
     """The best plan that is found for a model on a machine's devices, ready to be called as the model is.
@@ -47,13 +47,15 @@ def plan(
     one input, or "throughput", the least time between results of a stream. granularity: of the operators
     that are placed, "layer", "block" or "model". name: what plans call the model. cache: of measured costs;
     None: this user's. `example_inputs` and `kwargs` are as in `sparsegen.compile`, and are what is measured
-    with; an application's own where none are given. listen is told of each step.
+    with; an application's own where none are given. measure: False predicts what the cache does not know, and
+    runs nothing. listen is told of each step.
 
     Where the only device is one CPU, the plan for latency is the sequential program, or stages of operators
     at once where these are measured to be faster; that for throughput is one program on all cores, copies,
     or a pipeline over the cores. What carries a state gets neither stages nor copies.
 
-    Raises SparsegenError for a model or devices that cannot be had, and where no device runs an operator.
+    Raises SparsegenError for a model or devices that cannot be had, where no device runs an operator, and
+    where too little was measured to predict from.
     """
     machine = machine_of(devices)
     graph: LayerGraph | CarriedGraph
@@ -61,7 +63,7 @@ def plan(
         graph, example_inputs = joined(model), example_inputs or model.examples
     else:
         graph = from_torch(model, example_inputs, kwargs)
-    return plan_graph_on(
+    found = find_plan(
         graph,
         machine,
         example_inputs,
@@ -69,11 +71,13 @@ def plan(
         granularity=granularity,
         name=name or type(model).__name__,
         cache=cache,
+        measure=measure,
         listen=listen,
     )
+    return PlannedModel.of(found, graph)
 
 
-def plan_graph_on(
+def find_plan(
     graph: LayerGraph | CarriedGraph,
     machine: Machine,
     inputs: tuple[Any, ...],
@@ -82,28 +86,29 @@ def plan_graph_on(
     granularity: Granularity = "layer",
     name: str = "model",
     cache: CostCache | None = None,
+    measure: bool = True,
     listen: Listener | None = None,
-) -> PlannedModel:
-    """As `plan`, of a layer graph, by inputs in position; its states begin with their initial values."""
+) -> Planned:
+    """As `plan`, of a layer graph, by inputs in position; only the plan, and what it was made with."""
     whole = CarriedGraph.of(graph)
     subject = Subject(name, model_fingerprint(whole.graph, whole.carried), machine_name(machine))
     cache = CostCache(default_path()) if cache is None else cache
     (only, *others) = machine.devices
     alone = not others and only.kind == "cpu" and len(only.cores) > 1
     if alone and goal == "latency" and not whole.carried:
-        staged = stage(whole.graph, inputs, threads=len(only.cores), listen=listen)
-        if staged.gains:
-            return PlannedModel(staged_plan(staged, only, subject), whole, machine, compiled=staged.model)
-    planner = Planner(whole, inputs, granularity, subject, cache, listen)
+        staged, compiled = plan_in_stages(
+            whole.graph, inputs, only, subject, cache, measure=measure, listen=listen
+        )
+        if staged is not None:
+            return Planned(staged, machine, compiled=compiled)
+    planner = Planner(whole, inputs, granularity, subject, cache, measure, listen)
     split = by_core(machine) if goal == "throughput" else None
     if split is None:
-        best = planner.best(machine, goal)
-    elif alone:
-        best = best_stream(planner.streams(machine, split))
-    else:
-        both = [planner.best(each, goal) for each in (machine, split)]
-        best = min(both, key=lambda each: each.plan.period)
-    return PlannedModel(best.plan, whole, best.machine, costs=best.costs)
+        return planner.best(machine, goal)
+    if alone:
+        return best_stream(planner.streams(machine, split))
+    both = [planner.best(each, goal) for each in (machine, split)]
+    return min(both, key=lambda each: each.plan.period)
 
 
 def machine_of(devices: Machine | str | os.PathLike[str] | None) -> Machine:
@@ -111,11 +116,3 @@ def machine_of(devices: Machine | str | os.PathLike[str] | None) -> Machine:
     if isinstance(devices, Machine):
         return devices
     return this_machine() if devices is None else load_devices(Path(devices))
-
-
-def machine_name(machine: Machine) -> str:
-    """The CPU and its cores, as plans have them, where a real device takes part."""
-    from sparsegen.target import parse_target
-
-    cores = sorted({core for device in machine.devices for core in device.cores})
-    return f"{parse_target().name}, cores {', '.join(map(str, cores))}" if cores else ""

@@ -19,7 +19,7 @@ class PlaceOptions(ModelOptions):
 
     The model: pruned to `structure` and `sparsity` first, as in `sparsegen compare`; 0 leaves it as it is.
     devices: a TOML file, None: this machine. run: inputs to run through the plan. simulate: simulate them,
-    too, or in place of running them where `run` is 0.
+    too, or in place of running them where `run` is 0. measure: False predicts what was not measured before.
     """
 
     batch: Annotated[int | None, "Inputs per call."] = 1
@@ -30,6 +30,7 @@ class PlaceOptions(ModelOptions):
     granularity: GranularityName = "layer"
     run: int = 0
     simulate: bool = False
+    measure: bool = True
 
     def check(self) -> None:
         """Raise OptionError for what no machine could make sense of."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sparsegen.compiler import compile_graph
+from sparsegen.compiler import compile_graph, compile_plan, default_plan
 from sparsegen.devices import Device, Machine
 from sparsegen.errors import InputError, PlanError
 from sparsegen.graph import LayerGraph
@@ -20,9 +20,12 @@ from sparsegen.hetero.operators.cut import part_of
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.plans.events import Timeline
 from sparsegen.hetero.plans.plan import Plan, PlannedOperator
+from sparsegen.hetero.plans.streams import Planned
+from sparsegen.hetero.running.assembly import check_machine
 from sparsegen.hetero.running.emulation import Emulated
 from sparsegen.hetero.running.executor import Executor
 from sparsegen.hetero.running.runners import Runner
+from sparsegen.hetero.stages.staged_plan import stages_of
 from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
 from sparsegen.kernels.torch_own import given_to_torch
 from sparsegen.runtime.arguments import leaves_of
@@ -37,10 +40,10 @@ class PlannedModel:
 
     The states of an application go on from input to input, over calls and streams, until an input fails, a
     stream is left early, or `reset` is called. Close it, or use it as a context manager: its threads end
-    then. `compiled` is the program of a plan of stages, which needs no threads of its own; `costs` are those
-    that the plan was made with, where operators were placed.
+    then. `costs` are those that the plan was made with, where operators were placed; `compiled` is the
+    program of a plan of stages, compiled here where it is not given.
 
-    Raises PlanError for a plan of another model.
+    Raises PlanError for a plan of another model or CPU, and SparsegenError for what cannot be compiled here.
     """
 
     def __init__(
@@ -60,7 +63,10 @@ class PlannedModel:
                 f"the plan is for a model {plan.model!r} of another graph (digest {plan.fingerprint[:8]}, "
                 f"this one has {fingerprint[:8]}): make a plan of this model"
             )
+        check_machine(plan)
         self.plan = plan
+        if plan.form == "stages" and compiled is None:
+            compiled = _in_stages(plan, whole, machine)
         self.compiled, self.costs = compiled, costs
         self._whole = whole
         self._executor: Executor | None = None
@@ -74,6 +80,11 @@ class PlannedModel:
                 limit_s=limit_s,
                 record=True,
             )
+
+    @classmethod
+    def of(cls, found: Planned, graph: LayerGraph | CarriedGraph) -> PlannedModel:
+        """The graph by the plan that was found for it."""
+        return cls(found.plan, graph, found.machine, compiled=found.compiled, costs=found.costs)
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """The model's result. Raises as a compiled model's call and `Executor.map` do."""
@@ -158,6 +169,13 @@ def _computing(operator: PlannedOperator, part: LayerGraph, device: Device) -> C
     else:
         compute = runner_there(device, part)
     return compute
+
+
+def _in_stages(plan: Plan, whole: CarriedGraph, machine: Machine) -> CompiledModel:
+    """The program of a plan of stages, on its CPU's cores."""
+    cores = machine.device(plan.devices[0].name).cores
+    sequential = default_plan(whole.graph, len(cores))
+    return on_cores(cores, lambda: compile_plan(sequential.staged(stages_of(plan))))
 
 
 def _values(operator: PlannedOperator, whole: CarriedGraph, results: Sequence[Values]) -> Values:

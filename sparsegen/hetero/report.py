@@ -10,9 +10,9 @@ from rich.table import Table
 
 from sparsegen.errors import OptionError
 from sparsegen.hetero.costs.costs import Costs
-from sparsegen.hetero.planned import PlannedModel
 from sparsegen.hetero.plans.events import Timeline
 from sparsegen.hetero.plans.plan import Plan, PlannedOperator
+from sparsegen.hetero.plans.streams import Planned
 from sparsegen.hetero.plans.table import plan_table
 from sparsegen.wording import milliseconds
 
@@ -25,9 +25,9 @@ _FORMS = {
 }
 
 
-def print_plan(planned: PlannedModel, measured: Timeline | None, simulated: Timeline | None) -> None:
+def print_plan(plan: Plan, measured: Timeline | None, simulated: Timeline | None) -> None:
     """Print a plan's table, and what it comes to; `measured` is of a run, `simulated` of a simulated one."""
-    plan, console = planned.plan, Console()
+    console = Console()
     console.print(plan_table(plan, measured))
     console.print(summary(plan), highlight=False, soft_wrap=True)
     for what, timeline in (("measured", measured), ("simulated, not measured", simulated)):
@@ -50,7 +50,7 @@ def summary(plan: Plan) -> str:
     return f"{line}; no plan takes less than {_ms(plan.bound)} ms" if plan.bound > 0 else line
 
 
-def explain(planned: PlannedModel, name: str) -> Table:
+def explain(planned: Planned, name: str) -> Table:
     """What an operator or layer costs wherever it runs, or why it does not, and where the plan has it.
 
     Raises OptionError for a name that the plan has not.

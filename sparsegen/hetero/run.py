@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +9,16 @@ import torch
 
 from sparsegen.frontend import from_torch, resolve_model
 from sparsegen.graph import LayerGraph
-from sparsegen.hetero.api import machine_of, plan_graph_on
+from sparsegen.hetero.api import find_plan, machine_of
 from sparsegen.hetero.costs.costs import Costs
 from sparsegen.hetero.operators.export import ExportedModel, export_operators
 from sparsegen.hetero.options import PlaceOptions
 from sparsegen.hetero.planned import PlannedModel
 from sparsegen.hetero.plans.events import Timeline
+from sparsegen.hetero.plans.plan import Plan
+from sparsegen.hetero.plans.streams import Planned
 from sparsegen.hetero.running.simulator import simulate
+from sparsegen.hetero.stages.timed import timed_stream
 from sparsegen.preparation import PREPARING_STEPS, prepare
 from sparsegen.progress import Listener, Steps
 from sparsegen.pruning.structures import parse_structure
@@ -28,13 +29,18 @@ SIMULATED = 20
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """A planned model, its graph, what ran (None: nothing did) and what was simulated."""
+    """A model's plan, its graph, what ran (None: nothing did) and what was simulated."""
 
-    planned: PlannedModel
+    planned: Planned
     graph: LayerGraph
     name: str
     measured: Timeline | None
     simulated: Timeline | None
+
+    @property
+    def plan(self) -> Plan:
+        """The plan alone."""
+        return self.planned.plan
 
     def export(self, options: PlaceOptions) -> ExportedModel:
         """The operators with their costs, for other schedulers."""
@@ -43,32 +49,37 @@ class Placed:
         return export_operators(self.graph, self.name, options.granularity, costs=known)
 
 
-@contextmanager
-def place(model: str, options: PlaceOptions, listen: Listener | None = None) -> Iterator[Placed]:
-    """A named model, planned by the options, and closed at the end.
+def place(model: str, options: PlaceOptions, listen: Listener | None = None) -> Placed:
+    """A named model, planned by the options, and run where they ask for that.
 
     Raises SparsegenError for a model, options or devices that cannot be, and where running fails.
     """
     options.check()
     machine = machine_of(options.devices)
     graph, inputs = _prepared(model, options, Steps(listen, total=PREPARING_STEPS))
-    planned = plan_graph_on(
+    planned = find_plan(
         graph,
         machine,
         inputs,
         goal=options.goal,
         granularity=options.granularity,
         name=model,
+        measure=options.measure,
         listen=listen,
     )
-    with planned:
-        measured = None
-        if options.run:
-            for _ in planned.map([inputs] * options.run):
-                pass
-            measured = planned.timeline()
-        simulated = simulate(planned.plan, options.run or SIMULATED) if options.simulate else None
-        yield Placed(planned, graph, model, measured, simulated)
+    measured = _run(PlannedModel.of(planned, graph), inputs, options.run) if options.run else None
+    simulated = simulate(planned.plan, options.run or SIMULATED) if options.simulate else None
+    return Placed(planned, graph, model, measured, simulated)
+
+
+def _run(model: PlannedModel, inputs: tuple[Any, ...], count: int) -> Timeline | None:
+    """What ran when, of so many inputs by the plan."""
+    with model:
+        if model.compiled is not None:
+            return timed_stream(model.plan, model.compiled, [inputs] * count)
+        for _ in model.map([inputs] * count):
+            pass
+        return model.timeline()
 
 
 def _prepared(model: str, options: PlaceOptions, steps: Steps) -> tuple[LayerGraph, tuple[Any, ...]]:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from sparsegen.compiler import compile_plan
-from sparsegen.devices import make_device
+from sparsegen.compiler import compile_plan, default_plan
+from sparsegen.devices import connect, make_device
+from sparsegen.errors import PlanError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph
+from sparsegen.hetero.costs.cost_cache import CostCache
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
+from sparsegen.hetero.planned import PlannedModel
 from sparsegen.hetero.plans.check import faults
 from sparsegen.hetero.plans.placing import Subject
+from sparsegen.hetero.plans.plan import Plan
+from sparsegen.hetero.plans.plan_json import from_json, to_json
 from sparsegen.hetero.running.simulator import simulate
 from sparsegen.hetero.stages.handover import joined
+from sparsegen.hetero.stages.kept import plan_in_stages
 from sparsegen.hetero.stages.search import Terms, best_stages, chained
 from sparsegen.hetero.stages.staged_plan import staged_plan
-from sparsegen.hetero.stages.staging import Staged, layer_stages, sequential_plan, stage
+from sparsegen.hetero.stages.staging import Staged, layer_stages, stage
+from sparsegen.hetero.stages.timed import timed_stream
 from sparsegen.hetero.stages.units import units_of
 
 X = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -51,7 +61,7 @@ def graph_of(module: nn.Module) -> LayerGraph:
 def staged_cell() -> tuple[LayerGraph, Staged]:
     """The cell in stages, by times that are made up: all layers alike, and no faster on two threads."""
     graph = graph_of(Cell())
-    plan = sequential_plan(graph, TEAM)
+    plan = default_plan(graph, TEAM)
     times = {layer.name: {1: 1e-3, 2: 1e-3} for layer in plan.graph.layers}
     units = tuple(units_of(plan.graph, times, longest=1.5e-3))
     terms = Terms(threads=TEAM)
@@ -89,11 +99,79 @@ def test_one_thread_has_no_stages() -> None:
     assert not staged.gains
 
 
-def test_stages_that_do_not_gain_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = {"sequential": 1.0, "one thread": 1.5, "stages": 0.99}
-    monkeypatch.setattr("sparsegen.hetero.stages.staging._whole_calls", lambda models, inputs: slow)
+def rounds(stages: Sequence[float]) -> dict[str, list[float]]:
+    """Seconds of calls, round by round, of a sequential program that takes 1 and of stages."""
+    return {"sequential": [1.0] * len(stages), "one thread": [1.5] * len(stages), "stages": [*stages]}
+
+
+@pytest.mark.parametrize(
+    ("stages", "gains"),
+    [
+        ([0.99] * 8, False),  # less than what has to be gained
+        ([0.9] * 8, True),
+        ([0.9] * 6 + [1.2] * 2, True),
+        ([0.9] * 5 + [0.99] * 3, False),  # the median gains, and three rounds of eight do not
+    ],
+)
+def test_stages_have_to_gain_in_most_rounds(
+    stages: list[float], gains: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sparsegen.hetero.stages.staging.rounds_in_turn", lambda calls: rounds(stages))
     staged = stage(graph_of(Cell()), (X,), threads=TEAM)
-    assert not staged.gains
+    assert staged.gains == gains
     assert staged.model.threads == TEAM
-    quick = replace(staged, found=(), seconds=slow)
-    assert not quick.gains
+    assert bool(staged.model.program.stages) == gains
+
+
+def test_stages_that_gained_once_are_timed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = iter([rounds([0.5] * 8)] * 2 + [rounds([1.1] * 8)])
+    monkeypatch.setattr("sparsegen.hetero.stages.staging.rounds_in_turn", lambda calls: next(timed))
+    monkeypatch.setattr("sparsegen.hetero.stages.staging._slowdown", lambda *_: 1.2)
+    staged = stage(graph_of(Cell()), (X,), threads=TEAM)
+    assert next(timed, None) is None
+    assert not staged.gains
+    assert staged.model.program.stages == ()
+
+
+def kept_plan(module: nn.Module, cache: CostCache, *, measure: bool = True) -> Plan | None:
+    """The plan of stages of a module on two cores, by a cache."""
+    graph = graph_of(module)
+    device = make_device("here", "cpu", {"cores": sorted(os.sched_getaffinity(0))[:TEAM]})
+    subject = Subject("mine", model_fingerprint(graph), "")
+    return plan_in_stages(graph, (X,), device, subject, cache, measure=measure)[0]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < TEAM, reason="needs two cores")
+@pytest.mark.parametrize("gain", [0.5, 1.1])
+def test_stages_are_found_once(gain: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = CostCache(tmp_path / "costs.sqlite")
+    monkeypatch.setattr("sparsegen.hetero.stages.staging.rounds_in_turn", lambda calls: rounds([gain] * 8))
+    assert kept_plan(Cell(), cache, measure=False) is None
+    first = kept_plan(Cell(), cache)
+    monkeypatch.setattr("sparsegen.hetero.stages.kept.stage", lambda *_, **__: pytest.fail("measured again"))
+    assert kept_plan(Cell(), cache) == first
+    assert (first is not None) == (gain < 1)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < TEAM, reason="needs two cores")
+def test_a_plan_of_stages_that_was_read_back_runs() -> None:
+    graph, staged = staged_cell()
+    device = make_device("cpu", "cpu", {"cores": sorted(os.sched_getaffinity(0))[:TEAM]})
+    made = staged_plan(staged, device, Subject("cell", model_fingerprint(graph), ""))
+    plan = from_json(json.loads(json.dumps(to_json(made))))
+    with PlannedModel(plan, graph, connect([device], [], "cpu")) as model:
+        assert model.compiled is not None
+        assert model.compiled.program.stages == staged.model.program.stages
+        assert torch.equal(model(X), staged.model(X))
+        timeline = timed_stream(plan, model.compiled, [(X,)] * 3)
+    assert len(timeline.finished) == 3
+    assert {each.operator for each in timeline.events} == {each.name for each in plan.operators}
+    assert all(each.start <= each.end for each in timeline.events)
+
+
+def test_a_plan_of_another_cpu_is_refused() -> None:
+    graph, staged = staged_cell()
+    device = make_device("cpu", "cpu", {"cores": [0]})
+    plan = staged_plan(staged, device, Subject("cell", model_fingerprint(graph), "power10"))
+    with pytest.raises(PlanError, match="for a CPU 'power10'"):
+        PlannedModel(plan, graph, connect([device], [], "cpu"))

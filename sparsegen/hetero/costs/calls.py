@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sparsegen.compiler import find_tuned
-from sparsegen.database.assign import as_database
+from sparsegen.compiler import default_plan
 from sparsegen.devices import Operator, describe_graph
 from sparsegen.graph import FLOAT32, ITEM_BYTES, Extern, Layer, LayerGraph, PlainCore
 from sparsegen.hetero.costs.features import layer_features, log_size
 from sparsegen.hetero.torch_graph.torch_graph import products_of_networks
 from sparsegen.kernels.implementation import Offer
-from sparsegen.kernels.plan import PlannedGraph, plan_graph
 from sparsegen.kernels.registry import best_offer
 from sparsegen.target import Target, parse_target
 
@@ -50,7 +48,7 @@ class Call:
 
 def our_calls(graph: LayerGraph, threads: int) -> list[Call]:
     """The calls of a program of ours, on so many threads of this machine. Raises as compiling does."""
-    plan, source = planned(graph, threads), source_of(graph)
+    plan, source = default_plan(graph, threads), source_of(graph)
     contexts, seen = plan.contexts(), _Seen(plan.source, plan.context.target, threads)
     found = []
     for layer in plan.graph.layers:
@@ -67,11 +65,6 @@ def torch_calls(graph: LayerGraph, threads: int) -> list[Call]:
     seen, within = _Seen(graph, parse_target(), threads), products_of_networks(graph).values()
     merged = {linear.name for linear in within}
     return [seen.by_torch(layer) for layer in graph.layers if layer.name not in merged]
-
-
-def planned(graph: LayerGraph, threads: int) -> PlannedGraph:
-    """The plan by which a graph is compiled for this machine, with the shipped schedules."""
-    return find_tuned(plan_graph(graph, threads=threads, target=parse_target()), as_database("shipped"))
 
 
 def source_of(graph: LayerGraph) -> Callable[[str], str]:

@@ -1,7 +1,7 @@
 """Measured seconds, kept on disk: safe with many processes, and never more than a matter of time.
 
-Beside them are the calls that were measured, for predictions to learn from: records of JSON, by setting, one
-for calls that are alike.
+Beside them are the calls that were measured, for predictions to learn from (records of JSON, by setting, one
+for calls that are alike), and plans that were found by measuring whole programs.
 """
 
 from __future__ import annotations
@@ -69,6 +69,23 @@ class CostCache:
             with closing(self._open()) as file, file:
                 file.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?)", rows)
 
+    def plan(self, key: str) -> str | None:
+        """The text of a plan that was kept."""
+        if self._path is None or not self._path.exists():
+            return None
+        with self._errors(), closing(self._open()) as file:
+            found = file.execute("SELECT plan FROM plans WHERE key = ?", (key,)).fetchone()
+            return None if found is None else str(found[0])
+
+    def keep_plan(self, key: str, plan: str) -> None:
+        """Keep the text of a plan, in place of one with this key."""
+        if self._path is None:
+            return
+        with self._errors():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(self._open()) as file, file:
+                file.execute("INSERT OR REPLACE INTO plans VALUES (?, ?)", (key, plan))
+
     def _open(self) -> sqlite3.Connection:
         assert self._path is not None
         file = sqlite3.connect(self._path, timeout=_SECONDS)
@@ -77,6 +94,7 @@ class CostCache:
             "CREATE TABLE IF NOT EXISTS calls (setting TEXT NOT NULL, record TEXT NOT NULL, "
             "seconds REAL NOT NULL, PRIMARY KEY (setting, record)) WITHOUT ROWID"
         )
+        file.execute("CREATE TABLE IF NOT EXISTS plans (key TEXT PRIMARY KEY, plan TEXT NOT NULL)")
         return file
 
     def _errors(self) -> _FileErrors:

@@ -58,6 +58,13 @@ def seconds_in_turn(
     calls: Mapping[str, Callable[[], object]], samples: int = 2 * SAMPLES
 ) -> dict[str, float]:
     """Medians of each call, one after the other, again and again."""
+    return {name: statistics.median(values) for name, values in rounds_in_turn(calls, samples).items()}
+
+
+def rounds_in_turn(
+    calls: Mapping[str, Callable[[], object]], samples: int = 2 * SAMPLES
+) -> dict[str, list[float]]:
+    """As `seconds_in_turn`, all that was measured, round by round."""
     found: dict[str, list[float]] = {name: [] for name in calls}
     for sample in range(WARM_UP + samples):
         for name, call in calls.items():
@@ -65,7 +72,7 @@ def seconds_in_turn(
             call()
             if sample >= WARM_UP:
                 found[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(values) for name, values in found.items()}
+    return found
 
 
 def on_cores(cores: Sequence[int], work: Callable[[], T]) -> T:

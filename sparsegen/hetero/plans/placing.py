@@ -20,6 +20,7 @@ from sparsegen.hetero.solver.instance import Instance
 from sparsegen.hetero.solver.retime import retime
 from sparsegen.hetero.solver.solve import best_alone
 from sparsegen.hetero.solver.steady import steady
+from sparsegen.target import parse_target
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class Subject:
     model: str
     fingerprint: str
     machine: str
+
+
+def machine_name(machine: Machine) -> str:
+    """The CPU, as LLVM calls it, where a real device takes part; else nothing."""
+    return parse_target().name if any(each.kind in ("cpu", "cuda") for each in machine.devices) else ""
 
 
 def plan_of(
@@ -153,7 +159,7 @@ def _whole(
         form=form,
         model=subject.model,
         fingerprint=subject.fingerprint,
-        machine=subject.machine if any(d.kind in ("cpu", "cuda") for d in machine.devices) else "",
+        machine=subject.machine,
         devices=tuple(PlanDevice(d.name, d.kind, d.settings) for d in machine.devices if d.name in used),
         operators=planned,
         transfers=transfers,

@@ -97,7 +97,7 @@ class Plan:
     """Where and when a model's operators run.
 
     model: what the user called it; fingerprint: a digest of its graph, without the weights' values;
-    machine: the CPU and its cores, where a real device takes part, else "". operators: in an order that
+    machine: the CPU, as LLVM calls it, where a real device takes part, else "". operators: in an order that
     runs; each device runs its own in this order, input after input. depth: inputs that may be under way at
     once; 1 for the goal of latency. queue: results that wait between two devices at most, for back-
     pressure. replicas: mappings of the devices that operators name to those that stand in for them; input i

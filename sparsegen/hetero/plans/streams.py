@@ -20,6 +20,7 @@ from sparsegen.hetero.problem.problem import Pipelining, Schedule
 from sparsegen.hetero.solver.solve import solve
 from sparsegen.hetero.solver.throughput import rivals
 from sparsegen.progress import Listener
+from sparsegen.runtime.model import CompiledModel
 
 ONE_CORE, ALL_CORES = "one core", "one program on all cores"
 PIPELINE, COPIES = "a pipeline over the cores", "a copy on each core"
@@ -27,11 +28,15 @@ PIPELINE, COPIES = "a pipeline over the cores", "a copy on each core"
 
 @dataclass(frozen=True, eq=False)
 class Planned:
-    """A plan, the machine that it is for, and what the operators cost there."""
+    """A plan, the machine that it is for, and what the operators cost there, where they were placed.
+
+    compiled: the program of a plan of stages, where it was compiled to be measured.
+    """
 
     plan: Plan
     machine: Machine
-    costs: Costs
+    costs: Costs | None = None
+    compiled: CompiledModel | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +51,14 @@ class _Asked:
 
 @dataclass(frozen=True, eq=False)
 class Planner:
-    """Plans a graph, with these inputs, for machines; `cache` and `listen` are as in `api.plan`."""
+    """Plans a graph, with these inputs, for machines; the other fields are as in `api.plan`."""
 
     whole: CarriedGraph
     inputs: Sequence[Any]
     granularity: Granularity
     subject: Subject
     cache: CostCache
+    measure: bool = True
     listen: Listener | None = None
 
     def best(self, machine: Machine, goal: Goal) -> Planned:
@@ -81,8 +87,11 @@ class Planner:
         graph, whole = self.whole.graph, self.whole
         given = (*self.inputs, *(whole.initial[name] for name in graph.inputs if name in whole.carried))
         pieces = operators(graph, self.granularity, carried=whole.carried)
-        known = cost_operators(graph, pieces, machine, given, cache=self.cache, listen=self.listen)
-        costs = mixed_costs(graph, pieces, known, machine, given, cache=self.cache, listen=self.listen)
+        costs = cost_operators(
+            graph, pieces, machine, given, cache=self.cache, measure=self.measure, listen=self.listen
+        )
+        if self.measure:
+            costs = mixed_costs(graph, pieces, costs, machine, given, cache=self.cache, listen=self.listen)
         return _Asked(machine, pieces, costs, pose(whole, pieces, costs, machine))
 
     def _planned(self, asked: _Asked, answer: Schedule | Pipelining) -> Planned:

@@ -11,6 +11,7 @@ from sparsegen.hetero.plans.plan import Group, Plan, PlanDevice, PlannedOperator
 from sparsegen.hetero.stages.search import FoundStage
 from sparsegen.hetero.stages.staging import Staged
 from sparsegen.hetero.stages.units import Unit
+from sparsegen.kernels.stages import LayerGroup, LayerStage
 
 
 def staged_plan(staged: Staged, device: Device, subject: Subject) -> Plan:
@@ -62,6 +63,18 @@ def staged_plan(staged: Staged, device: Device, subject: Subject) -> Plan:
         stages=tuple(stages),
         alternatives=sequential,
     )
+
+
+def stages_of(plan: Plan) -> list[LayerStage]:
+    """The stages of a plan of the form "stages", of layers."""
+    layers = {each.name: each.layers for each in plan.operators}
+    return [
+        tuple(
+            LayerGroup(tuple(layer for name in group.operators for layer in layers[name]), group.threads)
+            for group in stage.groups
+        )
+        for stage in plan.stages
+    ]
 
 
 def _timed(

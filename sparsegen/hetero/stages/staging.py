@@ -2,32 +2,33 @@
 
 The times of layers, on all threads and on one, come from calls in turn; the search (`stages`) finds stages;
 what it found is compiled and timed beside the sequential program. How much groups at once slow each other
-down is measured in the first round, and the search repeated with it. Where nothing is gained, the plan *is*
-the sequential one.
+down is measured in the first round, and the search repeated with it. The best stages are timed once more at
+the end, as the best of several is the luckiest, too. Where nothing is gained, the plan *is* the sequential
+one.
 """
 
 from __future__ import annotations
 
 import functools
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sparsegen.compiler import check_threads, compile_plan, find_tuned
-from sparsegen.database.assign import as_database
+from sparsegen.compiler import check_threads, compile_plan, default_plan
 from sparsegen.graph import LayerGraph
-from sparsegen.hetero.costs.measure import Timed, call_seconds, in_turn, seconds_in_turn
+from sparsegen.hetero.costs.measure import Timed, call_seconds, in_turn, rounds_in_turn
 from sparsegen.hetero.stages.handover import joined
 from sparsegen.hetero.stages.search import FoundStage, Terms, best_stages, chained
 from sparsegen.hetero.stages.units import Times, Unit, units_of
-from sparsegen.kernels.plan import PlannedGraph, plan_graph
+from sparsegen.kernels.plan import PlannedGraph
 from sparsegen.kernels.stages import LayerGroup, LayerStage
 from sparsegen.progress import Listener, Steps
 from sparsegen.runtime.model import CompiledModel
-from sparsegen.target import parse_target
 
 LEAST_GAIN = 0.02
-"""Share of the sequential program's time that stages have to gain, beyond the noise, to be taken."""
+"""Share of the sequential program's time that stages have to gain to be taken, in most rounds of calls."""
+_MOST = 0.75  # share of the rounds
 _UNITS = 100  # a unit takes at most this part of the model's time on one thread
 _ROUNDS = 2  # of search and measurement
 
@@ -62,10 +63,10 @@ def stage(
     Raises SparsegenError where the model cannot be compiled or called.
     """
     threads = check_threads(threads)
-    steps = Steps(listen, total=2 + 2 * _ROUNDS)
+    steps = Steps(listen, total=3 + 2 * _ROUNDS)
     steps.begin("compiling for one thread and for all")
     shares = sorted({1, threads, *(threads // count for count in range(2, threads + 1))})
-    plans = {share: sequential_plan(graph, share) for share in shares}
+    plans = {share: default_plan(graph, share) for share in shares}
     models = {share: compile_plan(plan) for share, plan in plans.items()}
     steps.begin("timing layers")
     calls = [_layers_of(models[share], inputs) for share in shares]
@@ -96,26 +97,24 @@ def _rounds(
             break
         model = compile_plan(plan.staged(layer_stages(found, units)))
         steps.begin("timing stages")
-        seconds = _whole_calls(
-            {"sequential": models[threads], "one thread": models[1], "stages": model}, inputs
-        )
-        if seconds["stages"] < (1 - LEAST_GAIN) * min(seconds["sequential"], seconds["one thread"]):
-            if not best.gains or _relative(seconds) < _relative(best.seconds):
-                best = replace(
-                    best,
-                    model=model,
-                    found=tuple(found),
-                    units=units,
-                    seconds=seconds,
-                    slowdown=terms.slowdown,
-                )
+        timed = _whole_calls(models, model, inputs)
+        if timed.gains and (not best.gains or timed.ratio < _ratio(best.seconds)):
+            best = replace(
+                best, model=model, found=tuple(found), seconds=timed.medians, slowdown=terms.slowdown
+            )
         elif not best.seconds:
-            best = replace(best, seconds=seconds)
+            best = replace(best, seconds=timed.medians)
         slowdown = _slowdown(found, units, models[1], model, inputs)
         if abs(slowdown / terms.slowdown - 1) < 0.05:
             break
         terms = replace(terms, slowdown=slowdown)
-    if not best.gains and best.seconds.get("one thread", 1.0) < best.seconds.get("sequential", 0.0):
+    if best.gains:
+        steps.begin("timing the best stages again")
+        timed = _whole_calls(models, best.model, inputs)
+        if timed.gains:
+            return replace(best, seconds=timed.medians)
+        best = replace(best, model=models[threads], found=(), seconds=timed.medians, slowdown=1.0)
+    if best.seconds.get("one thread", 1.0) < best.seconds.get("sequential", 0.0):
         return replace(best, model=models[1])
     return best
 
@@ -131,22 +130,42 @@ def layer_stages(found: Sequence[FoundStage], units: Sequence[Unit]) -> list[Lay
     ]
 
 
-def sequential_plan(graph: LayerGraph, threads: int) -> PlannedGraph:
-    """The plan of the sequential program on so many threads, with the shipped schedules."""
-    plan = plan_graph(graph, threads=threads, target=parse_target())
-    return find_tuned(plan, as_database("shipped"))
-
-
 def _layers_of(model: CompiledModel, inputs: Sequence[Any]) -> Timed:
     return lambda: call_seconds(model, inputs)
 
 
-def _whole_calls(models: Mapping[str, CompiledModel], inputs: Sequence[Any]) -> dict[str, float]:
-    return seconds_in_turn({name: functools.partial(model, *inputs) for name, model in models.items()})
+@dataclass(frozen=True)
+class _Timed:
+    """Seconds of whole calls, by what was called, round by round."""
+
+    rounds: Mapping[str, Sequence[float]]
+
+    @property
+    def medians(self) -> dict[str, float]:
+        return {name: statistics.median(values) for name, values in self.rounds.items()}
+
+    @property
+    def ratio(self) -> float:
+        """The stages' median over that of the better sequential program."""
+        return _ratio(self.medians)
+
+    @property
+    def gains(self) -> bool:
+        """Whether stages gain enough in most rounds, each beside the sequential program in its round."""
+        medians = self.medians
+        best = min(("sequential", "one thread"), key=lambda name: medians[name])
+        rounds = zip(self.rounds["stages"], self.rounds[best], strict=True)
+        won = [stages < (1 - LEAST_GAIN) * alone for stages, alone in rounds]
+        return sum(won) >= _MOST * len(won)
 
 
-def _relative(seconds: Mapping[str, float]) -> float:
-    return seconds["stages"] / min(seconds["sequential"], seconds["one thread"])
+def _ratio(medians: Mapping[str, float]) -> float:
+    return medians["stages"] / min(medians["sequential"], medians["one thread"])
+
+
+def _whole_calls(models: Mapping[int, CompiledModel], staged: CompiledModel, inputs: Sequence[Any]) -> _Timed:
+    called = {"sequential": models[max(models)], "one thread": models[1], "stages": staged}
+    return _Timed(rounds_in_turn({name: functools.partial(each, *inputs) for name, each in called.items()}))
 
 
 def _slowdown(
