@@ -26,8 +26,8 @@ from sparsegen.hetero.costs.calls import Call, our_calls, torch_calls
 from sparsegen.hetero.costs.costs import OURS, TORCH
 from sparsegen.hetero.costs.measure import Timed, call_seconds, on_cores, samples_in_turn
 from sparsegen.hetero.operators.cut import operators
-from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
 from sparsegen.pruning import finalize, prune
+from sparsegen.torch_graph.graph import TorchGraph
 
 ROUNDS = 2
 

@@ -49,6 +49,7 @@ from sparsegen.graph.cores import (
 from sparsegen.graph.dtypes import FLOAT32, ITEM_BYTES
 from sparsegen.graph.layers import CallForm, Layer, LayerGraph, apart
 from sparsegen.graph.steps import BINARY, SELECTIONS, UNARY, Step
+from sparsegen.graph.values import ValueForm
 
 __all__ = [
     "BINARY",
@@ -93,5 +94,6 @@ __all__ = [
     "Slice",
     "Softmax",
     "Step",
+    "ValueForm",
     "apart",
 ]

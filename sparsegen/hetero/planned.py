@@ -26,10 +26,10 @@ from sparsegen.hetero.running.emulation import Emulated
 from sparsegen.hetero.running.executor import Executor
 from sparsegen.hetero.running.runners import Runner
 from sparsegen.hetero.stages.staged_plan import stages_of
-from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
 from sparsegen.kernels.torch_own import given_to_torch
 from sparsegen.runtime.arguments import leaves_of
 from sparsegen.runtime.model import CompiledModel
+from sparsegen.torch_graph.graph import TorchGraph
 
 Values = Mapping[str, torch.Tensor]
 """What segments hand on: tensors by the names of the graph's values, and of the states that they are next."""

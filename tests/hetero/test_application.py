@@ -12,7 +12,7 @@ from sparsegen.hetero.operators.application import Application
 from sparsegen.hetero.operators.application_graph import joined
 from sparsegen.hetero.operators.cut import GRANULARITIES, operators, part_of
 from sparsegen.hetero.operators.modules import ModuleOperator
-from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
+from sparsegen.torch_graph.graph import TorchGraph
 from tests.frontend.checking import Function, images
 from tests.hetero.networks import Decoder
 

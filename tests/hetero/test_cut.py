@@ -18,7 +18,7 @@ from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.operators.cut import GRANULARITIES, Granularity, operators, part_of
 from sparsegen.hetero.operators.operators import Operator
-from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
+from sparsegen.torch_graph.graph import TorchGraph
 from tests.frontend.checking import Function, images
 from tests.hetero.networks import Cells, Decoder, Inception, MaskedEncoder, Mixed, small
 from tests.random_networks import RandomNetwork

@@ -20,9 +20,9 @@ from sparsegen.hetero.operators.cut import operators, part_of
 from sparsegen.hetero.operators.fingerprint import fingerprint, model_fingerprint
 from tests.frontend.checking import images
 from tests.hetero.networks import small
-from tests.hetero.test_torch_graph import CORES, graph_of
 from tests.random_networks import RandomNetwork
 from tests.sampling import examples
+from tests.test_torch_graph import CORES, graph_of
 
 
 def changed(value: Any) -> Any:

@@ -25,7 +25,7 @@ from sparsegen.hetero.costs.layer_costs import setting
 from sparsegen.hetero.costs.prediction import Sample, call_of, distinct, fit, record_of
 from sparsegen.hetero.costs.training import keep, predictor
 from sparsegen.hetero.operators.cut import operators
-from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
+from sparsegen.torch_graph.graph import TorchGraph
 from tests.hetero.networks import Inception
 
 IMAGE = torch.randn(1, 3, 12, 12)

@@ -15,10 +15,10 @@ from sparsegen.compiler import default_plan
 from sparsegen.devices import Operator, describe_graph
 from sparsegen.graph import FLOAT32, ITEM_BYTES, Extern, Layer, LayerGraph, PlainCore
 from sparsegen.hetero.costs.features import layer_features, log_size
-from sparsegen.hetero.torch_graph.torch_graph import products_of_networks
 from sparsegen.kernels.implementation import Offer
 from sparsegen.kernels.registry import best_offer
 from sparsegen.target import Target, parse_target
+from sparsegen.torch_graph.graph import products_of_networks
 
 _ITEM = ITEM_BYTES[FLOAT32]
 _CALL_S = 1e-6  # a call of a kernel, with its arguments

@@ -28,8 +28,8 @@ from sparsegen.hetero.costs.measure import Timed, call_seconds, in_turn, on_core
 from sparsegen.hetero.costs.training import keep, predictor
 from sparsegen.hetero.operators.cut import part_of
 from sparsegen.hetero.operators.fingerprint import fingerprint
-from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
 from sparsegen.target import parse_target
+from sparsegen.torch_graph.graph import TorchGraph
 
 OURS, TORCH = "ours", "torch"
 """Implementations: our kernels and torch's on cores, torch's on a GPU."""

@@ -26,10 +26,10 @@ from sparsegen.hetero.operators.cut import operators as cut
 from sparsegen.hetero.operators.export import OperatorCost
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.operators.operators import Operator
-from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
 from sparsegen.kernels.torch_own import given_to_torch, torchs_layers
 from sparsegen.progress import Listener
 from sparsegen.target import parse_target
+from sparsegen.torch_graph.graph import TorchGraph
 
 MIXED = "mixed"
 """The implementation: our program, with some layers computed by torch."""

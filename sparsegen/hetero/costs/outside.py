@@ -15,7 +15,7 @@ from sparsegen.errors import DeviceError, SparsegenError, first_line
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.costs.measure import SAMPLES, WARM_UP
 from sparsegen.hetero.operators.cut import value_forms
-from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
+from sparsegen.torch_graph.graph import TorchGraph
 
 
 def runner_there(device: Device, part: LayerGraph) -> Callable[..., Any]:

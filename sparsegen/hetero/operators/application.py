@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sparsegen.errors import InputError, ModelError
+from sparsegen.graph import ValueForm
 from sparsegen.hetero.operators.modules import Callee, ModuleOperator, form_of
-from sparsegen.hetero.operators.operators import Operator, ValueForm
+from sparsegen.hetero.operators.operators import Operator
 
 _RESERVED = ". # [ ] /"
 

@@ -9,10 +9,10 @@ import networkx
 from torch.utils import _pytree
 
 from sparsegen.errors import OptionError, PlanError
-from sparsegen.graph import FLOAT32, Layer, LayerGraph, Result
+from sparsegen.graph import FLOAT32, Layer, LayerGraph, Result, ValueForm
 from sparsegen.hetero.operators.blocks import blocks
 from sparsegen.hetero.operators.naming import names_of
-from sparsegen.hetero.operators.operators import Operator, ValueForm
+from sparsegen.hetero.operators.operators import Operator
 
 Granularity = Literal["layer", "block", "model"]
 GRANULARITIES: tuple[Granularity, ...] = ("layer", "block", "model")

@@ -37,10 +37,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sparsegen.errors import ProblemError
-from sparsegen.graph import LayerGraph
+from sparsegen.graph import LayerGraph, ValueForm
 from sparsegen.hetero.operators.cut import Granularity, operators, part_of, value_forms
 from sparsegen.hetero.operators.fingerprint import fingerprint, model_fingerprint
-from sparsegen.hetero.operators.operators import Operator, ValueForm
+from sparsegen.hetero.operators.operators import Operator
 from sparsegen.hetero.operators.work import Work, work_of
 from sparsegen.hetero.problem.problem import Link, Problem, Store, Task
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from sparsegen.errors import ProblemError
-from sparsegen.graph import ITEM_BYTES
+from sparsegen.graph import ITEM_BYTES, ValueForm
 from sparsegen.hetero.operators.export import ORIGINS, SCHEMA, ExportedModel, ExportedOperator, OperatorCost
-from sparsegen.hetero.operators.operators import Operator, ValueForm
+from sparsegen.hetero.operators.operators import Operator
 from sparsegen.hetero.operators.work import Work
 
 T = TypeVar("T")

@@ -12,8 +12,7 @@ from torch.utils import _pytree
 
 from sparsegen.compiler import compile
 from sparsegen.errors import InputError, ModelError, OptionError, first_line
-from sparsegen.graph import ITEM_BYTES
-from sparsegen.hetero.operators.operators import ValueForm
+from sparsegen.graph import ITEM_BYTES, ValueForm
 
 Callee = Callable[..., Any]
 FlatFunction = Callable[..., tuple[Tensor, ...]]

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from sparsegen.errors import InputError, OutOfMemoryError, first_line, is_out_of_memory
-from sparsegen.graph import Layer, LayerGraph, Linear, Recurrent
-from sparsegen.hetero.operators.operators import ValueForm
-from sparsegen.hetero.torch_graph.torch_cores import MAKES_NEW, CoreFunction, core_function
-from sparsegen.hetero.torch_graph.torch_recurrent import recurrent_network
-from sparsegen.hetero.torch_graph.torch_steps import Operand, StepFunction, step_function
+from sparsegen.graph import Layer, LayerGraph, Linear, Recurrent, ValueForm
 from sparsegen.runtime.arguments import leaves_of
 from sparsegen.runtime.results import arrange_results, storages, unshared
+from sparsegen.torch_graph.cores import MAKES_NEW, CoreFunction, core_function
+from sparsegen.torch_graph.recurrent import recurrent_network
+from sparsegen.torch_graph.steps import Operand, StepFunction, step_function
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,9 +42,9 @@ from sparsegen.graph import (
     Softmax,
     Step,
 )
-from sparsegen.hetero.torch_graph.torch_recurrent import recurrence
-from sparsegen.hetero.torch_graph.torch_steps import step_function
-from sparsegen.hetero.torch_graph.torch_windows import convolution, pooling, resampling
+from sparsegen.torch_graph.recurrent import recurrence
+from sparsegen.torch_graph.steps import step_function
+from sparsegen.torch_graph.windows import convolution, pooling, resampling
 
 CoreFunction = Callable[..., Any]
 """A core's result, of its inputs; a tuple for an operator of torch's with several."""

@@ -49,7 +49,7 @@ from sparsegen.graph import (
     Softmax,
     Step,
 )
-from sparsegen.hetero.torch_graph.torch_graph import TorchGraph
+from sparsegen.torch_graph.graph import TorchGraph
 from tests.frontend.checking import Function, images
 from tests.hetero.networks import small
 from tests.random_networks import RandomNetwork
@@ -230,7 +230,7 @@ def test_networks_are_torchs_own(kind: type[nn.RNNBase], bias: bool, monkeypatch
     inputs = (images(5, 3, 6), images(4, 3, 10, seed=1))
     given = (inputs[0], (inputs[1], images(4, 3, 10, seed=2))) if kind is nn.LSTM else inputs
     graph = from_torch(network, given)
-    monkeypatch.setattr("sparsegen.hetero.torch_graph.torch_recurrent.recurrence", None)
+    monkeypatch.setattr("sparsegen.torch_graph.recurrent.recurrence", None)
     made = TorchGraph(graph)
     with torch.no_grad():
         expected = network(*given)
