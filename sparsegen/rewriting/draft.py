@@ -1,0 +1,92 @@
+"""A draft: the layers that a rule puts in a site's place, as it adds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparsegen.graph import Array, Core, Identity, Layer, Shape, Step
+from sparsegen.rewriting.site import Interval, Site
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """A function that is computed to within an error, in place of exactly.
+
+    function: its name. error: the largest, absolute. shown: how that is known. form: what stands in for it,
+    "8 ReLUs" or "x * sigmoid(1.773 x)". interval: on which it holds; None for all numbers. knots, slopes: of
+    a piecewise linear function.
+    """
+
+    function: str
+    error: float
+    shown: str
+    form: str
+    interval: Interval | None = None
+    knots: tuple[float, ...] = ()
+    slopes: tuple[float, ...] = ()
+
+
+class Draft:
+    """Layers in an order that runs, each of a core or of one step; what they read is there before them.
+
+    A rule adds to it, and names the value that stands for the site's result. max_error: that an approximation
+    may have; 0 where none is wanted.
+    """
+
+    def __init__(self, site: Site, max_error: float = 0.0) -> None:
+        self.max_error = max_error
+        self.layers: list[Layer] = []
+        self.constants: dict[str, Array] = {}
+        self.approximations: list[Approximation] = []
+        self._prefix = site.layer.name
+        self._shapes = dict(site.shapes)
+
+    def shape(self, value: str) -> Shape:
+        """Of a value or constant, the site's or one that was added."""
+        return self._shapes[value]
+
+    def add(self, core: Core, inputs: str | Sequence[str], shape: Shape) -> str:
+        """A layer of a core, and the name of its value."""
+        reads = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+        layer = Layer(self._new_name(), core, reads, tuple(map(int, shape)))
+        self._shapes[layer.name] = layer.shape
+        self.layers.append(layer)
+        return layer.name
+
+    def step(
+        self,
+        value: str,
+        op: str,
+        operand: str | float | None = None,
+        *,
+        reverse: bool = False,
+        parameters: tuple[float, ...] = (),
+    ) -> str:
+        """A pointwise step of a value, broadcast against its operand as in torch; see `graph.Step`."""
+        shape = self.shape(value)
+        if isinstance(operand, str):
+            shape = np.broadcast_shapes(shape, self.shape(operand))
+        steps = (Step(op, operand, reverse, parameters),)
+        layer = Layer(self._new_name(), Identity(), (value,), shape, steps)
+        self._shapes[layer.name] = layer.shape
+        self.layers.append(layer)
+        return layer.name
+
+    def constant(self, array: Array) -> str:
+        """A constant, and its name."""
+        name = self._new_name()
+        self.constants[name] = array
+        self._shapes[name] = array.shape
+        return name
+
+    def approximated(self, approximation: Approximation) -> None:
+        """Note that the draft computes a function to within an error."""
+        assert math.isfinite(approximation.error)
+        self.approximations.append(approximation)
+
+    def _new_name(self) -> str:
+        return f"{self._prefix}~{len(self.layers) + len(self.constants)}"

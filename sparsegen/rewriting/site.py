@@ -1,0 +1,66 @@
+"""A site: one operator of a graph that a device lacks, as rules see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sparsegen.devices import Operator
+from sparsegen.devices.operators import describe
+from sparsegen.graph import Array, Core, Identity, Layer, Shape, Step
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """A layer of a core without steps, or of one step without a core.
+
+    shapes: of the values and constants that it reads. constants: those of them that are constant. intervals:
+    that values lay in on calibration inputs, for those that were seen.
+    """
+
+    layer: Layer
+    shapes: Mapping[str, Shape]
+    constants: Mapping[str, Array] = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+
+    @property
+    def core(self) -> Core:
+        """Identity for a step."""
+        return self.layer.core
+
+    @property
+    def step(self) -> Step | None:
+        """The step, where that is what the site is."""
+        return self.layer.epilogue[0] if isinstance(self.core, Identity) and self.layer.epilogue else None
+
+    @property
+    def input(self) -> str:
+        """The name of the first input."""
+        return self.layer.inputs[0]
+
+    @property
+    def shape(self) -> Shape:
+        """Of the result."""
+        return self.layer.shape
+
+    @property
+    def input_shape(self) -> Shape:
+        """Of the first input."""
+        return self.shapes[self.input]
+
+    @property
+    def interval(self) -> Interval | None:
+        """What the first input's elements lay in on calibration inputs."""
+        return self.intervals.get(self.input)
+
+    @property
+    def operator(self) -> Operator:
+        """As devices see it."""
+        return describe(self.layer, self.shapes, self.constants.keys())
+
+    @property
+    def name(self) -> str:
+        """The name of the operator: a step's, or that which devices give to the core."""
+        return self.operator.name if self.step is None else self.step.op

@@ -1,0 +1,107 @@
+"""Sites drawn, rewritten by one rule, and computed in float64 beside what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparsegen.devices import Estimate, Operator
+from sparsegen.graph import Array, Layer, LayerGraph, Shape
+from sparsegen.rewriting.draft import Draft
+from sparsegen.rewriting.rule import Rule, all_rules
+from sparsegen.rewriting.search import Price, site_of
+from sparsegen.rewriting.site import Interval, Site
+from sparsegen.torch_graph.graph import TorchGraph
+
+FLOAT64 = "float64"
+
+
+def rule_named(name: str) -> Rule:
+    """The registered rule of a name."""
+    (found,) = [each for each in all_rules() if each.name == name]
+    return found
+
+
+def site(
+    layer: Layer,
+    inputs: Mapping[str, Shape],
+    constants: Mapping[str, Array] | None = None,
+    intervals: Mapping[str, Interval] | None = None,
+) -> Site:
+    """A layer alone as a site that reads inputs and constants."""
+    known = dict(constants or {})
+    shapes = {**inputs, **{name: array.shape for name, array in known.items()}}
+    return site_of(layer, shapes, known, intervals)
+
+
+def drafted(rule: str, site: Site, max_error: float = 0.0) -> LayerGraph:
+    """The graph that a rule puts in a site's place; raises RefusalError where it refuses."""
+    draft = Draft(site, max_error)
+    result = rule_named(rule).rewrite(site, draft)
+    return _graph(site, draft.layers, {**site.constants, **draft.constants}, result)
+
+
+def as_it_is(site: Site) -> LayerGraph:
+    """The graph of a site alone."""
+    return _graph(site, [site.layer], site.constants, site.layer.name)
+
+
+def in_float64(graph: LayerGraph, *inputs: torch.Tensor) -> torch.Tensor:
+    """What a graph of one result computes, all of it in float64."""
+    layers = [_doubled(layer) for layer in graph.layers]
+    constants: Any = {name: array.astype(np.float64) for name, array in graph.constants.items()}
+    dtypes = dict.fromkeys(graph.inputs, FLOAT64)
+    doubled = replace(graph, layers=layers, constants=constants, input_dtypes=dtypes)
+    result: torch.Tensor = TorchGraph(doubled)(*(each.double() for each in inputs))
+    return result
+
+
+def drawn(site: Site, seed: int = 0, scale: float = 3.0) -> list[torch.Tensor]:
+    """Values for a site's inputs, about normal."""
+    generator = torch.Generator().manual_seed(seed)
+    values = [name for name in dict.fromkeys(site.layer.reads()) if name not in site.constants]
+    return [
+        scale * torch.randn(site.shapes[name], generator=generator, dtype=torch.float64) for name in values
+    ]
+
+
+def allowing(*names: str, seconds: float = 1e-6) -> Price:
+    """A price for a device that has the operators of these names and kinds, each for so many seconds."""
+    return pricing(lambda operator: "" if _all_in(operator, names) else f"it has no {operator.name}", seconds)
+
+
+def pricing(reason: Callable[[Operator], str], seconds: float = 1e-6) -> Price:
+    """A price by what a device refuses: a phrase, or "" for what it runs."""
+
+    def price(operator: Operator) -> Estimate:
+        return Estimate(seconds, 0, 0, 0, reason=reason(operator))
+
+    return price
+
+
+def _all_in(operator: Operator, names: tuple[str, ...]) -> bool:
+    own = () if operator.kind == "pointwise" else (operator.name,)
+    return all(name in names for name in (*own, *operator.steps))
+
+
+def _graph(site: Site, layers: list[Layer], constants: Mapping[str, Array], result: str) -> LayerGraph:
+    values = [name for name in dict.fromkeys(site.layer.reads()) if name not in site.constants]
+    inputs = {name: site.shapes[name] for name in values}
+    return LayerGraph(inputs, list(layers), (result,), dict(constants))
+
+
+def _doubled(value: Any) -> Any:
+    match value:
+        case np.ndarray():
+            return value.astype(np.float64) if value.dtype.kind == "f" else value
+        case tuple():
+            return tuple(_doubled(each) for each in value)
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            kept = {each.name: _doubled(getattr(value, each.name)) for each in fields(value) if each.init}
+            return type(value)(**kept)
+        case _:
+            return value

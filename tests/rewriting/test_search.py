@@ -1,0 +1,79 @@
+"""Rules chained: the cheapest way wins, what nothing serves stays, and the graph computes the same."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from sparsegen.devices import Estimate, Operator
+from sparsegen.frontend import from_torch
+from sparsegen.graph import Identity, Layer, LayerGraph, Step
+from sparsegen.rewriting.rewrite import rewrite
+from sparsegen.rewriting.search import Search
+from tests.rewriting.rewritings import allowing, as_it_is, drawn, in_float64, site
+
+X = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def step_of(op: str, *parameters: float) -> Layer:
+    return Layer("y", Identity(), ("x",), (2, 3), (Step(op, parameters=parameters),))
+
+
+def network(activation: nn.Module) -> LayerGraph:
+    torch.manual_seed(0)
+    return from_torch(nn.Sequential(nn.Conv2d(3, 4, 3), activation, nn.Conv2d(4, 2, 1)).eval(), (X,))
+
+
+def test_rules_chain_until_all_is_supported() -> None:
+    found = rewrite(network(nn.Hardswish()), allowing("conv", "relu", "add", "sub", "mul"))
+    assert found.unsupported == ()
+    (only,) = found.replaced
+    assert (only.operator, only.word) == ("hardswish", "decomposed")
+    assert only.rules == ("hard swish by ReLU6", "ReLU6 by ReLUs")
+    expected = in_float64(network(nn.Hardswish()), X)
+    torch.testing.assert_close(in_float64(found.graph, X), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_the_cheapest_way_wins() -> None:
+    def price(operator: Operator) -> Estimate:
+        own = {"relu6": 5.0, "sub": 1.0, "relu": 1.0, "add": 1.0, "mul": 1.0}
+        names = [operator.name] if operator.kind != "pointwise" else list(operator.steps)
+        missing = [name for name in names if name not in own]
+        seconds = sum(own.get(name, math.inf) for name in names)
+        return Estimate(seconds, 0, 0, 0, reason=f"it has no {missing[0]}" if missing else "")
+
+    y = step_of("hardswish")
+    way = Search(price).best(site(y, {"x": (2, 3)}))
+    assert way is not None
+    assert way.seconds == 8.0  # relu6 is there, dearer than its parts: what is there is taken
+    assert [layer.epilogue[0].op for layer in way.layers] == ["add", "relu6", "mul", "mul"]
+
+
+def test_what_no_rule_serves_stays_and_says_what_was_tried() -> None:
+    graph = network(nn.SiLU())
+    found = rewrite(graph, allowing("conv", "mul"))
+    (only,) = found.unsupported
+    assert (only.operator, only.word, only.reason) == ("silu", "unsupported", "it has no pointwise")
+    assert ("SiLU by sigmoid", math.inf) in [(each.rule, each.seconds) for each in only.tried]
+    assert any("sigmoid" in each.reason for each in only.tried)
+    assert torch.equal(in_float64(found.graph, X), in_float64(graph, X))
+
+
+def test_a_supported_graph_is_left_alone() -> None:
+    graph = network(nn.ReLU())
+    found = rewrite(graph, allowing("conv", "relu"))
+    assert found.replaced == ()
+    assert [layer.name for layer in found.graph.layers] == [layer.name for layer in graph.layers]
+
+
+@pytest.mark.parametrize("op", ["hardswish", "relu6", "silu"])
+def test_a_way_computes_the_site(op: str) -> None:
+    here = site(step_of(op), {"x": (2, 3)})
+    way = Search(allowing("relu", "sigmoid", "add", "sub", "mul")).best(here)
+    assert way is not None
+    graph = LayerGraph({"x": (2, 3)}, list(way.layers), (way.result,), dict(way.constants))
+    (x,) = drawn(here)
+    torch.testing.assert_close(in_float64(graph, x), in_float64(as_it_is(here), x), rtol=1e-12, atol=1e-12)
