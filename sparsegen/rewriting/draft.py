@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +35,10 @@ class Draft:
     """Layers in an order that runs, each of a core or of one step; what they read is there before them.
 
     A rule adds to it, and names the value that stands for the site's result. max_error: that an approximation
-    may have; 0 where none is wanted.
+    may have; 0 where none is wanted. dtype: of the constants that rules make of nothing.
     """
+
+    dtype: type[np.floating[Any]] = np.float32
 
     def __init__(self, site: Site, max_error: float = 0.0) -> None:
         self.max_error = max_error
@@ -82,6 +85,11 @@ class Draft:
         self.constants[name] = array
         self._shapes[name] = array.shape
         return name
+
+    def array(self, values: Any) -> Array:
+        """Numbers as an array of the draft's dtype, for a constant or the weight of a core."""
+        made: Array = np.asarray(values, self.dtype)
+        return made
 
     def approximated(self, approximation: Approximation) -> None:
         """Note that the draft computes a function to within an error."""

@@ -39,8 +39,9 @@ def site(
 
 
 def drafted(rule: str, site: Site, max_error: float = 0.0) -> LayerGraph:
-    """The graph that a rule puts in a site's place; raises RefusalError where it refuses."""
+    """The graph that a rule puts in a site's place, in float64; raises RefusalError where it refuses."""
     draft = Draft(site, max_error)
+    draft.dtype = np.float64
     result = rule_named(rule).rewrite(site, draft)
     return _graph(site, draft.layers, {**site.constants, **draft.constants}, result)
 
@@ -56,7 +57,12 @@ def in_float64(graph: LayerGraph, *inputs: torch.Tensor) -> torch.Tensor:
     constants: Any = {name: array.astype(np.float64) for name, array in graph.constants.items()}
     dtypes = dict.fromkeys(graph.inputs, FLOAT64)
     doubled = replace(graph, layers=layers, constants=constants, input_dtypes=dtypes)
-    result: torch.Tensor = TorchGraph(doubled)(*(each.double() for each in inputs))
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # of what a graph makes of nothing
+    try:
+        result: torch.Tensor = TorchGraph(doubled)(*(each.double() for each in inputs))
+    finally:
+        torch.set_default_dtype(usual)
     return result
 
 
