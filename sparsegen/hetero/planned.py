@@ -159,7 +159,8 @@ def _computing(operator: PlannedOperator, part: LayerGraph, device: Device) -> C
     compute: Callable[..., Any]
     if operator.implementation in (OURS, MIXED):
         mixed = given_to_torch(part, operator.by_torch)
-        compute = on_cores(device.cores, lambda: compile_graph(mixed, threads=len(device.cores)))
+        program = on_cores(device.cores, lambda: compile_graph(mixed, threads=len(device.cores)))
+        compute = _on_threads(program, len(device.cores))
     elif operator.implementation == EMULATED:
         compute = Emulated(compile_graph(part), operator.seconds)
     elif device.kind == "cuda":
@@ -200,13 +201,16 @@ def _initial(plan: Plan, whole: CarriedGraph) -> dict[str, Values]:
     return dict(found)
 
 
-def _on_threads(graph: TorchGraph, threads: int) -> Callable[..., Any]:
-    """A graph that torch computes, on so many threads of the thread that calls it."""
+def _on_threads(compute: Callable[..., Any], threads: int) -> Callable[..., Any]:
+    """The same, torch's own operators in it on so many threads of the thread that calls it.
+
+    More threads than there are cores wait for each other: some milliseconds for each of torch's operators.
+    """
 
     def run(*inputs: torch.Tensor) -> Any:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        return graph(*inputs)
+        return compute(*inputs)
 
     return run
 
