@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sparsegen.devices.operators import describe
 from sparsegen.frontend.fuse import fuse_epilogues
 from sparsegen.frontend.simplify import remove_unread
-from sparsegen.graph import Identity, Layer, LayerGraph, Shape
+from sparsegen.graph import Layer, LayerGraph
 from sparsegen.rewriting.bounds import site_interval
 from sparsegen.rewriting.draft import Approximation
+from sparsegen.rewriting.parts import parts_of
 from sparsegen.rewriting.search import Price, Search, Tried, Way, site_of
 from sparsegen.rewriting.site import Interval, Site
 
@@ -75,7 +76,7 @@ def rewrite(
             continue
         error = errors.get(layer.name, 0.0) if isinstance(max_error, Mapping) else max_error
         search = searches.setdefault(error, Search(price, error))
-        for part in _parts(layer.renamed(renamed), shapes):
+        for part in parts_of(layer.renamed(renamed), shapes):
             site = site_of(part.renamed(renamed), shapes, constants, known)
             reason = price(site.operator).reason
             way = search.best(site)
@@ -101,21 +102,6 @@ def _replaced(layer: Layer, site: Site, reason: str, way: Way | None, tried: Seq
     rules = () if way is None else tuple(each.name for each in way.rules)
     approximations = () if way is None else way.approximations
     return Replaced(layer.name, site.name, reason, rules, approximations, tuple(tried))
-
-
-def _parts(layer: Layer, shapes: dict[str, Shape]) -> Iterator[Layer]:
-    """The layer as one of its core and one of each step; the last one bears its name."""
-    steps = layer.epilogue
-    value = layer.inputs[0] if layer.inputs else ""
-    if not isinstance(layer.core, Identity):
-        value = f"{layer.name}:core" if steps else layer.name
-        shapes[value] = layer.shape
-        yield replace(layer, name=value, epilogue=())
-    for number, step in enumerate(steps):
-        name = layer.name if number == len(steps) - 1 else f"{layer.name}:{number}"
-        shapes[name] = layer.shape
-        yield Layer(name, Identity(), (value,), layer.shape, (step,))
-        value = name
 
 
 def _placed(way: Way, name: str) -> tuple[list[Layer], str]:
