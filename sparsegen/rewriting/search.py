@@ -18,7 +18,7 @@ import numpy as np
 
 from sparsegen.devices import Estimate, Operator
 from sparsegen.graph import Array, Layer, Shape
-from sparsegen.rewriting.bounds import site_interval
+from sparsegen.rewriting.bounds import narrower, site_interval
 from sparsegen.rewriting.draft import Approximation, Draft
 from sparsegen.rewriting.rule import RefusalError, Rule, rules_for
 from sparsegen.rewriting.site import Interval, Site
@@ -80,7 +80,7 @@ class Search:
         finally:
             self._above.pop()
             self._cut.discard(key)
-        best = min(ways, key=lambda each: each[0].seconds, default=None)
+        best = min(ways, key=lambda each: _rank(each[0]), default=None)
         if not self._cut:  # else the site may have other ways elsewhere
             self._decided[key] = None if best is None else best[1]
         return None if best is None else best[0]
@@ -127,10 +127,16 @@ class Search:
             shapes |= {each.name: each.shape for each in way.layers}
             shapes |= {name: array.shape for name, array in way.constants.items()}
             seconds += way.seconds
-            if (interval := site_interval(inner)) is not None:
-                intervals[way.result] = interval
+            interval = narrower(site_interval(inner), draft.intervals.get(layer.name))
+            if interval is not None:
+                intervals[way.result] = narrower(intervals.get(way.result), interval) or interval
         found = renamed.get(result, result)
         return Way(seconds, tuple(layers), found, kept, tuple(rules), tuple(approximations)), ""
+
+
+def _rank(way: Way) -> tuple[float, bool, int]:
+    """The cheapest way is the best; of equally cheap ones an exact one, then that of fewer layers."""
+    return way.seconds, bool(way.approximations), len(way.layers)
 
 
 def _site(
