@@ -21,6 +21,7 @@ ROOMS = (
     "compiler",
     "reports",
     "database",
+    "rewriting",
     "frontend",
     "pruning",
     "kernels",
