@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsegen.errors import RewritingError
@@ -24,7 +26,9 @@ _WHOLE_LINE = (
 )  # fmt: skip
 """Steps with asymptotes on both sides: the error holds everywhere."""
 _NARROWEST = 1e-6  # of an interval, beside its larger end
-_SLOPE_BITS = 22  # of float32's 24: differences of slopes are then exact, and the last slope is the asymptote's
+_SLOPE_BITS = (
+    22  # of float32's 24: differences of slopes are then exact, and the last slope is the asymptote's
+)
 
 
 def fit_of(site: Site, max_error: float) -> PiecewiseLinear:
@@ -94,11 +98,20 @@ def _function(step: Step, interval: Interval | None) -> str | tuple[str | float,
     return function
 
 
-def relu_sum(fit: PiecewiseLinear, scale: float = 1.0, slope: float = 0.0) -> tuple[Array, Array, Array, float]:
-    """`scale * fit(x) + slope * x` as `constant + sum of outer * relu(inner * x + offsets)`.
+class ReluSum(NamedTuple):
+    """`constant + sum of outer * relu(inner * x + offsets)`; inner is 1 or -1."""
 
-    Returns inner (1 or -1), offsets, outer, and the constant. Slopes are rounded so that their differences
-    are exact in float32: far out, where all ReLUs add up, the sum still has the slope of the asymptote.
+    inner: Array
+    offsets: Array
+    outer: Array
+    constant: float
+
+
+def relu_sum(fit: PiecewiseLinear, scale: float = 1.0, slope: float = 0.0) -> ReluSum:
+    """`scale * fit(x) + slope * x`.
+
+    Slopes are rounded so that their differences are exact in float32: far out, where all ReLUs add up, the
+    sum still has the slope of the asymptote.
     """
     knots = np.array(fit.knots).astype(np.float32).astype(np.float64)
     slopes = _rounded(scale * np.array(fit.slopes) + slope)
@@ -109,12 +122,12 @@ def relu_sum(fit: PiecewiseLinear, scale: float = 1.0, slope: float = 0.0) -> tu
     inner += [1.0] * (len(knots) - 1)
     offsets += (-knots[1:]).tolist()
     outer += np.diff(slopes[1:]).tolist()
-    arrays = (np.array(each, np.float32) for each in (inner, offsets, outer))
-    return *arrays, scale * fit.values[0] + slope * first  # type: ignore[return-value]  # three arrays
+    arrays = [np.array(each, np.float32) for each in (inner, offsets, outer)]
+    return ReluSum(arrays[0], arrays[1], arrays[2], scale * fit.values[0] + slope * first)
 
 
-def _rounded(slopes: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _rounded(slopes: NDArray[np.float64]) -> NDArray[np.float64]:
     largest = float(np.abs(slopes).max())
     unit = 2.0 ** (math.ceil(math.log2(largest)) - _SLOPE_BITS) if largest else 1.0
-    rounded: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.round(slopes / unit) * unit
+    rounded: NDArray[np.float64] = np.round(slopes / unit) * unit
     return rounded

@@ -38,7 +38,9 @@ def relus_of_channels(site: Site, draft: Draft) -> str:
     weight = np.tile(outer, (channels, 1))
     bias = np.full(channels, constant, np.float32)
     assert draft.shape(spread)[1] == channels * copies
-    return _finished(site, draft, fit, pointwise_conv(draft, draft.step(spread, "relu"), weight, bias, channels))
+    return _finished(
+        site, draft, fit, pointwise_conv(draft, draft.step(spread, "relu"), weight, bias, channels)
+    )
 
 
 @rule("ReLUs of one channel", *APPROXIMATED, "div", kind="approximated")
