@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,17 @@ def _function(step: Step, interval: Interval | None) -> str | tuple[str | float,
     return function
 
 
+class Pieces(Protocol):
+    """A continuous piecewise linear function, by its knots, its values there, and one slope more."""
+
+    @property
+    def knots(self) -> tuple[float, ...]: ...  # noqa: D102
+    @property
+    def values(self) -> tuple[float, ...]: ...  # noqa: D102
+    @property
+    def slopes(self) -> tuple[float, ...]: ...  # noqa: D102
+
+
 class ReluSum(NamedTuple):
     """`constant + sum of outer * relu(inner * x + offsets)`; inner is 1 or -1."""
 
@@ -107,7 +118,7 @@ class ReluSum(NamedTuple):
     constant: float
 
 
-def relu_sum(fit: PiecewiseLinear, scale: float = 1.0, slope: float = 0.0) -> ReluSum:
+def relu_sum(fit: Pieces, scale: float = 1.0, slope: float = 0.0) -> ReluSum:
     """`scale * fit(x) + slope * x`.
 
     Slopes are rounded so that their differences are exact in float32: far out, where all ReLUs add up, the

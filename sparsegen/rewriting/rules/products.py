@@ -13,15 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.errors import RewritingError
-from sparsegen.graph import Array, Step
-from sparsegen.rewriting.approximation import PiecewiseLinear
+from sparsegen.graph import Array
 from sparsegen.rewriting.draft import Approximation, Draft
-from sparsegen.rewriting.fits import fit, relu_sum
+from sparsegen.rewriting.fits import relu_sum
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Interval, Site
 from sparsegen.rewriting.views import pointwise_conv, reshaped, stacked
@@ -29,9 +28,18 @@ from sparsegen.rewriting.views import pointwise_conv, reshaped, stacked
 _PROVED = "proved: the squares err by so much, and are subtracted"
 _MOST_TEETH = 16
 _NARROWEST = 1 / 64  # half of an interval, beside its middle, so that float32 does not round weights away
-_LARGEST_ERROR = 0.125  # of a square by one ReLU
+_MOST_PIECES = 1000
 
 Matrix = NDArray[np.float64]
+
+
+class _Pieces(NamedTuple):
+    """A continuous piecewise linear function, and how far it is from what it stands for."""
+
+    knots: tuple[float, ...]
+    values: tuple[float, ...]
+    slopes: tuple[float, ...]
+    error: float
 
 
 @dataclass(frozen=True)
@@ -132,15 +140,16 @@ def _middle_and_half(interval: Interval) -> tuple[float, float]:
     return middle, max((high - low) / 2, _NARROWEST * abs(middle), _NARROWEST)
 
 
-def _square_fit(site: Site, draft: Draft) -> PiecewiseLinear:
-    """Of squares of -1 to 1, for the site's error, rounded down so that sites share fits."""
+def _square_fit(site: Site, draft: Draft) -> _Pieces:
+    """The best sum of ReLUs for squares of -1 to 1: of equal pieces, as they bend alike everywhere."""
     _, *intervals = _intervals(site)
     halves = math.prod(_middle_and_half(each)[1] for each in intervals)
-    allowed = min(draft.max_error / (2 * halves), _LARGEST_ERROR)
-    try:
-        return fit(Step("square"), 2 ** (math.floor(4 * math.log2(allowed)) / 4), (-1.0, 1.0))
-    except RewritingError as error:
-        raise RefusalError(f"no sum of ReLUs is found: {error}") from None
+    pieces = max(2, math.ceil(math.sqrt(halves / draft.max_error)))
+    if pieces > _MOST_PIECES:
+        raise RefusalError(f"an error of {draft.max_error:.3g} would take 2 squares of {pieces - 1:,} ReLUs")
+    ends = np.linspace(-1, 1, pieces + 1)
+    knots, error = ends[1:-1], 0.5 / pieces**2
+    return _Pieces(tuple(knots), tuple(knots**2 - error), tuple(ends[1:] + ends[:-1]), error)
 
 
 def _squares(site: Site, draft: Draft) -> _Squares:
@@ -177,8 +186,6 @@ def _channels(site: Site, draft: Draft, other: str) -> tuple[str, Matrix]:
     return stacked(draft, [total, less]), np.array([[0.5, 0.5], [0.5, -0.5]])
 
 
-def _note(
-    draft: Draft, squares: _Squares, error: float, form: str, square: PiecewiseLinear | None = None
-) -> None:
+def _note(draft: Draft, squares: _Squares, error: float, form: str, square: _Pieces | None = None) -> None:
     knots, slopes = ((), ()) if square is None else (square.knots, square.slopes)
     draft.approximated(Approximation("product", error, _PROVED, form, squares.interval, knots, slopes))
