@@ -42,6 +42,7 @@ class Draft:
         self.layers: list[Layer] = []
         self.constants: dict[str, Array] = {}
         self.approximations: list[Approximation] = []
+        self.intervals: dict[str, Interval] = {}
         self._prefix = site.layer.name
         self._shapes = dict(site.shapes)
 
@@ -82,6 +83,11 @@ class Draft:
         self.constants[name] = array
         self._shapes[name] = array.shape
         return name
+
+    def lies_in(self, value: str, low: float, high: float) -> str:
+        """Note that an added value lies between two numbers, for reasons that its steps do not show."""
+        self.intervals[value] = (low, high)
+        return value
 
     def approximated(self, approximation: Approximation) -> None:
         """Note that the draft computes a function to within an error."""

@@ -61,7 +61,8 @@ def rewrite(
 ) -> Rewritten:
     """The graph by what a device has, where `price` tells what that costs.
 
-    max_error: that an approximation of a function may have, of all or by layer; 0: none is approximated.
+    max_error: that a pointwise operator's result may have, of all or by layer; 0: none is approximated. Of a
+    larger operator, such as an LSTM, it holds for each pointwise operator in it.
     intervals: what values lie in on calibration inputs, by name. The graph itself stays as it is. What no
     rule serves stays in the result, too: see `Rewritten.unsupported`.
     """
