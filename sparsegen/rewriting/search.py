@@ -67,7 +67,7 @@ class Search:
     """
 
     def __init__(self, price: Price, max_error: float = 0.0) -> None:
-        self._price, self._max_error = price, max_error
+        self.price, self._max_error = price, max_error
         self._decided: dict[str, Rule] = {}
         self._dearer: dict[str, float] = {}  # sites that have no way of fewer seconds than these
         self._tried: dict[str, list[Tried]] = {}
@@ -98,7 +98,7 @@ class Search:
 
     def _best(self, site: Site, allowed: float, limit: float) -> Way | None:
         """The cheapest way that takes at most `limit` seconds."""
-        estimate = self._price(site.operator)
+        estimate = self.price(site.operator)
         if estimate.supported:
             return Way(estimate.seconds, (site.layer,), site.layer.name, {})
         key = _key(site, allowed)
@@ -165,7 +165,7 @@ class Search:
             inner = _site(layer.renamed(renamed), shapes, constants, intervals)
             way = self._best(inner, allowed, limit - seconds)
             if way is None:
-                missing = f"it needs {inner.name}: {self._price(inner.operator).reason}"
+                missing = f"it needs {inner.name}: {self.price(inner.operator).reason}"
                 return None, missing + (", or takes much longer" if math.isfinite(limit) else "")
             layers += way.layers
             kept |= way.constants
