@@ -10,6 +10,7 @@ from sparsegen.frontend.fuse import fuse_epilogues
 from sparsegen.frontend.simplify import remove_unread
 from sparsegen.graph import Identity, Layer, LayerGraph, Shape
 from sparsegen.rewriting.bounds import site_interval
+from sparsegen.rewriting.clamps import merge_clamps
 from sparsegen.rewriting.draft import Approximation
 from sparsegen.rewriting.search import Price, Search, Tried, Way, site_of
 from sparsegen.rewriting.site import Interval, Site
@@ -74,6 +75,7 @@ def rewrite(
         if price(describe(layer, shapes, constants.keys())).supported:
             layers.append(layer.renamed(renamed))
             continue
+        layer = replace(layer, epilogue=merge_clamps(layer.epilogue))
         error = errors.get(layer.name, 0.0) if isinstance(max_error, Mapping) else max_error
         search = searches.setdefault(error, Search(price, error))
         for part in _parts(layer.renamed(renamed), shapes):
