@@ -19,7 +19,8 @@ def rewrite(
         typer.Option(help="A table's name, see `sparsegen devices`, or a file with one.", metavar="TABLE"),
     ],
     host: Annotated[
-        str, typer.Option(help="The table of what computes the rest, for the predicted time.", metavar="TABLE")
+        str,
+        typer.Option(help="The table of what computes the rest, for the predicted time.", metavar="TABLE"),
     ] = RewriteOptions.host,
     max_error: Annotated[
         float | None,
@@ -51,7 +52,8 @@ def rewrite(
     dtype: InputType = None,
     json: JsonFile = None,
     png: Annotated[
-        Path | None, typer.Option(help="Draw functions, approximations and errors to this file.", metavar="FILE")
+        Path | None,
+        typer.Option(help="Draw functions, approximations and errors to this file.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Replace the operators of MODEL that a device lacks by what it has, exactly or to within an error.

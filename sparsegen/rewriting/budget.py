@@ -86,7 +86,7 @@ def _loosened(best: Budget, layers: Iterable[str], trial: _Trial, end_to_end: fl
     """The budget with single layers' errors raised, while that gains and the results bear it."""
     seconds = {error: trial.rewritten(dict.fromkeys(layers, error)).seconds for error in ERRORS}
     seconds[0.0] = trial.rewritten({}).seconds
-    open_layers = set(layers)
+    open_layers, left = set(layers), len(best.rewritten.unsupported)
     while True:
         now = {layer: best.errors.get(layer, 0.0) for layer in open_layers}
         gains = {
@@ -98,7 +98,7 @@ def _loosened(best: Budget, layers: Iterable[str], trial: _Trial, end_to_end: fl
         if layer is None or gains[layer] <= 0:
             return best
         tried = trial.of({**best.errors, layer: _next(now[layer])})
-        if tried.accuracy.error <= end_to_end and not tried.rewritten.unsupported:
+        if tried.accuracy.error <= end_to_end and len(tried.rewritten.unsupported) <= left:
             best = tried
         else:
             open_layers.remove(layer)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsegen.graph import Array, Core, Identity, Layer, Shape, Step
+from sparsegen.rewriting.approximation import PiecewiseLinear
 from sparsegen.rewriting.site import Interval, Site
 
 
@@ -18,7 +19,7 @@ class Approximation:
 
     function: its name. error: the largest, absolute. shown: how that is known. form: what stands in for it,
     "8 ReLUs" or "x * sigmoid(1.773 x)". interval: on which it holds; None for all numbers. knots, slopes: of
-    a piecewise linear function.
+    a piecewise linear function; `fit`, where it is one of a function by name.
     """
 
     function: str
@@ -28,6 +29,7 @@ class Approximation:
     interval: Interval | None = None
     knots: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
+    fit: PiecewiseLinear | None = None
 
 
 class Draft:

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from sparsegen.files import replacing
+from sparsegen.frontend.written import MARK
 from sparsegen.graph import LayerGraph
-from sparsegen.runtime_marks import REWRITTEN
 from sparsegen.torch_graph.module import exported
 
 
@@ -16,4 +16,4 @@ def save_rewritten(graph: LayerGraph, path: Path, device: str) -> None:
     """Write a graph as a program of torch.export's. Raises FileError where that fails."""
     program = exported(graph)
     with replacing(path) as new:
-        torch.export.save(program, new, extra_files={REWRITTEN: device})
+        torch.export.save(program, new, extra_files={MARK: device})

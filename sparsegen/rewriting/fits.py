@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from sparsegen.rewriting.rule import RefusalError
 from sparsegen.rewriting.site import Interval, Site
 from sparsegen.torch_graph.steps import step_function
 
+NamedFunction = tuple[str | float, ...]
 JUMPING = ("floor", "ceil", "trunc", "round", "sign", "hardshrink")
 """Steps that no continuous function comes near to where they jump."""
 _WHOLE_LINE = (
@@ -25,6 +27,11 @@ _WHOLE_LINE = (
     "log_sigmoid", "softsign",
 )  # fmt: skip
 """Steps with asymptotes on both sides: the error holds everywhere."""
+_ONE_FORM: dict[NamedFunction, Step] = {
+    ("square",): Step("square"), ("sqrt",): Step("sqrt"), ("reciprocal",): Step("pow", parameters=(-1.0,)),
+}  # fmt: skip
+"""Of functions that several steps stand for, so that each is fitted once."""
+_MOST_RELUS, _POINTS, _MIDDLE = 400, 4096, (-30.0, 30.0)
 _NARROWEST = 1e-6  # of an interval, beside its larger end
 _SLOPE_BITS = (
     22  # of float32's 24: differences of slopes are then exact, and the last slope is the asymptote's
@@ -41,19 +48,33 @@ def fit_of(site: Site, max_error: float) -> PiecewiseLinear:
     if step.op in JUMPING and step.parameters != (0.0,):
         raise RefusalError("it jumps, and sums of ReLUs are continuous")
     interval = None if step.op in _WHOLE_LINE else _interval(site)
-    try:
-        return fit(step, max_error, interval)
-    except RewritingError as error:
-        raise RefusalError(f"no sum of ReLUs is found: {error}") from None
+    named = _function(step, interval)
+    found = _fit(named, _ONE_FORM.get(named or (), step), max_error, interval)
+    if isinstance(found, str):
+        raise RefusalError(f"no sum of ReLUs is found: {found}")
+    return found
 
 
 @functools.lru_cache(maxsize=1024)
-def fit(step: Step, max_error: float, interval: Interval | None) -> PiecewiseLinear:
-    """The fewest ReLUs for a step without another value, within an error on an interval or everywhere.
+def _fit(
+    named: NamedFunction | None, step: Step, max_error: float, interval: Interval | None
+) -> PiecewiseLinear | str:
+    """The fewest ReLUs for a function, or why there are none; `step` computes what has no name."""
+    about = _about(step, max_error, interval or _MIDDLE)
+    if about > _MOST_RELUS:
+        return f"it would take about {about:,.0f}, and may take {_MOST_RELUS}"
+    try:
+        return approximate(named or _computed(step), max_error=max_error, interval=interval)
+    except RewritingError as error:
+        return str(error)
 
-    Raises RewritingError where there are none.
-    """
-    return approximate(_function(step, interval), max_error=max_error, interval=interval)
+
+def _about(step: Step, max_error: float, interval: Interval) -> float:
+    """How many ReLUs a small error takes: the integral of sqrt|f''|, over 4 sqrt(error)."""
+    low, high = max(interval[0], _MIDDLE[0] + min(interval[1], 0.0)), interval[1]
+    x = torch.linspace(low, high, _POINTS, dtype=torch.float64)
+    y = _computed(step)(x).numpy()
+    return float(np.nansum(np.sqrt(np.abs(np.diff(y, 2)))) / (4 * math.sqrt(max_error)))
 
 
 def _interval(site: Site) -> Interval:
@@ -66,33 +87,38 @@ def _interval(site: Site) -> Interval:
     return (-math.inf, high) if site.name == "exp" else (low, high)
 
 
-def _function(step: Step, interval: Interval | None) -> str | tuple[str | float, ...] | Callable[..., Tensor]:
-    """The step's function by the name under which its bends are known, or as any function of tensors."""
+def _function(step: Step, interval: Interval | None) -> NamedFunction | None:
+    """The name under which the bends of a step's function are known, and its parameters; None for none."""
+    if step.op == "sqrt" and interval and interval[0] < 0:
+        raise RefusalError(f"square roots of numbers down to {interval[0]:g} are not real")
     match step.op, step.parameters:
         case "elu", (alpha, 1.0, 1.0):
-            return ("elu", alpha)
+            return "elu", alpha
         case "softplus", parameters:
-            return ("softplus", *parameters)
+            return "softplus", *parameters
         case "pow", (2.0,):
-            return "square"
+            return ("square",)
         case "pow", (-0.5,) if interval and interval[0] > 0:
-            return "rsqrt"
+            return ("rsqrt",)
         case "pow", (0.5,) if interval and interval[0] >= 0:
-            return "sqrt"
+            return ("sqrt",)
         case ("pow", (-1.0,)) if interval and interval[0] * interval[1] > 0:
-            return "reciprocal"
+            return ("reciprocal",)
         case "div", _ if step.operand == 1.0 and interval and interval[0] * interval[1] > 0:
-            return "reciprocal"
-        case "sqrt", _ if interval and interval[0] < 0:
-            raise RewritingError(f"square roots of numbers down to {interval[0]:g} are not real")
+            return ("reciprocal",)
         case ("exp" | "sqrt" | "square") as name, _:
-            return name
-        case name, _ if name in _WHOLE_LINE and not step.parameters:
-            return name
-    compute = step_function(step, in_place=False)
+            return (name,)
+        case name, () if name in _WHOLE_LINE:
+            return (name,)
+    return None
+
+
+def _computed(step: Step) -> Callable[[Tensor], Tensor]:
+    """The step's function, by torch."""
+    compute, operand = step_function(step, in_place=False), step.operand
 
     def function(x: Tensor) -> Tensor:
-        return compute(x, None if isinstance(step.operand, str) else step.operand)
+        return compute(x, None if isinstance(operand, str) else operand)
 
     function.__name__ = step.op
     return function

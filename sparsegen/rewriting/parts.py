@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sparsegen.graph import Identity, Layer, LayerGraph, Shape
+from sparsegen.rewriting.clamps import merge_clamps
 
 
 def parts_of(layer: Layer, shapes: dict[str, Shape]) -> Iterator[Layer]:
-    """The layer as one of its core and one of each step; the last one bears its name.
+    """The layer as one of its core and one of each step, clamps in a row merged; the last one bears its name.
 
     `shapes` learns those of the others.
     """
-    steps = layer.epilogue
+    steps = merge_clamps(layer.epilogue)
     value = layer.inputs[0] if layer.inputs else ""
     if not isinstance(layer.core, Identity):
         value = f"{layer.name}:core" if steps else layer.name

@@ -21,7 +21,9 @@ class Replaced:
     """An operator that the device lacks, and what became of it.
 
     layer: of the graph, whose core or step it is. reason: why the device does not run it. rules: by which it
-    was replaced, outermost first; none: it stays. tried: all rules for it, with what came of each.
+    was replaced, outermost first; none: it stays. tried: all rules for it, with what came of each. error: by
+    how much its result is off at most, for what calibration saw; infinite where the errors of a larger
+    operator's parts do not tell.
     """
 
     layer: str
@@ -30,6 +32,7 @@ class Replaced:
     rules: tuple[str, ...]
     approximations: tuple[Approximation, ...]
     tried: tuple[Tried, ...]
+    error: float = 0.0
 
     @property
     def word(self) -> str:
@@ -132,7 +135,8 @@ class _Made:
 def _replaced(layer: str, site: Site, reason: str, way: Way | None, tried: Sequence[Tried]) -> Replaced:
     rules = () if way is None else tuple(each.name for each in way.rules)
     approximations = () if way is None else way.approximations
-    return Replaced(layer, site.name, reason, rules, approximations, tuple(tried))
+    error = 0.0 if way is None else way.error
+    return Replaced(layer, site.name, reason, rules, approximations, tuple(tried), error)
 
 
 def _placed(way: Way, name: str) -> tuple[list[Layer], str]:

@@ -112,7 +112,9 @@ class Search:
         self._above.append(key)
         best, by, least = None, None, limit
         try:
-            for rule in rules_for(site.name):
+            for rule in sorted(
+                rules_for(site.name), key=lambda rule: rule.kind
+            ):  # approximated: mostly short
                 way, _ = self._by_rule(site, rule, allowed, least)
                 if way is not None and (best is None or _rank(way) < _rank(best)):
                     best, by, least = way, rule, way.seconds

@@ -36,7 +36,9 @@ class RewriteOptions(ModelOptions):
         check_error("max_error", self.max_error, least=0.0)
         check_error("end_to_end", self.end_to_end)
         if self.max_error is not None and self.end_to_end is not None:
-            raise OptionError("max_error bounds each operator, end_to_end the model's results: give one of them")
+            raise OptionError(
+                "max_error bounds each operator, end_to_end the model's results: give one of them"
+            )
         if self.end_to_end is not None and self.calibration is None:
             raise OptionError("end_to_end is an error on calibration inputs: give them, as .npy or .npz")
 

@@ -59,7 +59,9 @@ def lines(model: RewrittenModel) -> Iterator[str]:
             yield "  there is no rule for it"
     accuracy, on = model.accuracy, "calibration inputs" if model.calibrated else "random inputs"
     share = accuracy.error / accuracy.largest if accuracy.largest else 0.0
-    agreement = f", {accuracy.agreement:.1%} of {accuracy.rows} largest at the same place" if accuracy.rows else ""
+    agreement = (
+        f", {accuracy.agreement:.1%} of {accuracy.rows} largest at the same place" if accuracy.rows else ""
+    )
     yield (
         f"results off by at most {accuracy.error:.3g} on {on}, {share:.2g} of the largest{agreement}"
         + ("" if model.calibrated else "; --calibration FILE compares on real ones")

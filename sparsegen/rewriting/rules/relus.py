@@ -77,5 +77,6 @@ def note_fit(draft: Draft, function: str, fit: PiecewiseLinear) -> None:
             None if everywhere else fit.interval,
             fit.knots,
             fit.slopes,
+            fit,
         )
     )
