@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sparsegen.cli.options import Batch, InputShape, InputType, JsonFile, ModelName, parse_inputs
-from sparsegen.errors import RewritingError
+from sparsegen.errors import RewritingError, warn
 from sparsegen.hetero.rewriting.options import MAX_ERROR, RewriteOptions
 
 
@@ -88,14 +88,14 @@ def rewrite(
     report.print_rewritten(found, Console())
     if json is not None:
         write_file(json, dumps(report.record(found), indent=1) + "\n")
-    if png is not None:
-        save_approximations(found.rewritten, png)
+    if png is not None and not save_approximations(found.rewritten, png):
+        warn(f"nothing was approximated by ReLUs: {png} is not drawn")
     left = found.rewritten.unsupported
     if left and not partial:
         names = ", ".join(sorted({each.operator for each in left}))
         raise RewritingError(
-            f"{len(left)} operators are left that {device} does not run: {names}; calibration inputs and a larger "
-            "--max-error let more be replaced, and --partial writes the model as it is"
+            f"{len(left)} operators are left that {device} does not run: {names}; calibration inputs and a "
+            "larger --max-error let more be replaced, and --partial writes the model as it is"
         )
     if output is not None:
         save_rewritten(found.rewritten.graph, output, device)

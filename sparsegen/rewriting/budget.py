@@ -1,8 +1,8 @@
 """The sites' errors for an error of the whole model: as much as it bears, where most time is saved.
 
 How errors of sites add up in a network is not known beforehand: it is tried, on calibration inputs. First all
-sites may err alike, as much as the model bears; then one after the other as much more as it still bears, those
-first that gain most. That is a local optimum: no single site may err more.
+sites may err alike, as much as the model bears; then one after the other as much more as it still bears,
+those first that gain most. That is a local optimum: no single site may err more.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def within(
     intervals: Mapping[str, Interval],
     listen: Listener | None = None,
 ) -> Budget:
-    """The cheapest rewriting that is found whose results differ by at most `end_to_end` on calibration inputs.
+    """The cheapest rewriting found whose results differ by at most `end_to_end` on calibration inputs.
 
     listen is told of every trial. Raises RewritingError where even the smallest errors of sites are too much.
     """

@@ -34,8 +34,8 @@ def load_calibration(path: Path, graph: LayerGraph) -> list[Inputs]:
     strange = [name for name in arrays if name not in graph.inputs]
     if missing or strange:
         raise RewritingError(
-            f"{path} has arrays {', '.join(arrays)}; the model's inputs are {', '.join(graph.inputs)}: give one "
-            "for each"
+            f"{path} has arrays {', '.join(arrays)}; the model's inputs are {', '.join(graph.inputs)}: give "
+            "one for each"
         )
     cut = {name: _calls(path, name, arrays[name], graph) for name in graph.inputs}
     counts = {name: len(calls) for name, calls in cut.items()}

@@ -13,7 +13,7 @@ from sparsegen.torch_graph.graph import TorchGraph
 
 
 class GraphModule(nn.Module):
-    """Computes a layer graph by torch's own operators, on the CPU; called with the graph's inputs in order."""
+    """Computes a layer graph by torch's own operators, on the CPU; called with its inputs in order."""
 
     def __init__(self, graph: LayerGraph) -> None:
         super().__init__()

@@ -101,7 +101,8 @@ def price_on(device: Device) -> Price:
         found = cost_on(device, operator)
         if found is None:
             raise RewritingError(
-                f"device {device.name!r} does not tell what it supports: rewrite for a table, such as edgetpu-usb3"
+                f"device {device.name!r} does not tell what it supports: rewrite for a table, such as "
+                "edgetpu-usb3"
             )
         return found
 
@@ -121,7 +122,8 @@ def host_and_device(host: str, device: str) -> Machine:
     operators = profile.limits.operators
     if operators is not None and "relu" not in operators:
         raise RewritingError(
-            f"{device} has no relu, which nothing replaces: it has {', '.join(sorted(operators)) or 'nothing'}"
+            f"{device} has no relu, which nothing replaces: it has "
+            f"{', '.join(sorted(operators)) or 'nothing'}"
         )
     return connect(made, [], "host")
 
