@@ -13,7 +13,7 @@ from sparsegen.rewriting.approximation.functions import NAMES, Function, named
 from sparsegen.rewriting.approximation.python_function import from_python
 from sparsegen.rewriting.approximation.search import MOST_KNOTS
 from sparsegen.rewriting.approximation.tube import Array
-from sparsegen.rewriting.approximation.weights import interval_of
+from sparsegen.rewriting.approximation.calibration import interval_of
 
 Samples = Tensor | np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 FunctionLike = str | tuple[str | float, ...] | Callable[[Tensor], Tensor]
