@@ -15,13 +15,13 @@ from sparsegen.rewriting.approximation.arguments import (
     choose_interval,
     resolve,
 )
+from sparsegen.rewriting.approximation.calibration import weigh
 from sparsegen.rewriting.approximation.gates import Survey, evaluate, points, survey
 from sparsegen.rewriting.approximation.graph import Graph
 from sparsegen.rewriting.approximation.piecewise import PiecewiseLinear
 from sparsegen.rewriting.approximation.proof import dense_error, proved_error
 from sparsegen.rewriting.approximation.python_function import check_continuous, check_values
 from sparsegen.rewriting.approximation.search import best_of, extremes, fewest_knots
-from sparsegen.rewriting.approximation.calibration import weigh
 
 _JUMP_COUNTS = 0.01
 """A leap of torch's formula is too large from this share of the error on."""

@@ -34,7 +34,7 @@ def problem_of(function: Function, interval: tuple[float, float], knots: int) ->
     low, high = interval
     inner_low = max(low, -8.0)
     inner_high = min(high, 8.0)
-    parts = [np.linspace(inner_low, inner_high, 80 * (knots + 1))]
+    parts = [np.linspace(inner_low, inner_high, 320 + 24 * knots)]
     parts += [-np.geomspace(8, 1e9, 300)] if math.isinf(low) else [low + (inner_high - low) * _CLOSE]
     parts += [np.geomspace(8, 1e9, 300)] if math.isinf(high) else []
     x = np.unique(np.concatenate(parts))
@@ -118,15 +118,17 @@ def improve(problem: Problem, knots: Array, reach: float) -> float:
 def least_error(
     function: Function, interval: tuple[float, float], knots: int, *, starts: int, seed: int = 0
 ) -> float:
-    """The least error found from knots at random places, and at even ones."""
+    """The least error found from knots where the function bends, even ones, and ones at random places."""
     problem = problem_of(function, interval, knots)
     random = np.random.default_rng(seed)
     low, high = problem.spread
-    if math.isinf(interval[0]) and math.isinf(interval[1]):
-        low, high = low / 2, high / 2
-    even = np.linspace(low, high, knots + 2)[1:-1]
-    places = [even] + [np.sort(random.uniform(low, high, knots)) for _ in range(starts - 1)]
-    return min(improve(problem, each, (high - low) / 4) for each in places)
+    turns = np.abs(np.diff(np.diff(problem.y) / np.diff(problem.x))) * np.diff(problem.x)[1:]
+    share = np.cumsum(np.sqrt(turns))
+    places = np.linspace(0, 1, knots + 2)[1:-1]
+    bent = np.interp(places, share / share[-1], problem.x[1:-1])
+    drawn = [np.sort(random.uniform(low, high, knots)) for _ in range(starts)]
+    candidates = [bent, low + (high - low) * (0.25 + places / 2), *drawn][:starts]
+    return min(improve(problem, np.clip(each, low, high), (high - low) / 4) for each in candidates)
 
 
 def even_error(function: Function, interval: tuple[float, float], knots: int) -> float:

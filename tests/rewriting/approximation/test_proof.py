@@ -70,7 +70,7 @@ def test_functions_bend_as_the_proof_assumes(name: str) -> None:
     function = named(name)
     assert function.bends is not None
     assert len(function.bends) == len(function.breaks) + 1
-    step = mp.mpf(10) ** -6
+    step = mp.mpf(10) ** -7
     near = [each + side for each in function.breaks for side in (-1e-6, 1e-6) if name != "reciprocal"]
     for at in [*places(name)[1:-1], *near]:
         bend = function.bends[int(np.searchsorted(function.breaks, at))]
