@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sparsegen.devices.operators import describe
 from sparsegen.frontend.fuse import fuse_epilogues
 from sparsegen.frontend.simplify import remove_unread
-from sparsegen.graph import Identity, Layer, LayerGraph, Shape
+from sparsegen.graph import Array, Identity, Layer, LayerGraph, Shape
 from sparsegen.rewriting.bounds import site_interval
 from sparsegen.rewriting.clamps import merge_clamps
 from sparsegen.rewriting.draft import Approximation
@@ -74,6 +74,7 @@ def rewrite(
     for layer in graph.layers:
         if price(describe(layer, shapes, constants.keys())).supported:
             layers.append(layer.renamed(renamed))
+            _note_intervals(layers[-1], shapes, constants, known)
             continue
         layer = replace(layer, epilogue=merge_clamps(layer.epilogue))
         error = errors.get(layer.name, 0.0) if isinstance(max_error, Mapping) else max_error
@@ -98,6 +99,28 @@ def rewrite(
     outputs = tuple(renamed.get(name, name) for name in graph.outputs)
     made = replace(graph, layers=layers, outputs=outputs, constants=constants)
     return Rewritten(remove_unread(fuse_epilogues(remove_unread(made))), tuple(replaced))
+
+
+def in_parts(graph: LayerGraph) -> LayerGraph:
+    """The graph, each of its layers one core or one step, by the names that `rewrite` gives them.
+
+    To be run on calibration inputs: what its values lie in are the `intervals` of `rewrite`.
+    """
+    shapes, layers = graph.shapes(), list[Layer]()
+    for layer in graph.layers:
+        merged = replace(layer, epilogue=merge_clamps(layer.epilogue))
+        layers += list(_parts(merged, shapes)) or [layer]
+    return replace(graph, layers=layers)
+
+
+def _note_intervals(
+    layer: Layer, shapes: dict[str, Shape], constants: Mapping[str, Array], known: dict[str, Interval]
+) -> None:
+    """Note what a supported layer's values lie in, where that follows."""
+    for part in _parts(layer, shapes):
+        interval = site_interval(site_of(part, shapes, constants, known))
+        if interval is not None:
+            known.setdefault(part.name, interval)
 
 
 def _replaced(layer: Layer, site: Site, reason: str, way: Way | None, tried: Sequence[Tried]) -> Replaced:
