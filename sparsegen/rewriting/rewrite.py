@@ -11,8 +11,8 @@ from sparsegen.frontend.simplify import remove_unread
 from sparsegen.graph import Array, Identity, Layer, LayerGraph, Shape
 from sparsegen.rewriting.bounds import site_interval
 from sparsegen.rewriting.clamps import merge_clamps
-from sparsegen.rewriting.draft import Approximation
-from sparsegen.rewriting.search import Price, Search, Tried, Way, site_of
+from sparsegen.rewriting.draft import Approximation, Price
+from sparsegen.rewriting.search import Search, Tried, Way, site_of
 from sparsegen.rewriting.site import Interval, Site
 
 
