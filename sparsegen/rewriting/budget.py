@@ -14,8 +14,8 @@ from sparsegen.errors import RewritingError
 from sparsegen.graph import LayerGraph
 from sparsegen.progress import Listener, Steps
 from sparsegen.rewriting.accuracy import Accuracy, Reference
+from sparsegen.rewriting.draft import Price
 from sparsegen.rewriting.rewrite import Rewriter, Rewritten, rewrite
-from sparsegen.rewriting.search import Price
 from sparsegen.rewriting.site import Interval
 
 ERRORS = (0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)

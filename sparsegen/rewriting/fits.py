@@ -15,6 +15,7 @@ from torch import Tensor
 from sparsegen.errors import RewritingError
 from sparsegen.graph import Array, Step
 from sparsegen.rewriting.approximation import PiecewiseLinear, approximate
+from sparsegen.rewriting.draft import Draft
 from sparsegen.rewriting.rule import RefusalError
 from sparsegen.rewriting.site import Interval, Site
 from sparsegen.torch_graph.steps import step_function
@@ -32,16 +33,16 @@ _ONE_FORM: dict[NamedFunction, Step] = {
 }  # fmt: skip
 """Of functions that several steps stand for, so that each is fitted once."""
 _MOST_RELUS, _POINTS, _MIDDLE = 400, 4096, (-30.0, 30.0)
+_SURELY = 0.7  # of the number that a small error takes: at least so many are taken
 _NARROWEST = 1e-6  # of an interval, beside its larger end
-_SLOPE_BITS = (
-    22  # of float32's 24: differences of slopes are then exact, and the last slope is the asymptote's
-)
+_SLOPE_BITS = 22  # of float32's 24, so that differences of slopes are exact
 
 
-def fit_of(site: Site, max_error: float) -> PiecewiseLinear:
-    """The fewest ReLUs for a step within an error: on all numbers, or on what calibration saw.
+def fit_of(site: Site, draft: Draft) -> PiecewiseLinear:
+    """The fewest ReLUs for a step within the draft's error: on all numbers, or on what calibration saw.
 
-    Beyond an interval the outer pieces go on as lines. Raises RefusalError with the reason for none.
+    Beyond an interval the outer pieces go on as lines. Raises RefusalError with the reason for none, and
+    where so many ReLUs as it is about to take cost more than the draft may.
     """
     step = site.step
     assert step is not None
@@ -49,7 +50,12 @@ def fit_of(site: Site, max_error: float) -> PiecewiseLinear:
         raise RefusalError("it jumps, and sums of ReLUs are continuous")
     interval = None if step.op in _WHOLE_LINE else _interval(site)
     named = _function(step, interval)
-    found = _fit(named, _ONE_FORM.get(named or (), step), max_error, interval)
+    about = _about(step, draft.max_error, interval or _MIDDLE)
+    if about > _MOST_RELUS:
+        raise RefusalError(f"it would take about {about:,.0f} ReLUs, and may take {_MOST_RELUS}")
+    if not draft.affords("relu", (max(1, int(_SURELY * about)), *site.shape)):
+        raise RefusalError(f"its ReLUs, about {about:,.0f}, take longer than another way")
+    found = _fit(named, _ONE_FORM.get(named or (), step), draft.max_error, interval)
     if isinstance(found, str):
         raise RefusalError(f"no sum of ReLUs is found: {found}")
     return found
@@ -60,9 +66,6 @@ def _fit(
     named: NamedFunction | None, step: Step, max_error: float, interval: Interval | None
 ) -> PiecewiseLinear | str:
     """The fewest ReLUs for a function, or why there are none; `step` computes what has no name."""
-    about = _about(step, max_error, interval or _MIDDLE)
-    if about > _MOST_RELUS:
-        return f"it would take about {about:,.0f}, and may take {_MOST_RELUS}"
     try:
         return approximate(named or _computed(step), max_error=max_error, interval=interval)
     except RewritingError as error:
@@ -91,6 +94,9 @@ def _function(step: Step, interval: Interval | None) -> NamedFunction | None:
     """The name under which the bends of a step's function are known, and its parameters; None for none."""
     if step.op == "sqrt" and interval and interval[0] < 0:
         raise RefusalError(f"square roots of numbers down to {interval[0]:g} are not real")
+    inverse = step.op == "div" or (step.op == "pow" and step.parameters[0] < 0)
+    if inverse and interval and interval[0] <= 0 <= interval[1]:
+        raise RefusalError("it is infinite at 0, and its values lie on both sides")
     match step.op, step.parameters:
         case "elu", (alpha, 1.0, 1.0):
             return "elu", alpha

@@ -10,9 +10,9 @@ from sparsegen.frontend.fuse import fuse_epilogues
 from sparsegen.frontend.simplify import remove_unread
 from sparsegen.graph import Layer, LayerGraph
 from sparsegen.rewriting.bounds import site_interval
-from sparsegen.rewriting.draft import Approximation
+from sparsegen.rewriting.draft import Approximation, Price
 from sparsegen.rewriting.parts import parts_of
-from sparsegen.rewriting.search import Price, Search, Tried, Way, site_of
+from sparsegen.rewriting.search import Search, Tried, Way, site_of
 from sparsegen.rewriting.site import Interval, Site
 
 
@@ -89,7 +89,7 @@ def rewrite(
     made = _Made(graph, intervals or {})
     for layer in graph.layers:
         if rewriter.price(describe(layer, made.shapes, made.constants.keys())).supported:
-            made.layers.append(layer.renamed(made.renamed))
+            made.keep(layer.renamed(made.renamed))
             continue
         error = max_error.get(layer.name, 0.0) if isinstance(max_error, Mapping) else max_error
         for part in parts_of(layer.renamed(made.renamed), made.shapes):
@@ -110,6 +110,14 @@ class _Made:
         self.replaced: list[Replaced] = []
         self.seconds: dict[str, float] = {}
         self._intervals = dict(intervals)
+
+    def keep(self, layer: Layer) -> None:
+        """Add a layer as it is, and note what its values lie in, where that follows."""
+        self.layers.append(layer)
+        for part in parts_of(layer, self.shapes):
+            interval = site_interval(site_of(part, self.shapes, self.constants, self._intervals))
+            if interval is not None:
+                self._intervals.setdefault(part.name, interval)
 
     def replace(self, layer: str, part: Layer, search: Search) -> None:
         """Add a part of a layer by the best way that there is, or as it is."""

@@ -16,18 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from sparsegen.devices import Estimate, Operator
 from sparsegen.graph import Array, Layer, Shape
 from sparsegen.rewriting.bounds import narrower, site_interval
-from sparsegen.rewriting.draft import Approximation, Draft
+from sparsegen.rewriting.draft import Approximation, Draft, Price
 from sparsegen.rewriting.error_bounds import result_error
 from sparsegen.rewriting.rule import RefusalError, Rule, rules_for
 from sparsegen.rewriting.site import Interval, Site
 
-Price = Callable[[Operator], Estimate]
-"""What an operator costs on the device, or, as the reason of the estimate, why it does not run there."""
 _DEEPEST = 12  # rules in a chain
-_TOLD = 4.0  # times the cheapest way's seconds: what other ways take is told up to here
+_TOLD = 2.0  # times the cheapest way's seconds: what other ways take is told up to here
 _DEARER = "it takes much longer than the cheapest way"
 _TIGHTER = 5  # times that less error is allowed of a rule's parts
 
@@ -135,7 +132,7 @@ class Search:
         """
         if rule.kind == "approximated" and not allowed:
             return None, "no error is allowed"
-        draft = Draft(site, allowed)
+        draft = Draft(site, allowed, self.price, limit)
         try:
             result = rule.rewrite(site, draft)
         except RefusalError as refusal:

@@ -21,8 +21,8 @@ from sparsegen.progress import Listener, Steps
 from sparsegen.rewriting.accuracy import Accuracy, Reference
 from sparsegen.rewriting.budget import within
 from sparsegen.rewriting.calibration import Inputs, intervals_on, load_calibration
+from sparsegen.rewriting.draft import Price
 from sparsegen.rewriting.rewrite import Rewritten, rewrite
-from sparsegen.rewriting.search import Price
 
 _RANDOM = 8
 """Calls with random inputs that results are compared on, where there are no calibration inputs."""

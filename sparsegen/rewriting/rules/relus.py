@@ -57,7 +57,7 @@ def relus_of_plane(site: Site, draft: Draft) -> str:
 def _fit(site: Site, draft: Draft) -> PiecewiseLinear:
     if site.name == "div" and (isinstance(site.operand, str) or not site.reverse):
         raise RefusalError("it is no function of one value alone")
-    return fit_of(site, draft.max_error)
+    return fit_of(site, draft)
 
 
 def _finished(site: Site, draft: Draft, fit: PiecewiseLinear, made: str) -> str:
