@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.utils import _pytree
 
 from sparsegen.errors import ProgramError
-from sparsegen.graph import CallForm
+from sparsegen.graph import ApproximatedStep, CallForm
 from sparsegen.runtime.program import (
     Argument,
     CallGroup,
@@ -298,7 +298,8 @@ def _read_report(written: Mapping[str, Any]) -> LayerReport:
         "output_shape": _shape(written["output_shape"]),
         "weight_shape": None if weight is None else _shape(weight),
     }
-    return LayerReport(**{**written, **shapes})
+    approximated = tuple(ApproximatedStep(**each) for each in written.get("approximated", ()))
+    return LayerReport(**{**written, **shapes, "approximated": approximated})
 
 
 def _shape(written: Any) -> tuple[int, ...]:

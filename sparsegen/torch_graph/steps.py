@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparsegen.graph import Step
+from sparsegen.graph import Piecewise, Step
 
 Operand = Tensor | float | None
 StepFunction = Callable[[Tensor, Operand], Tensor]
@@ -51,6 +51,9 @@ def step_function(step: Step, *, in_place: bool) -> StepFunction:
     match op:
         case "gelu_tanh":
             return lambda value, _: F.gelu(value, approximate="tanh")
+        case "piecewise":
+            piecewise = Piecewise.of(parameters)
+            return lambda value, _: _piecewise(value, piecewise)
         case "cube":
             return lambda value, _: torch.pow(value, 3)
         case "maximum":
@@ -85,6 +88,19 @@ def _extreme(
         return of_tensors(value, given) if isinstance(given, Tensor) else of_number(value, given)
 
     return run
+
+
+def _piecewise(value: Tensor, function: Piecewise) -> Tensor:
+    """The value at the first knot, and each piece's share of the way there: no slopes cancel far away."""
+    if not function.knots:
+        return value * function.slope + function.constant
+    ends = (None, *function.knots, None)
+    result = torch.clamp(value, ends[1], ends[1]) * 0 + function(function.knots[0])  # NaN stays
+    for slope, low, high in zip(function.slopes, ends, ends[1:], strict=False):
+        if slope:
+            anchor = high if low is None else low
+            result += (torch.clamp(value, low, high) - anchor) * slope
+    return result
 
 
 def _prelu(value: Tensor, slope: Operand) -> Tensor:
