@@ -3,7 +3,7 @@
 A request walks the files in this order: `arguments` (what is asked for), `functions` or `python_function`
 (what is known of f), `gates` (where it is looked at), `search` (the least error) over `tube` (the shortest
 path through gates), `proof` (the error that holds), `piecewise` (the result). `weights` are calibration
-data's, `certificate` shows anew that nothing better exists, `picture` draws.
+data's, `optimality` shows anew that nothing better exists, `picture` draws.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sparsegen.rewriting.approximation.api import approximate
-    from sparsegen.rewriting.approximation.certificate import Certificate, certificate
+    from sparsegen.rewriting.approximation.optimality import Certificate, certificate
     from sparsegen.rewriting.approximation.piecewise import PiecewiseLinear
 
 _LAZY = {
-    "Certificate": "sparsegen.rewriting.approximation.certificate",
+    "Certificate": "sparsegen.rewriting.approximation.optimality",
     "PiecewiseLinear": "sparsegen.rewriting.approximation.piecewise",
     "approximate": "sparsegen.rewriting.approximation.api",
-    "certificate": "sparsegen.rewriting.approximation.certificate",
+    "certificate": "sparsegen.rewriting.approximation.optimality",
 }
 """What imports torch: it comes when it is asked for."""
 

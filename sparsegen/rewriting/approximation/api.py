@@ -20,7 +20,7 @@ from sparsegen.rewriting.approximation.graph import Graph
 from sparsegen.rewriting.approximation.piecewise import PiecewiseLinear
 from sparsegen.rewriting.approximation.proof import dense_error, proved_error
 from sparsegen.rewriting.approximation.python_function import check_continuous, check_values
-from sparsegen.rewriting.approximation.search import best_of, fewest_knots
+from sparsegen.rewriting.approximation.search import best_of, extremes, fewest_knots
 from sparsegen.rewriting.approximation.weights import weigh
 
 _JUMP_COUNTS = 0.01
@@ -100,8 +100,8 @@ def _fit(view: Survey, knots: int) -> PiecewiseLinear:
         shown = f"verified densely: the greatest error at {points:,} points"
     if function.jump > _JUMP_COUNTS * error:
         raise RewritingError(
-            f"{function.name} with this threshold jumps by {function.jump:.3g}, which is much beside the error "
-            f"of {error:.3g}: raise the threshold (torch's default is 20), or allow more"
+            f"{function.name} with this threshold jumps by {function.jump:.3g}, which is much beside "
+            f"the error of {error:.3g}: raise the threshold (torch's default is 20), or allow more"
         )
     return PiecewiseLinear(
         name=function.name,
@@ -112,6 +112,7 @@ def _fit(view: Survey, knots: int) -> PiecewiseLinear:
         error=error,
         shown=shown,
         function=function,
+        weighted_error=None if view.weights is None else extremes(view, graph)[1],
         weights=view.weights,
     )
 

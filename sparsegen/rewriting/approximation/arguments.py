@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from sparsegen.errors import RewritingError
-from sparsegen.rewriting.approximation.functions import LINE, NAMES, Function, named
+from sparsegen.rewriting.approximation.functions import NAMES, Function, named
 from sparsegen.rewriting.approximation.python_function import from_python
 from sparsegen.rewriting.approximation.search import MOST_KNOTS
 from sparsegen.rewriting.approximation.tube import Array
@@ -49,10 +48,10 @@ def resolve(f: FunctionLike) -> Function:
 
 
 def check_samples(samples: Samples) -> Array:
-    """Calibration values as float64. Raises RewritingError for another shape, or values that are not finite."""
+    """Calibration values as float64. Raises RewritingError for another shape, NaN and infinity."""
     if not isinstance(samples, Tensor | np.ndarray):
         raise RewritingError(f"samples is of type {type(samples).__name__}: give a tensor or an array")
-    values = samples.detach().cpu().double().numpy() if isinstance(samples, Tensor) else samples
+    values = np.asarray(samples.detach().cpu().double() if isinstance(samples, Tensor) else samples)
     if values.dtype.kind not in "fiu":
         raise RewritingError(f"samples holds {values.dtype}: give real numbers")
     if values.ndim != 1 or len(values) < _FEWEST_SAMPLES:
@@ -60,7 +59,7 @@ def check_samples(samples: Samples) -> Array:
             f"samples has shape {values.shape}: give one dimension of {_FEWEST_SAMPLES} values or more "
             "(`samples.flatten()`)"
         )
-    values = values.astype(np.float64)
+    values = np.asarray(values, dtype=np.float64)
     if not np.isfinite(values).all():
         wrong = int(np.flatnonzero(~np.isfinite(values))[0])
         raise RewritingError(f"samples holds {values[wrong]} (number {wrong}): leave out what is not finite")
@@ -72,7 +71,7 @@ def check_samples(samples: Samples) -> Array:
 def choose_interval(
     function: Function, interval: tuple[float, float] | None, samples: Array | None
 ) -> tuple[float, float]:
-    """Where to approximate: what was asked for, the calibration values' range, or the function's own interval."""
+    """Where to approximate: as asked for, where calibration values are, or the function's own interval."""
     if interval is not None:
         return _check_interval(function, interval)
     if samples is not None:
@@ -104,13 +103,13 @@ def _check_interval(function: Function, interval: tuple[float, float]) -> tuple[
     lowest, highest = function.domain
     if low < lowest or high > highest:
         raise RewritingError(
-            f"the interval ({low:g}, {high:g}) leaves the domain of {function.name}, ({lowest:g}, {highest:g}): "
-            "give one within"
+            f"the interval ({low:g}, {high:g}) leaves the domain of {function.name}, "
+            f"({lowest:g}, {highest:g}): give one within"
         )
     if function.pole is not None and low <= function.pole <= high:
         raise RewritingError(
-            f"{function.name} is infinite at {function.pole:g}, which the interval ({low:g}, {high:g}) holds: "
-            "give one on a side of it"
+            f"{function.name} is infinite at {function.pole:g}, which the interval ({low:g}, {high:g}) "
+            "holds: give one on a side of it"
         )
     return low, high
 

@@ -65,9 +65,7 @@ def _step(name: str, evaluate: Callable[[Tensor], Tensor], low: float, high: flo
 
 def _gate(name: str, evaluate: Callable[[Tensor], Tensor], low: float, high: float) -> Function:
     """A function that goes from 0 to x, convex between two inflections and concave outside."""
-    return Function(
-        name, evaluate, (low, high), (CONCAVE, CONVEX, CONCAVE), _FLAT, _IDENTITY, interval=LINE
-    )
+    return Function(name, evaluate, (low, high), (CONCAVE, CONVEX, CONCAVE), _FLAT, _IDENTITY, interval=LINE)
 
 
 def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Function:
@@ -138,9 +136,7 @@ _FUNCTIONS: dict[str, Callable[..., Function]] = {
     "erf": lambda: _step("erf", torch.erf, -1.0, 1.0),
     "exp": lambda: Function("exp", torch.exp, bends=(CONVEX,), left=_FLAT, interval=(-math.inf, 0.0)),
     "gelu": lambda: _gate("gelu", F.gelu, -_GELU, _GELU),
-    "gelu_tanh": lambda: _gate(
-        "gelu_tanh", lambda x: F.gelu(x, approximate="tanh"), -_GELU_TANH, _GELU_TANH
-    ),
+    "gelu_tanh": lambda: _gate("gelu_tanh", lambda x: F.gelu(x, approximate="tanh"), -_GELU_TANH, _GELU_TANH),
     "hardsigmoid": _hardsigmoid,
     "hardswish": _hardswish,
     "leaky_relu": _leaky_relu,
@@ -173,10 +169,9 @@ def named(name: str, *parameters: float) -> Function:
         raise RewritingError(
             f"no function is named {name!r}: give one of {', '.join(NAMES)}, or a Python function on tensors"
         )
-    wrong = [each for each in parameters if isinstance(each, bool) or not isinstance(each, int | float)]
-    wrong += [each for each in parameters if each not in wrong and not math.isfinite(each)]
-    if wrong:
-        raise RewritingError(f"{name}: {wrong[0]!r} is no parameter: give a finite number")
+    for each in parameters:
+        if isinstance(each, bool) or not isinstance(each, int | float) or not math.isfinite(each):
+            raise RewritingError(f"{name}: {each!r} is no parameter: give a finite number")
     make = _FUNCTIONS[name]
     most = make.__code__.co_argcount
     if len(parameters) > most:

@@ -118,7 +118,7 @@ def survey(
 
 
 def points(function: Function, interval: tuple[float, float]) -> Array:
-    """Many places of an interval: evenly where the function bends, ever closer to finite ends, ever wider beyond."""
+    """Many places of an interval: even where the function bends, closer at finite ends, wider beyond."""
     low, high = interval
     left, far_left = (low, low) if function.left is None or low > -math.inf else _tail(function, -1, high)
     right, far_right = (high, high) if function.right is None or high < math.inf else _tail(function, 1, low)
@@ -126,15 +126,17 @@ def points(function: Function, interval: tuple[float, float]) -> Array:
     shares = np.geomspace(_CLOSE, 1.0, _TOWARDS)
     closer = length / 2 * shares
     wider_left, wider_right = left + (far_left - left) * shares, right + (far_right - right) * shares
-    x = np.concatenate((np.linspace(left, right, _EVEN), left + closer, right - closer, wider_left, wider_right))
+    x = np.concatenate(
+        (np.linspace(left, right, _EVEN), left + closer, right - closer, wider_left, wider_right)
+    )
     return np.unique(np.clip(x, far_left, far_right))
 
 
 def _tail(function: Function, side: int, other_end: float) -> tuple[float, float]:
-    """Where a function is near its asymptote at minus (side -1) or plus infinity (1), and where it is on it."""
+    """Where a function is near its asymptote at minus (side -1) or plus infinity (1), and on it."""
     asymptote = function.left if side < 0 else function.right
     assert asymptote is not None
-    x = (0.0 if math.isinf(other_end) else other_end) + side * 2.0 ** np.arange(-30, 81)
+    x = (0.0 if math.isinf(other_end) else other_end) + side * np.exp2(np.arange(-30.0, 81.0))
     distance = np.abs(evaluate(function, x) - (asymptote.slope * x + asymptote.offset))
     outside = np.maximum.accumulate(distance[::-1])[::-1]
     near, there = (int(np.argmax(outside <= share * outside[0])) for share in (_NEAR, _THERE))

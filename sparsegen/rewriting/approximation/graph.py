@@ -15,6 +15,7 @@ class Graph:
         self.slopes = np.concatenate(((first,), np.diff(values) / np.diff(knots), (last,)))
 
     def __call__(self, x: Array) -> Array:
+        """The function at each place."""
         piece = np.searchsorted(self.knots, x)
         anchor = np.maximum(piece - 1, 0)
         return np.asarray(self.values[anchor] + self.slopes[piece] * (x - self.knots[anchor]))

@@ -30,7 +30,8 @@ class PiecewiseLinear:
     It has `values` at its `knots`, which increase, and `slopes` before, between and after them: one more.
     Within `interval` it errs by at most `error`, and `shown` says how that is known: "proved: ..." or
     "verified densely: ...". The bound holds for the function that the numbers define; what evaluating it
-    in a dtype rounds comes on top. `weights` say how much a value counts, where calibration values did.
+    in a dtype rounds comes on top. Where calibration values were given, `weights` say how
+    much a value counts, and `weighted_error` is the greatest error times weight, on many points.
     """
 
     name: str
@@ -41,6 +42,7 @@ class PiecewiseLinear:
     error: float
     shown: str
     function: Function = field(repr=False, compare=False)
+    weighted_error: float | None = None
     weights: Weights | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, x: Tensor) -> Tensor:

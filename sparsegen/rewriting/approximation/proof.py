@@ -1,4 +1,4 @@
-"""A rigorous bound of |f - g| for a piecewise linear g, where f is known to be convex or concave piece by piece.
+"""A rigorous bound of |f - g| for a piecewise linear g, where f is convex or concave piece by piece.
 
 On a cell between two neighbouring knots or breaks, r = f - g is convex, linear or concave. Turned so that it
 is convex, it is greatest at an end, and its least value is enclosed by function values alone: a convex
@@ -47,18 +47,15 @@ def proved_error(function: Function, graph: Graph, interval: tuple[float, float]
 
 
 def dense_error(function: Function, graph: Graph, x: Array) -> tuple[float, int]:
-    """The greatest |f - g| at these points, between all knots, and closer where it is great; and at how many."""
+    """The greatest |f - g| at these points, between knots, and closer where it is great; and at how many."""
     edges = np.unique((x[0], *graph.knots[(graph.knots > x[0]) & (graph.knots < x[-1])], x[-1]))
     low, high = edges[:-1], edges[1:]
-    places = x
-    worst, count = 0.0, 0
+    worst, count = float(np.abs(evaluate(function, x) - graph(x)).max()), len(x)
     for points in (_DENSE, _POINTS, _POINTS):
         rows = low[:, None] + (high - low)[:, None] * np.linspace(0.0, 1.0, points)
-        places = np.concatenate((places, rows.ravel()))
-        worst = max(worst, float(np.abs(evaluate(function, places) - graph(places)).max()))
-        count, places = count + len(places), places[:0]
-        most = np.abs(evaluate(function, rows.ravel()) - graph(rows.ravel())).reshape(rows.shape).argmax(axis=1)
-        row = np.arange(len(rows))
+        errors = np.abs(evaluate(function, rows.ravel()) - graph(rows.ravel())).reshape(rows.shape)
+        worst, count = max(worst, float(errors.max())), count + errors.size
+        row, most = np.arange(len(rows)), errors.argmax(axis=1)
         low, high = rows[row, np.maximum(most - 1, 0)], rows[row, np.minimum(most + 1, points - 1)]
     return worst, count
 
@@ -106,4 +103,4 @@ def _least(function: Function, graph: Graph, low: Array, high: Array, sign: Arra
     before = np.minimum(values[:, 1:-1], 2 * values[:, 1:-1] - values[:, :-2])
     unbounded = np.full((len(rows), 1), -math.inf)
     between = np.maximum(np.hstack((after, unbounded)), np.hstack((unbounded, before)))
-    return np.minimum(bound, between.min(axis=1))
+    return np.asarray(np.minimum(bound, between.min(axis=1)))

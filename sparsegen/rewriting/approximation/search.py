@@ -23,15 +23,15 @@ _INSIDE = 129
 def best_of(survey: Survey, knots: int) -> Graph:
     """The function with the least (weighted) error that has at most this many knots.
 
-    It passes the gates in the narrowest tube that lets a path pass. Where it errs by more between gates, gates
-    are added there, until it no longer does.
+    It passes the gates in the narrowest tube that lets a path pass. Where it errs by more between gates,
+    gates are added there, until it no longer does.
     """
     x = survey.gates(knots)
     low, high = 0.0, max(survey.estimate(knots), _NOTHING * survey.scale)
     for closeness in _CLOSENESS:
         low, high, path = _narrowest(Gates(survey, x), knots, (low, high), closeness, _NOTHING * survey.scale)
         graph = graph_of(path, survey)
-        places, worst = _extremes(survey, graph)
+        places, worst = extremes(survey, graph)
         if worst <= high * (1 + closeness) and closeness == _CLOSENESS[-1]:
             break
         x, low, high = np.union1d(x, places), low * (1 - _CLOSENESS[0]), max(high, worst)
@@ -92,7 +92,7 @@ def graph_of(path: Path, survey: Survey) -> Graph:
     return Graph(np.asarray(knots), np.asarray(values), first, last)
 
 
-def _extremes(survey: Survey, graph: Graph) -> tuple[Array, float]:
+def extremes(survey: Survey, graph: Graph) -> tuple[Array, float]:
     """Where the (weighted) difference is greatest between knots, and how great it is, on many points."""
     low, high = survey.x[0], survey.x[-1]
     inner = [each for each in (*graph.knots, *survey.function.breaks) if low < each < high]

@@ -35,6 +35,7 @@ class Line(NamedTuple):
     y: float
 
     def at(self, x: float) -> float:
+        """Its height at a place."""
         return self.y + self.slope * (x - self.x)
 
 
@@ -59,7 +60,7 @@ class Tube:
 
 
 class Bound(NamedTuple):
-    """From where on bounds bind a link: a point of the wall, where there is one, and the gates from `gate` on."""
+    """From where on bounds bind a link: a point of the wall, if there is one, and the gates from `gate` on."""
 
     gate: int
     point: tuple[float, float] | None = None
@@ -204,7 +205,7 @@ class _Scan:
         return self._missed(steepest, len(x), False, rests_high)
 
     def _missed(self, line: Line, gate: int, above: bool, touch: int) -> Reach:
-        """A line that misses a gate, which may be the one at infinity, and where it hits the wall before it."""
+        """A line that misses a gate, which may be the one at infinity, and where it hits the wall."""
         x = self._x
         if gate == len(x):
             return Reach(line, gate, above, touch, x[-1])

@@ -31,7 +31,8 @@ class Weights:
     weights: Array = field(repr=False)
 
     def at(self, x: Array) -> Array:
-        return np.interp(x, self.places, self.weights)
+        """The weight of each place."""
+        return np.asarray(np.interp(x, self.places, self.weights))
 
 
 def weigh(samples: Array) -> Weights:
