@@ -96,8 +96,9 @@ def compile(
 
     Raises ModelError for a model or example inputs that cannot be compiled, UnsupportedOperatorError where
     the model uses operators that cannot be compiled (all of them are in its `operators`), OptionError for
-    threads, a fallback, measured times or an error to approximate with, TargetError for a target, JournalError and CalibrationError for
-    files that cannot be read, and ToolchainError where gcc fails or room for files is missing.
+    threads, a fallback, measured times or an error to approximate with, TargetError for a target,
+    JournalError and CalibrationError for files that cannot be read, and ToolchainError where gcc fails or
+    room for files is missing.
     """
     started = time.perf_counter()
     schedules = as_database(database)
@@ -143,8 +144,8 @@ def compile_graph(
     kernel than the layer's is passed over. `database`, `winograd`, `calibration`,
     `measured` and `approximate` are as in `compile`.
 
-    Raises SparsegenError for a target, a number of threads, a database, an error or a schedule that cannot be,
-    and for a schedule of a layer that is not there.
+    Raises SparsegenError for a target, a number of threads, a database, an error or a schedule that cannot
+    be, and for a schedule of a layer that is not there.
     """
     started = time.perf_counter()
     check_approximate(approximate)

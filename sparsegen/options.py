@@ -108,14 +108,13 @@ def check_approximate(value: object) -> None:
     """Raise OptionError for what is no error that approximations may have."""
     if value is None:
         return
-    errors = value if isinstance(value, Mapping) else {"": value}
+    errors: Mapping[Any, object] = value if isinstance(value, Mapping) else {"": value}
     for name, error in errors.items():
         if isinstance(value, Mapping) and name not in APPROXIMATED:
             raise OptionError(
-                f"approximate names {name!r}: functions that may be approximated are {', '.join(APPROXIMATED)}"
+                f"approximate names {name!r}: these functions may be approximated: {', '.join(APPROXIMATED)}"
             )
-        is_number = isinstance(error, int | float) and not isinstance(error, bool)
-        if not is_number or not 0 < error < math.inf:
+        if not isinstance(error, int | float) or isinstance(error, bool) or not 0 < error < math.inf:
             of = f" of {name}" if name else ""
             raise OptionError(
                 f"approximate is {error!r}{of}: give the largest error, a finite number above 0 such as 1e-3"

@@ -12,7 +12,10 @@ _NOTHING = 1e-12
 
 @dataclass(frozen=True)
 class Piecewise:
-    """The function `constant + slope * x + sum(bend * max(x - knot, 0))`, its knots in increasing order."""
+    """The function `constant + slope * x + sum(bend * max(x - knot, 0))`, its knots in increasing order.
+
+    There is one at least.
+    """
 
     constant: float
     slope: float

@@ -14,8 +14,8 @@ between their knots, 1e-6 where they are symmetric; tails are rounded once or tw
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -45,8 +45,8 @@ class _Middle:
 
         The offset makes up for what float32 rounds of factors and knots.
         """
-        *inner, end = np.float32(knots).tolist()
-        first, *factors = np.float32(np.diff(slopes, prepend=0.0)).tolist()
+        *inner, end = map(_rounded, knots)
+        first, *factors = (_rounded(after - before) for before, after in pairwise((0.0, *slopes)))
         rest = sum(factor * max(end, knot) for factor, knot in zip(factors, inner, strict=True))
         return cls(value - first * end - rest, first, tuple(inner), tuple(factors), end)
 
@@ -80,7 +80,7 @@ def piecewise(value: Expr, *parameters: float) -> Expr:
 
 
 def symmetry(function: Piecewise) -> Symmetry | None:
-    """"even": a line and an even function, "odd": a constant and an odd one; None where neither is cheaper."""
+    """Whether it is a line and an even function, or a constant and an odd one with level tails."""
     knots, bends = function.knots, function.bends
     if len(knots) < 2 or any(a != -b for a, b in zip(knots, reversed(knots), strict=True)):
         return None
@@ -97,7 +97,7 @@ def operations(function: Piecewise) -> int:
         case "even":
             return 1 + _even_middle(function).operations + left + right
         case "odd":
-            return 4 + _odd_middle(function).operations
+            return 3 + _odd_middle(function).operations + (_centre(function) != 0)
     if len(function.knots) < 2:
         return left + right
     return _plain_middle(function).operations + left + right
@@ -118,8 +118,6 @@ def _plain_middle(function: Piecewise) -> _Middle:
 
 def _plain(function: Piecewise, x: Expr) -> Expr:
     knots, slopes = function.knots, function.slopes
-    if not knots:
-        return x * constant(function.slope) + constant(function.constant)
     if len(knots) == 1:
         offset = function(knots[0]) - (slopes[0] + slopes[-1]) * knots[0]
         return _with_tails(function, x, constant(offset), knots[0], knots[0])
@@ -138,18 +136,24 @@ def _even(function: Piecewise, x: Expr) -> Expr:
     return _with_tails(function, x, _even_middle(function).apply(absolute(x)), 0.0, 0.0)
 
 
+def _centre(function: Piecewise) -> float:
+    """The value of an odd function at 0, half way between its tails; 0 is exactly that."""
+    low, high = function.constant, function(function.knots[-1])
+    return (low + high) / 2 if abs(low + high) > 1e-12 * abs(high - low) else 0.0
+
+
 def _odd_middle(function: Piecewise) -> _Middle:
     """Of |x|: what is beside the value at 0."""
     positive = tuple(knot for knot in function.knots if knot > 0)
     slopes = function.slopes[-1 - len(positive) : -1]
-    return _Middle.ending(function(positive[-1]) - function(0.0), slopes, positive)
+    return _Middle.ending(function(positive[-1]) - _centre(function), slopes, positive)
 
 
 def _odd(function: Piecewise, x: Expr) -> Expr:
     distance = _odd_middle(function).apply(absolute(x))
     sign = tirx.reinterpret("int32", x) & tirx.const(_SIGN_BIT, "int32")
-    signed = tirx.reinterpret("float32", tirx.reinterpret("int32", distance) ^ sign)
-    centre = function(0.0)
+    signed = tirx.reinterpret("float32", tirx.bitwise_xor(tirx.reinterpret("int32", distance), sign))
+    centre = _centre(function)
     return signed + constant(centre) if centre else signed
 
 
@@ -162,6 +166,10 @@ def _with_tails(function: Piecewise, x: Expr, middle: Expr, low: float, high: fl
     if right:
         total = at_least(x, high) * constant(right) + total
     return total
+
+
+def _rounded(value: float) -> float:
+    return float(np.float32(value))
 
 
 def _larger(value: Expr, low: float) -> Expr:

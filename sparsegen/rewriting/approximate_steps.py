@@ -18,6 +18,12 @@ _MOST_KNOTS = 1000
 _PAYS = 0.9
 """Greatest share of the exact function's cycles that a piecewise linear one may take: both are estimates."""
 
+_FEW = 8
+"""Knots of the approximation from which the number for an error is estimated."""
+
+_DOUBT = 1.5
+"""What the estimate may be above the truth."""
+
 _SYMMETRIES: Mapping[str, Literal["even", "odd"]] = {
     **dict.fromkeys(("gelu", "gelu_tanh", "hardswish", "log_sigmoid", "silu", "softplus"), "even"),
     **dict.fromkeys(("erf", "sigmoid", "softsign", "tanh"), "odd"),
@@ -71,22 +77,26 @@ def _approximated(
     """What stands in for a step's function, None where that stays exact; and why."""
     scaled = _named(op, parameters)
     if scaled is None:
-        return None, ApproximatedStep(op, 0, 0.0, f"nothing is known of its form with {parameters}")
+        return _exact(op, f"nothing is known of its form with the parameters {parameters}")
     of_function = error / abs(scaled.factor)
     try:
-        most, knots = _knots(op, scaled, of_function)
-        if knots > most:
-            return None, ApproximatedStep(op, 0, 0.0, _too_dear(op, knots))
+        about = _about_knots(op, scaled, of_function)
+        if about > _DOUBT * _most_knots(op):
+            return _exact(op, _too_dear(op, about))
         fit = approximate(scaled.function, max_error=of_function)
     except RewritingError as refused:
-        return None, ApproximatedStep(op, 0, 0.0, f"it is not approximated: {refused}")
+        return _exact(op, str(refused))
     function, reached = _mirrored(fit, op)
     if reached > of_function:
         function, reached = _as_piecewise(fit), fit.error
     if not _pays(op, function):
-        return None, ApproximatedStep(op, 0, 0.0, _too_dear(op, len(fit.knots)))
+        return _exact(op, _too_dear(op, len(fit.knots)))
     told = ApproximatedStep(op, len(fit.knots), reached * abs(scaled.factor), fit.shown)
     return _rescaled(function, scaled), told
+
+
+def _exact(op: str, why: str) -> tuple[None, ApproximatedStep]:
+    return None, ApproximatedStep(op, 0, 0.0, why)
 
 
 def _named(op: str, parameters: tuple[float, ...]) -> _Scaled | None:
@@ -99,21 +109,19 @@ def _named(op: str, parameters: tuple[float, ...]) -> _Scaled | None:
     return _Scaled(("elu", alpha * input_scale), scale / input_scale, input_scale)
 
 
-def _knots(op: str, scaled: _Scaled, error: float) -> tuple[int, int]:
-    """The most knots that pay, and about how many the error takes: it falls as their number's square."""
-    most = _most_knots(op)
-    if most < 1:
-        return 0, 1
-    fit = approximate(scaled.function, knots=most)
-    if fit.error <= error:
-        return most, len(fit.knots)
-    needed = math.ceil(most * math.sqrt(fit.error / error))
+def _about_knots(op: str, scaled: _Scaled, error: float) -> int:
+    """About how many knots an error takes: it falls as their number's square.
+
+    Raises OptionError for more than 1,000.
+    """
+    few = approximate(scaled.function, knots=_FEW)
+    needed = math.ceil(len(few.knots) * math.sqrt(few.error / error))
     if needed > _MOST_KNOTS:
         raise OptionError(
             f"approximate: an error of {error:g} takes about {needed:,} knots of {op}: allow more, for "
             f"{_MOST_KNOTS:,} knots are the most"
         )
-    return most, needed
+    return needed
 
 
 @lru_cache(maxsize=64)
@@ -142,7 +150,9 @@ def _pays(op: str, function: Piecewise) -> bool:
 
 
 def _too_dear(op: str, knots: int) -> str:
-    return f"exact is cheaper: it takes {EXACT_CYCLES[op]:g} cycles a vector, and {knots} knots no fewer"
+    """Why a function stays exact that would take about so many knots."""
+    cycles = piecewise_cycles(_sample(knots, _SYMMETRIES.get(op)))
+    return f"exact, it takes {EXACT_CYCLES[op]:.0f} cycles a vector; {knots} knots would take {cycles:.0f}"
 
 
 def _as_piecewise(fit: PiecewiseLinear) -> Piecewise:

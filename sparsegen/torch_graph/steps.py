@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -92,14 +93,14 @@ def _extreme(
 
 def _piecewise(value: Tensor, function: Piecewise) -> Tensor:
     """The value at the first knot, and each piece's share of the way there: no slopes cancel far away."""
-    if not function.knots:
-        return value * function.slope + function.constant
-    ends = (None, *function.knots, None)
-    result = torch.clamp(value, ends[1], ends[1]) * 0 + function(function.knots[0])  # NaN stays
-    for slope, low, high in zip(function.slopes, ends, ends[1:], strict=False):
+    first, last, slopes = function.knots[0], function.knots[-1], function.slopes
+    tails = torch.clamp_max(value, first) - first, torch.clamp_min(value, last) - last
+    result = torch.clamp(value, first, first) * 0 + function(first)  # NaN stays
+    for slope, (low, high) in zip(slopes[1:-1], pairwise(function.knots), strict=True):
+        result += (torch.clamp(value, low, high) - low) * slope
+    for slope, outside in zip((slopes[0], slopes[-1]), tails, strict=True):
         if slope:
-            anchor = high if low is None else low
-            result += (torch.clamp(value, low, high) - anchor) * slope
+            result += outside * slope
     return result
 
 
