@@ -152,7 +152,7 @@ def _pays(op: str, function: Piecewise) -> bool:
 def _too_dear(op: str, knots: int) -> str:
     """Why a function stays exact that would take about so many knots."""
     cycles = piecewise_cycles(_sample(knots, _SYMMETRIES.get(op)))
-    return f"exact, it takes {EXACT_CYCLES[op]:.0f} cycles a vector; {knots} knots would take {cycles:.0f}"
+    return f"it takes {EXACT_CYCLES[op]:.0f} cycles a vector, {knots} knots would take {cycles:.0f}"
 
 
 def _as_piecewise(fit: PiecewiseLinear) -> Piecewise:

@@ -76,7 +76,7 @@ def to_json(program: Program) -> dict[str, Any]:
             for call in program.calls
         ],
         **({"stages": [_stage(stage) for stage in program.stages]} if program.stages else {}),
-        "layers": [asdict(report) for report in program.layers],
+        "layers": list(map(_report, program.layers)),
     }
 
 
@@ -289,6 +289,11 @@ def _read_structure(written: Any) -> Any:
     if "__enum__" in text:  # torch would import the module that it names
         raise ValueError("an enumeration in a structure")
     return _pytree.treespec_loads(text)
+
+
+def _report(report: LayerReport) -> dict[str, Any]:
+    """What is approximated is left out where nothing is."""
+    return {key: value for key, value in asdict(report).items() if key != "approximated" or value}
 
 
 def _read_report(written: Mapping[str, Any]) -> LayerReport:
