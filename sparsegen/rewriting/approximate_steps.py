@@ -75,47 +75,53 @@ def _approximated(
     op: str, parameters: tuple[float, ...], error: float
 ) -> tuple[Piecewise | None, ApproximatedStep]:
     """What stands in for a step's function, None where that stays exact; and why."""
-    scaled = _named(op, parameters)
-    if scaled is None:
-        return _exact(op, f"nothing is known of its form with the parameters {parameters}")
-    of_function = error / abs(scaled.factor)
     try:
-        about = _about_knots(op, scaled, of_function)
+        about = _about_knots(op, parameters, error)
         if about > _DOUBT * _most_knots(op):
             return _exact(op, _too_dear(op, about))
-        fit = approximate(scaled.function, max_error=of_function)
+        function, told = fit_step(op, parameters, error)
     except RewritingError as refused:
         return _exact(op, str(refused))
+    return (function, told) if _pays(op, function) else _exact(op, _too_dear(op, told.knots))
+
+
+@lru_cache(maxsize=256)
+def fit_step(op: str, parameters: tuple[float, ...], error: float) -> tuple[Piecewise, ApproximatedStep]:
+    """What stands in for a step's function within an error, whatever it costs.
+
+    Raises RewritingError where there is no such function.
+    """
+    scaled = _named(op, parameters)
+    factor = abs(scaled.factor)
+    fit = approximate(scaled.function, max_error=error / factor)
     function, reached = _mirrored(fit, op)
-    if reached > of_function:
+    if reached > error / factor:
         function, reached = _as_piecewise(fit), fit.error
-    if not _pays(op, function):
-        return _exact(op, _too_dear(op, len(fit.knots)))
-    told = ApproximatedStep(op, len(fit.knots), reached * abs(scaled.factor), fit.shown)
-    return _rescaled(function, scaled), told
+    return _rescaled(function, scaled), ApproximatedStep(op, len(fit.knots), reached * factor, fit.shown)
 
 
 def _exact(op: str, why: str) -> tuple[None, ApproximatedStep]:
     return None, ApproximatedStep(op, 0, 0.0, why)
 
 
-def _named(op: str, parameters: tuple[float, ...]) -> _Scaled | None:
-    """The step's function by a name that `approximate` knows."""
+def _named(op: str, parameters: tuple[float, ...]) -> _Scaled:
+    """The step's function by a name that `approximate` knows; RewritingError where it has none."""
     if op != "elu":
         return _Scaled((op, *parameters))
     alpha, scale, input_scale = parameters
     if input_scale <= 0 or scale == 0:
-        return None
+        raise RewritingError(f"nothing is known of its form with the parameters {parameters}")
     return _Scaled(("elu", alpha * input_scale), scale / input_scale, input_scale)
 
 
-def _about_knots(op: str, scaled: _Scaled, error: float) -> int:
+def _about_knots(op: str, parameters: tuple[float, ...], error: float) -> int:
     """About how many knots an error takes: it falls as their number's square.
 
     Raises OptionError for more than 1,000.
     """
+    scaled = _named(op, parameters)
     few = approximate(scaled.function, knots=_FEW)
-    needed = math.ceil(len(few.knots) * math.sqrt(few.error / error))
+    needed = math.ceil(len(few.knots) * math.sqrt(few.error * abs(scaled.factor) / error))
     if needed > _MOST_KNOTS:
         raise OptionError(
             f"approximate: an error of {error:g} takes about {needed:,} knots of {op}: allow more, for "

@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 
 import sparsegen
+from sparsegen.devices.operators import describe_graph
+from sparsegen.dump import graph_text
 from sparsegen.errors import OptionError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import ApproximatedStep, Identity, Layer, LayerGraph, Piecewise, Step
 from sparsegen.inspection import inspect
+from sparsegen.inspection.table import approximation_lines
 from sparsegen.kernels.piecewise import symmetry
 from sparsegen.kernels.step_costs import EXACT_CYCLES
 from sparsegen.options import APPROXIMATED
@@ -29,9 +32,13 @@ ODD = ("erf", "sigmoid", "tanh")
 ROUNDED = 4e-6  # by float32, in kernels
 
 
+def with_step(step: Step) -> Layer:
+    return Layer("y", Identity(), ("x",), (1,), (step,))
+
+
 def of_step(op: str) -> LayerGraph:
     step = Step(op, parameters=PARAMETERS.get(op, ()))
-    return LayerGraph({"x": (1,)}, [Layer("y", Identity(), ("x",), (1,), (step,))], ("y",))
+    return LayerGraph({"x": (1,)}, [with_step(step)], ("y",))
 
 
 def approximated(op: str, error: float) -> Step:
@@ -89,9 +96,37 @@ def test_what_does_not_pay_stays_exact() -> None:
     assert "it takes 12 cycles a vector" in approximated("tanh", 1e-3).approximated.why  # type: ignore[union-attr]
 
 
+def test_other_devices_and_dumps_see_the_function() -> None:
+    graph = approximate_steps(of_step("gelu"), 1e-2)
+    assert describe_graph(graph)["y"].steps == ("gelu",)
+    assert "Identity[](x) |> piecewise(gelu, knots=6, error=0.0093)" in graph_text(graph)
+
+
+def test_inspection_tells_each_function_once() -> None:
+    found = inspect(network(), (images(),), threads=1, target="haswell", approximate=1e-2)
+    assert list(approximation_lines(found)) == [
+        "gelu: piecewise linear, 6 knots, error at most 0.0093",
+        "silu: piecewise linear, 9 knots, error at most 0.0097",
+        "softplus: piecewise linear, 8 knots, error at most 0.0088",
+        "hardswish stays exact: it takes 3 cycles a vector, 10 knots would take 8",
+        "sigmoid: piecewise linear, 6 knots, error at most 0.0074",
+    ]
+    (gelu, *_) = json.loads(found.to_json())["approximated"]
+    assert (gelu["function"], gelu["knots"], gelu["steps"]) == ("gelu", 6, 1)
+    exact = inspect(network(), (images(),), threads=1, target="haswell")
+    assert json.loads(exact.to_json())["approximated"] == []
+
+
 def test_torch_elus_are_known_by_their_form() -> None:
     """ELU, SELU and CELU are one step; one that turns its input around is none that is known."""
-    turned = Layer("y", Identity(), ("x",), (1,), (Step("elu", parameters=(1.0, 1.0, -1.0)),))
+    x = torch.linspace(-12, 12, 4001).double()
+    for parameters in ((1.0, 1.0, 1.0), (1.6732632, 1.050701, 1.0), (0.5, 1.0, 2.0)):
+        step = Step("elu", parameters=parameters)
+        (layer,) = approximate_steps(LayerGraph({"x": (1,)}, [with_step(step)], ("y",)), 1e-2).layers
+        assert layer.epilogue[0].op == "piecewise"
+        gap = evaluate_step(step, x, {}) - evaluate_step(layer.epilogue[0], x, {})
+        assert 5e-3 < gap.abs().max() <= 1e-2
+    turned = with_step(Step("elu", parameters=(1.0, 1.0, -1.0)))
     (layer,) = approximate_steps(LayerGraph({"x": (1,)}, [turned], ("y",)), 1e-2).layers
     assert layer.epilogue[0].op == "elu"
     assert "parameters (1.0, 1.0, -1.0)" in layer.epilogue[0].approximated.why  # type: ignore[union-attr]
