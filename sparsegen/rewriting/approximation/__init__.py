@@ -2,8 +2,8 @@
 
 A request walks the files in this order: `arguments` (what is asked for), `functions` or `python_function`
 (what is known of f), `gates` (where it is looked at), `search` (the least error) over `tube` (the shortest
-path through gates), `proof` (the error that holds), `piecewise` (the result). `weights` are calibration
-data's, `optimality` shows anew that nothing better exists, `picture` draws.
+path through gates), `proof` (the error that holds), `piecewise` (the result). `calibration` and
+`weights` are for calibration values, `optimality` shows anew that nothing better exists, `picture` draws.
 """
 
 from __future__ import annotations

@@ -15,13 +15,13 @@ from sparsegen.rewriting.approximation.arguments import (
     choose_interval,
     resolve,
 )
+from sparsegen.rewriting.approximation.calibration import weigh
 from sparsegen.rewriting.approximation.gates import Survey, evaluate, points, survey
 from sparsegen.rewriting.approximation.graph import Graph
 from sparsegen.rewriting.approximation.piecewise import PiecewiseLinear
 from sparsegen.rewriting.approximation.proof import dense_error, proved_error
 from sparsegen.rewriting.approximation.python_function import check_continuous, check_values
 from sparsegen.rewriting.approximation.search import best_of, extremes, fewest_knots
-from sparsegen.rewriting.approximation.weights import weigh
 
 _JUMP_COUNTS = 0.01
 """A leap of torch's formula is too large from this share of the error on."""
@@ -46,7 +46,7 @@ def approximate(
         interval: where the error is bounded; an end may be infinite where the function has an asymptote.
             By default the whole line for a function with two asymptotes, and x <= 0 for "exp".
         samples: calibration values, of one dimension. The interval is theirs with a margin, unless one is
-            given; with `knots`, errors count the more, the more often a value occurs (weights.py).
+            given; with `knots`, errors count the more, the more often a value occurs (calibration.py).
 
     Returns:
         The approximation, whose first and last slopes are the asymptotes' where the interval is infinite.
@@ -62,11 +62,11 @@ def approximate(
     function = resolve(f)
     values = None if samples is None else check_samples(samples)
     chosen = choose_interval(function, interval, values)
-    weights = weigh(values) if values is not None and knots is not None else None
     x = points(function, chosen)
     y = check_values(function, x)
     if function.bends is None:
         check_continuous(function, x, y)
+    weights = weigh(values, function, chosen) if values is not None and knots is not None else None
     view = survey(function, chosen, x, y, weights)
     if knots is not None:
         return _fit(view, knots)

@@ -9,11 +9,11 @@ import numpy as np
 from torch import Tensor
 
 from sparsegen.errors import RewritingError
+from sparsegen.rewriting.approximation.calibration import interval_of
 from sparsegen.rewriting.approximation.functions import NAMES, Function, named
 from sparsegen.rewriting.approximation.python_function import from_python
 from sparsegen.rewriting.approximation.search import MOST_KNOTS
 from sparsegen.rewriting.approximation.tube import Array
-from sparsegen.rewriting.approximation.weights import interval_of
 
 Samples = Tensor | np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 FunctionLike = str | tuple[str | float, ...] | Callable[[Tensor], Tensor]

@@ -41,8 +41,8 @@ class Certificate:
 def certificate(fit: PiecewiseLinear, *, share: float = 0.98, knots: int | None = None) -> Certificate:
     """How many knots an error of `share` times the fit's takes at the least, on finitely many gates.
 
-    `knots` is how many are compared, the fit's unless it was allowed more than it needs. With weights, the fit's greatest weighted error is meant. `fewest` is at most
-    `knots + 1`, from where on it is not counted.
+    `knots` is how many are compared: the fit's, unless it was allowed more than it needs. `fewest` is at most
+    `knots + 1`: more are not counted. With weights, the fit's greatest weighted error is meant.
 
     Raises RewritingError for a share outside (0, 1].
     """

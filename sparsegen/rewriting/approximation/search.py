@@ -12,7 +12,7 @@ from sparsegen.rewriting.approximation.graph import Graph
 from sparsegen.rewriting.approximation.tube import Array, Path, shortest_path
 
 MOST_KNOTS = 1000
-_CLOSENESS = (1e-3, 1e-6, 1e-6, 1e-6)
+_CLOSENESS = (1e-3, 1e-4, 1e-5, 1e-5)
 """How near to each other the bounds of the least error come, relative, in each round of gates."""
 _NOTHING = 1e-12
 """An error that counts as none, relative to the function's range."""

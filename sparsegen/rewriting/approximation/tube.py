@@ -60,7 +60,7 @@ class Tube:
 
 
 class Bound(NamedTuple):
-    """From where on bounds bind a link: a point of the wall, if there is one, and the gates from `gate` on."""
+    """From where on bounds bind a link: a point of a wall, if any, and the gates from `gate` on."""
 
     gate: int
     point: tuple[float, float] | None = None
