@@ -130,4 +130,4 @@ def test_types_of_no_input(types: tuple[str, ...]) -> None:
 def test_approximation_as_it_is_typed(errors: list[str], message: str) -> None:
     result = inspect(*SMALL, *(word for error in errors for word in ("--approximate", error)))
     assert result.exit_code == 2
-    assert message in " ".join(result.stderr.split())
+    assert message in " ".join(result.stderr.replace("│", " ").split())
