@@ -30,7 +30,7 @@ from tests.rewriting.approximation.cases import CURVED, INTERVALS
 from tests.rewriting.approximation.oracle import even_error, least_error
 
 KNOTS = (2, 4, 8, 16, 32)
-STARTS = {2: 6, 4: 6, 8: 4, 16: 2, 32: 1}
+STARTS = {2: 6, 4: 6, 8: 5, 16: 5, 32: 4}
 
 
 @dataclass(frozen=True)

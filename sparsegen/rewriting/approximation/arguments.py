@@ -19,6 +19,7 @@ Samples = Tensor | np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 FunctionLike = str | tuple[str | float, ...] | Callable[[Tensor], Tensor]
 
 _FEWEST_SAMPLES = 2
+_NARROWEST = 1e-6
 
 
 def check_goal(max_error: float | None, knots: int | None) -> None:
@@ -94,6 +95,11 @@ def _check_interval(function: Function, interval: tuple[float, float]) -> tuple[
     if low >= high:
         found = "is empty" if low == high else "is reversed"
         raise RewritingError(f"the interval ({low:g}, {high:g}) {found}: give (low, high) with low < high")
+    if math.isfinite(high - low) and high - low < _NARROWEST * max(abs(low), abs(high)):
+        raise RewritingError(
+            f"the interval ({low!r}, {high!r}) is too narrow for float64: give one that is wider than "
+            f"{_NARROWEST:g} of its ends"
+        )
     for end, asymptote, side in ((low, function.left, "minus "), (high, function.right, "plus ")):
         if math.isinf(end) and asymptote is None:
             raise RewritingError(

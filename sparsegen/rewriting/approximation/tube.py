@@ -172,18 +172,20 @@ class _Scan:
         for gate in range(min(low.gate, high.gate), len(x)):
             at, least, most = x[gate], lows[gate], highs[gate]
             if gate == high.gate and high.point is not None:
-                steepest = Line(floor.tangent(*high.point), *high.point)
+                if floor.starts_before(high.point[0]):
+                    steepest = Line(floor.tangent(*high.point), *high.point)
                 ceiling.add(*high.point)
             if gate == low.gate and low.point is not None:
-                flattest = Line(ceiling.tangent(*low.point), *low.point)
+                if ceiling.starts_before(low.point[0]):
+                    flattest = Line(ceiling.tangent(*low.point), *low.point)
                 floor.add(*low.point)
             if gate >= low.gate and steepest and steepest.at(at) < least:
                 return self._missed(steepest, gate, False, rests_high)
             if gate >= high.gate and flattest and flattest.at(at) > most:
                 return self._missed(flattest, gate, True, rests_low)
-            if gate >= high.gate and floor.points and (not steepest or steepest.at(at) > most):
+            if gate >= high.gate and floor.starts_before(at) and (not steepest or steepest.at(at) > most):
                 steepest, rests_high = Line(floor.tangent(at, most), at, most), gate
-            if gate >= low.gate and ceiling.points and (not flattest or flattest.at(at) < least):
+            if gate >= low.gate and ceiling.starts_before(at) and (not flattest or flattest.at(at) < least):
                 flattest, rests_low = Line(ceiling.tangent(at, least), at, least), gate
             if gate >= low.gate:
                 floor.add(at, least)
@@ -235,6 +237,10 @@ class _Hull:
                 break
             points.pop()
         points.append((x, y))
+
+    def starts_before(self, x: float) -> bool:
+        """Whether there is a point to the left of a place, so that a tangent has a slope."""
+        return bool(self.points) and self.points[self._first][0] < x
 
     def tangent(self, at: float, height: float) -> float:
         """The slope of the line from the hull, on its outside, to a point at the right of it."""

@@ -128,7 +128,9 @@ def least_error(
     bent = np.interp(places, share / share[-1], problem.x[1:-1])
     drawn = [np.sort(random.uniform(low, high, knots)) for _ in range(starts)]
     candidates = [bent, low + (high - low) * (0.25 + places / 2), *drawn][:starts]
-    return min(improve(problem, np.clip(each, low, high), (high - low) / 4) for each in candidates)
+    apart = np.arange(knots) * 1e-4 * (high - low)  # starts may share a place: no knots may
+    starting = [np.sort(np.clip(each, low, high - 2 * apart[-1])) + 1e-5 + apart for each in candidates]
+    return min(improve(problem, each, (high - low) / 4) for each in starting)
 
 
 def even_error(function: Function, interval: tuple[float, float], knots: int) -> float:

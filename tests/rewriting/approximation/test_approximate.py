@@ -158,6 +158,7 @@ UNIT = (0.0, 1.0)
         ("tanh", {"max_error": 1e-9}, "takes more than 1,000 knots"),
         ("tanh", {"knots": 2, "interval": (1, 1)}, "is empty: give"),
         ("tanh", {"knots": 2, "interval": (2, 1)}, "is reversed: give"),
+        ("tanh", {"knots": 2, "interval": (1, 1 + 1e-9)}, "too narrow for float64"),
         ("tanh", {"knots": 2, "interval": (math.nan, 1)}, "give two numbers"),
         ("tanh", {"knots": 2, "interval": 4}, "give two numbers"),
         ("square", {"knots": 2}, "square needs an interval"),
