@@ -23,6 +23,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "cost_prediction": (UNWRITABLE, "there is no folder"),
     "coverage": (UNWRITABLE, "there is no folder"),
     "device_tables": (UNWRITABLE, "there is no folder"),
+    "epilogues": (UNWRITABLE, "there is no folder"),
     "finetune_digits": (UNWRITABLE, "there is no folder"),
     "interoperator": (UNWRITABLE, "there is no folder"),
     "mixed": (UNWRITABLE, "there is no folder"),
