@@ -21,7 +21,6 @@ from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.plans.events import Timeline
 from sparsegen.hetero.plans.plan import Plan, PlannedOperator
 from sparsegen.hetero.plans.streams import Planned
-from sparsegen.hetero.running.assembly import check_machine
 from sparsegen.hetero.running.emulation import Emulated
 from sparsegen.hetero.running.executor import Executor
 from sparsegen.hetero.running.runners import Runner
@@ -29,6 +28,7 @@ from sparsegen.hetero.stages.staged_plan import stages_of
 from sparsegen.kernels.torch_own import given_to_torch
 from sparsegen.runtime.arguments import leaves_of
 from sparsegen.runtime.model import CompiledModel
+from sparsegen.target import parse_target
 from sparsegen.torch_graph.graph import TorchGraph
 
 Values = Mapping[str, torch.Tensor]
@@ -128,6 +128,13 @@ class PlannedModel:
         if len(inputs) != len(names):
             raise InputError(f"{len(names)} inputs are needed, {', '.join(names)}; {len(inputs)} were given")
         return tuple(inputs)
+
+
+def check_machine(plan: Plan) -> None:
+    """Raise PlanError for a plan that was measured on another CPU."""
+    here = parse_target().name
+    if plan.machine not in ("", here):
+        raise PlanError(f"the plan is for a CPU {plan.machine!r}, and this one is {here!r}: make a plan here")
 
 
 def runner_of(operator: PlannedOperator, plan: Plan, whole: CarriedGraph, machine: Machine) -> Runner:

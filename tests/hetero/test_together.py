@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
@@ -21,15 +20,18 @@ from sparsegen.hetero.operators.export import OperatorCost
 
 
 def test_calls_that_wait_for_each_other_are_slower_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One lock stands for a memory that serves one core at a time."""
+    """A memory that serves one core at a time: a call takes twice as long beside another one."""
     monkeypatch.setattr(together, "on_cores", lambda cores, work: work())
-    lock = threading.Lock()
+    calling: list[int] = []
 
-    def locked() -> None:
-        with lock:
-            time.sleep(2e-3)
+    def call(core: int) -> None:
+        calling.append(core)
+        time.sleep(3e-3)
+        if len(set(calling)) > 1:
+            time.sleep(3e-3)
+        calling.remove(core)
 
-    assert slowdown({0: locked, 1: locked}) > 1.3
+    assert slowdown({0: lambda: call(0), 1: lambda: call(1)}) > 1.3
 
 
 def test_costs_of_single_cores_alone_are_scaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
