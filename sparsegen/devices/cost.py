@@ -1,4 +1,4 @@
-"""What an operator costs on a profile, and why a profile does not run it; the equations are `profile`'s."""
+"""What an operator costs on a profile; the equations are `profile`'s."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sparsegen.devices.operators import Operator, names_of
+from sparsegen.devices.limits import unsupported
+from sparsegen.devices.operators import Operator
 from sparsegen.devices.profile import Profile
-from sparsegen.graph import Shape
 
 
 @dataclass(frozen=True)
@@ -67,48 +67,6 @@ def slowdown(profile: Profile, shares: Iterable[float]) -> float:
     """How many times as long operators take that run at once, with these utilisations; at least 1."""
     capacity = 1.0 if profile.capacity is None else profile.capacity.value
     return max(1.0, sum(shares) / capacity)
-
-
-def unsupported(profile: Profile, operator: Operator, dtype: str | None = None) -> str:
-    """Why a profile does not run an operator, as a phrase; empty where it does."""
-    dtype = dtype or profile.dtype
-    if dtype not in profile.rates:
-        return f"{profile.name} computes in {' or '.join(profile.rates)}, not in {dtype}"
-    limits = profile.limits
-    if limits.operators is not None:
-        missing = [name for name in names_of(operator) if name not in limits.operators]
-        if missing:
-            return f"{profile.name} has no {' and no '.join(missing)}"
-    if profile.rate(operator.kind, dtype) is None and operator.kind != "view":
-        return f"{profile.name} has no rate for the kind {operator.kind}"
-    if limits.constant_weights and not operator.constant_weights:
-        return "both its operands are values, and the weights have to be constant"
-    down, across = operator.dilation
-    if limits.same_dilation and down != across:
-        return f"its dilation is {down} down and {across} across, and has to be the same"
-    if limits.unit_steps and operator.step != 1:
-        return f"it takes every {operator.step}. element, and slices have to have step 1"
-    if limits.one_direction and operator.reverse:
-        return "it runs backwards over the sequence"
-    return _too_large(profile, operator)
-
-
-def _too_large(profile: Profile, operator: Operator) -> str:
-    limits = profile.limits
-    extent = max(operator.extents, default=0)
-    if limits.softmax is not None and extent > limits.softmax.value:
-        return f"its softmax is over {extent:,} elements, and may be over {limits.softmax.value:,.0f}"
-    if len(operator.extents) > 1 and limits.softmax is not None:
-        return "its softmax is over several dimensions"
-    if limits.dimensions is not None:
-        most = max(map(_large_dimensions, operator.shapes), default=0)
-        if most > limits.dimensions.value:
-            return f"{most} dimensions are above 1, and may be {limits.dimensions.value:.0f}"
-    return ""
-
-
-def _large_dimensions(shape: Shape) -> int:
-    return sum(extent > 1 for extent in shape)
 
 
 def alone_seconds(

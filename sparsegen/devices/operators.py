@@ -55,8 +55,10 @@ class Operator:
 
     name: as limits list it ("max_pool"); kind: one of `KINDS`. read, written, weights: elements of its
     inputs, its result and its weights, each once. steps: the pointwise steps of its epilogue, by graph's
-    names. shapes: of inputs and result. dilation: down and across; step: a slice's; extents: of the
-    dimensions of a softmax. constant_weights: false for a product of two values.
+    names. shapes: of inputs and result. kernel, stride, dilation: down and across, of convolutions and
+    pooling; an adaptive pool's kernel is its largest window, and its windows may not be equal. padding: top,
+    bottom, left, right. groups: of a convolution. step: a slice's; extents: of the dimensions of a softmax.
+    constant_weights: false for a product of two values.
     """
 
     name: str
@@ -72,6 +74,11 @@ class Operator:
     extents: tuple[int, ...] = ()
     constant_weights: bool = True
     reverse: bool = False
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+    equal_windows: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """What differs from the defaults, as JSON holds it."""
@@ -136,6 +143,10 @@ def _both(depthwise: Layer, pointwise: Layer, shapes: Mapping[str, Shape]) -> Op
         steps=first.steps + second.steps,
         shapes=(*first.shapes[:1], second.shapes[-1]),
         dilation=first.dilation,
+        kernel=first.kernel,
+        stride=first.stride,
+        padding=first.padding,
+        groups=first.groups,
     )
 
 
@@ -226,8 +237,12 @@ def _weights(layer: Layer) -> int:
 
 def _attributes(layer: Layer, shapes: Mapping[str, Shape]) -> dict[str, Any]:
     match layer.core:
-        case Conv2d(dilation=dilation) | Pool2d(dilation=dilation):
-            return {"dilation": dilation}
+        case Conv2d() as core:
+            return {**_window(core), "kernel": tuple(map(int, core.weight.shape[2:])), "groups": core.groups}
+        case Pool2d() as core:
+            return {**_window(core), "kernel": core.kernel}
+        case AdaptivePool2d(output=output):
+            return _adaptive(shapes[layer.inputs[0]][2:], output)
         case Slice(step=step):
             return {"step": step}
         case Softmax(dim=dim) | LogSoftmax(dim=dim):
@@ -236,6 +251,20 @@ def _attributes(layer: Layer, shapes: Mapping[str, Shape]) -> dict[str, Any]:
             return {"reverse": reverse}
         case _:
             return {}
+
+
+def _window(core: Conv2d | Pool2d) -> dict[str, Any]:
+    return {"stride": core.stride, "padding": core.padding, "dilation": core.dilation}
+
+
+def _adaptive(source: Shape, output: Shape) -> dict[str, Any]:
+    """Of windows that begin at i * source / output, rounded down, and end at the next's begin, rounded up."""
+    kernel = tuple(
+        max(-(-(i + 1) * extent // count) - i * extent // count for i in range(count))
+        for extent, count in zip(source, output, strict=True)
+    )
+    equal = all(extent % count == 0 for extent, count in zip(source, output, strict=True))
+    return {"kernel": kernel, "stride": kernel if equal else (1, 1), "equal_windows": equal}
 
 
 def _tuples(value: Any) -> Any:

@@ -36,13 +36,35 @@ class OwnLink:
     exclusive: bool = False
 
 
+COUNTS = {
+    "dimensions": "dimensions above 1",
+    "softmax": "softmax over",
+    "rank": "dimensions",
+    "extent": "extent of a dimension",
+    "batch": "images at once",
+    "channels": "channels of an image",
+    "stride": "stride",
+    "dilation": "dilation",
+    "padding": "padding of a side",
+    "kernel": "convolution's kernel, dilated, a side",
+    "kernel_height": "convolution's kernel, dilated, height",
+    "kernel_area": "convolution's kernel, dilated, height by width",
+    "pool": "pooling window, a side",
+    "pool_height": "pooling window, height",
+    "pool_area": "pooling window, height by width",
+    "padded_average": "average pooling window with padding, a side",
+}
+"""Limits that are numbers, and what they bound."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Which operators a device runs.
 
     operators: their names, and those of steps, see `operators`; None for all. constant_weights: products of
     two values are refused. same_dilation: in x and y. unit_steps: of slices. one_direction: of an LSTM,
-    forwards. dimensions: above 1, at most; softmax: elements of its dimension, at most.
+    forwards. even_padding: as much before as after. equal_windows: of adaptive pooling. `COUNTS` are
+    the most of each that it takes, None for any. Types of elements are those that have rates.
     """
 
     operators: frozenset[str] | None = None
@@ -50,8 +72,24 @@ class Limits:
     same_dilation: bool = False
     unit_steps: bool = False
     one_direction: bool = False
+    even_padding: bool = False
+    equal_windows: bool = False
     dimensions: Figure | None = None
     softmax: Figure | None = None
+    rank: Figure | None = None
+    extent: Figure | None = None
+    batch: Figure | None = None
+    channels: Figure | None = None
+    stride: Figure | None = None
+    dilation: Figure | None = None
+    padding: Figure | None = None
+    kernel: Figure | None = None
+    kernel_height: Figure | None = None
+    kernel_area: Figure | None = None
+    pool: Figure | None = None
+    pool_height: Figure | None = None
+    pool_area: Figure | None = None
+    padded_average: Figure | None = None
     source: str = ""
 
 
@@ -109,6 +147,5 @@ class Profile:
             named |= {"link, latency": self.link.latency, "link, bandwidth": self.link.bandwidth}
         named |= {"capacity": self.capacity, "elements that fill it": self.elements}
         named |= {f"share of it, {kind}": share for kind, share in self.share.items()}
-        named["dimensions above 1, at most"] = self.limits.dimensions
-        named["softmax over, at most"] = self.limits.softmax
+        named |= {f"{what}, at most": getattr(self.limits, name) for name, what in COUNTS.items()}
         yield from ((name, figure) for name, figure in named.items() if figure is not None)

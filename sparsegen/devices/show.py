@@ -26,6 +26,8 @@ _FLAGS = {
     "same_dilation": "dilations have to be the same in x and y",
     "unit_steps": "slices have to have step 1",
     "one_direction": "LSTMs have to run forwards",
+    "even_padding": "padding has to be as much before as after",
+    "equal_windows": "adaptive pooling has to have equal windows",
 }
 """Limits that are either there or not, and what they ask for."""
 

@@ -110,6 +110,72 @@ def test_what_an_edgetpu_runs(operator: Operator, reason: str) -> None:
     assert estimate(table("edgetpu-usb3"), operator).supported == (not reason)
 
 
+AVERAGE = Operator("avg_pool", "pool", 9, 9, 9)
+
+
+@pytest.mark.parametrize(
+    ("operator", "reason"),
+    [
+        (replace(CONV, stride=(3, 3), kernel=(7, 7), padding=(3, 3, 3, 3)), ""),
+        (replace(CONV, stride=(4, 2)), "its stride is 4, and may be 3"),
+        (replace(CONV, kernel=(64, 64)), ""),
+        (replace(CONV, kernel=(65, 1)), "its kernel is 65 high, and may be 64"),
+        (
+            replace(CONV, kernel=(33, 33), dilation=(1, 4)),
+            "its kernel covers 4,257 pixels, and may cover 4,096",
+        ),
+        (replace(AVERAGE, kernel=(9, 9)), ""),
+        (
+            replace(AVERAGE, kernel=(9, 9), padding=(1, 1, 1, 1)),
+            "it averages 9 a side with padding, and may 8",
+        ),
+        (replace(AVERAGE, kernel=(257, 1)), "its kernel is 257 high, and may be 256"),
+        (replace(AVERAGE, equal_windows=False), "its windows are not all of one size"),
+        (replace(CONV, shapes=((2, 3, 8, 8), (2, 4, 8, 8))), "it has 2 images at once, and may have 1"),
+        (Operator("linear", "linear", 9, 9, 9, shapes=((2, 3, 8, 8), (2, 3, 8, 4))), ""),
+        (Operator("reshape", "view", 0, 9, 9, shapes=((2, 3, 8, 8), (384,))), ""),
+        (Operator("concat", "concat", 0, 9, 9, shapes=((70000,),)), "a dimension is 70,000 long"),
+    ],
+)
+def test_what_an_ethos_runs(operator: Operator, reason: str) -> None:
+    told = unsupported(table("ethos-u55"), operator)
+    assert reason in told
+    assert bool(told) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("limit", "least", "operator"),
+    [
+        ("rank", 4, replace(CONV, shapes=((1, 1, 1, 1),))),
+        ("extent", 9, replace(CONV, shapes=((1, 9), (8,)))),
+        ("batch", 2, replace(CONV, shapes=((2, 1, 1, 1),))),
+        ("channels", 5, replace(CONV, shapes=((1, 3, 9, 9), (1, 5, 9, 9)))),
+        ("stride", 3, replace(CONV, stride=(1, 3))),
+        ("dilation", 2, replace(CONV, dilation=(2, 2))),
+        ("padding", 4, replace(CONV, padding=(0, 0, 4, 1))),
+        ("kernel", 5, replace(CONV, kernel=(1, 3), dilation=(1, 2))),
+        ("kernel_height", 3, replace(CONV, kernel=(3, 9))),
+        ("kernel_area", 12, replace(CONV, kernel=(3, 4))),
+        ("pool", 4, replace(AVERAGE, kernel=(3, 4))),
+        ("pool_height", 3, replace(AVERAGE, kernel=(3, 4))),
+        ("pool_area", 12, replace(AVERAGE, kernel=(3, 4))),
+        ("padded_average", 4, replace(AVERAGE, kernel=(3, 4), padding=(1, 0, 0, 0))),
+    ],
+)
+def test_every_limit_bounds_what_it_names(limit: str, least: int, operator: Operator) -> None:
+    assert unsupported(profile(supports={limit: least}), operator) == ""
+    told = unsupported(profile(supports={limit: least - 1}), operator)
+    assert str(least) in told
+    assert str(least - 1) in told
+
+
+def test_padding_as_much_before_as_after() -> None:
+    even = profile(supports={"even_padding": True})
+    assert unsupported(even, replace(CONV, padding=(1, 1, 2, 2))) == ""
+    told = unsupported(even, replace(CONV, padding=(0, 1, 2, 2)))
+    assert told == "its padding is (0, 1, 2, 2), and has to be as much before as after"
+
+
 def test_it_computes_in_int8_alone() -> None:
     assert (
         unsupported(table("edgetpu-usb3"), CONV, "float32") == "edgetpu-usb3 computes in int8, not in float32"

@@ -114,6 +114,27 @@ def test_attributes_that_limits_ask_for() -> None:
     assert found.multiply_adds == 2 * 5 * 64
 
 
+def test_windows_that_limits_ask_for() -> None:
+    conv = Conv2d(ones(16, 4, 3, 5), None, (2, 1), (1, 0, 2, 2), (1, 2), groups=2)
+    found = operator(conv, (1, 16, 3, 2), IMAGE)
+    assert (found.kernel, found.stride, found.padding) == ((3, 5), (2, 1), (1, 0, 2, 2))
+    assert (found.dilation, found.groups) == ((1, 2), 2)
+    pool = operator(Pool2d("max", (3, 2), (2, 2), (0, 1, 0, 0)), (1, 8, 3, 3), IMAGE)
+    assert (pool.kernel, pool.stride, pool.padding) == ((3, 2), (2, 2), (0, 1, 0, 0))
+    equal = operator(AdaptivePool2d("avg", (3, 1)), (1, 8, 3, 1), IMAGE)
+    assert (equal.kernel, equal.stride, equal.equal_windows) == ((2, 6), (2, 6), True)
+    unequal = operator(AdaptivePool2d("max", (4, 6)), (1, 8, 4, 6), IMAGE)
+    assert (unequal.kernel, unequal.equal_windows) == ((2, 1), False)
+
+
+def test_what_older_versions_wrote_is_read() -> None:
+    record = {"name": "conv", "kind": "conv", "multiply_adds": 9, "read": 4, "written": 1, "dilation": [2, 2]}
+    found = Operator.from_dict(record)
+    assert found == Operator("conv", "conv", 9, 4, 1, dilation=(2, 2))
+    assert (found.kernel, found.stride, found.groups) == ((1, 1), (1, 1), 1)
+    assert found.as_dict() == {**record, "dilation": (2, 2)}
+
+
 def test_a_pointwise_layer_is_its_steps() -> None:
     found = operator(Identity(), IMAGE, IMAGE, epilogue=(Step("sigmoid"), Step("mul", "x0")))
     assert (found.kind, found.read, found.written) == ("pointwise", 288, 288)

@@ -75,6 +75,17 @@ def test_a_table_prints_every_number_and_every_source(tmp_path: Path) -> None:
     assert "weights have to be constant" in done.output
 
 
+def test_a_table_prints_its_limits(tmp_path: Path) -> None:
+    path = tmp_path / "npu.json"
+    done = devices("ethos-u55", "--json", str(path), columns=300)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"pooling window, height, at most +256 +published", done.output)
+    assert "adaptive pooling has to have equal windows" in done.output
+    content = json.loads(path.read_text())
+    assert (content["equal_windows"], content["even_padding"]) == (True, False)
+    assert content["numbers"]["stride, at most"]["value"] == 3
+
+
 def test_a_table_of_ones_own(tmp_path: Path) -> None:
     done = devices(str(written(tmp_path, OWN, "mine.toml")))
     assert done.exit_code == 0, done.output

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sparsegen.devices import read_table, table, tables
-from sparsegen.devices.figures import ORIGINS
+from sparsegen.devices.figures import ORIGINS, Figure
 from sparsegen.devices.section import Section
 from sparsegen.devices.table_files import parse_table
 from sparsegen.errors import DeviceError
@@ -19,7 +19,7 @@ from tests.devices.samples import TABLE, profile, written
 ROOT = Path(__file__).parents[2]
 NAMES = (
     *("arm-a53x4", "arm-a72x4", "edgetpu-pcie", "edgetpu-usb2", "edgetpu-usb3", "edgetpu-usb3-pi4"),
-    *("gpu", "v100"),
+    *("ethos-u55", "gpu", "relu-conv", "v100"),
 )
 
 
@@ -48,6 +48,26 @@ def test_numbers_of_the_maker() -> None:
         cache = table(name).cache
         assert (cache is not None) == name.startswith("edgetpu")
         assert cache is None or (cache.value == 7 * 1024**2 and table(name).streamed)
+
+
+def test_the_made_up_device_is_an_edgetpu_of_few_operators() -> None:
+    made_up, real = table("relu-conv"), table("edgetpu-usb3")
+    assert "no product" in made_up.title
+    figures = dict(real.figures())
+    for what, figure in made_up.figures():
+        expected = figures[what.replace("grouped", "depthwise")]
+        assert (figure.value, figure.origin) == (expected.value, "derived"), what
+    assert made_up.limits.operators is not None
+    assert made_up.limits.operators - (real.limits.operators or frozenset()) == {"grouped_conv"}
+    assert not made_up.limits.operators & {"linear", "sub", "mul", "max_pool", "pad", "sigmoid"}
+
+
+def test_limits_are_figures_with_a_source() -> None:
+    figures = dict(table("ethos-u55").figures())
+    assert figures["stride, at most"].value == 3
+    assert figures["convolution's kernel, dilated, height by width, at most"].value == 64 * 64
+    assert figures["images at once, at most"].source.startswith("Arm, ethos-u-vela")
+    assert profile(supports={"stride": 2}).limits.stride == Figure(2, "2", "given")
 
 
 def test_they_are_in_the_package_that_is_built(tmp_path: Path) -> None:
@@ -109,6 +129,9 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
         ({"supports": {"operators": "conv"}}, "a list of names is needed"),
         ({"supports": {"operators": ["conv", "conv"]}}, "names conv more than once"),
         ({"supports": {"softmax": "many"}}, "give a number"),
+        ({"supports": {"stride": 0}}, "stride is 0: a number above 0 is needed"),
+        ({"supports": {"kernel_area": "9x9"}}, "kernel_area is '9x9': give a number"),
+        ({"supports": {"even_padding": 1}}, "even_padding is 1: true or false is needed"),
         ({"supports": {"source": "me"}}, "source is 'me': it has to be"),
         ({"supports": {"floats": False}}, "supports has the unknown key 'floats'"),
         ({"speed": 3}, " has the unknown key 'speed'"),
