@@ -4,11 +4,12 @@ Nothing here takes torch or TVM to import, and nothing runs operators: the sched
 what they cost on devices that are tables.
 """
 
-from sparsegen.devices.cost import Estimate, alone_seconds, estimate, slowdown, unsupported, utilisation
+from sparsegen.devices.cost import Estimate, alone_seconds, estimate, slowdown, utilisation
 from sparsegen.devices.device_files import load_devices
 from sparsegen.devices.figures import Figure
 from sparsegen.devices.here import this_machine
 from sparsegen.devices.kind import DeviceKind, Runner
+from sparsegen.devices.limits import unsupported
 from sparsegen.devices.machine import Device, Link, Machine, connect
 from sparsegen.devices.operators import Operator, describe, describe_graph
 from sparsegen.devices.profile import Limits, OwnLink, Profile
