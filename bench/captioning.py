@@ -1,6 +1,6 @@
 """A captioner of video, frames in and words out, end to end: what the planner chose beside its rivals.
 
-    python -m bench.captioning [--attention] [--sparsity 0.8] [--frames 24] [--rounds 7] [--quick]
+    python -m bench.captioning [--attention] [--sparsity 0.8] [--frames 60] [--rounds 7] [--quick]
         [--json FILE]
 
 A pruned DenseNet-121 encodes each frame, a pruned LSTM says 20 words about it, one after the other, and goes
@@ -224,7 +224,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--attention", action="store_true", help="look at 49 places before each word")
     parser.add_argument("--sparsity", type=float, default=0.8)
-    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="3 rounds of 12 frames")
     parser.add_argument("--json", type=Path)

@@ -23,8 +23,9 @@ from sparsegen.kernels.space import KernelSchedule
 from sparsegen.lowering.assemble import Placed, assemble, value_lifetimes
 from sparsegen.lowering.build import build
 from sparsegen.lowering.memory import plan_memory
-from sparsegen.options import Fallback, check_fallback, check_thread_count
+from sparsegen.options import Approximate, Fallback, check_approximate, check_fallback, check_thread_count
 from sparsegen.reports import reports
+from sparsegen.rewriting.approximate_steps import approximate_steps
 from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.model import CompiledModel, bind
 from sparsegen.stopwatch import record
@@ -47,6 +48,7 @@ def compile(
     fallback: Fallback = "torch",
     calibration: str | os.PathLike[str] | None = None,
     measured: Mapping[str, Mapping[str, float]] | None = None,
+    approximate: Approximate = None,
 ) -> CompiledModel:
     """Compile a torch model, in evaluation mode, for the shapes and dtypes of example inputs.
 
@@ -79,6 +81,12 @@ def compile(
     where it is faster than all kernels, the conversions around it counted. All kernels here have one clock: a
     calibration matters beside such times, and to kernels of other packages.
 
+    `approximate` is an absolute error, such as 1e-3, that the functions gelu, silu, tanh and their like may
+    have in a layer's epilogue, or such errors by their names: `{"gelu": 1e-2}` (`options.APPROXIMATED` has
+    all). Where that takes less time, they become piecewise linear functions within this error, beside what
+    float32 rounds; `layers` of the result tells which, of how many knots, with which error, and which stayed
+    exact and why. None leaves all exact.
+
     Torch's default dtype and device, autocast and inference mode change nothing. Several threads may compile
     at once.
 
@@ -88,12 +96,14 @@ def compile(
 
     Raises ModelError for a model or example inputs that cannot be compiled, UnsupportedOperatorError where
     the model uses operators that cannot be compiled (all of them are in its `operators`), OptionError for
-    threads, a fallback or measured times, TargetError for a target, JournalError and CalibrationError for
-    files that cannot be read, and ToolchainError where gcc fails or room for files is missing.
+    threads, a fallback, measured times or an error to approximate with, TargetError for a target,
+    JournalError and CalibrationError for files that cannot be read, and ToolchainError where gcc fails or
+    room for files is missing.
     """
     started = time.perf_counter()
     schedules = as_database(database)
     check_fallback(fallback)
+    check_approximate(approximate)
 
     def compiling() -> CompiledModel:
         graph = from_torch(model, example_inputs, kwargs, fallback=fallback)
@@ -105,6 +115,7 @@ def compile(
             winograd=winograd,
             calibration=calibration,
             measured=measured,
+            approximate=approximate,
         )
 
     compiled = with_team(compiling)
@@ -125,20 +136,22 @@ def compile_graph(
     winograd: bool = True,
     calibration: str | os.PathLike[str] | None = None,
     measured: Mapping[str, Mapping[str, float]] | None = None,
+    approximate: Approximate = None,
 ) -> CompiledModel:
     """Compile a layer graph; `dense` multiplies every weight of the convolutions and linear layers.
 
     `schedules` are those of layers by name, for which none is looked up or chosen then; one of another
-    kernel than the layer's is passed over. `database`, `winograd`, `calibration` and
-    `measured` are as in `compile`.
+    kernel than the layer's is passed over. `database`, `winograd`, `calibration`,
+    `measured` and `approximate` are as in `compile`.
 
-    Raises SparsegenError for a target, a number of threads, a database or a schedule that cannot be, and for
-    a schedule of a layer that is not there.
+    Raises SparsegenError for a target, a number of threads, a database, an error or a schedule that cannot
+    be, and for a schedule of a layer that is not there.
     """
     started = time.perf_counter()
+    check_approximate(approximate)
     cpu, threads = calibrated(parse_target(target), calibration), check_threads(threads)
     plan = plan_graph(
-        graph,
+        approximate_steps(graph, approximate),
         threads=threads,
         target=cpu,
         dense=dense,

@@ -124,6 +124,9 @@ def _value(value: Any) -> str:
 
 
 def _step(step: Step) -> str:
+    told = step.approximated
+    if told is not None and told.knots:
+        return f"{step.op}({told.function}, knots={told.knots}, error={told.error:.2g})"
     given = [*([] if step.operand is None else [step.operand]), *step.parameters]
     reverse = ["reversed"] if step.reverse else []
     return f"{step.op}({', '.join(map(str, [*given, *reverse]))})" if given else step.op

@@ -65,6 +65,10 @@ class PruningError(SparsegenError):
     """Weights, layers or masks that cannot be pruned as asked."""
 
 
+class RewritingError(SparsegenError):
+    """A function that cannot be approximated, or an operator that cannot be rewritten, as asked."""
+
+
 class JournalError(SparsegenError):
     """A tuning journal, or a file of exported schedules, that cannot be read, written or used."""
 

@@ -6,6 +6,7 @@ The records import neither torch nor TVM: the command line takes its defaults fr
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
@@ -14,6 +15,15 @@ from sparsegen.errors import OptionError
 
 Fallback = Literal["torch", "error"]
 """What becomes of operators without a kernel: torch itself computes them, or the model is refused."""
+
+Approximate = float | Mapping[str, float] | None
+"""Errors that approximations of functions may have: of all, or by the function's name; None: none is."""
+
+APPROXIMATED = (
+    *("elu", "erf", "gelu", "gelu_tanh", "hardswish", "log_sigmoid", "mish", "sigmoid", "silu", "softplus"),
+    *("softsign", "tanh"),
+)
+"""Functions that may be approximated."""
 
 MOST_THREADS = 4096
 """Threads that a model may have: native code keeps a few words for each on its stack."""
@@ -77,11 +87,13 @@ class CompileOptions(ModelOptions):
     target: str = "native"
     winograd: bool = True
     fallback: Fallback = "torch"
+    approximate: Approximate = None
 
     def check(self) -> None:
         """Raise OptionError for what no model and no machine could make sense of."""
         super().check()
         check_fallback(self.fallback)
+        check_approximate(self.approximate)
         if self.threads is not None:
             check_thread_count(self.threads)
 
@@ -90,6 +102,23 @@ def check_fallback(fallback: object) -> None:
     """Raise OptionError for what is no way to treat operators without a kernel."""
     if fallback not in get_args(Fallback):
         raise OptionError(f"fallback is {fallback!r}: choose of {', '.join(get_args(Fallback))}")
+
+
+def check_approximate(value: object) -> None:
+    """Raise OptionError for what is no error that approximations may have."""
+    if value is None:
+        return
+    errors: Mapping[Any, object] = value if isinstance(value, Mapping) else {"": value}
+    for name, error in errors.items():
+        if isinstance(value, Mapping) and name not in APPROXIMATED:
+            raise OptionError(
+                f"approximate names {name!r}: these functions may be approximated: {', '.join(APPROXIMATED)}"
+            )
+        if not isinstance(error, int | float) or isinstance(error, bool) or not 0 < error < math.inf:
+            of = f" of {name}" if name else ""
+            raise OptionError(
+                f"approximate is {error!r}{of}: give the largest error, a finite number above 0 such as 1e-3"
+            )
 
 
 def check_thread_count(value: object) -> None:

@@ -17,6 +17,7 @@ from sparsegen.graph import (
     SeparableConv2d,
     Shape,
     apart,
+    approximated_steps,
 )
 from sparsegen.kernels import Kernel
 from sparsegen.kernels.conversions import OUTPUT, Convert
@@ -80,6 +81,7 @@ def _of_kernel(
             density=float(np.count_nonzero(conv.weight)) / conv.weight.size,
             format="dense",
             weight_bytes=conv.weight.nbytes,
+            approximated=approximated_steps(depthwise),
         )
         input_shapes = (depthwise.shape,)
     yield LayerReport(
@@ -93,4 +95,5 @@ def _of_kernel(
         weight_bytes=kernel.weight_bytes,
         schedule=kernel.schedule,
         schedule_source=source if kernel.schedule else "",
+        approximated=approximated_steps(layer),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -87,6 +89,7 @@ PARAMETRIC_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "hardshrink": F.hardshrink,
     "softshrink": F.softshrink,
     "threshold": F.threshold,
+    "piecewise": lambda x, *parameters: piecewise(x, *parameters),
 }
 BINARY_FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
@@ -107,6 +110,24 @@ REDUCTIONS: dict[str, Callable[..., Tensor]] = {
     "deviations": lambda x, dims, keepdim: (x - x.mean(dims, True)).square().sum(dims, keepdim),
     "logsumexp": torch.logsumexp,
 }
+
+
+def piecewise(x: Tensor, constant: float, slope: float, *rest: float) -> Tensor:
+    """The sum of ReLUs in exact arithmetic, of the finite; at infinity what the outermost slope gives."""
+    bends = [(Fraction(knot), Fraction(bend)) for knot, bend in zip(rest[::2], rest[1::2], strict=True)]
+    ends = {-math.inf: slope, math.inf: slope + math.fsum(rest[1::2])}
+    flat = {-math.inf: (rest[0] if rest else 0.0) - 1.0, math.inf: (rest[-2] if rest else 0.0) + 1.0}
+
+    def at(value: float) -> float:
+        if math.isinf(value) and abs(ends[value]) > 1e-12:
+            return value * ends[value]
+        if math.isnan(value):
+            return value
+        place = Fraction(flat.get(value, value))
+        relus = (bend * (place - knot) for knot, bend in bends if place > knot)
+        return float(Fraction(constant) + Fraction(slope) * place + sum(relus))
+
+    return torch.tensor([at(value) for value in x.flatten().tolist()], dtype=x.dtype).reshape(x.shape)
 
 
 def product(x: Tensor, dims: list[int], keepdim: bool) -> Tensor:

@@ -184,6 +184,7 @@ def test_the_cores_are_all() -> None:
 PARAMETERS = {
     "leaky_relu": (0.2,), "clamp": (-0.5, 0.7), "pow": (2.0,), "elu": (0.7, 1.2, 0.9),
     "softplus": (2.0, 20.0), "hardshrink": (0.4,), "softshrink": (0.3,), "threshold": (0.1, -2.0),
+    "piecewise": (0.3, -0.2, -0.7, 0.9, 0.1, -0.4, 1.3, 0.6),
 }  # fmt: skip
 
 

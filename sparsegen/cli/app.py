@@ -16,6 +16,7 @@ from sparsegen.cli.devices import devices
 from sparsegen.cli.inspect import inspect
 from sparsegen.cli.place import place
 from sparsegen.cli.prune import prune
+from sparsegen.cli.rewrite import rewrite
 from sparsegen.cli.schedules import schedules
 from sparsegen.cli.tune import tune
 from sparsegen.errors import SparsegenError
@@ -71,6 +72,7 @@ app.command()(tune)
 app.command()(calibrate)
 app.command()(devices)
 app.command()(place)
+app.command()(rewrite)
 app.add_typer(schedules, name="schedules")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sparsegen.cli.options import (
+    ApproximateName,
     Batch,
     FallbackName,
     InputShape,
@@ -18,6 +19,7 @@ from sparsegen.cli.options import (
     StructureName,
     TargetName,
     Winograd,
+    parse_approximate,
     parse_inputs,
 )
 from sparsegen.compare.options import CompareOptions
@@ -49,6 +51,7 @@ def compare(
     input_shape: InputShape = None,
     dtype: InputType = None,
     fallback: FallbackName = CompareOptions.fallback,
+    approximate: ApproximateName = None,
     winograd: Winograd = CompareOptions.winograd,
     database: Annotated[
         Path | None,
@@ -103,6 +106,7 @@ def compare(
         samples=samples,
         target=target,
         fallback=fallback,
+        approximate=parse_approximate(approximate),
         **parse_inputs(input_shape, dtype),
         winograd=winograd,
         database=None if no_database else database or CompareOptions.database,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sparsegen.cli.options import (
+    ApproximateName,
     Batch,
     FallbackName,
     InputShape,
@@ -16,6 +17,7 @@ from sparsegen.cli.options import (
     ModelName,
     TargetName,
     Winograd,
+    parse_approximate,
     parse_inputs,
 )
 from sparsegen.inspection.options import InspectOptions
@@ -31,6 +33,7 @@ def inspect(
     input_shape: InputShape = None,
     dtype: InputType = None,
     fallback: FallbackName = InspectOptions.fallback,
+    approximate: ApproximateName = None,
     winograd: Winograd = InspectOptions.winograd,
     calibration: Annotated[
         Path | None,
@@ -57,6 +60,7 @@ def inspect(
         threads=threads,
         target=target,
         fallback=fallback,
+        approximate=parse_approximate(approximate),
         **parse_inputs(input_shape, dtype),
         winograd=winograd,
         calibration=calibration,

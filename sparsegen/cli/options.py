@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from sparsegen.options import ExampleInput
+from sparsegen.options import Approximate, ExampleInput
 
 _EXAMPLE = "3x224x224"
 
@@ -60,6 +60,16 @@ Winograd = Annotated[
         help="Compute convolutions by Winograd's filtering where that is faster: less exact.",
     ),
 ]
+ApproximateName = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--approximate",
+        help="Largest absolute error of functions such as gelu and silu in our kernels: piecewise linear "
+        "within it where that is faster. 1e-3, or by name, as often as wanted: gelu=1e-2.",
+        show_default="all exact",
+        metavar="[NAME=]ERROR",
+    ),
+]
 JsonFile = Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="FILE")]
 
 
@@ -98,6 +108,31 @@ def parse_inputs(shapes: list[str] | None, dtypes: list[str] | None) -> dict[str
             for (name, text), dtype in zip(given, others, strict=True)
         )
     }
+
+
+def parse_approximate(texts: list[str] | None) -> Approximate:
+    """The option `approximate`, as typed: one error for all functions, or errors by their names.
+
+    Raises typer.BadParameter for what is no number, and for an error for all beside others.
+    """
+    if not texts:
+        return None
+    errors: dict[str, float] = {}
+    for name, error in map(_named, texts):
+        try:
+            errors[name or ""] = float(error)
+        except ValueError:
+            raise typer.BadParameter(
+                f"{error!r} is no number: give an error such as 1e-3, or gelu=1e-3",
+                param_hint="--approximate",
+            ) from None
+    if "" not in errors:
+        return errors
+    if len(texts) > 1:
+        raise typer.BadParameter(
+            "give one error for all functions, or each by name", param_hint="--approximate"
+        )
+    return errors[""]
 
 
 def _extents(text: str) -> tuple[int, ...]:

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from sparsegen.cli.options import Batch, InputShape, InputType, JsonFile, StructureName, parse_inputs
+from sparsegen.cli.options import (
+    ApproximateName,
+    Batch,
+    InputShape,
+    InputType,
+    JsonFile,
+    StructureName,
+    parse_approximate,
+    parse_inputs,
+)
 from sparsegen.errors import OptionError
 from sparsegen.hetero.options import GoalName, GranularityName, PlaceOptions
 
@@ -54,6 +63,7 @@ def place(
     batch: Batch = PlaceOptions.batch,
     input_shape: InputShape = None,
     dtype: InputType = None,
+    approximate: ApproximateName = None,
     json: JsonFile = None,
     png: Annotated[
         Path | None, typer.Option(help="Draw what runs when to this file.", metavar="FILE")
@@ -84,7 +94,7 @@ def place(
     if (model is None) == (problem is None):
         raise OptionError("give a MODEL, or --problem FILE, one of the two")
     if problem is not None:
-        if png or trace or export_operators or explain or devices or run or simulate:
+        if png or trace or export_operators or explain or devices or run or simulate or approximate:
             raise OptionError("--problem goes with --goal and --json alone: the file has all else")
         _solve(problem, goal, json)
         return
@@ -100,6 +110,7 @@ def place(
         run=run,
         simulate=simulate,
         measure=measure,
+        approximate=parse_approximate(approximate),
     )
     _place(model, options, outputs, explain)
 

@@ -27,6 +27,7 @@ from sparsegen.preparation import PREPARING_STEPS, prepare
 from sparsegen.progress import Listener, Steps
 from sparsegen.pruning.prunable import Model
 from sparsegen.pruning.structures import parse_structure
+from sparsegen.rewriting.approximate_steps import approximate_steps
 from sparsegen.target import parse_target
 
 
@@ -53,7 +54,7 @@ def run(
             steps=steps,
             fallback=options.fallback,
         )
-        graph = prepared.graph
+        graph = approximate_steps(prepared.graph, options.approximate)
         chosen = [] if options.layers is None else _choose(graph, prepared.pruned, options.layers)
         steps.expect(len(chosen) * LAYER_STEPS)
         noise, machine = warn_of_noise(), describe_machine(target, threads)

@@ -38,6 +38,7 @@ from sparsegen.graph import (
     Shape,
     Slice,
     Softmax,
+    Step,
     apart,
 )
 
@@ -119,7 +120,7 @@ def describe(layer: Layer, shapes: Mapping[str, Shape], constants: Collection[st
         read=sum(math.prod(shapes.get(each, ())) for each in values),
         written=math.prod(layer.shape),
         weights=_weights(layer) + sum(math.prod(shapes[each]) for each in read if each in constants),
-        steps=tuple(step.op for step in layer.epilogue),
+        steps=tuple(map(_step_name, layer.epilogue)),
         shapes=(*(shapes[each] for each in layer.inputs if each in shapes), layer.shape),
         constant_weights=not (
             isinstance(layer.core, MatMul) and all(each in values for each in layer.inputs)
@@ -219,6 +220,11 @@ def _multiply_adds(layer: Layer, shapes: Mapping[str, Shape]) -> int:
             return out * sum(int(axis.reads.shape[1]) for axis in (rows, columns))
         case _:
             return out * len(layer.epilogue)
+
+
+def _step_name(step: Step) -> str:
+    """The step's operator; of what is approximated in our kernels the function: other devices have that."""
+    return step.op if step.approximated is None else step.approximated.function
 
 
 def _weights(layer: Layer) -> int:

@@ -21,6 +21,7 @@ from sparsegen.frontend.calls import call_form, tensor_inputs
 from sparsegen.frontend.examples import check_inputs_of, leaves
 from sparsegen.frontend.modules import Model, check_call, evaluating
 from sparsegen.frontend.named_inputs import SEED, arguments, random_inputs
+from sparsegen.frontend.written import MARK, mark
 from sparsegen.options import ExampleInput, ModelOptions
 
 DEFAULT_BATCH = 16
@@ -38,7 +39,11 @@ def load_program(path: str | Path) -> ExportedProgram:
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("not a zip archive")
-        return torch.export.load(path)
+        extra = {MARK: ""}
+        program = torch.export.load(path, extra_files=extra)
+        if extra[MARK]:
+            mark(program, extra[MARK])
+        return program
     except Exception as error:  # torch raises errors of many types for one broken file
         raise ModelError(
             f"{path} is not a program that torch {torch.__version__} can read ({first_line(error)}); "

@@ -25,6 +25,7 @@ from sparsegen.frontend.simplify import (
 )
 from sparsegen.frontend.tokens import tokens_to_pixels
 from sparsegen.frontend.translation import translate
+from sparsegen.frontend.written import is_marked
 from sparsegen.graph import LayerGraph
 from sparsegen.options import Fallback
 from sparsegen.stopwatch import part
@@ -45,6 +46,9 @@ def from_torch(
     part of the graph. The graph owns copies of the weights. It computes in float32 also where the caller's
     autocast would not.
 
+    A program that was rewritten for a device is taken as it is written: activations that were taken apart for
+    it are not put together again.
+
     Operators without a kernel are torch's to compute, with one warning that names them; with `fallback`
     "error" they are refused.
 
@@ -55,13 +59,17 @@ def from_torch(
         UnsupportedOperatorError: operators that cannot be compiled; tells of all, with their modules.
     """
     with plain_torch():
-        program = recognise_composites(export_program(model, example_inputs, kwargs))
+        program = export_program(model, example_inputs, kwargs)
+        as_written = is_marked(model)
+        if not as_written:
+            program = recognise_composites(program)
         graph = translate(program, fallback=fallback)
     graph = merge_transposes(unflatten_linears(merge_reshapes(remove_unread(graph))))
     graph = remove_unread(rows_to_images(merge_padding(remove_unread(graph))))
     graph = fuse_epilogues(graph)
-    # An activation put back reads its input once, so that it can be fused in turn.
-    graph = steps_before_shuffle(fuse_epilogues(recognise_activations(graph)))
+    if not as_written:  # an activation put back reads its input once, so that it can be fused in turn
+        graph = fuse_epilogues(recognise_activations(graph))
+    graph = steps_before_shuffle(graph)
     graph = pool_before_pointwise(remove_unread(fold_scales(graph)))
     graph = tokens_to_pixels(graph)
     warn_of_torch(graph)

@@ -47,8 +47,9 @@ from sparsegen.graph.cores import (
     Softmax,
 )
 from sparsegen.graph.dtypes import FLOAT32, ITEM_BYTES
-from sparsegen.graph.layers import CallForm, Layer, LayerGraph, apart
-from sparsegen.graph.steps import BINARY, SELECTIONS, UNARY, Step
+from sparsegen.graph.layers import CallForm, Layer, LayerGraph, apart, approximated_steps
+from sparsegen.graph.piecewise import Piecewise
+from sparsegen.graph.steps import BINARY, SELECTIONS, UNARY, ApproximatedStep, Step
 from sparsegen.graph.values import ValueForm
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "SELECTIONS",
     "UNARY",
     "AdaptivePool2d",
+    "ApproximatedStep",
     "Array",
     "CallForm",
     "Concat",
@@ -79,6 +81,7 @@ __all__ = [
     "Mean",
     "Pad",
     "Permute",
+    "Piecewise",
     "PixelShuffle",
     "PixelUnshuffle",
     "PlainCore",
@@ -96,4 +99,5 @@ __all__ = [
     "Step",
     "ValueForm",
     "apart",
+    "approximated_steps",
 ]

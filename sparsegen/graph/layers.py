@@ -14,7 +14,7 @@ from sparsegen.graph.cores import (
     Shape,
 )
 from sparsegen.graph.dtypes import FLOAT32
-from sparsegen.graph.steps import Step
+from sparsegen.graph.steps import ApproximatedStep, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +59,11 @@ def apart(layer: Layer) -> tuple[Layer, Layer]:
     between = (layer.shape[0], len(core.depthwise.weight), *layer.shape[2:])
     depthwise = Layer(core.fused, core.depthwise, layer.inputs, between, core.steps)
     return depthwise, replace(layer, core=core.pointwise, inputs=(core.fused,))
+
+
+def approximated_steps(layer: Layer) -> tuple[ApproximatedStep, ...]:
+    """What became of the functions in a layer's epilogue that may be approximated, in their order."""
+    return tuple(step.approximated for step in layer.epilogue if step.approximated is not None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from sparsegen.errors import OptionError
-from sparsegen.options import ModelOptions
+from sparsegen.options import Approximate, ModelOptions, check_approximate
 
 GoalName = Literal["latency", "throughput"]
 GranularityName = Literal["layer", "block", "model"]
@@ -20,6 +20,7 @@ class PlaceOptions(ModelOptions):
     The model: pruned to `structure` and `sparsity` first, as in `sparsegen compare`; 0 leaves it as it is.
     devices: a TOML file, None: this machine. run: inputs to run through the plan. simulate: simulate them,
     too, or in place of running them where `run` is 0. measure: False predicts what was not measured before.
+    approximate: errors of functions in our kernels, as in `sparsegen.compile`.
     """
 
     batch: Annotated[int | None, "Inputs per call."] = 1
@@ -31,11 +32,13 @@ class PlaceOptions(ModelOptions):
     run: int = 0
     simulate: bool = False
     measure: bool = True
+    approximate: Approximate = None
 
     def check(self) -> None:
         """Raise OptionError for what no machine could make sense of."""
         super().check()
         self._check_least(0, "run")
+        check_approximate(self.approximate)
         for name, value, choices in (
             ("goal", self.goal, GoalName),
             ("granularity", self.granularity, GranularityName),

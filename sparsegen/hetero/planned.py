@@ -21,7 +21,6 @@ from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.plans.events import Timeline
 from sparsegen.hetero.plans.plan import Plan, PlannedOperator
 from sparsegen.hetero.plans.streams import Planned
-from sparsegen.hetero.running.assembly import check_machine
 from sparsegen.hetero.running.emulation import Emulated
 from sparsegen.hetero.running.executor import Executor
 from sparsegen.hetero.running.runners import Runner
@@ -29,6 +28,7 @@ from sparsegen.hetero.stages.staged_plan import stages_of
 from sparsegen.kernels.torch_own import given_to_torch
 from sparsegen.runtime.arguments import leaves_of
 from sparsegen.runtime.model import CompiledModel
+from sparsegen.target import parse_target
 from sparsegen.torch_graph.graph import TorchGraph
 
 Values = Mapping[str, torch.Tensor]
@@ -130,6 +130,13 @@ class PlannedModel:
         return tuple(inputs)
 
 
+def check_machine(plan: Plan) -> None:
+    """Raise PlanError for a plan that was measured on another CPU."""
+    here = parse_target().name
+    if plan.machine not in ("", here):
+        raise PlanError(f"the plan is for a CPU {plan.machine!r}, and this one is {here!r}: make a plan here")
+
+
 def runner_of(operator: PlannedOperator, plan: Plan, whole: CarriedGraph, machine: Machine) -> Runner:
     """What computes an operator of a plan: of the model's graph, on its device.
 
@@ -159,7 +166,8 @@ def _computing(operator: PlannedOperator, part: LayerGraph, device: Device) -> C
     compute: Callable[..., Any]
     if operator.implementation in (OURS, MIXED):
         mixed = given_to_torch(part, operator.by_torch)
-        compute = on_cores(device.cores, lambda: compile_graph(mixed, threads=len(device.cores)))
+        program = on_cores(device.cores, lambda: compile_graph(mixed, threads=len(device.cores)))
+        compute = _on_threads(program, len(device.cores))
     elif operator.implementation == EMULATED:
         compute = Emulated(compile_graph(part), operator.seconds)
     elif device.kind == "cuda":
@@ -200,13 +208,16 @@ def _initial(plan: Plan, whole: CarriedGraph) -> dict[str, Values]:
     return dict(found)
 
 
-def _on_threads(graph: TorchGraph, threads: int) -> Callable[..., Any]:
-    """A graph that torch computes, on so many threads of the thread that calls it."""
+def _on_threads(compute: Callable[..., Any], threads: int) -> Callable[..., Any]:
+    """The same, torch's own operators in it on so many threads of the thread that calls it.
+
+    More threads than there are cores wait for each other: some milliseconds for each of torch's operators.
+    """
 
     def run(*inputs: torch.Tensor) -> Any:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        return graph(*inputs)
+        return compute(*inputs)
 
     return run
 

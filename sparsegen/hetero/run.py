@@ -22,6 +22,7 @@ from sparsegen.hetero.stages.timed import timed_stream
 from sparsegen.preparation import PREPARING_STEPS, prepare
 from sparsegen.progress import Listener, Steps
 from sparsegen.pruning.structures import parse_structure
+from sparsegen.rewriting.approximate_steps import approximate_steps
 
 SIMULATED = 20
 """Inputs of a simulated stream, where nobody says."""
@@ -87,8 +88,8 @@ def _prepared(model: str, options: PlaceOptions, steps: Steps) -> tuple[LayerGra
     if options.sparsity:
         structure = parse_structure(options.structure, sparsity=options.sparsity)
         prepared = prepare(model, None, options, structure=structure, steps=steps)
-        return prepared.graph, prepared.inputs
+        return approximate_steps(prepared.graph, options.approximate), prepared.inputs
     steps.begin("loading and exporting the model")
     with torch.no_grad():
         network, inputs = resolve_model(model, None, options)
-        return from_torch(network, inputs), inputs
+        return approximate_steps(from_torch(network, inputs), options.approximate), inputs

@@ -13,7 +13,7 @@ class InspectOptions(CompileOptions):
     """The options of an inspection: what the model would be compiled for, and nothing else.
 
     `batch` and `input_shape` go with a model that is given by name; `threads` (None: every core), `target`,
-    `winograd` and `calibration` are as in `compile`.
+    `winograd`, `approximate` and `calibration` are as in `compile`.
     """
 
     calibration: str | os.PathLike[str] | None = None

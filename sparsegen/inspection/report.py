@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sparsegen.formats.registry import Statistics
+    from sparsegen.graph import ApproximatedStep
     from sparsegen.target import Target
 
 SCHEMA = 1
@@ -148,7 +149,8 @@ class Inspection:
     """A model's layers with weights, in the order that they run.
 
     The estimates hold for `target`, whose caches are this machine's, at this `batch` and on so many
-    `threads`. `torch_operators` are the calls of each operator that torch itself computes.
+    `threads`. `torch_operators` are the calls of each operator that torch itself computes,
+    `approximated` what becomes of functions that may be approximated, and in how many steps.
     """
 
     model: str
@@ -157,6 +159,7 @@ class Inspection:
     threads: int
     layers: tuple[LayerInspection, ...]
     torch_operators: Mapping[str, int] = field(default_factory=dict)
+    approximated: Mapping[ApproximatedStep, int] = field(default_factory=dict)
 
     @property
     def totals(self) -> Totals:
@@ -195,6 +198,7 @@ class Inspection:
             "layers": [{**layer.as_dict(), "seconds": layer.seconds(self.target)} for layer in self.layers],
             "totals": asdict(self.totals),
             "torch_operators": dict(self.torch_operators),
+            "approximated": [{**asdict(told), "steps": count} for told, count in self.approximated.items()],
         }
 
     def to_json(self) -> str:

@@ -11,11 +11,12 @@ from sparsegen.compiler import check_threads
 from sparsegen.errors import ModelError
 from sparsegen.frontend import batch_of, from_torch, resolve_model
 from sparsegen.frontend.modules import Model
-from sparsegen.graph import Extern
+from sparsegen.graph import Extern, approximated_steps
 from sparsegen.inspection.layer import has_weights, inspect_layer
 from sparsegen.inspection.options import InspectOptions
 from sparsegen.inspection.report import Inspection
 from sparsegen.kernels.plan import plan_graph
+from sparsegen.rewriting.approximate_steps import approximate_steps
 from sparsegen.target import calibrated, parse_target
 
 
@@ -27,7 +28,8 @@ def run(model: str | Model, example_inputs: tuple[Tensor, ...] | None, options: 
     name = model if isinstance(model, str) else type(model).__name__
     with torch.no_grad():
         network, inputs = resolve_model(model, example_inputs, options)
-        graph = from_torch(network, inputs, fallback=options.fallback)
+        exact = from_torch(network, inputs, fallback=options.fallback)
+    graph = approximate_steps(exact, options.approximate)
     plan = plan_graph(graph, threads=threads, target=cpu, winograd=options.winograd)
     weighted = (layer for layer in plan.graph.layers if has_weights(layer))
     layers = [each for layer in weighted for each in inspect_layer(layer, plan)]
@@ -44,4 +46,5 @@ def run(model: str | Model, example_inputs: tuple[Tensor, ...] | None, options: 
         torch_operators=Counter(
             str(layer.core.overload) for layer in graph.layers if isinstance(layer.core, Extern)
         ),
+        approximated=Counter(told for layer in graph.layers for told in approximated_steps(layer)),
     )

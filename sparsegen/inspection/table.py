@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rich import box
@@ -77,9 +77,21 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
         console.print(
             Text(f"torch itself computes {told}; `sparsegen compare` tells their share", style="yellow")
         )
+    for line in approximation_lines(inspection):
+        console.print(Text(line))
     console.print(Text(estimate_line(inspection)))
     console.print(Text(totals_line(inspection), style="bold"))
     console.print(Text(verdict_line(inspection), style="yellow" if _unpaid(inspection) else "green"))
+
+
+def approximation_lines(inspection: Inspection) -> Iterator[str]:
+    """What becomes of each function that may be approximated."""
+    for told, count in inspection.approximated.items():
+        times = f"{told.function} ({count} times)" if count > 1 else told.function
+        if told.knots:
+            yield f"{times}: piecewise linear, {told.knots} knots, error at most {told.error:.2g}"
+        else:
+            yield f"{times} stays exact: {told.why}"
 
 
 def estimate_line(inspection: Inspection) -> str:

@@ -10,6 +10,7 @@ from tvm import tirx
 from sparsegen.graph import Step
 from sparsegen.kernels import activations, logarithms, mathematics, trigonometry
 from sparsegen.kernels.operands import Operand, Value, read
+from sparsegen.kernels.piecewise import piecewise
 from sparsegen.lowering.expressions import Expr, IntExpr
 
 UNARY: dict[str, Callable[..., Expr]] = {
@@ -52,6 +53,7 @@ UNARY: dict[str, Callable[..., Expr]] = {
     "hardshrink": activations.hard_shrink,
     "softshrink": activations.soft_shrink,
     "threshold": activations.threshold,
+    "piecewise": piecewise,
 }
 BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
     "add": lambda a, b: a + b,

@@ -22,7 +22,7 @@ from sparsegen.stopwatch import part
 from sparsegen.target import Target
 
 _LATENCY = 4.0  # cycles of a multiply-add
-# In cycles of a line, fitted to MobileNet's depthwise layers on Zen 5.
+# In cycles of a vector, fitted to MobileNet's depthwise layers on Zen 5.
 _READ, _WRITTEN = 6.5, 9.5
 _LOAD, _SPLIT_LOAD = 1.1, 1.3  # of a vector, over what the load ports promise; and where it crosses lines
 _OVERHEAD = 8.0  # cycles that a tile takes beside its multiply-adds
@@ -148,7 +148,8 @@ def grouped_cycles(
 def depthwise_cycles(problem: GroupedProblem, *, threads: int) -> float:
     """Estimated cycles of a depthwise convolution on each thread: it waits for memory."""
     read, written = (
-        layout.groups * np.prod(layout.element_shape) for layout in (problem.source, problem.out)
+        layout.groups * np.prod(layout.element_shape) / (1 if layout.batch_lanes else layout.lanes)
+        for layout in (problem.source, problem.out)
     )
     return float(read * _READ + written * _WRITTEN) / threads
 

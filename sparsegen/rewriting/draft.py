@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from sparsegen.devices import Estimate, Operator
+from sparsegen.devices.operators import describe
 from sparsegen.graph import Array, Core, Identity, Layer, Shape, Step
+from sparsegen.rewriting.approximation import PiecewiseLinear
 from sparsegen.rewriting.site import Interval, Site
+
+Price = Callable[[Operator], Estimate]
+"""What an operator costs on the device, or, as the reason of the estimate, why it does not run there."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,7 @@ class Approximation:
 
     function: its name. error: the largest, absolute. shown: how that is known. form: what stands in for it,
     "8 ReLUs" or "x * sigmoid(1.773 x)". interval: on which it holds; None for all numbers. knots, slopes: of
-    a piecewise linear function.
+    a piecewise linear function; `fit`, where it is one of a function by name.
     """
 
     function: str
@@ -29,22 +35,28 @@ class Approximation:
     interval: Interval | None = None
     knots: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
+    fit: PiecewiseLinear | None = None
 
 
 class Draft:
     """Layers in an order that runs, each of a core or of one step; what they read is there before them.
 
     A rule adds to it, and names the value that stands for the site's result. max_error: that an approximation
-    may have; 0 where none is wanted. dtype: of the constants that rules make of nothing.
+    may have; 0 where none is wanted. price, limit: what operators cost, and the seconds past which the draft
+    is of no use. dtype: of the constants that rules make of nothing.
     """
 
     dtype: type[np.floating[Any]] = np.float32
 
-    def __init__(self, site: Site, max_error: float = 0.0) -> None:
+    def __init__(
+        self, site: Site, max_error: float = 0.0, price: Price | None = None, limit: float = math.inf
+    ) -> None:
         self.max_error = max_error
+        self._price, self._limit = price, limit
         self.layers: list[Layer] = []
         self.constants: dict[str, Array] = {}
         self.approximations: list[Approximation] = []
+        self.intervals: dict[str, Interval] = {}
         self._prefix = site.layer.name
         self._shapes = dict(site.shapes)
 
@@ -90,6 +102,19 @@ class Draft:
         """Numbers as an array of the draft's dtype, for a constant or the weight of a core."""
         made: Array = np.asarray(values, self.dtype)
         return made
+
+    def affords(self, op: str, shape: Shape) -> bool:
+        """Whether a step of a value of a shape costs no more than the draft may: asked before long work."""
+        if self._price is None or math.isinf(self._limit):
+            return True
+        operator = describe(Layer("", Identity(), ("x",), shape, (Step(op),)), {"x": shape})
+        cost = self._price(operator)
+        return cost.supported and cost.seconds <= self._limit
+
+    def lies_in(self, value: str, low: float, high: float) -> str:
+        """Note that an added value lies between two numbers, for reasons that its steps do not show."""
+        self.intervals[value] = (low, high)
+        return value
 
     def approximated(self, approximation: Approximation) -> None:
         """Note that the draft computes a function to within an error."""

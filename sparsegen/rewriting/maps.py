@@ -11,19 +11,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sparsegen.graph import Array, Concat, Conv2d, Gather, Pool2d, Reshape, Shape, Slice
+from sparsegen.graph import Array, Concat, Conv2d, Gather, Pool2d, Shape, Slice
 from sparsegen.rewriting.draft import Draft
 from sparsegen.rewriting.rule import RefusalError
+from sparsegen.rewriting.views import reshaped
 
 MOST_WEIGHTS = 1 << 22
 """Of a convolution that moves elements, zeros included: in int8 more than half of an EdgeTPU's cache."""
 MOST_PARTS = 64
 """That a rule cuts a value into: each is an operator or more."""
-
-
-def reshaped(draft: Draft, value: str, shape: Shape) -> str:
-    """The value in a shape of as many elements; itself where it has that shape."""
-    return value if draft.shape(value) == shape else draft.add(Reshape(), value, shape)
 
 
 def with_extent(shape: Shape, dim: int, extent: int) -> Shape:

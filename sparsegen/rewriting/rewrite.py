@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sparsegen.devices.operators import describe
 from sparsegen.frontend.fuse import fuse_epilogues
 from sparsegen.frontend.simplify import remove_unread
-from sparsegen.graph import Identity, Layer, LayerGraph, Shape
+from sparsegen.graph import Layer, LayerGraph
 from sparsegen.rewriting.bounds import site_interval
-from sparsegen.rewriting.draft import Approximation
-from sparsegen.rewriting.search import Price, Search, Tried, Way, site_of
+from sparsegen.rewriting.draft import Approximation, Price
+from sparsegen.rewriting.parts import parts_of
+from sparsegen.rewriting.search import Search, Tried, Way, site_of
 from sparsegen.rewriting.site import Interval, Site
 
 
@@ -20,7 +21,9 @@ class Replaced:
     """An operator that the device lacks, and what became of it.
 
     layer: of the graph, whose core or step it is. reason: why the device does not run it. rules: by which it
-    was replaced, outermost first; none: it stays. tried: all rules for it, with what came of each.
+    was replaced, outermost first; none: it stays. tried: all rules for it, with what came of each. error: by
+    how much its result is off at most, for what calibration saw; infinite where the errors of a larger
+    operator's parts do not tell.
     """
 
     layer: str
@@ -29,6 +32,7 @@ class Replaced:
     rules: tuple[str, ...]
     approximations: tuple[Approximation, ...]
     tried: tuple[Tried, ...]
+    error: float = 0.0
 
     @property
     def word(self) -> str:
@@ -40,10 +44,14 @@ class Replaced:
 
 @dataclass(frozen=True, eq=False)
 class Rewritten:
-    """A graph for a device, and what was replaced in it."""
+    """A graph for a device, and what was replaced in it.
+
+    seconds: of the operators in the place of a layer's, for each layer of which something was replaced.
+    """
 
     graph: LayerGraph
     replaced: tuple[Replaced, ...]
+    seconds: Mapping[str, float]
 
     @property
     def unsupported(self) -> tuple[Replaced, ...]:
@@ -51,71 +59,92 @@ class Rewritten:
         return tuple(each for each in self.replaced if not each.rules)
 
 
+class Rewriter:
+    """Rewrites graphs for one device; what it finds out about operators serves all of them."""
+
+    def __init__(self, price: Price) -> None:
+        self.price = price
+        self._searches: dict[float, Search] = {}
+
+    def search(self, max_error: float) -> Search:
+        """The search of ways that may err so much."""
+        return self._searches.setdefault(max_error, Search(self.price, max_error))
+
+
 def rewrite(
     graph: LayerGraph,
-    price: Price,
+    device: Price | Rewriter,
     *,
     max_error: float | Mapping[str, float] = 0.0,
     intervals: Mapping[str, Interval] | None = None,
 ) -> Rewritten:
-    """The graph by what a device has, where `price` tells what that costs.
+    """The graph by what a device has; its price tells what that is, and costs.
 
-    max_error: that an approximation of a function may have, of all or by layer; 0: none is approximated.
+    max_error: that a pointwise operator's result may have, of all or by layer; 0: none is approximated. Of a
+    larger operator, such as an LSTM, it holds for each pointwise operator in it.
     intervals: what values lie in on calibration inputs, by name. The graph itself stays as it is. What no
     rule serves stays in the result, too: see `Rewritten.unsupported`.
     """
-    shapes, constants = graph.shapes(), dict(graph.constants)
-    layers, renamed, replaced = list[Layer](), dict[str, str](), list[Replaced]()
-    errors = max_error if isinstance(max_error, Mapping) else {}
-    searches: dict[float, Search] = {}
-    known = dict(intervals or {})
+    rewriter = device if isinstance(device, Rewriter) else Rewriter(device)
+    made = _Made(graph, intervals or {})
     for layer in graph.layers:
-        if price(describe(layer, shapes, constants.keys())).supported:
-            layers.append(layer.renamed(renamed))
+        if rewriter.price(describe(layer, made.shapes, made.constants.keys())).supported:
+            made.keep(layer.renamed(made.renamed))
             continue
-        error = errors.get(layer.name, 0.0) if isinstance(max_error, Mapping) else max_error
-        search = searches.setdefault(error, Search(price, error))
-        for part in _parts(layer.renamed(renamed), shapes):
-            site = site_of(part.renamed(renamed), shapes, constants, known)
-            reason = price(site.operator).reason
-            way = search.best(site)
-            if reason:
-                replaced.append(_replaced(layer, site, reason, way, search.tried(site)))
-            if way is None:
-                way = Way(0.0, (site.layer,), part.name, {})
-            placed, result = _placed(way, part.name)
-            layers += placed
-            constants |= way.constants
-            shapes |= {each.name: each.shape for each in placed}
-            shapes |= {name: array.shape for name, array in way.constants.items()}
-            if result != part.name:
-                renamed[part.name] = result
-            if result not in known and (interval := site_interval(site)) is not None:
-                known[result] = interval
-    outputs = tuple(renamed.get(name, name) for name in graph.outputs)
-    made = replace(graph, layers=layers, outputs=outputs, constants=constants)
-    return Rewritten(remove_unread(fuse_epilogues(remove_unread(made))), tuple(replaced))
+        error = max_error.get(layer.name, 0.0) if isinstance(max_error, Mapping) else max_error
+        for part in parts_of(layer.renamed(made.renamed), made.shapes):
+            made.replace(layer.name, part.renamed(made.renamed), rewriter.search(error))
+    outputs = tuple(made.renamed.get(name, name) for name in graph.outputs)
+    whole = replace(graph, layers=made.layers, outputs=outputs, constants=made.constants)
+    fused = remove_unread(fuse_epilogues(remove_unread(whole)))
+    return Rewritten(fused, tuple(made.replaced), made.seconds)
 
 
-def _replaced(layer: Layer, site: Site, reason: str, way: Way | None, tried: Sequence[Tried]) -> Replaced:
+class _Made:
+    """The graph so far: its layers, what values are called now, and what is known of them."""
+
+    def __init__(self, graph: LayerGraph, intervals: Mapping[str, Interval]) -> None:
+        self.layers: list[Layer] = []
+        self.shapes, self.constants = graph.shapes(), dict(graph.constants)
+        self.renamed: dict[str, str] = {}
+        self.replaced: list[Replaced] = []
+        self.seconds: dict[str, float] = {}
+        self._intervals = dict(intervals)
+
+    def keep(self, layer: Layer) -> None:
+        """Add a layer as it is, and note what its values lie in, where that follows."""
+        self.layers.append(layer)
+        for part in parts_of(layer, self.shapes):
+            interval = site_interval(site_of(part, self.shapes, self.constants, self._intervals))
+            if interval is not None:
+                self._intervals.setdefault(part.name, interval)
+
+    def replace(self, layer: str, part: Layer, search: Search) -> None:
+        """Add a part of a layer by the best way that there is, or as it is."""
+        site = site_of(part, self.shapes, self.constants, self._intervals)
+        reason = search.price(site.operator).reason
+        way = search.best(site)
+        if reason:
+            self.replaced.append(_replaced(layer, site, reason, way, search.tried(site)))
+        if way is None:
+            way = Way(0.0, (part,), part.name, {})
+        self.seconds[layer] = self.seconds.get(layer, 0.0) + way.seconds
+        placed, result = _placed(way, part.name)
+        self.layers += placed
+        self.constants |= way.constants
+        self.shapes |= {each.name: each.shape for each in placed}
+        self.shapes |= {name: array.shape for name, array in way.constants.items()}
+        if result != part.name:
+            self.renamed[part.name] = result
+        if result not in self._intervals and (interval := site_interval(site)) is not None:
+            self._intervals[result] = interval
+
+
+def _replaced(layer: str, site: Site, reason: str, way: Way | None, tried: Sequence[Tried]) -> Replaced:
     rules = () if way is None else tuple(each.name for each in way.rules)
     approximations = () if way is None else way.approximations
-    return Replaced(layer.name, site.name, reason, rules, approximations, tuple(tried))
-
-
-def _parts(layer: Layer, shapes: dict[str, Shape]) -> Iterator[Layer]:
-    """The layer as one of its core and one of each step; the last one bears its name."""
-    steps = layer.epilogue
-    value = layer.inputs[0] if layer.inputs else ""
-    if not isinstance(layer.core, Identity):
-        value = f"{layer.name}:core" if steps else layer.name
-        shapes[value] = layer.shape
-        yield replace(layer, name=value, epilogue=())
-    for number, step in enumerate(steps):
-        name = layer.name if number == len(steps) - 1 else f"{layer.name}:{number}"
-        shapes[name] = layer.shape
-        yield Layer(name, Identity(), (value,), layer.shape, (step,))
-        value = name
+    error = 0.0 if way is None else way.error
+    return Replaced(layer, site.name, reason, rules, approximations, tuple(tried), error)
 
 
 def _placed(way: Way, name: str) -> tuple[list[Layer], str]:

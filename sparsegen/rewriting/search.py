@@ -16,16 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from sparsegen.devices import Estimate, Operator
 from sparsegen.graph import Array, Layer, Shape
-from sparsegen.rewriting.bounds import site_interval
-from sparsegen.rewriting.draft import Approximation, Draft
+from sparsegen.rewriting.bounds import narrower, site_interval
+from sparsegen.rewriting.draft import Approximation, Draft, Price
+from sparsegen.rewriting.error_bounds import result_error
 from sparsegen.rewriting.rule import RefusalError, Rule, rules_for
 from sparsegen.rewriting.site import Interval, Site
 
-Price = Callable[[Operator], Estimate]
-"""What an operator costs on the device, or, as the reason of the estimate, why it does not run there."""
 _DEEPEST = 12  # rules in a chain
+_TOLD = 2.0  # times the cheapest way's seconds: what other ways take is told up to here
+_DEARER = "it takes much longer than the cheapest way"
+_TIGHTER = 5  # times that less error is allowed of a rule's parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,8 @@ class Way:
     """How a site is computed by what the device has.
 
     layers: in its place, with their constants; `result` names its value. rules: by which it came, outermost
-    first. approximations: what is not exact.
+    first. approximations: what is not exact. error: by how much the result is off at most, for inputs that
+    calibration saw; infinite where the errors' sum is not known.
     """
 
     seconds: float
@@ -42,6 +44,7 @@ class Way:
     constants: Mapping[str, Array]
     rules: tuple[Rule, ...] = ()
     approximations: tuple[Approximation, ...] = ()
+    error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,70 +57,115 @@ class Tried:
 
 
 class Search:
-    """Finds ways for one device. max_error: of each approximation; 0 for exact ways alone."""
+    """Finds ways for one device.
+
+    max_error: of a pointwise operator's way as a whole, however many approximations it is made of; of a
+    larger operator's, such as an LSTM, of each pointwise operator in it. 0 for exact ways alone.
+    """
 
     def __init__(self, price: Price, max_error: float = 0.0) -> None:
-        self._price, self._max_error = price, max_error
-        self._decided: dict[str, Rule | None] = {}
+        self.price, self._max_error = price, max_error
+        self._decided: dict[str, Rule] = {}
+        self._dearer: dict[str, float] = {}  # sites that have no way of fewer seconds than these
+        self._tried: dict[str, list[Tried]] = {}
         self._above: list[str] = []
         self._cut: set[str] = set()  # sites above that ended a way
 
     def best(self, site: Site) -> Way | None:
         """The cheapest way, None where there is none."""
-        estimate = self._price(site.operator)
+        return self._best(site, self._max_error, math.inf)
+
+    def tried(self, site: Site) -> list[Tried]:
+        """Every rule for a site's operator, and what came of it."""
+        key = _key(site, self._max_error)
+        if key not in self._tried:
+            best = self.best(site)
+            limit = math.inf if best is None else _TOLD * best.seconds
+            self._above.append(key)
+            try:
+                rules = rules_for(site.name)
+                found = [(rule, *self._by_rule(site, rule, self._max_error, limit)) for rule in rules]
+            finally:
+                self._above.pop()
+            self._tried[key] = [
+                Tried(rule.name, math.inf if way is None else way.seconds, reason)
+                for rule, way, reason in found
+            ]
+        return self._tried[key]
+
+    def _best(self, site: Site, allowed: float, limit: float) -> Way | None:
+        """The cheapest way that takes at most `limit` seconds."""
+        estimate = self.price(site.operator)
         if estimate.supported:
             return Way(estimate.seconds, (site.layer,), site.layer.name, {})
-        key = _key(site)
+        key = _key(site, allowed)
         if key in self._above or len(self._above) >= _DEEPEST:
             self._cut.add(key if key in self._above else self._above[0])
             return None
         if key in self._decided:
-            chosen = self._decided[key]
-            return None if chosen is None else self._by_rule(site, chosen)[0]
+            return self._by_rule(site, self._decided[key], allowed, limit)[0]
+        if limit <= self._dearer.get(key, -1.0):
+            return None
         self._above.append(key)
+        best, by, least = None, None, limit
         try:
-            ways = [(way, rule) for rule in rules_for(site.name) if (way := self._by_rule(site, rule)[0])]
+            for rule in sorted(
+                rules_for(site.name), key=lambda rule: rule.kind
+            ):  # approximated: mostly short
+                way, _ = self._by_rule(site, rule, allowed, least)
+                if way is not None and (best is None or _rank(way) < _rank(best)):
+                    best, by, least = way, rule, way.seconds
         finally:
             self._above.pop()
             self._cut.discard(key)
-        best = min(ways, key=lambda each: each[0].seconds, default=None)
         if not self._cut:  # else the site may have other ways elsewhere
-            self._decided[key] = None if best is None else best[1]
-        return None if best is None else best[0]
+            if by is None:
+                self._dearer[key] = limit
+            else:
+                self._decided[key] = by
+        return best
 
-    def tried(self, site: Site) -> list[Tried]:
-        """Every rule for a site's operator, and what came of it."""
-        self._above.append(_key(site))
-        try:
-            found = [(rule, *self._by_rule(site, rule)) for rule in rules_for(site.name)]
-        finally:
-            self._above.pop()
-        return [
-            Tried(rule.name, math.inf if way is None else way.seconds, reason) for rule, way, reason in found
-        ]
+    def _by_rule(self, site: Site, rule: Rule, allowed: float, limit: float) -> tuple[Way | None, str]:
+        """The best way that begins with a rule, or why there is none of at most `limit` seconds.
 
-    def _by_rule(self, site: Site, rule: Rule) -> tuple[Way | None, str]:
-        """The best way that begins with a rule, or why there is none."""
-        if rule.kind == "approximated" and not self._max_error:
+        Where the errors of its parts add up to more than is allowed, less is allowed of each.
+        """
+        if rule.kind == "approximated" and not allowed:
             return None, "no error is allowed"
-        draft = Draft(site, self._max_error)
+        draft = Draft(site, allowed, self.price, limit)
         try:
             result = rule.rewrite(site, draft)
         except RefusalError as refusal:
             return None, str(refusal)
-        return self._composed(site, rule, draft, result)
+        inner, error = allowed, math.inf
+        for _ in range(_TIGHTER):
+            way, reason = self._composed(site, rule, draft, result, inner, limit)
+            if way is None or site.step is None or way.error <= allowed:
+                return way, reason
+            error = way.error
+            if math.isinf(error):
+                return None, "how errors of its parts add up is not known: no calibration tells its values"
+            own = sum(each.error for each in draft.approximations)
+            if own >= allowed:
+                break
+            inner *= _rounded_down((allowed - own) / (error - own))
+        return None, f"the errors of its parts add up to {error:.3g}, and {allowed:.3g} is allowed"
 
-    def _composed(self, site: Site, rule: Rule, draft: Draft, result: str) -> tuple[Way | None, str]:
+    def _composed(
+        self, site: Site, rule: Rule, draft: Draft, result: str, allowed: float, limit: float
+    ) -> tuple[Way | None, str]:
+        """The rule's layers by their best ways; each errs by at most `allowed`."""
         shapes, constants = {**site.shapes}, {**site.constants, **draft.constants}
         shapes |= {name: array.shape for name, array in draft.constants.items()}
         layers, renamed, seconds = list[Layer](), dict[str, str](), 0.0
-        kept, rules = dict(draft.constants), [rule]
+        kept, rules, errors = dict(draft.constants), [rule], dict[str, float]()
         approximations, intervals = list(draft.approximations), dict(site.intervals)
         for layer in draft.layers:
             inner = _site(layer.renamed(renamed), shapes, constants, intervals)
-            way = self.best(inner)
+            way = self._best(inner, allowed, limit - seconds)
             if way is None:
-                return None, f"it needs {inner.name}: {self._price(inner.operator).reason}"
+                missing = f"it needs {inner.name}: {self.price(inner.operator).reason}"
+                return None, missing + (", or takes much longer" if math.isfinite(limit) else "")
             layers += way.layers
             kept |= way.constants
             constants |= way.constants
@@ -127,10 +175,25 @@ class Search:
             shapes |= {each.name: each.shape for each in way.layers}
             shapes |= {name: array.shape for name, array in way.constants.items()}
             seconds += way.seconds
-            if (interval := site_interval(inner)) is not None:
-                intervals[way.result] = interval
+            if seconds > limit:
+                return None, _DEARER
+            errors[way.result] = result_error(inner, errors) + way.error
+            interval = narrower(site_interval(inner), draft.intervals.get(layer.name))
+            if interval is not None:
+                intervals[way.result] = narrower(intervals.get(way.result), interval) or interval
         found = renamed.get(result, result)
-        return Way(seconds, tuple(layers), found, kept, tuple(rules), tuple(approximations)), ""
+        error = errors.get(found, 0.0) + sum(each.error for each in draft.approximations)
+        return Way(seconds, tuple(layers), found, kept, tuple(rules), tuple(approximations), error), ""
+
+
+def _rounded_down(share: float) -> float:
+    """To a power of 2, below 1, so that sites are met again with the same error."""
+    return min(0.5, 2.0 ** math.floor(math.log2(share)))
+
+
+def _rank(way: Way) -> tuple[float, bool, int]:
+    """The cheapest way is the best; of equally cheap ones an exact one, then that of fewer layers."""
+    return way.seconds, bool(way.approximations), len(way.layers)
 
 
 def _site(
@@ -158,13 +221,13 @@ def site_of(
     return _site(layer, shapes, constants, intervals or {})
 
 
-def _key(site: Site) -> str:
-    """What decides a site's ways: its core and step, shapes, constants, intervals; no names."""
+def _key(site: Site, allowed: float) -> str:
+    """What decides a site's ways: its core and step, shapes, constants, intervals, error; no names."""
     reads = list(dict.fromkeys(site.layer.reads()))
     numbers = {name: f"#{number}" for number, name in enumerate(reads)}
     layer = replace(site.layer.renamed(numbers), name="")
     found = hashlib.blake2b(digest_size=16)
-    _add(found.update, layer)
+    _add(found.update, (layer, allowed))
     for name in reads:
         _add(found.update, (site.shapes[name], site.constants.get(name), site.intervals.get(name)))
     return found.hexdigest()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from sparsegen.devices import Operator
 from sparsegen.devices.operators import describe
 from sparsegen.graph import Array, Core, Identity, Layer, Shape, Step
@@ -34,6 +36,28 @@ class Site:
     def step(self) -> Step | None:
         """The step, where that is what the site is."""
         return self.layer.epilogue[0] if isinstance(self.core, Identity) and self.layer.epilogue else None
+
+    @property
+    def parameters(self) -> tuple[float, ...]:
+        """Of the step."""
+        return () if self.step is None else self.step.parameters
+
+    @property
+    def operand(self) -> str | float | None:
+        """Of the step."""
+        return None if self.step is None else self.step.operand
+
+    @property
+    def reverse(self) -> bool:
+        """Whether the sides of the step are swapped."""
+        return self.step is not None and self.step.reverse
+
+    @property
+    def known_operand(self) -> Array | None:
+        """The step's operand where that is a number or a constant; one array, a number of no dimension."""
+        if isinstance(self.operand, str):
+            return self.constants.get(self.operand)
+        return None if self.operand is None else np.array(self.operand)
 
     @property
     def input(self) -> str:

@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.graph import FLOAT32, ITEM_BYTES, CallForm
+from sparsegen.graph import FLOAT32, ITEM_BYTES, ApproximatedStep, CallForm
 
 Shape = tuple[int, ...]
 T = TypeVar("T")
@@ -211,6 +211,9 @@ class LayerReport:
     The `kernel` of a depthwise convolution that its reader's, "separable", computes is "fused"; that of an
     operator which torch computes is "torch": `operator` is its name then (`aten.cumsum.default`), and
     `reason` tells why torch computes it.
+
+    `approximated` are the functions of the layer's epilogue that the caller allows to be approximated, and
+    what became of each.
     """
 
     name: str
@@ -225,6 +228,7 @@ class LayerReport:
     schedule_source: str = ""
     operator: str = ""
     reason: str = ""
+    approximated: tuple[ApproximatedStep, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.utils import _pytree
 
 from sparsegen.errors import ProgramError
-from sparsegen.graph import CallForm
+from sparsegen.graph import ApproximatedStep, CallForm
 from sparsegen.runtime.program import (
     Argument,
     CallGroup,
@@ -76,7 +76,7 @@ def to_json(program: Program) -> dict[str, Any]:
             for call in program.calls
         ],
         **({"stages": [_stage(stage) for stage in program.stages]} if program.stages else {}),
-        "layers": [asdict(report) for report in program.layers],
+        "layers": list(map(_report, program.layers)),
     }
 
 
@@ -291,6 +291,11 @@ def _read_structure(written: Any) -> Any:
     return _pytree.treespec_loads(text)
 
 
+def _report(report: LayerReport) -> dict[str, Any]:
+    """What is approximated is left out where nothing is."""
+    return {key: value for key, value in asdict(report).items() if key != "approximated" or value}
+
+
 def _read_report(written: Mapping[str, Any]) -> LayerReport:
     weight = written["weight_shape"]
     shapes = {
@@ -298,7 +303,8 @@ def _read_report(written: Mapping[str, Any]) -> LayerReport:
         "output_shape": _shape(written["output_shape"]),
         "weight_shape": None if weight is None else _shape(weight),
     }
-    return LayerReport(**{**written, **shapes})
+    approximated = tuple(ApproximatedStep(**each) for each in written.get("approximated", ()))
+    return LayerReport(**{**written, **shapes, "approximated": approximated})
 
 
 def _shape(written: Any) -> tuple[int, ...]:

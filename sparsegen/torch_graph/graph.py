@@ -88,6 +88,25 @@ class TorchGraph:
             results = unshared(results, self._own | storages(inputs))
             return arrange_results(results, self._known, self._structure)
 
+    def traced(self, inputs: Sequence[Tensor]) -> Any:
+        """As a call, of inputs that are not looked at, where torch.export traces it."""
+        return arrange_results(self._run(inputs), self._known, self._structure)
+
+    def watched(self, see: Callable[[str, Any], None], *inputs: Tensor) -> None:
+        """One call with these inputs that shows every layer's value, by its name, as soon as it is there.
+
+        Nothing may be kept of a value but a copy. Raises as a call does.
+        """
+        self._check(inputs)
+
+        def shown(call: _Call, values: dict[str, Any]) -> Any:
+            result = call.run(values)
+            see(call.name, result)
+            return result
+
+        with torch.inference_mode():
+            self._run(inputs, shown)
+
     def layer_seconds(self, *inputs: Tensor) -> dict[str, float]:
         """Seconds of each layer in one call with these inputs. Raises as a call does."""
         self._check(inputs)

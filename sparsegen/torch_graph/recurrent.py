@@ -17,8 +17,9 @@ def recurrent_network(core: Recurrent, products: Linear, device: torch.device) -
     A function of the linear layer's input [N, T, features], and of the initial states where there are any.
     """
     hidden, inputs = core.hidden, products.weight.shape[1]
-    network: nn.RNNBase = (nn.LSTM if core.kind == "lstm" else nn.GRU)(inputs, hidden, batch_first=True)
-    of_state = np.zeros(len(core.weight), np.float32)
+    kind, dtype = (nn.LSTM if core.kind == "lstm" else nn.GRU), torch.from_numpy(core.weight).dtype
+    network: nn.RNNBase = kind(inputs, hidden, batch_first=True, dtype=dtype)
+    of_state = np.zeros(len(core.weight), core.weight.dtype)
     if core.bias is not None:
         of_state[2 * hidden :] = core.bias
     of_input = np.zeros_like(of_state) if products.bias is None else _unpadded(products.bias, core)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparsegen.graph import Step
+from sparsegen.graph import Piecewise, Step
 
 Operand = Tensor | float | None
 StepFunction = Callable[[Tensor, Operand], Tensor]
@@ -51,6 +52,9 @@ def step_function(step: Step, *, in_place: bool) -> StepFunction:
     match op:
         case "gelu_tanh":
             return lambda value, _: F.gelu(value, approximate="tanh")
+        case "piecewise":
+            piecewise = Piecewise.of(parameters)
+            return lambda value, _: _piecewise(value, piecewise)
         case "cube":
             return lambda value, _: torch.pow(value, 3)
         case "maximum":
@@ -85,6 +89,19 @@ def _extreme(
         return of_tensors(value, given) if isinstance(given, Tensor) else of_number(value, given)
 
     return run
+
+
+def _piecewise(value: Tensor, function: Piecewise) -> Tensor:
+    """The value at the first knot, and each piece's share of the way there: no slopes cancel far away."""
+    first, last, slopes = function.knots[0], function.knots[-1], function.slopes
+    tails = torch.clamp_max(value, first) - first, torch.clamp_min(value, last) - last
+    result = torch.clamp(value, first, first) * 0 + function(first)  # NaN stays
+    for slope, (low, high) in zip(slopes[1:-1], pairwise(function.knots), strict=True):
+        result += (torch.clamp(value, low, high) - low) * slope
+    for slope, outside in zip((slopes[0], slopes[-1]), tails, strict=True):
+        if slope:
+            result += outside * slope
+    return result
 
 
 def _prelu(value: Tensor, slope: Operand) -> Tensor:

@@ -52,6 +52,8 @@ def test_what_was_pruned_pays(tmp_path: Path) -> None:
         ((*SMALL, "--threads", "0"), "threads is 0"),
         ((*SMALL, "--batch", "0"), "batch is 0"),
         ((*SMALL, "--target", "z80"), "z80"),
+        ((*SMALL, "--approximate", "0"), "approximate is 0.0"),
+        ((*SMALL, "--approximate", "relu=1e-3"), "names 'relu'"),
         ((*SMALL, "--json", "missing/folder/a.json"), "there is no folder"),
         ((*SMALL, "--json", "."), "is a folder"),
     ],
@@ -120,3 +122,12 @@ def test_types_of_no_input(types: tuple[str, ...]) -> None:
     result = inspect("tests.cli.networks:tokens", "--input-shape", "ids=12", *arguments)
     assert result.exit_code == 2
     assert "by their names" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("errors", "message"), [(["small"], "'small' is no number"), (["1e-3", "gelu=1e-3"], "or each by name")]
+)
+def test_approximation_as_it_is_typed(errors: list[str], message: str) -> None:
+    result = inspect(*SMALL, *(word for error in errors for word in ("--approximate", error)))
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())

@@ -23,7 +23,8 @@ def test_segments_of_random_placements(seed: int, count: int, devices: int) -> N
     }
     places = {name: (f"d{draw.randrange(devices)}", draw.choice(("ours", "torch"))) for name in order}
     alone = [name for name in order if draw.random() < 0.1]
-    found = segments_of(order, reads, places, alone)
+    carries = {name: (draw.choice(order),) for name in order if draw.random() < 0.1}
+    found = segments_of(order, reads, places, alone, carries)
     assert sorted(each for segment in found for each in segment.operators) == sorted(order)
     graph: networkx.DiGraph[int] = networkx.DiGraph()
     graph.add_nodes_from(range(len(found)))
@@ -34,9 +35,13 @@ def test_segments_of_random_placements(seed: int, count: int, devices: int) -> N
         assert {places[name] for name in segment.operators} == {(segment.device, segment.implementation)}
         first, *others = segment.operators
         assert not others or not {first, *others} & {*alone}
-        for name in others:  # only the first reads what others computed
-            assert {of[read] for read in reads[name]} == {at}
-        readers = {name: [r for r in order if name in reads[r]] for name in segment.operators}
+        here = {of[read] for read in reads[first]} | {at}
+        for name in others:  # only the first waits for another device, or for the input before
+            waits = {of[read] for read in reads[name]} - here
+            assert {found[each].device for each in waits} <= {segment.device}
+            assert name not in carries
+        given_to = {name: (*reads[name], *carries.get(name, ())) for name in order}
+        readers = {name: [r for r in order if name in given_to[r]] for name in segment.operators}
         for name in segment.operators[:-1]:  # only the last sends anything to another device
             assert all(places[reader][0] == segment.device for reader in readers[name])
 
@@ -46,3 +51,22 @@ def test_one_device_is_one_segment() -> None:
     places = dict.fromkeys("abcd", ("cpu", "ours"))
     (segment,) = segments_of("abcd", reads, places)
     assert segment.operators == ("a", "b", "c", "d")
+
+
+def test_a_recurrent_cell_on_one_device_is_one_segment() -> None:
+    """Its steps read each other's states: none of them waits for anything that is not there."""
+    reads = {"frame": (), "encode": ("frame",), "first": ("encode",)}
+    for step in range(3):
+        before = f"state{step - 1}" if step else "first"
+        reads |= {f"gate{step}": (before,), f"state{step}": (f"gate{step}", before)}
+    places = dict.fromkeys(reads, ("cpu", "ours"))
+    carries = {"first": ("state2",)}
+    found = segments_of(list(reads), reads, places, ["frame"], carries)
+    assert [each.operators[0] for each in found] == ["frame", "encode", "first"]
+    assert found[2].operators == tuple(reads)[2:]
+
+
+def test_what_has_to_wait_for_another_device_begins_a_segment() -> None:
+    reads = {"a": (), "b": ("a",), "c": ("a",), "d": ("c", "b")}
+    places = {name: ("gpu" if name == "b" else "cpu", "ours") for name in reads}
+    assert [each.operators for each in segments_of("abcd", reads, places)] == [("a",), ("b",), ("c",), ("d",)]

@@ -235,6 +235,7 @@ def test_the_json_holds_it_all(inspection: Inspection) -> None:
     assert found == inspection.as_dict()
     assert set(found) == {
         "schema", "model", "target", "batch", "threads", "measured", "layers", "totals", "torch_operators",
+        "approximated",
     }  # fmt: skip
     assert (found["schema"], found["measured"]) == (1, False)
     assert found["layers"][5]["seconds"] == found["layers"][5]["cycles"] / found["target"]["clock_hz"]

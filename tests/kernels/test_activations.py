@@ -19,6 +19,7 @@ from tests.reference import evaluate
 PARAMETERS = {
     "leaky_relu": (0.1,), "clamp": (-1.5, 2.5), "pow": (1.5,), "elu": (1.5, 1.25, 2.0),
     "softplus": (2.0, 5.0), "hardshrink": (0.5,), "softshrink": (0.5,), "threshold": (0.125, 0.75),
+    "piecewise": (2.0, 0.0, -1.0, 0.5, 0.5, 0.25, 2.0, 0.25),
 }  # fmt: skip
 WHOLE_RANGE = ("log", "log2", "log10", "log1p", "erf", "softsign", "floor")
 SPECIAL = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1e30, -1e30, 88.9, -88.9, 105.0, -105.0])

@@ -129,6 +129,15 @@ def test_why_implementations_serve_no_layer_of_a_kind() -> None:
     )
 
 
+def test_a_depthwise_convolution_costs_what_its_vectors_do() -> None:
+    """One image, whose pixels fill the lanes, costs about a lane's share of a batch that fills them."""
+    seconds = {}
+    for batch in (1, 8):
+        graph = conv_graph(sparse(8, 1, 3, 3), (batch, 8, 64, 64), padding=SAME, groups=8)
+        seconds[batch] = best_offer(*planned(graph)).cost.seconds
+    assert seconds[1] < seconds[8] / 4
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_every_operator_has_a_cost(name: str) -> None:
     layer, context = CASES[name].planned()

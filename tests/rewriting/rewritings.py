@@ -11,9 +11,9 @@ import torch
 
 from sparsegen.devices import Estimate, Operator
 from sparsegen.graph import Array, Layer, LayerGraph, Shape
-from sparsegen.rewriting.draft import Draft
+from sparsegen.rewriting.draft import Draft, Price
 from sparsegen.rewriting.rule import Rule, all_rules
-from sparsegen.rewriting.search import Price, site_of
+from sparsegen.rewriting.search import site_of
 from sparsegen.rewriting.site import Interval, Site
 from sparsegen.torch_graph.graph import TorchGraph
 

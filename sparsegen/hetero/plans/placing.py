@@ -53,7 +53,7 @@ def plan_of(
     else:
         placement, order = ({r.task: r.device for r in answer.runs}, [r.task for r in answer.runs])
     places = {name: (device, _implementation(name, device, costs)) for name, device in placement.items()}
-    alone = [*posed.inputs, posed.result, *(task.name for task in problem.tasks if task.carries)]
+    alone = [*posed.inputs, posed.result]
     reads, carries = ({name: getattr(tasks[name], ways) for name in order} for ways in ("reads", "carries"))
     segments = segments_of(order, reads, places, alone, carries)
     names = _names(segments)

@@ -1,8 +1,8 @@
 """Operators that one device runs in a row, as one: compiled together, called once.
 
-A segment begins where something comes from another device and ends where something goes to one, so that no
-result waits for what is computed after it. A result that is carried to another device for the next input
-counts as one that goes there. The graph of segments has no circles.
+A segment begins where something comes from another device, or from the input before, and ends where something
+goes to another device, so that nothing waits for what it does not need. A result that is carried to another
+device for the next input counts as one that goes there. The graph of segments has no circles.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def segments_of(
 ) -> list[Segment]:
     """The segments of operators in an order that runs; `places` are their devices and implementations.
 
-    Those of `alone` stay alone: what is no operator of a graph, and what `carries` a state.
+    Those of `alone` stay alone: what is no operator of a graph. What `carries` a state begins a segment.
     """
     carries = carries or {}
     readers: dict[str, list[str]] = {name: [] for name in order}
@@ -47,16 +47,20 @@ def segments_of(
         place = places[name]
         at = last_on.get(place)
         sources = {segment_of[each] for each in reads[name]}
-        mine = at is not None and name not in alone and sources == {at}
-        if mine and at is not None and not _sends(members[at], readers, places):
-            members[at].append(name)
-        else:
+        if (
+            at is None
+            or name in alone
+            or carries.get(name)
+            or _sends(members[at], readers, places)
+            or any(_comes_late(each, at, graph, members, places) for each in sources - {at})
+        ):
             at = len(members)
-            members.append([name])
+            members.append([])
             graph.add_node(at)
-            graph.add_edges_from((source, at) for source in sources)
             if name not in alone:
                 last_on[place] = at
+        members[at].append(name)
+        graph.add_edges_from((source, at) for source in sources - {at})
         segment_of[name] = at
     return [
         Segment(
@@ -66,6 +70,20 @@ def segments_of(
         )
         for number, each in enumerate(members)
     ]
+
+
+def _comes_late(
+    source: int,
+    at: int,
+    graph: networkx.DiGraph[int],
+    members: Sequence[Sequence[str]],
+    places: Mapping[str, tuple[str, str]],
+) -> bool:
+    """Whether a segment would begin later, or never, if it read another one, too."""
+    if graph.has_edge(source, at):
+        return False
+    elsewhere = places[members[source][0]][0] != places[members[at][0]][0]
+    return elsewhere or networkx.has_path(graph, at, source)
 
 
 def _sends(

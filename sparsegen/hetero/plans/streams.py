@@ -10,6 +10,7 @@ from sparsegen.devices import Machine
 from sparsegen.hetero.costs.cost_cache import CostCache
 from sparsegen.hetero.costs.costs import Costs, cost_operators
 from sparsegen.hetero.costs.mixing import mixed_costs
+from sparsegen.hetero.costs.together import beside_each_other
 from sparsegen.hetero.operators.application_graph import CarriedGraph
 from sparsegen.hetero.operators.cut import Granularity, operators
 from sparsegen.hetero.operators.operators import Operator
@@ -92,6 +93,7 @@ class Planner:
         )
         if self.measure:
             costs = mixed_costs(graph, pieces, costs, machine, given, cache=self.cache, listen=self.listen)
+            costs = beside_each_other(graph, costs, machine, given, self.cache)
         return _Asked(machine, pieces, costs, pose(whole, pieces, costs, machine))
 
     def _planned(self, asked: _Asked, answer: Schedule | Pipelining) -> Planned:

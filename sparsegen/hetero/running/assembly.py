@@ -15,7 +15,6 @@ from sparsegen.hetero.running import runners as known
 from sparsegen.hetero.running.clock import Clock
 from sparsegen.hetero.running.runners import Runner
 from sparsegen.hetero.running.workers import BoundWork, Delivery, Link, Route, Worker
-from sparsegen.target import parse_target
 
 if TYPE_CHECKING:
     from sparsegen.hetero.running.isolation import Isolated
@@ -69,13 +68,6 @@ def check_runners(plan: Plan, runners: Mapping[str, Runner], settings: Settings)
         raise ExecutionError(
             f"the runner of operator {_listed(hung)} hung before, and may still run: start a new process"
         )
-
-
-def check_machine(plan: Plan) -> None:
-    """Raise PlanError for a plan that was measured on another CPU."""
-    here = parse_target().name
-    if plan.machine not in ("", here):
-        raise PlanError(f"the plan is for a CPU {plan.machine!r}, and this one is {here!r}: make a plan here")
 
 
 def check_cores(plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Protocol
 
@@ -18,6 +19,14 @@ class Clock(Protocol):
 
     def wait_until(self, time: float) -> None:
         """Return at that time, never before; at once if it has passed."""
+
+
+class _Begun(threading.local):
+    time: float | None = None
+
+
+begun = _Begun()
+"""When what this thread computes could begin on its device: all was there, and the device was free."""
 
 
 class MonotonicClock:

@@ -8,6 +8,7 @@ worker waits at its mailbox alone, and the message that ends it always gets ther
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 
 from sparsegen.hetero.plans.events import Event
 from sparsegen.hetero.plans.lanes import Edge, Work
-from sparsegen.hetero.running.clock import Clock
+from sparsegen.hetero.running.clock import Clock, begun
 from sparsegen.hetero.running.runners import Runner, ended
 
 
@@ -156,6 +157,7 @@ class Worker:
         self._held: dict[tuple[str, int], _Held] = {}
         self._taken: dict[tuple[str, int, int], int] = {}  # by operator, lane and replica
         self._first = 0
+        self._ended = -math.inf  # when the last work did
         self.thread = threading.Thread(target=self._main, name=f"sparsegen {device} {number}", daemon=True)
 
     def _main(self) -> None:
@@ -191,7 +193,7 @@ class Worker:
 
     def _run(self, bound: BoundWork, admission: Admission) -> None:
         input, name = admission.input, bound.name
-        arguments = self._arguments(bound, admission)
+        arguments, ready = self._arguments(bound, admission)
         for operator, lane, back, source in bound.takes:
             if input - back >= self._first:
                 source.mailbox.put(Taken(operator, lane, input - back))
@@ -199,6 +201,7 @@ class Worker:
         start = self._clock.now()
         if value is None:
             self.busy = bound, input, time.monotonic()
+            begun.time = start if ready is None else min(start, max(ready, self._ended))
             try:
                 value = bound.runner(*arguments)
             except BaseException as error:  # the caller raises it again
@@ -206,7 +209,7 @@ class Worker:
             self.busy = None
             ended(bound.runner)
         del arguments
-        end = self._clock.now()
+        end = self._ended = self._clock.now()
         if self._record:
             self.events.append(Event("operator", name, self.device, "", self.number, input, start, end))
         if bound.reports:
@@ -218,9 +221,9 @@ class Worker:
         for route in bound.routes:
             self._send(route, input, value)
 
-    def _arguments(self, bound: BoundWork, admission: Admission) -> list[Any]:
-        """What an operator is called with, as soon as all is there."""
-        found, ready = [], 0.0
+    def _arguments(self, bound: BoundWork, admission: Admission) -> tuple[list[Any], float | None]:
+        """What an operator is called with, as soon as all is there, and since when; None: since now."""
+        found, ready = list[Any](), -math.inf
         for need in bound.work.needs:
             key = need.operator, admission.input - need.back
             if key[1] < self._first:
@@ -241,15 +244,18 @@ class Worker:
         if ready > self._clock.now():
             self._clock.wait_until(ready)
         given = admission.arguments
-        return [*found, *(given if bound.feeds is None else (given[each] for each in bound.feeds))]
+        fed = given if bound.feeds is None else [given[each] for each in bound.feeds]
+        return [*found, *fed], ready if math.isfinite(ready) and not fed else None
 
     def _wait_for_room(self, edge: Edge, input: int) -> None:
+        """Until then the device is not free."""
         if edge.depth is None:
             return
         before = input - edge.depth * self._replicas
         key = edge.operator, edge.target, input % self._replicas
         while before >= self._first and self._taken.get(key, -1) < before:
             self._receive()
+            self._ended = self._clock.now()
 
     def _send(self, route: Route, input: int, value: Any) -> None:
         now = self._clock.now()

@@ -9,9 +9,10 @@ import numpy as np
 
 from sparsegen.graph import Array, Conv2d, Linear, Pad, Permute, PixelShuffle, PixelUnshuffle
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import MOST_WEIGHTS, Span, convolved, reshaped, sliced, span
+from sparsegen.rewriting.maps import MOST_WEIGHTS, Span, convolved, sliced, span
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
+from sparsegen.rewriting.views import reshaped
 
 _ALL = ("conv", "depthwise_conv", "grouped_conv")
 _SMALL = 3  # a kernel's side that every device with convolutions takes

@@ -8,9 +8,9 @@ import numpy as np
 
 from sparsegen.graph import BINARY, SELECTIONS, UNARY
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import reshaped
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
+from sparsegen.rewriting.views import reshaped
 
 
 @rule("fewer dimensions by reshape", *UNARY, *BINARY, *SELECTIONS)

@@ -8,17 +8,10 @@ import numpy as np
 
 from sparsegen.graph import Conv2d
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import (
-    MOST_WEIGHTS,
-    check_parts,
-    convolved,
-    joined,
-    reshaped,
-    sliced,
-    taken,
-)
+from sparsegen.rewriting.maps import MOST_WEIGHTS, check_parts, convolved, joined, sliced, taken
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
+from sparsegen.rewriting.views import reshaped
 
 
 @rule("groups by dense convolution", "depthwise_conv", "grouped_conv")

@@ -8,9 +8,10 @@ import numpy as np
 
 from sparsegen.graph import Array, Linear, MatMul, Permute, Reduce, Shape
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import along, check_parts, joined, reshaped, sliced
+from sparsegen.rewriting.maps import along, check_parts, joined, sliced
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
+from sparsegen.rewriting.views import reshaped
 
 _MOST_PRODUCTS = 1 << 22
 """Of a matrix product that is written out: in int8 they fill half of an EdgeTPU's 8 MiB of memory."""

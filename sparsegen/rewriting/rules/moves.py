@@ -8,18 +8,10 @@ import numpy as np
 
 from sparsegen.graph import Concat, Conv2d, Gather, Pad, Permute, Slice
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import (
-    along,
-    check_parts,
-    convolved,
-    joined,
-    reshaped,
-    selection,
-    sliced,
-    with_extent,
-)
+from sparsegen.rewriting.maps import along, check_parts, convolved, joined, selection, sliced, with_extent
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
+from sparsegen.rewriting.views import reshaped
 
 
 @rule("slice of steps by strided convolution", "slice")

@@ -8,9 +8,10 @@ import numpy as np
 
 from sparsegen.graph import GroupNorm, LayerNorm, LocalResponseNorm, Mean
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import along, reshaped
+from sparsegen.rewriting.maps import along
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
+from sparsegen.rewriting.views import reshaped
 
 
 @rule("layer norm by means", "layer_norm")

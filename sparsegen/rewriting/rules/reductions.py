@@ -9,9 +9,10 @@ import numpy as np
 
 from sparsegen.graph import Mean, Pool2d, Reduce
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import along, pooled, reshaped, with_extent
+from sparsegen.rewriting.maps import along, pooled, with_extent
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
+from sparsegen.rewriting.views import reshaped
 
 
 @rule("mean over images by average pooling", "mean")

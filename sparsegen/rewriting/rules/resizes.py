@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from sparsegen.graph import Concat, Conv2d, Interpolation, PixelShuffle, Resample2d
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import MOST_WEIGHTS, along, check_parts, convolved, joined, reshaped, sliced
+from sparsegen.rewriting.maps import MOST_WEIGHTS, along, check_parts, convolved, joined, sliced
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
+from sparsegen.rewriting.views import reshaped
 
 
 @rule("nearest upsampling by concatenation", "resize_nearest")

@@ -12,18 +12,10 @@ import numpy as np
 
 from sparsegen.graph import Conv2d, Permute, PixelShuffle, PixelUnshuffle, Shape
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import (
-    MOST_WEIGHTS,
-    along,
-    check_parts,
-    convolved,
-    joined,
-    reshaped,
-    selection,
-    sliced,
-)
+from sparsegen.rewriting.maps import MOST_WEIGHTS, along, check_parts, convolved, joined, selection, sliced
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
+from sparsegen.rewriting.views import reshaped
 
 
 @rule("transposition by reshape", "transpose")

@@ -1,0 +1,134 @@
+"""A rewritten model told: a table of what was replaced by what, lines that sum it up, and JSON."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sparsegen.hetero.plans.plan import PASSED_ON, Plan
+from sparsegen.hetero.rewriting.run import RewrittenModel
+from sparsegen.rewriting.rewrite import Replaced
+from sparsegen.wording import milliseconds
+
+SCHEMA = 1
+
+
+def print_rewritten(model: RewrittenModel, console: Console) -> None:
+    """Print what was replaced, by what, and what that does to results and time."""
+    console.print(table(model))
+    for line in lines(model):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def table(model: RewrittenModel) -> Table:
+    """A row for each kind of operator that was replaced in one way: how many, by what, how exactly."""
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("operator", "sites", "", "by", "error", "how known"):
+        shown.add_column(heading, justify="right" if heading in ("sites", "error") else "left")
+    kinds = Counter(_row(each) for each in model.rewritten.replaced)
+    for (operator, word, by, error, known), count in kinds.items():
+        shown.add_row(*map(Text, (operator, str(count), word, by, error, known)))
+    return shown
+
+
+def _row(each: Replaced) -> tuple[str, str, str, str, str]:
+    if not each.rules:
+        return each.operator, each.word, each.reason, "", ""
+    worst = max(each.approximations, key=lambda found: found.error, default=None)
+    if worst is None:
+        return each.operator, each.word, "; ".join(dict.fromkeys(each.rules)), "exact", ""
+    forms = dict.fromkeys(f"{found.function}: {found.form}" for found in each.approximations)
+    by = "; ".join([*dict.fromkeys(each.rules), *forms])
+    return each.operator, each.word, by, f"{each.error:.2g}", worst.shown.partition(":")[0]
+
+
+def lines(model: RewrittenModel) -> Iterator[str]:
+    """What stays on the host and why; results beside the model's own; predicted time before and after."""
+    for each in model.rewritten.unsupported:
+        yield f"{each.layer}: {each.operator} stays on the host, as {each.reason}"
+        for tried in each.tried:
+            yield f"  {tried.rule}: {tried.reason or 'serves'}"
+        if not each.tried:
+            yield "  there is no rule for it"
+    accuracy, on = model.accuracy, "calibration inputs" if model.calibrated else "random inputs"
+    share = accuracy.error / accuracy.largest if accuracy.largest else 0.0
+    agreement = (
+        f", {accuracy.agreement:.1%} of {accuracy.rows} largest at the same place" if accuracy.rows else ""
+    )
+    yield (
+        f"results off by at most {accuracy.error:.3g} on {on}, {share:.2g} of the largest{agreement}"
+        + ("" if model.calibrated else "; --calibration FILE compares on real ones")
+    )
+    before, after = _on_host(model.before), _on_host(model.after)
+    gained = model.before.makespan / model.after.makespan
+    yield (
+        f"predicted by tables: {_ms(model.before)} ms before, {_ms(model.after)} ms after, {gained:.2f}x; "
+        f"layers on the host: {before} before, {after} after"
+    )
+
+
+def record(model: RewrittenModel) -> dict[str, Any]:
+    """All of it as JSON holds it; see docs/rewriting.md."""
+    return {
+        "schema": SCHEMA,
+        "model": model.name,
+        "device": model.device.settings.get("table", model.device.name),
+        "replaced": [_replaced(each) for each in model.rewritten.replaced],
+        "accuracy": {
+            "inputs": "calibration" if model.calibrated else "random",
+            "max_error": model.accuracy.error,
+            "largest_result": model.accuracy.largest,
+            "argmax_agreement": model.accuracy.agreement,
+            "rows": model.accuracy.rows,
+        },
+        "predicted_seconds": {"before": model.before.makespan, "after": model.after.makespan},
+        "layers_on_host": {"before": _on_host(model.before), "after": _on_host(model.after)},
+    }
+
+
+def _replaced(each: Replaced) -> dict[str, Any]:
+    return {
+        "layer": each.layer,
+        "operator": each.operator,
+        "reason": each.reason,
+        "word": each.word,
+        "rules": list(each.rules),
+        "error": _finite(each.error),
+        "approximations": [
+            {
+                "function": found.function,
+                "form": found.form,
+                "error": found.error,
+                "shown": found.shown,
+                "interval": None if found.interval is None else [_finite(end) for end in found.interval],
+                "knots": list(found.knots),
+                "slopes": list(found.slopes),
+            }
+            for found in each.approximations
+        ],
+        "tried": [
+            {"rule": tried.rule, "seconds": _finite(tried.seconds), "reason": tried.reason}
+            for tried in each.tried
+        ],
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _on_host(plan: Plan) -> int:
+    """Layers that the host computes."""
+    there = (each for each in plan.operators if each.device == "host" and each.implementation != PASSED_ON)
+    return sum(len(each.layers) for each in there)
+
+
+def _ms(plan: Plan) -> str:
+    return milliseconds(1e3 * plan.makespan)

@@ -1,0 +1,10 @@
+"""The named functions, each on an interval where it needs one."""
+
+from __future__ import annotations
+
+from sparsegen.rewriting.approximation.functions import NAMES
+
+INTERVALS = {"square": (-1.0, 2.0), "reciprocal": (0.25, 4.0), "sqrt": (0.0, 4.0), "rsqrt": (0.25, 4.0)}
+EXACT = {"hardsigmoid": 2, "leaky_relu": 1}
+"""How many knots make a function that is piecewise linear itself."""
+CURVED = tuple(name for name in NAMES if name not in EXACT)
