@@ -56,8 +56,8 @@ class Operator:
     name: as limits list it ("max_pool"); kind: one of `KINDS`. read, written, weights: elements of its
     inputs, its result and its weights, each once. steps: the pointwise steps of its epilogue, by graph's
     names. shapes: of inputs and result. kernel, stride, dilation: down and across, of convolutions and
-    pooling; an adaptive pool's kernel is its largest window, and its windows may not be equal. padding: top,
-    bottom, left, right. groups: of a convolution. step: a slice's; extents: of the dimensions of a softmax.
+    pooling; a single window has stride 1; an adaptive pool's kernel is its largest window, and its windows
+    may not be equal. padding: top, bottom, left, right. groups: of a convolution. step: a slice's; extents: of the dimensions of a softmax.
     constant_weights: false for a product of two values.
     """
 
@@ -238,9 +238,10 @@ def _weights(layer: Layer) -> int:
 def _attributes(layer: Layer, shapes: Mapping[str, Shape]) -> dict[str, Any]:
     match layer.core:
         case Conv2d() as core:
-            return {**_window(core), "kernel": tuple(map(int, core.weight.shape[2:])), "groups": core.groups}
+            kernel = tuple(map(int, core.weight.shape[2:]))
+            return {**_window(core, layer.shape), "kernel": kernel, "groups": core.groups}
         case Pool2d() as core:
-            return {**_window(core), "kernel": core.kernel}
+            return {**_window(core, layer.shape), "kernel": core.kernel}
         case AdaptivePool2d(output=output):
             return _adaptive(shapes[layer.inputs[0]][2:], output)
         case Slice(step=step):
@@ -253,8 +254,14 @@ def _attributes(layer: Layer, shapes: Mapping[str, Shape]) -> dict[str, Any]:
             return {}
 
 
-def _window(core: Conv2d | Pool2d) -> dict[str, Any]:
-    return {"stride": core.stride, "padding": core.padding, "dilation": core.dilation}
+def _window(core: Conv2d | Pool2d, shape: Shape) -> dict[str, Any]:
+    stride = _strides(core.stride, shape[2:])
+    return {"stride": stride, "padding": core.padding, "dilation": core.dilation}
+
+
+def _strides(given: Shape, counts: Shape) -> Shape:
+    """1 where there is one window, which makes no stride."""
+    return tuple(1 if count == 1 else stride for stride, count in zip(given, counts, strict=True))
 
 
 def _adaptive(source: Shape, output: Shape) -> dict[str, Any]:
@@ -264,7 +271,8 @@ def _adaptive(source: Shape, output: Shape) -> dict[str, Any]:
         for extent, count in zip(source, output, strict=True)
     )
     equal = all(extent % count == 0 for extent, count in zip(source, output, strict=True))
-    return {"kernel": kernel, "stride": kernel if equal else (1, 1), "equal_windows": equal}
+    strides = _strides(kernel, output) if equal else (1, 1)
+    return {"kernel": kernel, "stride": strides, "equal_windows": equal}
 
 
 def _tuples(value: Any) -> Any:

@@ -58,17 +58,17 @@ class Draft:
         self.approximations: list[Approximation] = []
         self.intervals: dict[str, Interval] = {}
         self._prefix = site.layer.name
-        self._shapes = dict(site.shapes)
+        self.shapes = dict(site.shapes)
 
     def shape(self, value: str) -> Shape:
         """Of a value or constant, the site's or one that was added."""
-        return self._shapes[value]
+        return self.shapes[value]
 
     def add(self, core: Core, inputs: str | Sequence[str], shape: Shape) -> str:
         """A layer of a core, and the name of its value."""
         reads = (inputs,) if isinstance(inputs, str) else tuple(inputs)
         layer = Layer(self._new_name(), core, reads, tuple(map(int, shape)))
-        self._shapes[layer.name] = layer.shape
+        self.shapes[layer.name] = layer.shape
         self.layers.append(layer)
         return layer.name
 
@@ -87,7 +87,7 @@ class Draft:
             shape = np.broadcast_shapes(shape, self.shape(operand))
         steps = (Step(op, operand, reverse, parameters),)
         layer = Layer(self._new_name(), Identity(), (value,), shape, steps)
-        self._shapes[layer.name] = layer.shape
+        self.shapes[layer.name] = layer.shape
         self.layers.append(layer)
         return layer.name
 
@@ -95,7 +95,7 @@ class Draft:
         """A constant, and its name."""
         name = self._new_name()
         self.constants[name] = array
-        self._shapes[name] = array.shape
+        self.shapes[name] = array.shape
         return name
 
     def array(self, values: Any) -> Array:

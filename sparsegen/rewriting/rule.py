@@ -25,22 +25,29 @@ class RefusalError(Exception):
 
 @dataclass(frozen=True)
 class Rule:
-    """What may stand in the place of operators of these names, see `Site.name`."""
+    """What may stand in the place of operators of these names, see `Site.name`.
+
+    within_limits: makes smaller operators of the same name, for a device that has it, but not so large; of no
+    use where these are refused for the same reason.
+    """
 
     name: str
     operators: tuple[str, ...]
     kind: Kind
     rewrite: Rewriting
+    within_limits: bool = False
 
 
 _RULES: defaultdict[str, list[Rule]] = defaultdict(list)
 
 
-def rule(name: str, *operators: str, kind: Kind = "decomposed") -> Callable[[Rewriting], Rewriting]:
+def rule(
+    name: str, *operators: str, kind: Kind = "decomposed", within_limits: bool = False
+) -> Callable[[Rewriting], Rewriting]:
     """Register a function as the rule of a name for operators of these names."""
 
     def register(rewrite: Rewriting) -> Rewriting:
-        made = Rule(name, operators, kind, rewrite)
+        made = Rule(name, operators, kind, rewrite, within_limits)
         for operator in operators:
             _RULES[operator].append(made)
         return rewrite

@@ -137,6 +137,8 @@ class Search:
             result = rule.rewrite(site, draft)
         except RefusalError as refusal:
             return None, str(refusal)
+        if rule.within_limits and (same := self._same_reason(site, draft)):
+            return None, f"what it makes is refused, too: {same}"
         inner, error = allowed, math.inf
         for _ in range(_TIGHTER):
             way, reason = self._composed(site, rule, draft, result, inner, limit)
@@ -150,6 +152,13 @@ class Search:
                 break
             inner *= _rounded_down((allowed - own) / (error - own))
         return None, f"the errors of its parts add up to {error:.3g}, and {allowed:.3g} is allowed"
+
+    def _same_reason(self, site: Site, draft: Draft) -> str:
+        """Why the device refuses a site, where it refuses an operator of the draft of that name for the same."""
+        reason = self.price(site.operator).reason
+        made = (_site(layer, draft.shapes, {}, {}) for layer in draft.layers)
+        same = any(each.name == site.name and self.price(each.operator).reason == reason for each in made)
+        return reason if same else ""
 
     def _composed(
         self, site: Site, rule: Rule, draft: Draft, result: str, allowed: float, limit: float

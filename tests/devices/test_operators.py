@@ -122,7 +122,9 @@ def test_windows_that_limits_ask_for() -> None:
     pool = operator(Pool2d("max", (3, 2), (2, 2), (0, 1, 0, 0)), (1, 8, 3, 3), IMAGE)
     assert (pool.kernel, pool.stride, pool.padding) == ((3, 2), (2, 2), (0, 1, 0, 0))
     equal = operator(AdaptivePool2d("avg", (3, 1)), (1, 8, 3, 1), IMAGE)
-    assert (equal.kernel, equal.stride, equal.equal_windows) == ((2, 6), (2, 6), True)
+    assert (equal.kernel, equal.stride, equal.equal_windows) == ((2, 6), (2, 1), True)
+    whole = operator(Pool2d("avg", (6, 6), (6, 6)), (1, 8, 1, 1), IMAGE)
+    assert whole.stride == (1, 1)  # one window makes no stride
     unequal = operator(AdaptivePool2d("max", (4, 6)), (1, 8, 4, 6), IMAGE)
     assert (unequal.kernel, unequal.equal_windows) == ((2, 1), False)
 

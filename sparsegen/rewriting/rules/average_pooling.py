@@ -45,7 +45,7 @@ def average_by_depthwise(site: Site, draft: Draft) -> str:
     return made if equal else draft.step(made, "mul", draft.constant(draft.array(shares)))
 
 
-@rule("large average pooling by two smaller ones", "avg_pool")
+@rule("large average pooling by two smaller ones", "avg_pool", within_limits=True)
 def large_average_in_two(site: Site, draft: Draft) -> str:
     """Averages of averages, where windows do not overlap."""
     core = _pool(site)

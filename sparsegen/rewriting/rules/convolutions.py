@@ -53,7 +53,7 @@ def pointwise_by_linear(site: Site, draft: Draft) -> str:
     return draft.add(Permute((0, 3, 1, 2)), made, site.shape)
 
 
-@rule("strided convolution by slices", *_ALL)
+@rule("strided convolution by slices", *_ALL, within_limits=True)
 def strided_by_slices(site: Site, draft: Draft) -> str:
     """All pixels, of which a slice takes every n-th."""
     core = _conv(site)
@@ -65,7 +65,7 @@ def strided_by_slices(site: Site, draft: Draft) -> str:
     return made
 
 
-@rule("strided convolution by space to depth", *_ALL)
+@rule("strided convolution by space to depth", *_ALL, within_limits=True)
 def strided_by_space_to_depth(site: Site, draft: Draft) -> str:
     """The pixels of a step become channels; the kernel is filled up with zeros to whole steps."""
     core = _conv(site)
@@ -88,7 +88,7 @@ def strided_by_space_to_depth(site: Site, draft: Draft) -> str:
     return convolved(draft, parts, Conv2d(weight, core.bias, groups=core.groups))
 
 
-@rule("padding of a convolution by pad", *_ALL)
+@rule("padding of a convolution by pad", *_ALL, within_limits=True)
 def padding_by_pad(site: Site, draft: Draft) -> str:
     """Zeros around the image, as an operator of its own."""
     core = _conv(site)
@@ -102,7 +102,7 @@ def padding_by_pad(site: Site, draft: Draft) -> str:
     return convolved(draft, image, replace(core, padding=(0, 0, 0, 0)))
 
 
-@rule("uneven padding by a larger kernel", *_ALL)
+@rule("uneven padding by a larger kernel", *_ALL, within_limits=True)
 def padding_by_kernel(site: Site, draft: Draft) -> str:
     """As much padding before as after: what is too much meets zeros of the kernel."""
     core = _conv(site)
@@ -119,7 +119,7 @@ def padding_by_kernel(site: Site, draft: Draft) -> str:
     return convolved(draft, site.input, replace(core, weight=weight, padding=_four(sides)))
 
 
-@rule("dilated convolution by a larger kernel", *_ALL)
+@rule("dilated convolution by a larger kernel", *_ALL, within_limits=True)
 def dilated_by_kernel(site: Site, draft: Draft) -> str:
     """Zeros between the kernel's weights."""
     core = _conv(site)
@@ -130,7 +130,7 @@ def dilated_by_kernel(site: Site, draft: Draft) -> str:
     return convolved(draft, site.input, replace(core, weight=weight, dilation=(1, 1)))
 
 
-@rule("dilated convolution by space to depth", *_ALL)
+@rule("dilated convolution by space to depth", *_ALL, within_limits=True)
 def dilated_by_space_to_depth(site: Site, draft: Draft) -> str:
     """Pixels that a kernel reads together become images of their own, as channels; and back."""
     core = _conv(site)
@@ -153,7 +153,7 @@ def dilated_by_space_to_depth(site: Site, draft: Draft) -> str:
     return sliced(draft, made, 3, 0, site.shape[3])
 
 
-@rule("large kernel by two smaller ones", *_ALL)
+@rule("large kernel by two smaller ones", *_ALL, within_limits=True)
 def kernel_in_two(site: Site, draft: Draft) -> str:
     """Halves of the longer side, each of its part of the image, added."""
     core = _conv(site)

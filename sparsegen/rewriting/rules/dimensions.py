@@ -13,7 +13,7 @@ from sparsegen.rewriting.site import Site
 from sparsegen.rewriting.views import reshaped
 
 
-@rule("fewer dimensions by reshape", *UNARY, *BINARY, *SELECTIONS)
+@rule("fewer dimensions by reshape", *UNARY, *BINARY, *SELECTIONS, within_limits=True)
 def pointwise_on_fewer(site: Site, draft: Draft) -> str:
     """All but the last two dimensions become one: the channels of one image."""
     step = site.step

@@ -57,7 +57,7 @@ def groups_by_depthwise(site: Site, draft: Draft) -> str:
     return convolved(draft, channels, replace(core, groups=int(outputs)))
 
 
-@rule("images as channels of one", "depthwise_conv")
+@rule("images as channels of one", "depthwise_conv", within_limits=True)
 def depthwise_of_one_image(site: Site, draft: Draft) -> str:
     """The same kernels again for each image."""
     core, (batch, channels, height, width) = _conv(site), site.input_shape
@@ -73,6 +73,7 @@ def depthwise_of_one_image(site: Site, draft: Draft) -> str:
     "images as channels",
     *("avg_pool", "max_pool", "resize_nearest", "resize_bilinear", "resize_bicubic"),
     *("pixel_shuffle", "space_to_depth"),
+    within_limits=True,
 )
 def images_as_channels(site: Site, draft: Draft) -> str:
     """For what treats all channels alike."""
@@ -83,7 +84,7 @@ def images_as_channels(site: Site, draft: Draft) -> str:
     return reshaped(draft, draft.add(site.core, image, shape), site.shape)
 
 
-@rule("images one by one", "conv", "grouped_conv", "group_norm", "local_response_norm")
+@rule("images one by one", "conv", "grouped_conv", "group_norm", "local_response_norm", within_limits=True)
 def images_one_by_one(site: Site, draft: Draft) -> str:
     """All images' channels as those of one, of which slices take an image's; joined again as channels."""
     batch, channels, *pixels = site.input_shape

@@ -15,7 +15,7 @@ from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
 
 
-@rule("large max pooling by two smaller ones", "max_pool")
+@rule("large max pooling by two smaller ones", "max_pool", within_limits=True)
 def large_max_in_two(site: Site, draft: Draft) -> str:
     """The maxima of smaller windows, of neighbours of which the maxima are taken."""
     core = _pool(site)
@@ -30,7 +30,7 @@ def large_max_in_two(site: Site, draft: Draft) -> str:
     return pooled(draft, made, Pool2d("max", (second[0], second[1]), core.stride))
 
 
-@rule("strided max pooling by slices", "max_pool")
+@rule("strided max pooling by slices", "max_pool", within_limits=True)
 def strided_max_by_slices(site: Site, draft: Draft) -> str:
     """All windows, of which a slice takes every n-th."""
     core = _pool(site)
@@ -43,7 +43,7 @@ def strided_max_by_slices(site: Site, draft: Draft) -> str:
     return made
 
 
-@rule("padding of max pooling by its edges", "max_pool")
+@rule("padding of max pooling by its edges", "max_pool", within_limits=True)
 def padding_by_edges(site: Site, draft: Draft) -> str:
     """The first and last rows and columns again, in place of padding and of what lies past it."""
     core, value = _pool(site), site.input
@@ -63,7 +63,7 @@ def padding_by_edges(site: Site, draft: Draft) -> str:
     return pooled(draft, value, replace(core, padding=(0, 0, 0, 0)))
 
 
-@rule("uneven padding by a larger max pooling", "max_pool")
+@rule("uneven padding by a larger max pooling", "max_pool", within_limits=True)
 def padding_by_slices(site: Site, draft: Draft) -> str:
     """As much padding before as after; a slice leaves out the windows that are too many."""
     core = _pool(site)
