@@ -57,8 +57,8 @@ class Operator:
     inputs, its result and its weights, each once. steps: the pointwise steps of its epilogue, by graph's
     names. shapes: of inputs and result. kernel, stride, dilation: down and across, of convolutions and
     pooling; a single window has stride 1; an adaptive pool's kernel is its largest window, and its windows
-    may not be equal. padding: top, bottom, left, right. groups: of a convolution. step: a slice's; extents: of the dimensions of a softmax.
-    constant_weights: false for a product of two values.
+    may not be equal. padding: top, bottom, left, right. groups: of a convolution. step: a slice's; extents:
+    of the dimensions of a softmax. constant_weights: false for a product of two values.
     """
 
     name: str

@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from sparsegen.graph import Array, Concat, Conv2d, Gather, Pool2d, Shape, Slice
 from sparsegen.rewriting.draft import Draft
 from sparsegen.rewriting.rule import RefusalError
@@ -89,7 +91,9 @@ def along(draft: Draft, value: str, dim: int, matrix: Array, bias: Array | None 
 
 def selection(draft: Draft, indices: Sequence[int], extent: int) -> Array:
     """The matrix whose row i takes element indices[i] of so many."""
-    matrix = draft.array([[0] * extent] * len(indices))
+    if len(indices) * extent > MOST_WEIGHTS:
+        raise RefusalError(f"a convolution would take {len(indices) * extent:,} weights")
+    matrix = draft.array(np.zeros((len(indices), extent)))
     matrix[range(len(indices)), list(indices)] = 1
     return matrix
 

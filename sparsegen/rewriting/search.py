@@ -154,7 +154,7 @@ class Search:
         return None, f"the errors of its parts add up to {error:.3g}, and {allowed:.3g} is allowed"
 
     def _same_reason(self, site: Site, draft: Draft) -> str:
-        """Why the device refuses a site, where it refuses an operator of the draft of that name for the same."""
+        """Why the device refuses a site, where it refuses the draft's operator of that name for the same."""
         reason = self.price(site.operator).reason
         made = (_site(layer, draft.shapes, {}, {}) for layer in draft.layers)
         same = any(each.name == site.name and self.price(each.operator).reason == reason for each in made)
@@ -247,6 +247,8 @@ def _add(update: Callable[[bytes], None], value: Any) -> None:
         case np.ndarray():
             update(f"{value.dtype}{value.shape}".encode())
             update(np.ascontiguousarray(value).tobytes())
+        case tuple() if all(type(each) is int for each in value):  # as long as a dimension, at times
+            update(f"{value};".encode())
         case tuple() | list():
             update(f"{len(value)}(".encode())
             for each in value:

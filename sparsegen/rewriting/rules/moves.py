@@ -69,7 +69,7 @@ def gather_by_slices(site: Site, draft: Draft) -> str:
             runs[-1][1] += 1
         else:
             runs.append([index, 1])
-    check_parts(len(runs), "slices")
+            check_parts(len(runs), "slices or more")
     return joined(draft, [sliced(draft, site.input, core.dim, *run) for run in runs], core.dim)
 
 
