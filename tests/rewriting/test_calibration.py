@@ -134,3 +134,29 @@ def test_a_budget_that_nothing_keeps_is_refused() -> None:
     calls = [(torch.ones(2, 6),)]
     with pytest.raises(RewritingError, match="even where every operator errs"):
         within(graph, by_work, Reference(graph, calls), 1e-12, intervals=intervals_on(graph, calls))
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3, 4), (2, 3, 5)])
+def test_agreement_is_along_channels_of_images_and_the_last_dimension_of_others(
+    shape: tuple[int, ...],
+) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    dim = 1 if len(shape) == 4 else 2
+    doubled, negative = (from_torch(Scaled(factor), (x,)) for factor in (2.0, -1.0))
+    reference = Reference(doubled, [(x,)])
+    same, turned = reference.accuracy(doubled), reference.accuracy(negative)
+    assert (same.agreement, same.rows) == (1.0, x.numel() // 5)
+    assert turned.agreement == 0.0
+    assert turned.rows == x.argmax(dim).numel()
+
+
+class Scaled(nn.Module):
+    """Its input, times a factor."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+        self.eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.factor * x
