@@ -137,7 +137,7 @@ def test_a_budget_that_nothing_keeps_is_refused() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 3, 4), (2, 3, 5)])
-def test_agreement_is_along_channels_of_images_and_the_last_dimension_of_others(
+def test_agreement_is_along_channels_or_the_last_dimension(
     shape: tuple[int, ...],
 ) -> None:
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
