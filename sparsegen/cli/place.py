@@ -58,6 +58,16 @@ def place(
             help="Measure what operators cost where nobody has, or predict it from what was measured.",
         ),
     ] = PlaceOptions.measure,
+    rewrite: Annotated[
+        bool, typer.Option("--rewrite", help="Replace what the accelerators lack first, where that gains.")
+    ] = PlaceOptions.rewrite,
+    max_error: Annotated[
+        float | None,
+        typer.Option(help="Of --rewrite: what each result may be off by.", show_default="0.001"),
+    ] = PlaceOptions.max_error,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Of --rewrite: inputs, as .npy or .npz.", metavar="FILE")
+    ] = PlaceOptions.calibration,
     sparsity: Annotated[float, typer.Option(help="Share of weights to prune first.")] = PlaceOptions.sparsity,
     structure: StructureName = PlaceOptions.structure,
     batch: Batch = PlaceOptions.batch,
@@ -94,7 +104,8 @@ def place(
     if (model is None) == (problem is None):
         raise OptionError("give a MODEL, or --problem FILE, one of the two")
     if problem is not None:
-        if png or trace or export_operators or explain or devices or run or simulate or approximate:
+        others = (png, trace, export_operators, explain, devices, run, simulate, approximate, rewrite)
+        if any(others):
             raise OptionError("--problem goes with --goal and --json alone: the file has all else")
         _solve(problem, goal, json)
         return
@@ -111,6 +122,9 @@ def place(
         simulate=simulate,
         measure=measure,
         approximate=parse_approximate(approximate),
+        rewrite=rewrite,
+        max_error=max_error,
+        calibration=calibration,
     )
     _place(model, options, outputs, explain)
 
@@ -133,6 +147,8 @@ def _place(model: str, options: PlaceOptions, outputs: dict[str, Path | None], e
         if explain is not None:
             told = report.explain(placed.planned, explain)
         report.print_plan(placed.plan, placed.measured, placed.simulated)
+        if placed.gain is not None:
+            Console().print(placed.gain.told(), highlight=False, soft_wrap=True)
         if explain is not None:
             Console().print(told)
         plan = placed.plan

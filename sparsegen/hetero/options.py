@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from sparsegen.errors import OptionError
+from sparsegen.hetero.rewriting.options import check_error
 from sparsegen.options import Approximate, ModelOptions, check_approximate
 
 GoalName = Literal["latency", "throughput"]
@@ -20,7 +21,8 @@ class PlaceOptions(ModelOptions):
     The model: pruned to `structure` and `sparsity` first, as in `sparsegen compare`; 0 leaves it as it is.
     devices: a TOML file, None: this machine. run: inputs to run through the plan. simulate: simulate them,
     too, or in place of running them where `run` is 0. measure: False predicts what was not measured before.
-    approximate: errors of functions in our kernels, as in `sparsegen.compile`.
+    approximate: errors of functions in our kernels, as in `sparsegen.compile`. rewrite: replace what the
+    accelerators lack first, with `max_error` and `calibration` as in `sparsegen rewrite`.
     """
 
     batch: Annotated[int | None, "Inputs per call."] = 1
@@ -33,12 +35,18 @@ class PlaceOptions(ModelOptions):
     simulate: bool = False
     measure: bool = True
     approximate: Approximate = None
+    rewrite: bool = False
+    max_error: float | None = None
+    calibration: Path | None = None
 
     def check(self) -> None:
         """Raise OptionError for what no machine could make sense of."""
         super().check()
         self._check_least(0, "run")
         check_approximate(self.approximate)
+        check_error("max_error", self.max_error, least=0.0)
+        if not self.rewrite and (self.max_error is not None or self.calibration is not None):
+            raise OptionError("max_error and calibration are those of a rewriting: ask for rewrite, too")
         for name, value, choices in (
             ("goal", self.goal, GoalName),
             ("granularity", self.granularity, GranularityName),

@@ -17,6 +17,8 @@ from sparsegen.hetero.planned import PlannedModel
 from sparsegen.hetero.plans.events import Timeline
 from sparsegen.hetero.plans.plan import Plan
 from sparsegen.hetero.plans.streams import Planned
+from sparsegen.hetero.rewriting.gain import Gain, best_rewritten
+from sparsegen.hetero.rewriting.options import RewriteOptions
 from sparsegen.hetero.running.simulator import simulate
 from sparsegen.hetero.stages.timed import timed_stream
 from sparsegen.preparation import PREPARING_STEPS, prepare
@@ -30,13 +32,14 @@ SIMULATED = 20
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """A model's plan, its graph, what ran (None: nothing did) and what was simulated."""
+    """A model's plan, its graph, what ran (None: nothing did), what was simulated, what rewriting gained."""
 
     planned: Planned
     graph: LayerGraph
     name: str
     measured: Timeline | None
     simulated: Timeline | None
+    gain: Gain | None = None
 
     @property
     def plan(self) -> Plan:
@@ -58,19 +61,28 @@ def place(model: str, options: PlaceOptions, listen: Listener | None = None) -> 
     options.check()
     machine = machine_of(options.devices)
     graph, inputs = _prepared(model, options, Steps(listen, total=PREPARING_STEPS))
-    planned = find_plan(
-        graph,
-        machine,
-        inputs,
-        goal=options.goal,
-        granularity=options.granularity,
-        name=model,
-        measure=options.measure,
-        listen=listen,
-    )
+
+    def plan(graph: LayerGraph) -> Planned:
+        return find_plan(
+            graph,
+            machine,
+            inputs,
+            goal=options.goal,
+            granularity=options.granularity,
+            name=model,
+            measure=options.measure,
+            listen=listen,
+        )
+
+    gain = None
+    if options.rewrite:
+        asked = RewriteOptions(max_error=options.max_error, calibration=options.calibration)
+        graph, planned, gain = best_rewritten(graph, machine, inputs, asked, plan, listen)
+    else:
+        planned = plan(graph)
     measured = _run(PlannedModel.of(planned, graph), inputs, options.run) if options.run else None
     simulated = simulate(planned.plan, options.run or SIMULATED) if options.simulate else None
-    return Placed(planned, graph, model, measured, simulated)
+    return Placed(planned, graph, model, measured, simulated, gain)
 
 
 def _run(model: PlannedModel, inputs: tuple[Any, ...], count: int) -> Timeline | None:

@@ -13,13 +13,15 @@ from sparsegen.graph import LayerGraph
 from sparsegen.rewriting.calibration import Inputs
 from sparsegen.torch_graph.graph import TorchGraph
 
+_IMAGE = 4  # dimensions
+
 
 @dataclass(frozen=True)
 class Accuracy:
     """error: the largest absolute difference of a result; largest: the largest result.
 
-    agreement: share of the rows whose largest result, along the last dimension, is at the same place; of
-    `rows` of them. Rows of one element do not count.
+    agreement: share of the rows whose largest result is at the same place, along the channels of images and
+    along the last dimension of others; of `rows` of them. Rows of one element do not count.
     """
 
     error: float
@@ -44,8 +46,9 @@ class Reference:
             for ours, theirs in zip(_tensors(computed(*call)), expected, strict=True):
                 error = max(error, (ours.double() - theirs.double()).abs().max().item())
                 largest = max(largest, theirs.abs().max().item())
-                if theirs.ndim and theirs.shape[-1] > 1:
-                    agree = ours.argmax(-1) == theirs.argmax(-1)
+                dim = 1 if theirs.ndim == _IMAGE else -1
+                if theirs.ndim and theirs.shape[dim] > 1:
+                    agree = ours.argmax(dim) == theirs.argmax(dim)
                     same, rows = same + int(agree.sum()), rows + agree.numel()
         return Accuracy(error, largest, same / rows if rows else 1.0, rows)
 

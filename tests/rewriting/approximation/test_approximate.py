@@ -156,6 +156,7 @@ UNIT = (0.0, 1.0)
         ("tanh", {"max_error": math.nan}, "max_error is nan"),
         ("tanh", {"max_error": math.inf}, "max_error is inf"),
         ("tanh", {"max_error": 1e-9}, "takes more than 1,000 knots"),
+        ("exp", {"max_error": 1e-2, "interval": (-math.inf, 30.0)}, "takes more than 1,000 knots"),
         ("tanh", {"knots": 2, "interval": (1, 1)}, "is empty: give"),
         ("tanh", {"knots": 2, "interval": (2, 1)}, "is reversed: give"),
         ("tanh", {"knots": 2, "interval": (1, 1 + 1e-9)}, "too narrow for float64"),

@@ -1,0 +1,82 @@
+"""What rewriting gains in a plan: the model for each accelerator of a machine, beside the model as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sparsegen.devices import Device, Machine
+from sparsegen.errors import RewritingError
+from sparsegen.graph import LayerGraph
+from sparsegen.hetero.plans.streams import Planned
+from sparsegen.hetero.rewriting.options import RewriteOptions
+from sparsegen.hetero.rewriting.run import rewritten_for
+from sparsegen.progress import Listener
+from sparsegen.rewriting.accuracy import Accuracy
+from sparsegen.rewriting.calibration import load_calibration
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The best plan's seconds before and after rewriting for a device: of one input, or a stream's period.
+
+    replaced, left: operators that it lacks and that were, or were not, replaced. accuracy: of the results.
+    """
+
+    device: str
+    before: float
+    after: float
+    replaced: int
+    left: int
+    accuracy: Accuracy
+
+    def told(self) -> str:
+        """One line."""
+        error = f"results off by at most {self.accuracy.error:.3g}"
+        return (
+            f"rewritten for {self.device}: {1e3 * self.before:.4g} ms before, {1e3 * self.after:.4g} ms "
+            f"after, {self.before / self.after:.2f}x; {self.replaced} operators replaced, {self.left} left, "
+            f"{error}"
+        )
+
+
+def best_rewritten(
+    graph: LayerGraph,
+    machine: Machine,
+    inputs: tuple[Any, ...],
+    options: RewriteOptions,
+    plan: Callable[[LayerGraph], Planned],
+    listen: Listener | None = None,
+) -> tuple[LayerGraph, Planned, Gain]:
+    """The graph and plan of the fewest seconds: rewritten for one of the machine's accelerators, or as it is.
+
+    Where the model as it is has the better plan, that is kept, and the gain tells of the best rewriting.
+    Raises RewritingError where no device but the host is a table.
+    """
+    calls = load_calibration(options.calibration, graph) if options.calibration is not None else []
+    accelerators = _accelerators(machine)
+    if not accelerators:
+        raise RewritingError(
+            "there is nothing to rewrite for: no device but the host is a table; name some with --devices"
+        )
+    before = plan(graph)
+    found = []
+    for device in accelerators:
+        rewritten, accuracy = rewritten_for(device, graph, calls, options, inputs, listen)
+        after, left = plan(rewritten.graph), len(rewritten.unsupported)
+        count = len(rewritten.replaced) - left
+        gain = Gain(device.name, _seconds(before), _seconds(after), count, left, accuracy)
+        found.append((rewritten.graph, after, gain))
+    best = min(found, key=lambda each: each[2].after)
+    return best if best[2].after < best[2].before else (graph, before, best[2])
+
+
+def _accelerators(machine: Machine) -> list[Device]:
+    """One device of each table, without the host."""
+    others = (each for each in machine.devices if each.profile is not None and each.name != machine.host)
+    return list({str(each.settings): each for each in others}.values())
+
+
+def _seconds(planned: Planned) -> float:
+    return planned.plan.period if planned.plan.goal == "throughput" else planned.plan.makespan
