@@ -33,7 +33,7 @@ TWO = from_torch(Two().eval(), (torch.ones(2, 4), torch.ones(2, 4)))
 
 def network() -> LayerGraph:
     torch.manual_seed(0)
-    layers = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 8), nn.SiLU(), nn.Linear(8, 5))
+    layers = nn.Sequential(nn.Linear(6, 8), nn.Softplus(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 5))
     return from_torch(layers.eval(), (torch.ones(2, 6),))
 
 
