@@ -115,7 +115,7 @@ def few_errors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("few_errors")
-@pytest.mark.parametrize("end_to_end", [0.03, 5e-3])
+@pytest.mark.parametrize("end_to_end", [0.01])
 def test_a_budget_holds_and_is_used(end_to_end: float) -> None:
     graph, generator = network(), torch.Generator().manual_seed(1)
     calls = [(torch.randn(2, 6, generator=generator),) for _ in range(16)]
