@@ -39,6 +39,7 @@ from sparsegen.graph import (
     Slice,
     Softmax,
     Step,
+    adaptive_windows,
     apart,
 )
 
@@ -265,9 +266,8 @@ def _strides(given: Shape, counts: Shape) -> Shape:
 
 
 def _adaptive(source: Shape, output: Shape) -> dict[str, Any]:
-    """Of windows that begin at i * source / output, rounded down, and end at the next's begin, rounded up."""
     kernel = tuple(
-        max(-(-(i + 1) * extent // count) - i * extent // count for i in range(count))
+        max(stop - start for start, stop in adaptive_windows(extent, count))
         for extent, count in zip(source, output, strict=True)
     )
     equal = all(extent % count == 0 for extent, count in zip(source, output, strict=True))

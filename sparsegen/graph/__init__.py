@@ -45,6 +45,7 @@ from sparsegen.graph.cores import (
     Shape,
     Slice,
     Softmax,
+    adaptive_windows,
 )
 from sparsegen.graph.dtypes import FLOAT32, ITEM_BYTES
 from sparsegen.graph.layers import CallForm, Layer, LayerGraph, apart, approximated_steps
@@ -98,6 +99,7 @@ __all__ = [
     "Softmax",
     "Step",
     "ValueForm",
+    "adaptive_windows",
     "apart",
     "approximated_steps",
 ]

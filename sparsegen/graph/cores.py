@@ -84,6 +84,11 @@ class AdaptivePool2d:
     output: tuple[int, int]
 
 
+def adaptive_windows(extent: int, count: int) -> list[tuple[int, int]]:
+    """Where the windows of an adaptive pool begin and end along an axis, as torch chooses them."""
+    return [(at * extent // count, -(-(at + 1) * extent // count)) for at in range(count)]
+
+
 @dataclass(frozen=True, eq=False)
 class Interpolation:
     """One axis of a resampling: output i is the sum over t of `weights[i, t] * input[reads[i, t]]`.

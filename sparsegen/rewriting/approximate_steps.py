@@ -13,8 +13,8 @@ from sparsegen.graph import ApproximatedStep, LayerGraph, Piecewise, Step
 from sparsegen.kernels.step_costs import EXACT_CYCLES, piecewise_cycles
 from sparsegen.options import Approximate
 from sparsegen.rewriting.approximation import PiecewiseLinear, approximate
+from sparsegen.rewriting.approximation.search import MOST_KNOTS
 
-_MOST_KNOTS = 1000
 _PAYS = 0.9
 """Greatest share of the exact function's cycles that a piecewise linear one may take: both are estimates."""
 
@@ -122,10 +122,10 @@ def _about_knots(op: str, parameters: tuple[float, ...], error: float) -> int:
     scaled = _named(op, parameters)
     few = approximate(scaled.function, knots=_FEW)
     needed = math.ceil(len(few.knots) * math.sqrt(few.error * abs(scaled.factor) / error))
-    if needed > _MOST_KNOTS:
+    if needed > MOST_KNOTS:
         raise OptionError(
             f"approximate: an error of {error:g} takes about {needed:,} knots of {op}: allow more, for "
-            f"{_MOST_KNOTS:,} knots are the most"
+            f"{MOST_KNOTS:,} knots are the most"
         )
     return needed
 
@@ -135,7 +135,7 @@ def _most_knots(op: str) -> int:
     """The most knots that pay in place of a function, with its symmetry."""
     symmetry = _SYMMETRIES.get(op)
     knots = 0
-    while knots < _MOST_KNOTS and _pays(op, _sample(knots + 1, symmetry)):
+    while knots < MOST_KNOTS and _pays(op, _sample(knots + 1, symmetry)):
         knots += 1
     return knots
 

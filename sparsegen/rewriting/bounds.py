@@ -47,7 +47,7 @@ _LEAST: dict[str, tuple[float, float]] = {
     "mish": (-1.1924312, -0.3088439), "hardswish": (-1.5, -0.375),
 }  # fmt: skip
 """Functions that fall, then rise: where they are least, and what they are there, rounded down."""
-_MOVES = (
+MOVES = (
     AdaptivePool2d, Concat, Gather, Mean, Permute, PixelShuffle, PixelUnshuffle, Reshape, Slice,
 )  # fmt: skip
 """Cores whose results are elements of the inputs, or lie between some."""
@@ -58,14 +58,9 @@ def site_interval(site: Site) -> Interval | None:
     step = site.step
     if step is None:
         return _core_interval(site)
-    operand = None
-    if isinstance(step.operand, str):
-        array = site.constants.get(step.operand)
-        known = site.intervals.get(step.operand)
-        operand = known if array is None else (float(array.min()), float(array.max()))
     if step.op == "mul" and step.operand == site.input:
-        return step_interval(Step("square"), site.interval)
-    return step_interval(step, site.interval, operand)
+        return _step_interval(Step("square"), site.interval, None)
+    return _step_interval(step, site.interval, site.operand_interval)
 
 
 def narrower(first: Interval | None, second: Interval | None) -> Interval | None:
@@ -76,10 +71,8 @@ def narrower(first: Interval | None, second: Interval | None) -> Interval | None
     return (low, high) if low <= high else second
 
 
-def step_interval(step: Step, value: Interval | None, operand: Interval | None = None) -> Interval | None:
-    """Of a step's result, None where nothing is known; `operand` is that of a value or constant."""
-    if isinstance(step.operand, int | float):
-        operand = (float(step.operand), float(step.operand))
+def _step_interval(step: Step, value: Interval | None, operand: Interval | None) -> Interval | None:
+    """Of a step's result, None where nothing is known, by what its value and operand lie in."""
     if step.op == "clamp":
         low, high = step.parameters
         value = value or (-math.inf, math.inf)
@@ -185,7 +178,7 @@ def _core_interval(site: Site) -> Interval | None:
             return _weighted(weight, bias, min(low, 0.0) if zero else low, max(high, 0.0) if zero else high)
         case Linear(weight=weight, bias=bias):
             return _weighted(weight, bias, low, high)
-    return (low, high) if isinstance(core, _MOVES) else None
+    return (low, high) if isinstance(core, MOVES) else None
 
 
 def _weighted(weight: Array, bias: Array | None, low: float, high: float) -> Interval:

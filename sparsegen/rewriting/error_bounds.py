@@ -8,28 +8,18 @@ from collections.abc import Mapping
 import numpy as np
 
 from sparsegen.graph import (
-    AdaptivePool2d,
     Array,
-    Concat,
     Conv2d,
-    Gather,
     Linear,
-    Mean,
     Pad,
-    Permute,
-    PixelShuffle,
-    PixelUnshuffle,
     Pool2d,
     Reduce,
-    Reshape,
-    Slice,
     Step,
 )
+from sparsegen.rewriting.bounds import MOVES
 from sparsegen.rewriting.site import Interval, Site
 
-_KEEPING = (
-    AdaptivePool2d, Concat, Gather, Mean, Pad, Permute, PixelShuffle, PixelUnshuffle, Pool2d, Reshape, Slice,
-)  # fmt: skip
+_KEEPING = (*MOVES, Pad, Pool2d)
 """Cores whose results are off by no more than their inputs."""
 _STEEPEST: dict[str, float] = {
     "relu": 1.0, "relu6": 1.0, "clamp": 1.0, "neg": 1.0, "abs": 1.0, "softshrink": 1.0, "softplus": 1.0,
@@ -79,11 +69,8 @@ def _slope(step: Step, interval: Interval) -> float:
             return _power_slope(0.5, low, largest)
         case ("log" | "log2" | "log10" | "log1p") as name, _:
             least = low + (name == "log1p")
-            return (
-                math.inf
-                if least <= 0
-                else 1 / (least * {"log2": math.log(2), "log10": math.log(10)}.get(name, 1))
-            )
+            base = {"log2": math.log(2), "log10": math.log(10)}.get(name, 1.0)
+            return math.inf if least <= 0 else 1 / (least * base)
         case "threshold", (bound, other) if bound == other:
             return 1.0
     return _STEEPEST.get(step.op, math.inf)
@@ -96,14 +83,8 @@ def _power_slope(exponent: float, low: float, largest: float) -> float:
 
 
 def _binary(site: Site, step: Step, off: Mapping[str, float]) -> float:
-    value, other = off[site.input], 0.0
-    if isinstance(step.operand, str):
-        other = off[step.operand]
-        array, known = site.constants.get(step.operand), site.intervals.get(step.operand)
-        second = known if array is None else (float(array.min()), float(array.max()))
-    else:
-        assert step.operand is not None
-        second = (float(step.operand), float(step.operand))
+    value, second = off[site.input], site.operand_interval
+    other = off[step.operand] if isinstance(step.operand, str) else 0.0
     largest, largest_other = _largest(site.interval), _largest(second)
     match step.op:
         case "add" | "sub":

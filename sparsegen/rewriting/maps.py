@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from sparsegen.graph import Array, Concat, Conv2d, Gather, Pool2d, Shape, Slice
 from sparsegen.rewriting.draft import Draft
 from sparsegen.rewriting.rule import RefusalError
+from sparsegen.rewriting.site import Site
 from sparsegen.rewriting.views import reshaped
 
 MOST_WEIGHTS = 1 << 22
@@ -27,6 +28,24 @@ MOST_PARTS = 64
 def with_extent(shape: Shape, dim: int, extent: int) -> Shape:
     """The shape with another extent of one dimension."""
     return (*shape[:dim], extent, *shape[dim + 1 :])
+
+
+def reduced_shape(shape: Shape, dims: Collection[int]) -> Shape:
+    """The shape with one element along each of these dimensions."""
+    return tuple(1 if dim in dims else extent for dim, extent in enumerate(shape))
+
+
+def conv_of(site: Site) -> Conv2d:
+    """The core of a convolution."""
+    assert isinstance(site.core, Conv2d)
+    return site.core
+
+
+def pool_of(site: Site) -> Pool2d:
+    """The core of pooling. Raises RefusalError for an adaptive one."""
+    if not isinstance(site.core, Pool2d):
+        raise RefusalError("its windows are chosen for the size of its result")
+    return site.core
 
 
 def sliced(draft: Draft, value: str, dim: int, start: int, count: int, step: int = 1) -> str:
@@ -53,6 +72,14 @@ def joined(draft: Draft, parts: Sequence[str], dim: int) -> str:
         return parts[0]
     extent = sum(draft.shape(part)[dim] for part in parts)
     return draft.add(Concat(dim), parts, with_extent(draft.shape(parts[0]), dim, extent))
+
+
+def with_edges(draft: Draft, value: str, dim: int, before: int, after: int) -> str:
+    """The value between so many copies of its first and of its last elements along a dimension."""
+    last = draft.shape(value)[dim] - 1
+    first_copies = [sliced(draft, value, dim, 0, 1)] * before if before else []
+    last_copies = [sliced(draft, value, dim, last, 1)] * after if after else []
+    return joined(draft, [*first_copies, value, *last_copies], dim)
 
 
 def convolved(draft: Draft, image: str, core: Conv2d) -> str:

@@ -109,9 +109,8 @@ class Search:
         self._above.append(key)
         best, by, least = None, None, limit
         try:
-            for rule in sorted(
-                rules_for(site.name), key=lambda rule: rule.kind
-            ):  # approximated: mostly short
+            # The approximated ones, of few layers mostly, come first: their ways end dearer ones early.
+            for rule in sorted(rules_for(site.name), key=lambda rule: rule.kind):
                 way, _ = self._by_rule(site, rule, allowed, least)
                 if way is not None and (best is None or _rank(way) < _rank(best)):
                     best, by, least = way, rule, way.seconds
@@ -156,7 +155,7 @@ class Search:
     def _same_reason(self, site: Site, draft: Draft) -> str:
         """Why the device refuses a site, where it refuses the draft's operator of that name for the same."""
         reason = self.price(site.operator).reason
-        made = (_site(layer, draft.shapes, {}, {}) for layer in draft.layers)
+        made = (site_of(layer, draft.shapes, {}, {}) for layer in draft.layers)
         same = any(each.name == site.name and self.price(each.operator).reason == reason for each in made)
         return reason if same else ""
 
@@ -170,7 +169,7 @@ class Search:
         kept, rules, errors = dict(draft.constants), [rule], dict[str, float]()
         approximations, intervals = list(draft.approximations), dict(site.intervals)
         for layer in draft.layers:
-            inner = _site(layer.renamed(renamed), shapes, constants, intervals)
+            inner = site_of(layer.renamed(renamed), shapes, constants, intervals)
             way = self._best(inner, allowed, limit - seconds)
             if way is None:
                 missing = f"it needs {inner.name}: {self.price(inner.operator).reason}"
@@ -205,12 +204,13 @@ def _rank(way: Way) -> tuple[float, bool, int]:
     return way.seconds, bool(way.approximations), len(way.layers)
 
 
-def _site(
+def site_of(
     layer: Layer,
     shapes: Mapping[str, Shape],
     constants: Mapping[str, Array],
     intervals: Mapping[str, Interval],
 ) -> Site:
+    """A layer as a site; the mappings may have more than it reads."""
     reads = list(layer.reads())
     return Site(
         layer,
@@ -218,16 +218,6 @@ def _site(
         {name: constants[name] for name in reads if name in constants},
         {name: intervals[name] for name in reads if name in intervals},
     )
-
-
-def site_of(
-    layer: Layer,
-    shapes: Mapping[str, Shape],
-    constants: Mapping[str, Array],
-    intervals: Mapping[str, Interval] | None = None,
-) -> Site:
-    """A layer of a graph as a site."""
-    return _site(layer, shapes, constants, intervals or {})
 
 
 def _key(site: Site, allowed: float) -> str:

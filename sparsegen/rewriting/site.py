@@ -60,6 +60,13 @@ class Site:
         return None if self.operand is None else np.array(self.operand)
 
     @property
+    def operand_interval(self) -> Interval | None:
+        """What the elements of the step's operand lie in; None where nothing is known."""
+        if (known := self.known_operand) is not None:
+            return float(known.min()), float(known.max())
+        return self.intervals.get(self.operand) if isinstance(self.operand, str) else None
+
+    @property
     def input(self) -> str:
         """The name of the first input."""
         return self.layer.inputs[0]

@@ -35,7 +35,7 @@ def site(
     """A layer alone as a site that reads inputs and constants."""
     known = dict(constants or {})
     shapes = {**inputs, **{name: array.shape for name, array in known.items()}}
-    return site_of(layer, shapes, known, intervals)
+    return site_of(layer, shapes, known, intervals or {})
 
 
 def drafted(rule: str, site: Site, max_error: float = 0.0) -> LayerGraph:

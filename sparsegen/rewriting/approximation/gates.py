@@ -139,8 +139,6 @@ def _tail(function: Function, side: int, other_end: float) -> tuple[float, float
     x = (0.0 if math.isinf(other_end) else other_end) + side * np.exp2(np.arange(-30.0, 81.0))
     distance = np.abs(evaluate(function, x) - (asymptote.slope * x + asymptote.offset))
     outside = np.maximum.accumulate(distance[::-1])[::-1]
-    scale = min(
-        1.0, outside[0]
-    )  # else a function that is huge elsewhere is soon near, and beyond small errors
+    scale = min(1.0, outside[0])  # what is huge elsewhere would be near too soon for small errors
     near, there = (int(np.argmax(outside <= share * scale)) for share in (_NEAR, _THERE))
     return float(x[near]), float(x[there] if outside[there] <= _THERE * scale else x[-1])

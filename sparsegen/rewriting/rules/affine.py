@@ -6,6 +6,7 @@ import numpy as np
 
 from sparsegen.graph import Array, Concat
 from sparsegen.rewriting.draft import Draft
+from sparsegen.rewriting.maps import MOST_WEIGHTS
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
 from sparsegen.rewriting.views import (
@@ -16,8 +17,6 @@ from sparsegen.rewriting.views import (
     reshaped,
     stacked,
 )
-
-_MOST_WEIGHTS = 1 << 22  # of a dense convolution that adds two images
 
 
 @rule("scale and shift by depthwise convolution", "add", "sub", "mul", "div", "neg")
@@ -63,7 +62,7 @@ def sum_by_convolution(site: Site, draft: Draft) -> str:
     """Both images' channels one after the other, added by a dense convolution."""
     first, second = _terms(site)
     batch, channels, height, width = shape = image_shape(site.shape)
-    if 2 * channels**2 > _MOST_WEIGHTS:
+    if 2 * channels**2 > MOST_WEIGHTS:
         raise RefusalError(f"its {channels:,} channels would take {2 * channels**2:,} weights")
     parts = [reshaped(draft, value, shape) for value in (site.input, _other(site))]
     both = draft.add(Concat(1), parts, (batch, 2 * channels, height, width))

@@ -39,17 +39,17 @@ def difference_by_sum(site: Site, draft: Draft) -> str:
     assert site.operand is not None
     if site.reverse:
         return draft.step(draft.step(site.input, "neg"), "add", site.operand)
-    return draft.step(site.input, "add", _negative(site, draft))
+    return draft.step(site.input, "add", negative_operand(site, draft))
 
 
 @rule("sum by difference", "add")
 def sum_by_difference(site: Site, draft: Draft) -> str:
     """A - (-b)."""
-    return draft.step(site.input, "sub", _negative(site, draft))
+    return draft.step(site.input, "sub", negative_operand(site, draft))
 
 
-def _negative(site: Site, draft: Draft) -> str | float:
-    """Of the operand."""
+def negative_operand(site: Site, draft: Draft) -> str | float:
+    """The operand of the site's step, negated."""
     operand = site.operand
     assert operand is not None
     if not isinstance(operand, str):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsegen.graph import AdaptivePool2d, Conv2d, Mean, Pool2d
+from sparsegen.graph import AdaptivePool2d, Conv2d, Mean, Pool2d, adaptive_windows
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import along, check_parts, convolved, joined, pooled, sliced
+from sparsegen.rewriting.maps import along, check_parts, convolved, joined, pool_of, pooled, sliced
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
 
@@ -30,7 +30,7 @@ def average_by_mean(site: Site, draft: Draft) -> str:
 @rule("average pooling by depthwise convolution", "avg_pool")
 def average_by_depthwise(site: Site, draft: Draft) -> str:
     """Equal weights; where windows at edges divide by less, sums times what each divides by."""
-    core, channels = _pool(site), site.input_shape[1]
+    core, channels = pool_of(site), site.input_shape[1]
     shares = _shares(site, core)
     equal = bool(np.all(shares == shares[0, 0]))
     padding = list(core.padding)
@@ -48,7 +48,7 @@ def average_by_depthwise(site: Site, draft: Draft) -> str:
 @rule("large average pooling by two smaller ones", "avg_pool", within_limits=True)
 def large_average_in_two(site: Site, draft: Draft) -> str:
     """Averages of averages, where windows do not overlap."""
-    core = _pool(site)
+    core = pool_of(site)
     if core.kernel != core.stride or any(core.padding) or core.divisor is not None:
         raise RefusalError("its windows overlap, have padding, or divide by another number")
     if any(
@@ -83,7 +83,7 @@ def adaptive_by_matrices(site: Site, draft: Draft) -> str:
     for dim, count in zip((2, 3), core.output, strict=True):
         size = site.input_shape[dim]
         matrix = draft.array(np.zeros((count, size)))
-        for row, (start, stop) in enumerate(_parts(size, count)):
+        for row, (start, stop) in enumerate(adaptive_windows(size, count)):
             matrix[row, start:stop] = 1 / (stop - start)
         made = along(draft, made, dim, matrix)
     return made
@@ -96,7 +96,7 @@ def adaptive_by_slices(site: Site, draft: Draft) -> str:
     check_parts(sum(core.output), "windows")
     for axis, dim in enumerate((2, 3)):
         parts = list[str]()
-        for start, stop in _parts(draft.shape(made)[dim], core.output[axis]):
+        for start, stop in adaptive_windows(draft.shape(made)[dim], core.output[axis]):
             part = sliced(draft, made, dim, start, stop - start)
             if stop - start > 1:
                 kernel = (stop - start, 1) if dim == 2 else (1, stop - start)
@@ -104,11 +104,6 @@ def adaptive_by_slices(site: Site, draft: Draft) -> str:
             parts.append(part)
         made = joined(draft, parts, dim)
     return made
-
-
-def _parts(size: int, count: int) -> list[tuple[int, int]]:
-    """Where the windows of an adaptive pool begin and end, as torch chooses them."""
-    return [(at * size // count, -(-(at + 1) * size // count)) for at in range(count)]
 
 
 def _shares(site: Site, core: Pool2d) -> NDArray[np.float64]:
@@ -137,10 +132,4 @@ def _factor(number: int) -> int:
 def _adaptive(site: Site) -> AdaptivePool2d:
     if not isinstance(site.core, AdaptivePool2d):
         raise RefusalError("its windows have a given size")
-    return site.core
-
-
-def _pool(site: Site) -> Pool2d:
-    if not isinstance(site.core, Pool2d):
-        raise RefusalError("its windows are chosen for the size of its result")
     return site.core

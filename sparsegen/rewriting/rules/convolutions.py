@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsegen.graph import Array, Conv2d, Linear, Pad, Permute, PixelShuffle, PixelUnshuffle
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import MOST_WEIGHTS, Span, convolved, sliced, span
+from sparsegen.rewriting.maps import MOST_WEIGHTS, Span, conv_of, convolved, sliced, span
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
 from sparsegen.rewriting.views import reshaped
@@ -32,7 +32,7 @@ def linear_by_convolution(site: Site, draft: Draft) -> str:
 @rule("convolution of whole images by linear", "conv")
 def convolution_by_linear(site: Site, draft: Draft) -> str:
     """A kernel as large as the image makes one pixel, of all elements."""
-    core = _conv(site)
+    core = conv_of(site)
     if core.weight.shape[2:] != site.input_shape[2:] or any(core.padding) or core.groups != 1:
         raise RefusalError("its kernel is not as large as its image")
     rows = reshaped(draft, site.input, (site.input_shape[0], math.prod(site.input_shape[1:])))
@@ -43,7 +43,7 @@ def convolution_by_linear(site: Site, draft: Draft) -> str:
 @rule("1x1 convolution by linear", "conv")
 def pointwise_by_linear(site: Site, draft: Draft) -> str:
     """Channels last, so that each pixel is a row."""
-    core = _conv(site)
+    core = conv_of(site)
     if core.weight.shape[2:] != (1, 1) or any(core.padding) or core.stride != (1, 1) or core.groups != 1:
         raise RefusalError("it is no 1x1 convolution without stride and padding")
     batch, channels, height, width = site.input_shape
@@ -56,7 +56,7 @@ def pointwise_by_linear(site: Site, draft: Draft) -> str:
 @rule("strided convolution by slices", *_ALL, within_limits=True)
 def strided_by_slices(site: Site, draft: Draft) -> str:
     """All pixels, of which a slice takes every n-th."""
-    core = _conv(site)
+    core = conv_of(site)
     if core.stride == (1, 1):
         raise RefusalError("it has no stride")
     made = convolved(draft, site.input, replace(core, stride=(1, 1)))
@@ -68,7 +68,7 @@ def strided_by_slices(site: Site, draft: Draft) -> str:
 @rule("strided convolution by space to depth", *_ALL, within_limits=True)
 def strided_by_space_to_depth(site: Site, draft: Draft) -> str:
     """The pixels of a step become channels; the kernel is filled up with zeros to whole steps."""
-    core = _conv(site)
+    core = conv_of(site)
     if core.stride == (1, 1):
         raise RefusalError("it has no stride")
     if core.dilation != (1, 1):
@@ -91,7 +91,7 @@ def strided_by_space_to_depth(site: Site, draft: Draft) -> str:
 @rule("padding of a convolution by pad", *_ALL, within_limits=True)
 def padding_by_pad(site: Site, draft: Draft) -> str:
     """Zeros around the image, as an operator of its own."""
-    core = _conv(site)
+    core = conv_of(site)
     if not any(core.padding):
         raise RefusalError("it has no padding")
     top, bottom, left, right = core.padding
@@ -105,7 +105,7 @@ def padding_by_pad(site: Site, draft: Draft) -> str:
 @rule("uneven padding by a larger kernel", *_ALL, within_limits=True)
 def padding_by_kernel(site: Site, draft: Draft) -> str:
     """As much padding before as after: what is too much meets zeros of the kernel."""
-    core = _conv(site)
+    core = conv_of(site)
     weight, sides = core.weight, list[int]()
     for axis, (before, after) in enumerate((core.padding[:2], core.padding[2:])):
         more, dilation = abs(before - after), core.dilation[axis]
@@ -122,7 +122,7 @@ def padding_by_kernel(site: Site, draft: Draft) -> str:
 @rule("dilated convolution by a larger kernel", *_ALL, within_limits=True)
 def dilated_by_kernel(site: Site, draft: Draft) -> str:
     """Zeros between the kernel's weights."""
-    core = _conv(site)
+    core = conv_of(site)
     down, across = _dilation(core)
     height, width = core.weight.shape[2:]
     weight = _zeros(core.weight, (down * (height - 1) + 1, across * (width - 1) + 1))
@@ -133,7 +133,7 @@ def dilated_by_kernel(site: Site, draft: Draft) -> str:
 @rule("dilated convolution by space to depth", *_ALL, within_limits=True)
 def dilated_by_space_to_depth(site: Site, draft: Draft) -> str:
     """Pixels that a kernel reads together become images of their own, as channels; and back."""
-    core = _conv(site)
+    core = conv_of(site)
     down, across = _dilation(core)
     if core.stride != (1, 1):
         raise RefusalError("it has a stride")
@@ -156,7 +156,7 @@ def dilated_by_space_to_depth(site: Site, draft: Draft) -> str:
 @rule("large kernel by two smaller ones", *_ALL, within_limits=True)
 def kernel_in_two(site: Site, draft: Draft) -> str:
     """Halves of the longer side, each of its part of the image, added."""
-    core = _conv(site)
+    core = conv_of(site)
     height, width = map(int, core.weight.shape[2:])
     if max(height, width) <= _SMALL:
         raise RefusalError(f"its kernel is {height} by {width}")
@@ -175,7 +175,7 @@ def kernel_in_two(site: Site, draft: Draft) -> str:
 
 def _part(site: Site, draft: Draft, axis: int, weight: Array, offset: int, bias: Array | None) -> str | None:
     """The convolution by a part of the kernel that begins at an offset; None where it sees only padding."""
-    core = _conv(site)
+    core = conv_of(site)
     spans = list[Span]()
     for each in range(2):
         dilation, stride = core.dilation[each], core.stride[each]
@@ -235,8 +235,3 @@ def _zeros(weight: Array, kernel: tuple[int, int]) -> Array:
 def _four(sides: list[int]) -> tuple[int, int, int, int]:
     top, bottom, left, right = sides
     return top, bottom, left, right
-
-
-def _conv(site: Site) -> Conv2d:
-    assert isinstance(site.core, Conv2d)
-    return site.core

@@ -6,6 +6,7 @@ import math
 
 from sparsegen.rewriting.draft import Draft
 from sparsegen.rewriting.rule import RefusalError, rule
+from sparsegen.rewriting.rules.arithmetic import negative_operand
 from sparsegen.rewriting.site import Site
 
 
@@ -58,15 +59,8 @@ def minimum_by_maximum(site: Site, draft: Draft) -> str:
 
 
 def _by_opposite(site: Site, draft: Draft, op: str) -> str:
-    operand = site.operand
-    assert operand is not None
-    if not isinstance(operand, str):
-        other: str | float = -operand
-    elif operand in site.constants:
-        other = draft.constant(-site.constants[operand])
-    else:
-        other = draft.step(operand, "neg")
-    return draft.step(draft.step(draft.step(site.input, "neg"), op, other), "neg")
+    negative = draft.step(site.input, "neg")
+    return draft.step(draft.step(negative, op, negative_operand(site, draft)), "neg")
 
 
 @rule("extreme of a number by clamp", "maximum", "minimum")

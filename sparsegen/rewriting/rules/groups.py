@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sparsegen.graph import Conv2d
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import MOST_WEIGHTS, check_parts, convolved, joined, sliced, taken
+from sparsegen.rewriting.maps import MOST_WEIGHTS, check_parts, conv_of, convolved, joined, sliced, taken
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
 from sparsegen.rewriting.views import reshaped
@@ -17,7 +16,7 @@ from sparsegen.rewriting.views import reshaped
 @rule("groups by dense convolution", "depthwise_conv", "grouped_conv")
 def groups_by_zeros(site: Site, draft: Draft) -> str:
     """Zeros for the channels of other groups."""
-    core = _conv(site)
+    core = conv_of(site)
     outputs, inputs, height, width = core.weight.shape
     if core.weight.size * core.groups > MOST_WEIGHTS:
         raise RefusalError(f"it would take {core.weight.size * core.groups:,} weights")
@@ -33,7 +32,7 @@ def groups_by_zeros(site: Site, draft: Draft) -> str:
 @rule("groups by a convolution each", "grouped_conv")
 def groups_by_slices(site: Site, draft: Draft) -> str:
     """Each group's channels apart."""
-    core = _conv(site)
+    core = conv_of(site)
     check_parts(core.groups, "convolutions")
     outputs, inputs = core.weight.shape[:2]
     share, parts = outputs // core.groups, list[str]()
@@ -48,7 +47,7 @@ def groups_by_slices(site: Site, draft: Draft) -> str:
 @rule("groups of one channel by depthwise convolution", "grouped_conv")
 def groups_by_depthwise(site: Site, draft: Draft) -> str:
     """Each channel as often as it has outputs."""
-    core = _conv(site)
+    core = conv_of(site)
     outputs, inputs = core.weight.shape[:2]
     if inputs != 1:
         raise RefusalError(f"its groups have {inputs} channels")
@@ -60,7 +59,7 @@ def groups_by_depthwise(site: Site, draft: Draft) -> str:
 @rule("images as channels of one", "depthwise_conv", within_limits=True)
 def depthwise_of_one_image(site: Site, draft: Draft) -> str:
     """The same kernels again for each image."""
-    core, (batch, channels, height, width) = _conv(site), site.input_shape
+    core, (batch, channels, height, width) = conv_of(site), site.input_shape
     _check_several(batch)
     image = reshaped(draft, site.input, (1, batch * channels, height, width))
     weight = np.tile(core.weight, (batch, 1, 1, 1))
@@ -101,8 +100,3 @@ def images_one_by_one(site: Site, draft: Draft) -> str:
 def _check_several(batch: int) -> None:
     if batch == 1:
         raise RefusalError("it has one image")
-
-
-def _conv(site: Site) -> Conv2d:
-    assert isinstance(site.core, Conv2d)
-    return site.core

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sparsegen.graph import Pool2d
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import check_parts, joined, pooled, sliced, taken
+from sparsegen.rewriting.maps import check_parts, pool_of, pooled, sliced, taken, with_edges
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
 
@@ -18,7 +18,7 @@ from sparsegen.rewriting.site import Site
 @rule("large max pooling by two smaller ones", "max_pool", within_limits=True)
 def large_max_in_two(site: Site, draft: Draft) -> str:
     """The maxima of smaller windows, of neighbours of which the maxima are taken."""
-    core = _pool(site)
+    core = pool_of(site)
     if max(core.kernel) <= 2:
         raise RefusalError("its window has at most two rows and columns")
     if core.dilation != (1, 1):
@@ -33,7 +33,7 @@ def large_max_in_two(site: Site, draft: Draft) -> str:
 @rule("strided max pooling by slices", "max_pool", within_limits=True)
 def strided_max_by_slices(site: Site, draft: Draft) -> str:
     """All windows, of which a slice takes every n-th."""
-    core = _pool(site)
+    core = pool_of(site)
     if core.stride == (1, 1):
         raise RefusalError("it has no stride")
     whole = replace(core, stride=(1, 1), padding=_to_the_end(site, core))
@@ -46,7 +46,7 @@ def strided_max_by_slices(site: Site, draft: Draft) -> str:
 @rule("padding of max pooling by its edges", "max_pool", within_limits=True)
 def padding_by_edges(site: Site, draft: Draft) -> str:
     """The first and last rows and columns again, in place of padding and of what lies past it."""
-    core, value = _pool(site), site.input
+    core, value = pool_of(site), site.input
     if core.dilation != (1, 1):
         raise RefusalError("it is dilated, so that its windows may miss the edge")
     for axis, dim in enumerate((2, 3)):
@@ -54,10 +54,7 @@ def padding_by_edges(site: Site, draft: Draft) -> str:
         after = max(0, after + _past(site, core, axis))
         if max(before, after) >= core.kernel[axis]:
             raise RefusalError("its padding is as large as its window")
-        size = draft.shape(value)[dim]
-        first = [sliced(draft, value, dim, 0, 1)] * before if before else []
-        last = [sliced(draft, value, dim, size - 1, 1)] * after if after else []
-        value = joined(draft, [*first, value, *last], dim)
+        value = with_edges(draft, value, dim, before, after)
     if value == site.input:
         raise RefusalError("it has no padding")
     return pooled(draft, value, replace(core, padding=(0, 0, 0, 0)))
@@ -66,7 +63,7 @@ def padding_by_edges(site: Site, draft: Draft) -> str:
 @rule("uneven padding by a larger max pooling", "max_pool", within_limits=True)
 def padding_by_slices(site: Site, draft: Draft) -> str:
     """As much padding before as after; a slice leaves out the windows that are too many."""
-    core = _pool(site)
+    core = pool_of(site)
     whole, sides, extra = _to_the_end(site, core), list[int](), list[int]()
     for axis in range(2):
         before, after = whole[2 * axis : 2 * axis + 2]
@@ -83,7 +80,7 @@ def padding_by_slices(site: Site, draft: Draft) -> str:
 @rule("max pooling by maxima of slices", "max_pool")
 def max_of_slices(site: Site, draft: Draft) -> str:
     """Rows first, then columns: one element of each window at a time; what is padding, another of it."""
-    core, value = _pool(site), site.input
+    core, value = pool_of(site), site.input
     check_parts(sum(core.kernel), "slices")
     for axis, dim in enumerate((2, 3)):
         size, windows = site.input_shape[dim], _windows(site, core, axis)
@@ -130,9 +127,3 @@ def _past(site: Site, core: Pool2d, axis: int) -> int:
     kernel, stride, dilation = core.kernel[axis], core.stride[axis], core.dilation[axis]
     reach = (site.shape[axis + 2] - 1) * stride + dilation * (kernel - 1) + 1
     return reach - site.input_shape[axis + 2] - core.padding[2 * axis] - core.padding[2 * axis + 1]
-
-
-def _pool(site: Site) -> Pool2d:
-    if not isinstance(site.core, Pool2d):
-        raise RefusalError("its windows are chosen for the size of its result")
-    return site.core

@@ -6,6 +6,7 @@ import math
 
 from sparsegen.rewriting.draft import Approximation, Draft
 from sparsegen.rewriting.rule import RefusalError, rule
+from sparsegen.rewriting.rules.sigmoids import CUBE_IN_TANH_FORM, odd_cubic
 from sparsegen.rewriting.site import Site
 
 GELU_SIGMOID_SCALE = 1.773
@@ -43,10 +44,7 @@ def erf_by_tanh(site: Site, draft: Draft) -> str:
     """tanh(2 / sqrt(pi) * (x + 0.08943 x^3)), as GELU's tanh form has it."""
     _note(site, draft, ERF_TANH_ERROR, "tanh(1.1284 x + 0.10091 x^3)")
     scale = 2 / math.sqrt(math.pi)
-    factor = draft.step(
-        draft.step(draft.step(site.input, "square"), "mul", 2 * 0.044715 * scale), "add", scale
-    )
-    return draft.step(draft.step(site.input, "mul", factor), "tanh")
+    return draft.step(odd_cubic(site, draft, scale, 2 * CUBE_IN_TANH_FORM * scale), "tanh")
 
 
 def _note(site: Site, draft: Draft, error: float, form: str) -> None:

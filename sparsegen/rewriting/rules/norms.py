@@ -8,7 +8,7 @@ import numpy as np
 
 from sparsegen.graph import GroupNorm, LayerNorm, LocalResponseNorm, Mean
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import along
+from sparsegen.rewriting.maps import along, reduced_shape
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
 from sparsegen.rewriting.views import reshaped
@@ -19,7 +19,7 @@ def layer_norm_by_means(site: Site, draft: Draft) -> str:
     """The value less its mean, times the variance to the power of -1/2."""
     core = site.core
     assert isinstance(core, LayerNorm)
-    one = tuple(1 if dim in core.dims else extent for dim, extent in enumerate(site.shape))
+    one = reduced_shape(site.shape, core.dims)
 
     def mean(value: str) -> str:
         return draft.add(Mean(core.dims, True), value, one)

@@ -9,7 +9,7 @@ import numpy as np
 
 from sparsegen.graph import Mean, Pool2d, Reduce
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import along, pooled, with_extent
+from sparsegen.rewriting.maps import along, pooled, reduced_shape
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
 from sparsegen.rewriting.views import reshaped
@@ -90,8 +90,7 @@ def magnitudes_by_sum(site: Site, draft: Draft) -> str:
 def deviations_by_squares(site: Site, draft: Draft) -> str:
     """What is left without the mean, squared."""
     core = _reduction(site)
-    shape = tuple(1 if dim in core.dims else extent for dim, extent in enumerate(site.input_shape))
-    mean = draft.add(Mean(core.dims, True), site.input, shape)
+    mean = draft.add(Mean(core.dims, True), site.input, reduced_shape(site.input_shape, core.dims))
     squares = draft.step(draft.step(site.input, "sub", mean), "square")
     return draft.add(Reduce("sum", core.dims, core.keepdim), squares, site.shape)
 
@@ -104,9 +103,7 @@ def reduction_in_steps(site: Site, draft: Draft) -> str:
     if len(runs) == 1:
         raise RefusalError("its dimensions are neighbours")
     for run in runs:
-        shape = draft.shape(made)
-        for dim in run:
-            shape = with_extent(shape, dim, 1)
+        shape = reduced_shape(draft.shape(made), run)
         made = draft.add(replace(core, dims=run, keepdim=True), made, shape)
     return reshaped(draft, made, site.shape)
 
@@ -119,11 +116,12 @@ def _by_convolution(site: Site, draft: Draft, weight: float) -> str:
 
 
 def _range(site: Site) -> tuple[int, int]:
-    """The first dimension and the one after the last, of dimensions that are neighbours."""
-    runs = _runs(tuple(sorted(_reduction(site).dims)))
-    if len(runs) != 1:
-        raise RefusalError("its dimensions are not neighbours")
-    return runs[0][0], runs[0][-1] + 1
+    """The first dimension and the one after the last, of dimensions with none above 1 between them."""
+    dims = sorted(_reduction(site).dims)
+    first, end = dims[0], dims[-1] + 1
+    if any(site.input_shape[dim] > 1 for dim in range(first, end) if dim not in dims):
+        raise RefusalError(f"its dimensions are not neighbours: {', '.join(map(str, dims))}")
+    return first, end
 
 
 def _runs(dims: tuple[int, ...]) -> list[tuple[int, ...]]:

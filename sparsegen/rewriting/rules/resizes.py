@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sparsegen.graph import Concat, Conv2d, Interpolation, PixelShuffle, Resample2d
 from sparsegen.rewriting.draft import Draft
-from sparsegen.rewriting.maps import MOST_WEIGHTS, along, check_parts, convolved, joined, sliced
+from sparsegen.rewriting.maps import MOST_WEIGHTS, along, check_parts, convolved, with_edges, with_extent
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
 from sparsegen.rewriting.views import reshaped
@@ -25,7 +25,7 @@ def nearest_by_concat(site: Site, draft: Draft) -> str:
         before, after = int(np.prod(shape[: dim + 1])), int(np.prod(shape[dim + 1 :]))
         rows = reshaped(draft, made, (before, 1, after))
         copies = draft.add(Concat(1), [rows] * factor, (before, factor, after))
-        made = reshaped(draft, copies, (*shape[:dim], shape[dim] * factor, *shape[dim + 1 :]))
+        made = reshaped(draft, copies, with_extent(shape, dim, shape[dim] * factor))
     return made
 
 
@@ -54,9 +54,7 @@ def smooth_by_shuffle(site: Site, draft: Draft) -> str:
         ahead.append(before)
         after = kernel.shape[1] - 1 - before
         check_parts(before + after, "copies of its edges")
-        first = [sliced(draft, made, dim, 0, 1)] * before
-        last = [sliced(draft, made, dim, size - 1, 1)] * after
-        made = joined(draft, [*first, made, *last], dim)
+        made = with_edges(draft, made, dim, before, after)
     rows, columns = kernels
     phases = np.einsum("ay,bx->abyx", rows, columns).reshape(-1, 1, rows.shape[1], columns.shape[1])
     weight = draft.array(np.tile(phases, (channels, 1, 1, 1)))

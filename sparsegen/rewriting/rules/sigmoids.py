@@ -8,6 +8,7 @@ from sparsegen.rewriting.draft import Draft
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
 
+CUBE_IN_TANH_FORM = 0.044715  # of x^3 beside x, in GELU's tanh form
 _SURE_THRESHOLD = 16.0  # exp(-16) is what float32 rounds away beside 1
 
 
@@ -61,7 +62,12 @@ def gelu_tanh_by_sigmoid(site: Site, draft: Draft) -> str:
 def _inner(site: Site, draft: Draft) -> str:
     """sqrt(2 / pi) * x * (1 + 0.044715 x^2)."""
     scale = math.sqrt(2 / math.pi)
-    factor = draft.step(draft.step(draft.step(site.input, "square"), "mul", 0.044715 * scale), "add", scale)
+    return odd_cubic(site, draft, scale, CUBE_IN_TANH_FORM * scale)
+
+
+def odd_cubic(site: Site, draft: Draft, slope: float, of_cube: float) -> str:
+    """`slope * x + of_cube * x^3`."""
+    factor = draft.step(draft.step(draft.step(site.input, "square"), "mul", of_cube), "add", slope)
     return draft.step(site.input, "mul", factor)
 
 

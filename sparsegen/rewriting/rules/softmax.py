@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from typing import Literal
 
-import numpy as np
-
-from sparsegen.graph import LogSoftmax, Reduce, Shape, Softmax
+from sparsegen.graph import LogSoftmax, Reduce, Softmax
 from sparsegen.rewriting.draft import Draft
+from sparsegen.rewriting.maps import reduced_shape
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
-from sparsegen.rewriting.views import pointwise_conv, reshaped
 
 _LARGEST_EXPONENT = 40.0  # float32 overflows at 88; a margin for values that calibration did not see
 
@@ -48,32 +46,21 @@ def log_softmax_by_softmax(site: Site, draft: Draft) -> str:
     return draft.step(draft.add(Softmax(_dim(site)), site.input, site.shape), "log")
 
 
-@rule("sum by convolution of ones", "reduce_sum")
-def sum_by_ones(site: Site, draft: Draft) -> str:
-    """The dimensions as channels, times one kernel of ones."""
-    assert isinstance(site.core, Reduce)
-    shape, dims = site.input_shape, sorted(site.core.dims)
-    first, end = dims[0], dims[-1] + 1
-    if any(shape[dim] > 1 for dim in range(first, end) if dim not in dims):
-        raise RefusalError(f"it is over the dimensions {', '.join(map(str, dims))}, which are not neighbours")
-    sizes = (math.prod(shape[:first]), math.prod(shape[first:end]), math.prod(shape[end:]), 1)
-    image = reshaped(draft, site.input, sizes)
-    return reshaped(draft, pointwise_conv(draft, image, np.ones((1, sizes[1]), np.float32), None), site.shape)
-
-
 def _dim(site: Site) -> int:
     assert isinstance(site.core, Softmax | LogSoftmax)
     return site.core.dim
 
 
-def _reduced(site: Site) -> Shape:
-    """The shape with one element along the dimension."""
-    dim = _dim(site)
-    return (*site.shape[:dim], 1, *site.shape[dim + 1 :])
+def _reduced(site: Site, draft: Draft, kind: Literal["max", "sum"], value: str) -> str:
+    """One number of all elements along the dimension."""
+    dims = (_dim(site),)
+    return draft.add(Reduce(kind, dims, keepdim=True), value, reduced_shape(site.shape, dims))
 
 
 def _less_maximum(site: Site, draft: Draft) -> str:
-    largest = draft.add(Reduce("max", (_dim(site),), keepdim=True), site.input, _reduced(site))
+    largest = draft.add(
+        Reduce("max", (_dim(site),), keepdim=True), site.input, reduced_shape(site.shape, (_dim(site),))
+    )
     less = draft.step(site.input, "sub", largest)
     if site.interval is not None:
         draft.lies_in(less, site.interval[0] - site.interval[1], 0.0)
@@ -93,10 +80,9 @@ def _logarithm(site: Site, draft: Draft, value: str) -> str:
 
 
 def _sum(site: Site, draft: Draft, powers: str, value: str) -> str:
-    dim = _dim(site)
-    found = draft.add(Reduce("sum", (dim,), keepdim=True), powers, _reduced(site))
+    found = _reduced(site, draft, "sum", powers)
     if value != site.input:  # the maximum's power is 1
-        draft.lies_in(found, 1.0, float(site.shape[dim]))
+        draft.lies_in(found, 1.0, float(site.shape[_dim(site)]))
     return found
 
 
