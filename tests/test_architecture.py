@@ -39,6 +39,7 @@ READ_FROM_ANYWHERE = (
     "files",
     "graph",
     "isa",
+    "lazy",
     "noise",
     "options",
     "progress",

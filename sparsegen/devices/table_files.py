@@ -10,7 +10,7 @@ from typing import Any
 
 from sparsegen.devices.figures import Figure, parse_source
 from sparsegen.devices.operators import KINDS
-from sparsegen.devices.profile import COUNTS, Limits, OwnLink, Profile
+from sparsegen.devices.profile import COUNTS, FLAGS, Limits, OwnLink, Profile
 from sparsegen.devices.section import Section, read_toml
 from sparsegen.errors import DeviceError
 from sparsegen.graph import FLOAT32, ITEM_BYTES
@@ -151,13 +151,8 @@ def _link(section: Section) -> OwnLink:
     return link
 
 
-_FLAGS = (
-    "constant_weights", "same_dilation", "unit_steps", "one_direction", "even_padding", "equal_windows",
-)  # fmt: skip
-
-
 def _limits(section: Section) -> Limits:
-    named: dict[str, Any] = {name: section.flag(name) for name in _FLAGS}
+    named: dict[str, Any] = {name: section.flag(name) for name in FLAGS}
     named |= {name: section.maybe_figure(name, "count") for name in COUNTS}
     limits = Limits(
         operators=frozenset(section.names("operators")) if "operators" in section else None,
@@ -166,5 +161,5 @@ def _limits(section: Section) -> Limits:
         else "",
         **named,
     )
-    section.finish(", ".join(("operators", *_FLAGS, *COUNTS, "source")))
+    section.finish(", ".join(("operators", *FLAGS, *COUNTS, "source")))
     return limits
