@@ -46,6 +46,7 @@ READ_FROM_ANYWHERE = (
     "reference",
     "stopwatch",
     "target",
+    "typed",
     "wording",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -26,6 +26,7 @@ from sparsegen.errors import InputError, ModelError
 from sparsegen.graph import ValueForm
 from sparsegen.hetero.operators.modules import Callee, ModuleOperator, form_of
 from sparsegen.hetero.operators.operators import Operator
+from sparsegen.typed import typed
 
 _RESERVED = ". # [ ] /"
 
@@ -65,18 +66,21 @@ class Application:
         self._returned: tuple[str, ...] | None = None
         self._states: dict[str, Tensor] | None = None
 
+    @typed
     def input(self, name: str, example: Tensor) -> Value:
         """An input of the application, of the example's shape and dtype."""
         value = self._new(name, example)
         self._inputs.append(name)
         return value
 
+    @typed
     def state(self, name: str, initial: Tensor) -> Value:
         """A state: `initial` for the first input, and then what `feed` says."""
         value = self._new(name, initial)
         self.initial[name] = initial.detach().clone()
         return value
 
+    @typed
     def add(
         self,
         name: str,
@@ -113,6 +117,7 @@ class Application:
         self.modules[name], self.reads[name] = made, (*read, *states)
         return values[0] if len(values) == 1 else tuple(values)
 
+    @typed
     def feed(self, state: Value, result: Value) -> None:
         """Say what a state is for the next input: the result of an operator for this one.
 
@@ -129,10 +134,12 @@ class Application:
         state.form.check_carried(result.form)
         self.feeds[name] = source
 
+    @typed
     def returns(self, *values: Value) -> None:
         """Say what a call gives: without, all results that no operator reads and that feed no state."""
         self._returned = tuple(self._known(each, "returns") for each in values)
 
+    @typed
     def value(self, name: str) -> Value:
         """The value of a name; ModelError where there is none."""
         return self._values[self._known(name, "value")]
@@ -177,6 +184,7 @@ class Application:
             for name, reads in self.reads.items()
         )
 
+    @typed
     def run(
         self, inputs: Sequence[Tensor], states: Mapping[str, Tensor]
     ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
