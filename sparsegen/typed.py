@@ -140,7 +140,7 @@ _PLAIN = {
     Any: _ANY,
     None: _Kind(lambda x: x is None, "None"),
     type(None): _Kind(lambda x: x is None, "None"),
-    str: _Kind(lambda x: isinstance(x, str) and is_unicode(x), "a text in Unicode"),
+    str: _Kind(is_unicode, "a text in Unicode"),
     bool: _Kind(lambda x: isinstance(x, bool), "true or false"),
     int: _Kind(lambda x: isinstance(x, Integral) and not isinstance(x, bool), "a whole number"),
     float: _Kind(lambda x: isinstance(x, Real) and not isinstance(x, bool), "a number"),

@@ -9,10 +9,12 @@ UNICODE = "text in Unicode, not half a surrogate pair,"
 """What a message asks for where `is_unicode` is false."""
 
 
-def is_unicode(text: str) -> bool:
-    """Whether a text can be written down: half a surrogate pair, which JSON can hold, is no character."""
+def is_unicode(value: object) -> bool:
+    """Whether this is a text that can be written down: half a surrogate pair, as JSON has it, is none."""
+    if not isinstance(value, str):
+        return False
     try:
-        text.encode()
+        value.encode()
     except UnicodeEncodeError:
         return False
     return True

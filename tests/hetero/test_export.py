@@ -143,6 +143,11 @@ DAMAGED = {
     "operators of another type": (_set("operators", to={}), "operators is {}"),
     "an operator that is no object": (_set("operators", 0, to=3), r"operators\[0\] is 3"),
     "a missing field": (lambda written: written["operators"][0].pop("kinds"), "has no 'kinds'"),
+    "a name of no characters": (_set("operators", 0, "name", to="\ud800"), "where text in Unicode"),
+    "a read of no characters": (_set("operators", 0, "reads", to=["\ud800"]), "where text in Unicode"),
+    "seconds without bounds": (
+        _set("operators", 0, "implementations", 0, "seconds", to=10**400), "seconds is 1",
+    ),
     "a name that is taken": (_set("operators", 1, "name", to="x"), "name of two operators"),
     "a read that is not there": (_set("operators", 0, "reads", to=["nobody"]), "reads 'nobody'"),
     "a state of nobody": (_set("operators", 0, "carries", to=["nobody"]), "carries 'nobody'"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sparsegen.devices import Device, make_device
-from sparsegen.errors import DeviceError, PlanError
+from sparsegen.errors import DeviceError, OptionError, PlanError
 from sparsegen.hetero.plans.plan import MIXED, PASSED_ON, Plan, implementations_on
 
 
@@ -62,7 +62,7 @@ def devices_of(plan: Plan, source: str = "the plan") -> Mapping[str, Device]:
     """
     try:
         return {each.name: make_device(each.name, each.kind, each.settings) for each in plan.devices}
-    except DeviceError as error:
+    except (DeviceError, OptionError) as error:
         raise PlanError(f"{source}: {error}; make the plan again") from error
 
 

@@ -9,6 +9,7 @@ from sparsegen.graph import LayerGraph
 from sparsegen.hetero.operators.application_graph import CarriedGraph
 from sparsegen.hetero.operators.cut import part_of
 from sparsegen.hetero.plans.plan import Plan, PlannedOperator
+from sparsegen.kernels.torch_own import torchs_layers
 
 Parts = Mapping[str, LayerGraph]
 """Graphs of the operators that have layers, by the operators' names."""
@@ -27,6 +28,7 @@ def parts_of(plan: Plan, whole: CarriedGraph) -> Parts:
     parts = {each.name: part_of(whole.graph, each.layers) for each in plan.operators if each.layers}
     _refuse(_role_faults(plan, whole))
     _refuse(_value_faults(plan, whole, parts))
+    _refuse(_torch_faults(plan, parts))
     return parts
 
 
@@ -64,6 +66,13 @@ def _value_faults(plan: Plan, whole: CarriedGraph, parts: Parts) -> Iterator[str
                     yield f"operator {each.name} needs the state {value!r}, which nothing brings it"
             elif value not in read:
                 yield f"operator {each.name} needs {value!r}, which nothing that it reads gives"
+
+
+def _torch_faults(plan: Plan, parts: Parts) -> Iterator[str]:
+    """Layers that torch is to compute within our program, and has no operator for."""
+    for each in plan.operators:
+        lacking = sorted({*each.by_torch} - torchs_layers(parts[each.name])) if each.by_torch else ()
+        yield from (f"operator {each.name}: torch has no operator for layer {name!r}" for name in lacking)
 
 
 def _needs(operator: PlannedOperator, plan: Plan, whole: CarriedGraph, parts: Parts) -> tuple[str, ...]:
