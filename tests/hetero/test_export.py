@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -186,16 +184,3 @@ def test_text_that_is_no_json() -> None:
     for text in ("", "[1", "[]", "3"):
         with pytest.raises(ProblemError):
             from_json(text)
-
-
-def test_the_example_of_the_documentation() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "operators.md").read_text()
-    example = text.split("```json\n")[1].split("```")[0]
-    exported = from_json(example)
-    problem = as_problem(exported)
-    assert [task.name for task in problem.tasks] == [each.operator.name for each in exported.operators]
-    program: dict[str, Any] = {}
-    exec(text.split("```python\n")[1].split("```")[0], program)
-    inputs = [images(*form.shape) for form in program["operator"].inputs]
-    for ours, torchs in zip(program["ours"](*inputs), program["torchs"](*inputs), strict=True):
-        torch.testing.assert_close(ours, torchs)
