@@ -115,7 +115,7 @@ def _holder(origin: Any, parts: tuple[Any, ...]) -> _Kind:
         key, item = kinds
         return _Kind(
             lambda x: isinstance(x, Mapping) and all(key.holds(k) and item.holds(v) for k, v in x.items()),
-            f"a mapping of {key.words} to {item.words}",
+            "a mapping" if item is _ANY else f"a mapping of {key.words} to {item.words}",
         )
     if issubclass(origin, tuple) and Ellipsis not in parts:
         return _Kind(

@@ -103,9 +103,8 @@ def test_operators(run: Callable[[str], dict[str, Any]]) -> None:
     found = run("operators.md")
     exported = found["exported"]
     assert isinstance(exported, ExportedModel)
-    assert [each.task for each in found["schedule"].runs] == [
-        each.operator.name for each in exported.operators
-    ]
+    names = [each.operator.name for each in exported.operators]
+    assert [each.task for each in found["schedule"].runs] == names
     known = {"ours", "torch", "emulated"}
     assert {cost.implementation for each in exported.operators for cost in each.implementations} <= known
     inputs = [torch.rand(form.shape) for form in found["operator"].inputs]

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -66,14 +67,12 @@ class Application:
         self._returned: tuple[str, ...] | None = None
         self._states: dict[str, Tensor] | None = None
 
-    @typed
     def input(self, name: str, example: Tensor) -> Value:
         """An input of the application, of the example's shape and dtype."""
         value = self._new(name, example)
         self._inputs.append(name)
         return value
 
-    @typed
     def state(self, name: str, initial: Tensor) -> Value:
         """A state: `initial` for the first input, and then what `feed` says."""
         value = self._new(name, initial)
@@ -186,7 +185,7 @@ class Application:
 
     @typed
     def run(
-        self, inputs: Sequence[Tensor], states: Mapping[str, Tensor]
+        self, inputs: Sequence[Any], states: Mapping[str, Any]
     ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """The results for one input in these states, and the states after it.
 
@@ -201,6 +200,8 @@ class Application:
         values = {**given, **states}
         for name, value in values.items():
             wanted = self._values[name].form
+            if not isinstance(value, Tensor):
+                raise InputError(f"{name!r} is a {type(value).__name__}; give a torch.Tensor")
             if form_of(name, value) != wanted:
                 raise InputError(
                     f"{name!r} is {value.dtype} of shape {tuple(value.shape)}; {wanted.dtype} of shape "
@@ -264,6 +265,7 @@ class Application:
             )
         return name
 
+    @typed
     def _check_name(self, name: str) -> None:
         if not name or set(_RESERVED.split()).intersection(name):
             raise ModelError(f"{name!r} is no name: it needs some characters, none of {_RESERVED}")
