@@ -46,10 +46,11 @@ Sparsity = Annotated[
     float | None,
     typer.Option(help="Share of weights to prune; 0 leaves them be.", show_default="N:M's, else 0.5"),
 ]
-StructureName = Annotated[
-    str,
-    typer.Option(help="unstructured, vector:ROWS, block:ROWSxCOLUMNS, column-combined:annealing, 2:4."),
-]
+STRUCTURES = (
+    "unstructured, vector:ROWS, kernel:ROWS, block:ROWSxCOLUMNS, column-combined:annealing, 2:4, 2:4xROWS."
+)
+"""The texts of structures, as help lists them."""
+StructureName = Annotated[str, typer.Option(help=STRUCTURES)]
 Batch = Annotated[
     int | None, typer.Option(help="Images per call.", show_default="16, or the .pt2 file's own")
 ]

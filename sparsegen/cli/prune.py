@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from sparsegen.cli.options import Batch, InputShape, InputType, JsonFile, ModelName, parse_inputs, parse_shape
+from sparsegen.cli.options import (
+    STRUCTURES,
+    Batch,
+    InputShape,
+    InputType,
+    JsonFile,
+    ModelName,
+    parse_inputs,
+    parse_shape,
+)
 from sparsegen.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -17,6 +26,10 @@ if TYPE_CHECKING:
     from sparsegen.pruning.options import PruneOptions
     from sparsegen.pruning.run import Times
 
+StructureOption = Annotated[
+    str | None, typer.Option(help=f"What zeros to make, as in compare: {STRUCTURES}", metavar="STRUCTURE")
+]
+
 
 def prune(
     model: ModelName,
@@ -24,10 +37,14 @@ def prune(
         Path,
         typer.Option("--output", "-o", help="Save the pruned model here, as a .pt2 file.", metavar="FILE"),
     ],
+    structure: StructureOption = None,
     method: Annotated[
-        Literal["magnitude", "global", "vector", "n_m", "block", "column_combine", "budget"],
-        typer.Option(help="Which weights go."),
-    ] = "magnitude",
+        Literal["magnitude", "global", "vector", "kernel", "n_m", "block", "column_combine", "budget"] | None,
+        typer.Option(
+            help="Which weights go, said with a method's own options; not beside --structure.",
+            show_default="magnitude",
+        ),
+    ] = None,
     sparsity: Annotated[
         float | None, typer.Option(help="Share of weights to prune.", show_default="0.5")
     ] = None,
@@ -36,7 +53,8 @@ def prune(
     rows: Annotated[
         int | None,
         typer.Option(
-            help="vector, n_m: output channels that keep the same.", show_default="4 for vector, 1 for n_m"
+            help="vector, kernel, n_m: output channels that keep the same.",
+            show_default="4 for vector and kernel, 1 for n_m",
         ),
     ] = None,
     block: Annotated[
@@ -92,6 +110,7 @@ def prune(
     from sparsegen.pruning.run import parse_ratios
 
     options = PruneOptions(
+        structure=structure,
         method=method,
         sparsity=sparsity,
         n=n,

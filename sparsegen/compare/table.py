@@ -21,7 +21,12 @@ _CSR = 8
 """Terminal columns that CSR products take."""
 
 _RIVALS = {"torch-nchw": "nchw", "torch-nhwc": "nhwc", OURS: "ours"}
-_FORMATS = {"masked_panels": "masked", "column_combined": "combined", "dense_panels": "dense"}
+_FORMATS = {
+    "masked_panels": "masked",
+    "column_combined": "combined",
+    "dense_panels": "dense",
+    "sparse_winograd": "sp.winograd",
+}
 """Short names of rivals, and of formats for narrow terminals."""
 
 

@@ -30,7 +30,7 @@ _COMBINED = 0.5  # density above which a group holds no two columns
 class Structure:
     """The structure of a filter matrix's zeros.
 
-    kind: "dense", "empty", "unstructured", "N:M", "vector", "block" or "column-combined". text: the
+    kind: "dense", "empty", "unstructured", "N:M", "vector", "kernel", "block" or "column-combined". text: the
     same with its sizes, for people. rows: consecutive output channels that keep the same.
     """
 
@@ -42,7 +42,7 @@ class Structure:
 def detect(matrix: Array, *, columns_per_channel: int) -> Structure:
     """The structure of a filter matrix [out, columns], columns numbered channel by channel.
 
-    Of several that hold, the one that a kernel gains most from: vectors and blocks, N:M,
+    Of several that hold, the one that a kernel gains most from: whole filters, vectors and blocks, N:M,
     column-combined. A handful of zeros, more than `FULL` being kept, is dense.
     """
     kept = matrix != 0
@@ -50,7 +50,9 @@ def detect(matrix: Array, *, columns_per_channel: int) -> Structure:
         return Structure("empty", "all zero")
     if kept.mean() > FULL:
         return Structure("dense", "dense")
-    rows = _shared(kept)
+    rows, filters = _shared(kept), kept.reshape(len(kept), -1, columns_per_channel)
+    if columns_per_channel > 1 and np.array_equal(filters.any(axis=2), filters.all(axis=2)):
+        return Structure("kernel", f"kernels of {rows}" if rows > 1 else "kernels", rows)
     if rows > 1:
         of_channel = kept[::rows].reshape(-1, kept.shape[1] // columns_per_channel, columns_per_channel)
         channels = _shared(of_channel.transpose(1, 0, 2).reshape(of_channel.shape[1], -1))

@@ -14,9 +14,10 @@ from sparsegen.inspection.reasons import (
     MASKED_VECTORS,
     linear_reason,
     reason,
+    sparse_winograd_reason,
     winograd_reason,
 )
-from sparsegen.inspection.report import DENSE, WINOGRAD, LayerInspection
+from sparsegen.inspection.report import DENSE, SPARSE_WINOGRAD, WINOGRAD, LayerInspection
 from sparsegen.kernels.implementation import Offer
 from sparsegen.kernels.linear import pack_linear
 from sparsegen.kernels.linear_rows import linear_choice
@@ -24,13 +25,13 @@ from sparsegen.kernels.linear_schedule import DENSE_FORMAT, FeatureTiles
 from sparsegen.kernels.panels import PanelChoice, PanelProblem, arranged, pack_weights
 from sparsegen.kernels.plan import PlannedGraph
 from sparsegen.kernels.problems import choose_panels, panel_problem, winograd_choice
-from sparsegen.kernels.registry import best_offer, refusals
+from sparsegen.kernels.registry import Context, best_offer, refusals
 from sparsegen.kernels.separable import separable_problem
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.choice import WinogradChoice
 
 _OURS = {
-    TapConv2d: {"dense_panels", "panels", "winograd", "grouped", "depthwise"},
+    TapConv2d: {"dense_panels", "panels", "winograd", "sparse_winograd", "grouped", "depthwise"},
     Linear: {"dense_panels", "panels", "rows", "masked_vectors"},
     SeparableConv2d: {"separable"},
 }
@@ -63,13 +64,22 @@ def _inspect(layer: Layer, plan: PlannedGraph) -> LayerInspection:
         return _of_rows(layer, plan)
     if problem is None:
         return _grouped(layer, refusals(layer, context)["panels"])
-    choice, tiles = choose_panels(problem, context), winograd_choice(layer, context)
-    if tiles is None:
-        return _of_panels(layer, problem, choice)
-    estimates = {**choice.estimates, WINOGRAD: tiles.cycles}
-    if chosen.format == WINOGRAD:
-        return _of_winograd(layer, choice, tiles, estimates)
+    choice, tiles = choose_panels(problem, context), _filtering(layer, context)
+    estimates = {**choice.estimates, **{format: each.cycles for format, each in tiles.items()}}
+    if chosen.format in tiles:
+        return _of_winograd(layer, choice, tiles[chosen.format], chosen.format, estimates)
     return replace(_of_panels(layer, problem, choice), estimates=estimates)
+
+
+def _filtering(layer: Layer, context: Context) -> dict[str, WinogradChoice]:
+    """What Winograd's kernels would cost a layer, by format: those that serve it."""
+    refused = refusals(layer, context)
+    choices = {
+        format: winograd_choice(layer, context, sparse=format == SPARSE_WINOGRAD)
+        for format in (WINOGRAD, SPARSE_WINOGRAD)
+        if format not in refused
+    }
+    return {format: choice for format, choice in choices.items() if choice is not None}
 
 
 def _is_ours(layer: Layer, chosen: Offer) -> bool:
@@ -119,23 +129,26 @@ def _of_panels(layer: Layer, problem: PanelProblem, choice: PanelChoice) -> Laye
 
 
 def _of_winograd(
-    layer: Layer, choice: PanelChoice, tiles: WinogradChoice, estimates: dict[str, float]
+    layer: Layer, choice: PanelChoice, tiles: WinogradChoice, format: str, estimates: dict[str, float]
 ) -> LayerInspection:
-    """A layer whose weights are multiplied dense, but fewer times."""
+    """A layer whose weights are multiplied fewer times, all of them or whole filters."""
     (shape, kept), knobs = _weights(layer), tiles.schedule
+    why = winograd_reason(density=kept / math.prod(shape))
+    if format == SPARSE_WINOGRAD:
+        why = sparse_winograd_reason(tiles.kept_share)
     return LayerInspection(
         name=layer.name,
         weight_shape=shape,
         kept=kept,
         structure=choice.structure.text,
-        format=WINOGRAD,
+        format=format,
         schedule=knobs.as_dict(),
         statistics=None,
         packed_bytes=tiles.weight_bytes,
         positions=_positions(layer),
         cycles=tiles.cycles,
         estimates=estimates,
-        why=winograd_reason(density=kept / math.prod(shape)),
+        why=why,
     )
 
 

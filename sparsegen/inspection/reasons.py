@@ -63,6 +63,11 @@ def winograd_reason(*, density: float) -> str:
     return "Winograd's filtering saves more than the zeros"
 
 
+def sparse_winograd_reason(share: float) -> str:
+    """Why a convolution is left to the filtering that multiplies this share of the filters."""
+    return f"Winograd's filtering, {1 - share:.0%} of it skipped"
+
+
 def linear_reason(plan: PlannedGraph, layer: Layer, *, density: float) -> str:
     """Why a linear layer was left to the dense kernel."""
     refused = refusals(layer, plan.context).get("masked_vectors")

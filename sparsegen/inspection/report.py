@@ -21,6 +21,8 @@ PAYS = 1.05
 DENSE, WINOGRAD = "dense_panels", "winograd"
 """What the speed-ups are over: the faster of the two, where a layer may be of the second kind."""
 
+SPARSE_WINOGRAD = "sparse_winograd"
+
 FLOAT_BYTES = 4
 
 
@@ -30,9 +32,10 @@ class LayerInspection:
 
     `weight_shape` is [K, C / groups, kh, kw] or [out, in]; `kept` counts the weights that are not zero;
     `structure` is that of the zeros. `format` is the chosen one, "masked_panels", "dense_panels" or
-    "column_combined"; "winograd" where minimal filtering is faster, or "masked_vectors" where a linear layer
-    waits for its weights, neither of which has `statistics`; or else the dense kernel that serves the layer,
-    "grouped" or "linear": then there are no `schedule`, no `statistics`, no `cycles` and no `estimates`.
+    "column_combined"; "winograd" where minimal filtering is faster, "sparse_winograd" where that skips
+    filters of zeros, or "masked_vectors" where a linear layer waits for its weights: these have no
+    `statistics`; or else the dense kernel that serves the layer, "grouped" or "linear": then there are no
+    `schedule`, no `statistics`, no `cycles` and no `estimates`.
 
     `packed_bytes` are those of all arrays that stand for the weights. `positions` are the places that
     every weight is multiplied at: output pixels or rows, of the whole batch. `cycles`, on each thread,

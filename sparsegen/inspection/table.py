@@ -25,6 +25,7 @@ _FORMATS = {
     "lookups": "lookups",
     "dense_panels": "dense",
     "column_combined": "combined",
+    "sparse_winograd": "sp.winograd",
 }
 """Short names of formats, for narrow terminals."""
 

@@ -3,6 +3,7 @@
 from sparsegen.pruning.block import block
 from sparsegen.pruning.budget import budget
 from sparsegen.pruning.column_combine import column_combine
+from sparsegen.pruning.kernel import kernel
 from sparsegen.pruning.magnitude import magnitude
 from sparsegen.pruning.masks import PrunedLayer, apply_masks, finalize
 from sparsegen.pruning.n_m import n_m
@@ -20,6 +21,7 @@ __all__ = [
     "budget",
     "column_combine",
     "finalize",
+    "kernel",
     "magnitude",
     "n_m",
     "parse_structure",

@@ -14,17 +14,19 @@ from sparsegen.options import ModelOptions
 class PruneOptions(ModelOptions):
     """The options of a run of `sparsegen prune`.
 
-    `method` is a name of `sparsegen.pruning.registry.METHODS`. From `sparsity` to `threads` they are options
-    of methods, each explained there, None being one that is left out: `partition` is column combining's
-    `method`; `budget`, in seconds, goes with the `ratios` (n, m) whose times are measured, on `threads`
-    threads (None: every core).
+    `structure` is a text of `sparsegen.pruning.structures.parse_structure`, which says all but the sparsity;
+    without it, `method` is a name of `sparsegen.pruning.registry.METHODS`. From `sparsity` to `threads` they
+    are options of methods, each explained there, None being one that is left out: `partition` is column
+    combining's `method`; `budget`, in seconds, goes with the `ratios` (n, m) whose times are measured, on
+    `threads` threads (None: every core).
 
     `skip` holds the names, or shell patterns of names, of layers that stay dense (None: the first convolution
     and the classifier); `linear` prunes linear layers too. `weights` is the path of a state dict that the
     model gets first. The saved model is called with `batch` images of `input_shape`.
     """
 
-    method: str
+    structure: str | None = None
+    method: str | None = None
     sparsity: float | None = None
     n: int | None = None
     m: int | None = None

@@ -21,10 +21,11 @@ from sparsegen.pruning.n_m import check_ratio
 from sparsegen.pruning.options import PruneOptions
 from sparsegen.pruning.prunable import Model
 from sparsegen.pruning.registry import METHODS, Method, find_method
-from sparsegen.pruning.structures import DEFAULT_SPARSITY
+from sparsegen.pruning.structures import DEFAULT_SPARSITY, parse_structure
 
 SCHEMA = 1
 
+DEFAULT_METHOD = "magnitude"
 DEFAULT_RATIOS: tuple[Ratio, ...] = ((1, 4), (2, 4), (4, 4))
 
 _FLAGS = {"shape": "--block", "method": "--partition", "budget": "--budget-ms"}
@@ -73,7 +74,7 @@ def parse_request(method: str, given: Mapping[str, Any]) -> Request:
     options = {name: value for name, value in given.items() if value is not None}
     for name in options:
         if name not in _accepted(found):
-            owners = [each.name for each in METHODS.values() if name in _accepted(each)]
+            owners = sorted(each.name for each in METHODS.values() if name in _accepted(each))
             raise PruningError(
                 f"{_flag(name)} goes with --method {' or '.join(owners)}, not with {method}: leave it out"
             )
@@ -86,24 +87,41 @@ def parse_request(method: str, given: Mapping[str, Any]) -> Request:
 
 
 def request_of(options: PruneOptions) -> Request:
-    """The request of a run's options; raises as `parse_request`."""
-    return parse_request(
-        options.method,
-        {
-            "sparsity": options.sparsity,
-            "n": options.n,
-            "m": options.m,
-            "rows": options.rows,
-            "shape": options.shape,
-            "group": options.group,
-            "conflicts": options.conflicts,
-            "method": options.partition,
-            "seed": options.seed,
-            "budget": options.budget,
-            "ratios": options.ratios,
-            "threads": options.threads,
-        },
-    )
+    """The request of a run's options.
+
+    Raises PruningError as `parse_request` and `parse_structure` do, and for options beside a structure that
+    say what it says.
+    """
+    given = _given(options)
+    if options.structure is None:
+        return parse_request(options.method or DEFAULT_METHOD, given)
+    named = [_flag(name) for name, value in given.items() if value is not None and name != "sparsity"]
+    if options.method is not None or named:
+        flags = (["--method"] if options.method is not None else []) + named
+        raise PruningError(
+            f"--structure {options.structure} says what to prune: leave {' and '.join(flags)} out, or give "
+            "them without --structure"
+        )
+    structure = parse_structure(options.structure, sparsity=options.sparsity)
+    return Request(find_method(structure.method), dict(structure.options))
+
+
+def _given(options: PruneOptions) -> dict[str, Any]:
+    """The options of methods, by the methods' own names; None: left out."""
+    return {
+        "sparsity": options.sparsity,
+        "n": options.n,
+        "m": options.m,
+        "rows": options.rows,
+        "shape": options.shape,
+        "group": options.group,
+        "conflicts": options.conflicts,
+        "method": options.partition,
+        "seed": options.seed,
+        "budget": options.budget,
+        "ratios": options.ratios,
+        "threads": options.threads,
+    }
 
 
 def parse_ratios(text: str) -> tuple[Ratio, ...]:

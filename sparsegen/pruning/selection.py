@@ -34,14 +34,18 @@ def keep_largest(scores: Tensor, sparsity: float) -> Tensor:
     return keep.reshape(scores.shape)
 
 
-def keep_blocks(weight: Tensor, sparsity: float, shape: tuple[int, int]) -> Tensor:
+def keep_blocks(weight: Tensor, sparsity: float, shape: tuple[int, int], *, whole: bool = False) -> Tensor:
     """The weights to keep where blocks of `shape`, output by input channels, are kept or dropped whole.
 
-    `weight` is [K, C, kh, kw] or [out, in]; a block's weights share (kh, kw). The round(sparsity * n)
-    blocks of the least mean magnitude go, which is the L1 norm made fair to a last block that is smaller.
+    `weight` is [K, C, kh, kw] or [out, in]; a block's weights share (kh, kw), or are those of all (kh, kw)
+    where filters are to be `whole`. The round(sparsity * n) blocks of the least mean magnitude go, which is
+    the L1 norm made fair to a last block that is smaller.
     """
     rows, columns = shape
     filters = weight.abs().reshape(*weight.shape[:2], -1)
+    taps = filters.shape[2]
+    if whole:
+        filters = filters.sum(dim=2, keepdim=True)
     sums = torch.stack([part.sum(dim=0) for part in torch.split(filters, rows)])
     sums = torch.stack([part.sum(dim=1) for part in torch.split(sums, columns, dim=1)], dim=1)
     sizes = torch.tensor(
@@ -53,7 +57,8 @@ def keep_blocks(weight: Tensor, sparsity: float, shape: tuple[int, int]) -> Tens
     )
     keep = keep_largest(sums / sizes[:, :, None], sparsity)
     keep = keep.repeat_interleave(rows, dim=0)[: weight.shape[0]]
-    return keep.repeat_interleave(columns, dim=1)[:, : weight.shape[1]].reshape(weight.shape)
+    keep = keep.repeat_interleave(columns, dim=1)[:, : weight.shape[1]]
+    return keep.expand(-1, -1, taps).reshape(weight.shape)
 
 
 def check_not_undone(choices: Sequence[Choice]) -> None:

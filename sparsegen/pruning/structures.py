@@ -21,6 +21,7 @@ DEFAULT_SPARSITY = 0.5
 ALLOWED = (
     "unstructured",
     "vector or vector:ROWS",
+    "kernel or kernel:ROWS",
     "block or block:ROWSxCOLUMNS",
     "column-combined or column-combined:annealing",
     "N:M, such as 2:4, or N:MxROWS",
@@ -58,7 +59,8 @@ class Structure:
 def parse_structure(text: str, *, sparsity: float | None = None) -> Structure:
     """The structure that `text` names.
 
-    Texts: `unstructured`; `vector` of 4 output channels, `vector:8`; `block` of 4x4 output by input
+    Texts: `unstructured`; `vector` of 4 output channels, `vector:8`; `kernel`, whole filters of 4 output
+    channels, `kernel:8`; `block` of 4x4 output by input
     channels, `block:4x2`; `column-combined`, partitioned greedily, or `column-combined:annealing`; `2:4` or
     any N:M, and `2:4x4` where 4 output channels choose together. A sparsity of None stands for
     0.5, or for 1 - N/M.
@@ -107,10 +109,11 @@ def _unstructured(match: re.Match[str], sparsity: float | None) -> Structure:
     return _structure("unstructured", "magnitude", sparsity)
 
 
-def _vector(match: re.Match[str], sparsity: float | None) -> Structure:
-    rows = int(match[1] or ROWS)
+def _of_rows(match: re.Match[str], sparsity: float | None) -> Structure:
+    """Vectors or kernels of some output channels."""
+    method, rows = match[1], int(match[2] or ROWS)
     check_rows(rows)
-    return _structure("vector" if rows == ROWS else f"vector:{rows}", "vector", sparsity, rows=rows)
+    return _structure(method if rows == ROWS else f"{method}:{rows}", method, sparsity, rows=rows)
 
 
 def _block(match: re.Match[str], sparsity: float | None) -> Structure:
@@ -143,7 +146,7 @@ def _n_m(match: re.Match[str], sparsity: float | None) -> Structure:
 
 _PATTERNS: tuple[tuple[str, Callable[[re.Match[str], float | None], Structure]], ...] = (
     (r"unstructured", _unstructured),
-    (r"vector(?::(\d+))?", _vector),
+    (r"(vector|kernel)(?::(\d+))?", _of_rows),
     (r"block(?::(\d+)x(\d+))?", _block),
     (r"column-combined(?::(greedy|annealing))?", _column_combined),
     (r"(\d+):(\d+)(?:x(\d+))?", _n_m),

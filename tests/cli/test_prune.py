@@ -46,6 +46,9 @@ def zeros(path: str) -> dict[str, float]:
         (("--method", "n_m", "--n", "1", "--m", "4"), {"2": 0.75, "4": 0.75}),
         (("--method", "block", "--block", "2x4"), {"2": 0.5, "4": 0.5}),
         (("--linear", "--skip", "0", "--skip", "[24]"), {"7": 0.5}),
+        (("--method", "kernel", "--rows", "2"), {"2": 0.5, "4": 0.5}),
+        (("--structure", "kernel:2", "--sparsity", "0.75"), {"2": 0.75, "4": 0.75}),
+        (("--structure", "1:4x2"), {"2": 0.75, "4": 0.75}),
     ],
     ids=" ".join,
 )
@@ -57,6 +60,49 @@ def test_a_pruned_program_is_saved(arguments: tuple[str, ...], expected: dict[st
     for name, share in expected.items():
         row = next(line.split() for line in result.stdout.splitlines() if line.split()[:1] == [name])
         assert row[2] == f"{share:.1%}"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("--structure", "vector:2"), ("--method", "vector", "--rows", "2")),
+        (("--structure", "2:4"), ("--method", "n_m", "--n", "2", "--m", "4")),
+        (("--structure", "block:2x4"), ("--method", "block", "--block", "2x4")),
+        (("--structure", "unstructured"), ()),
+        (
+            ("--structure", "column-combined:annealing"),
+            ("--method", "column_combine", "--partition", "annealing"),
+        ),
+    ],
+    ids=lambda options: " ".join(options),
+)
+def test_structures_are_what_methods_make(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    for options, path in ((one, "one.pt2"), (other, "other.pt2")):
+        result = prune(*SMALL, *options, "-o", path)
+        assert result.exit_code == 0, result.output
+    states = [load_program(path).state_dict for path in ("one.pt2", "other.pt2")]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--structure", "kernel:4", "--method", "kernel", "--rows", "2"),
+            "--structure kernel:4 says what to prune: leave --method and --rows out",
+        ),
+        (("--structure", "kernel:0"), "rows is 0: a vector has at least 1 output channel"),
+        (("--structure", "kernals"), "structure is 'kernals': choose one of unstructured; vector"),
+        (("--structure", "kernel:64", "--sparsity", "0.99"), "a sparsity of 0.99 takes them all"),
+        (("--structure", "2:4", "--sparsity", "0.7"), "2:4 removes 0.5 of the weights"),
+    ],
+    ids=lambda case: " ".join(case) if isinstance(case, tuple) else "",
+)
+def test_structures_that_cannot_be(arguments: tuple[str, ...], message: str) -> None:
+    result = prune(*SMALL, *arguments, "-o", "pruned.pt2")
+    assert result.exit_code != 0
+    assert message in " ".join(result.stderr.split())
+    assert not Path("pruned.pt2").exists()
 
 
 def test_global_pruning_shares_one_threshold() -> None:

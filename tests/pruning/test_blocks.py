@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparsegen.errors import SparsegenError
-from sparsegen.pruning import block, vector
+from sparsegen.pruning import block, kernel, vector
 from tests.pruning.networks import filters, network, sandwich, sparsities, weight_of
 from tests.sampling import examples
 
@@ -50,6 +50,43 @@ def test_blocks_are_kept_or_dropped_whole(
     (layer,) = block(model, sparsity=sparsity, shape=shape, linear=linear)
     check_blocks(weight, weight_of(model, "1"), shape, sparsity)
     assert layer.sparsity == float((weight_of(model, "1") == 0).double().mean())
+
+
+@given(filters(), sparsities, st.integers(1, 6))
+@examples(40)
+def test_filters_are_kept_or_dropped_whole(weight: Tensor, sparsity: float, rows: int) -> None:
+    model, whole = sandwich(weight), weight.flatten(2)
+    groups = [
+        whole[row : row + rows, channel]
+        for row, channel in itertools.product(range(0, len(whole), rows), range(whole.shape[1]))
+    ]
+    dropped = round(sparsity * len(groups))
+    if dropped == len(groups):
+        with pytest.raises(SparsegenError, match="takes them all"):
+            kernel(model, sparsity=sparsity, rows=rows)
+        return
+    kernel(model, sparsity=sparsity, rows=rows)
+    after = weight_of(model, "1").flatten(2)
+    pruned = [
+        after[row : row + rows, channel]
+        for row, channel in itertools.product(range(0, len(whole), rows), range(whole.shape[1]))
+    ]
+    lost = [not new.any() for new in pruned]
+    assert sum(lost) == dropped
+    assert all(gone or torch.equal(old, new) for old, new, gone in zip(groups, pruned, lost, strict=True))
+    means = [group.abs().mean() for group in groups]
+    if dropped:
+        kept = min(mean for mean, gone in zip(means, lost, strict=True) if not gone)
+        assert max(mean for mean, gone in zip(means, lost, strict=True) if gone) <= kept * (1 + 1e-6)
+
+
+def test_filters_of_one_tap_are_vectors() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(8, 6, 1, 1)
+    of_kernels, of_vectors = sandwich(weight), sandwich(weight)
+    kernel(of_kernels, sparsity=0.5, rows=2)
+    vector(of_vectors, sparsity=0.5, rows=2)
+    assert torch.equal(weight_of(of_kernels, "1"), weight_of(of_vectors, "1"))
 
 
 @given(filters(), sparsities, st.integers(1, 6))

@@ -19,7 +19,8 @@ from tests.pruning.networks import images, network
 
 
 def test_every_method_is_registered_by_name() -> None:
-    assert set(METHODS) == {"magnitude", "global", "vector", "n_m", "block", "column_combine", "budget"}
+    names = {"magnitude", "global", "vector", "kernel", "n_m", "block", "column_combine", "budget"}
+    assert set(METHODS) == names
     for name, method in METHODS.items():
         assert method.name == name
         assert {"skip", "linear", "scope"}.isdisjoint(method.options)
@@ -45,7 +46,7 @@ def test_requests(method: str, given: dict[str, object], options: dict[str, obje
     ("method", "given", "message"),
     [
         ("best", {}, "no pruning method 'best': choose one of .*magnitude"),
-        ("magnitude", {"rows": 4}, "--rows goes with --method n_m or vector, not with magnitude"),
+        ("magnitude", {"rows": 4}, "--rows goes with --method kernel or n_m or vector, not with magnitude"),
         ("vector", {"shape": (4, 4)}, "--block goes with --method block, not with vector"),
         ("n_m", {"n": 2, "m": 4, "sparsity": 0.5}, "--sparsity goes with --method .*, not with n_m"),
         ("block", {"method": "greedy"}, "--partition goes with --method column_combine"),

@@ -9,7 +9,7 @@ import torch
 
 import sparsegen
 from sparsegen.errors import SparsegenError
-from sparsegen.pruning import block, column_combine, magnitude, n_m, parse_structure, vector
+from sparsegen.pruning import block, column_combine, kernel, magnitude, n_m, parse_structure, vector
 from tests.pruning.networks import images, network, weight_of
 
 
@@ -20,6 +20,9 @@ from tests.pruning.networks import images, network, weight_of
         ("vector", "vector", 0.5),
         ("vector:4", "vector", 0.5),
         ("vector:8", "vector:8", 0.5),
+        ("kernel", "kernel", 0.5),
+        ("kernel:4", "kernel", 0.5),
+        ("kernel:1", "kernel:1", 0.5),
         ("block", "block", 0.5),
         ("block:4x4", "block", 0.5),
         ("block:4x2", "block:4x2", 0.5),
@@ -45,6 +48,7 @@ def test_each_prunes_as_its_method() -> None:
     for text, method in {
         "unstructured": lambda model: magnitude(model, sparsity=0.75, linear=True),
         "vector:2": lambda model: vector(model, sparsity=0.75, rows=2, linear=True),
+        "kernel:2": lambda model: kernel(model, sparsity=0.75, rows=2, linear=True),
         "block:2x3": lambda model: block(model, sparsity=0.75, shape=(2, 3), linear=True),
         "column-combined": lambda model: column_combine(model, sparsity=0.75, linear=True),
         "column-combined:annealing": lambda model: column_combine(
@@ -90,10 +94,12 @@ def test_a_program_is_pruned_in_place() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("blocks", "structure is 'blocks': choose one of unstructured; vector or vector:ROWS; block or"),
+        ("blocks", "structure is 'blocks': choose one of unstructured; vector or vector:ROWS; kernel or"),
         ("", "choose one of"),
         ("vector:", "choose one of"),
         ("vector:x", "choose one of"),
+        ("kernel:0", "rows is 0: a vector has at least 1 output channel"),
+        ("kernel:x", "choose one of"),
         ("block:4", "choose one of"),
         ("column-combined:best", "choose one of"),
         ("2:4:8", "choose one of"),

@@ -54,6 +54,12 @@ class WinogradChoice:
     cycles: float
 
     @property
+    def kept_share(self) -> float:
+        """Share of the filters that are multiplied."""
+        candidate = Candidates.of(self.problem, self.schedule)
+        return float(candidate.kept[0]) / self.problem.channels[1]
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of the transformed weights."""
         return int(_weight_bytes(self.problem, Candidates.of(self.problem, self.schedule))[0])
