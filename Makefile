@@ -18,6 +18,7 @@ SIDE_BY_SIDE := --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 # Sparse against dense on a 50 % pruned ResNet-18, layer by layer.
 compare: setup
 	$(BIN)/sparsegen compare resnet18 --json compare.json --png compare.png
+	$(BIN)/sparsegen compare resnet18 --structure kernel:4 --json compare-kernel.json --png compare-kernel.png
 
 # A seeded sample of every large set of cases; see tests/sampling.py.
 test: setup
