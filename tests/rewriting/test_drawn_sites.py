@@ -43,6 +43,6 @@ def check(rule: Rule, case: Drawn, expected: torch.Tensor) -> None:
     assert found.shape == expected.shape == case.site.shape, told
     error = sum(each.error for each in draft.approximations)
     scale = 1 + float(expected.abs().max())
-    float32 = rule.kind == "approximated" or case.site.name.startswith("resize")
+    float32 = rule.kind == "approximated" or case.site.name.startswith(("resize", "piecewise"))
     allowed = error + (10 * FLOAT32 if float32 else 1e-9) * scale
     assert float((found - expected).abs().max()) <= allowed, told
