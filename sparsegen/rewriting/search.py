@@ -141,7 +141,7 @@ class Search:
         return None, f"the errors of its parts add up to {error:.3g}, and {allowed:.3g} is allowed"
 
     def _same_reason(self, site: Site, draft: Draft) -> str:
-        """Why the device refuses an operator of a draft as it does the site, of that name; "" where it does not."""
+        """Why a draft's operator of the site's name is refused, where that is as bad; else ""."""
         own = self.price(site.operator).reason
         made = (site_of(layer, draft.shapes, {}, {}) for layer in draft.layers)
         reasons = (self.price(each.operator).reason for each in made if each.name == site.name)
