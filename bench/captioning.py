@@ -36,13 +36,14 @@ from sparsegen.devices import Machine, this_machine
 from sparsegen.files import check_writable, write_file
 from sparsegen.graph import Extern
 from sparsegen.hetero.costs.cost_cache import CostCache, default_path
-from sparsegen.hetero.costs.costs import OURS, cost_operators
+from sparsegen.hetero.costs.costs import cost_operators
 from sparsegen.hetero.operators.application import Application
 from sparsegen.hetero.operators.application_graph import CarriedGraph, joined
 from sparsegen.hetero.operators.cut import operators
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.planned import PlannedModel
 from sparsegen.hetero.plans.placing import Subject, by_core, machine_name
+from sparsegen.hetero.plans.plan import OURS
 from sparsegen.hetero.plans.streams import ALL_CORES, ONE_CORE, PIPELINE, Planned, Planner
 from sparsegen.noise import warn_of_noise
 from sparsegen.progress import shown

@@ -23,9 +23,9 @@ from sparsegen.errors import FileError
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.costs.calls import Call, our_calls, torch_calls
-from sparsegen.hetero.costs.costs import OURS, TORCH
 from sparsegen.hetero.costs.measure import Timed, call_seconds, on_cores, samples_in_turn
 from sparsegen.hetero.operators.cut import operators
+from sparsegen.hetero.plans.plan import OURS, TORCH
 from sparsegen.pruning import finalize, prune
 from sparsegen.torch_graph.graph import TorchGraph
 

@@ -40,9 +40,9 @@ from sparsegen.devices import make_device
 from sparsegen.errors import OptionError
 from sparsegen.files import check_writable, write_file
 from sparsegen.hetero.costs.cost_cache import CostCache, default_path
-from sparsegen.hetero.costs.costs import OURS, TORCH
 from sparsegen.hetero.costs.layer_costs import setting, versions
 from sparsegen.hetero.costs.training import keep
+from sparsegen.hetero.plans.plan import OURS, TORCH
 from sparsegen.noise import warn_of_noise
 from sparsegen.progress import Steps, shown
 from sparsegen.target import available_cores, parse_target

@@ -34,9 +34,9 @@ from sparsegen.devices import make_device
 from sparsegen.files import check_writable, write_file
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.hetero.costs.cost_cache import CostCache
-from sparsegen.hetero.costs.costs import OURS, TORCH
 from sparsegen.hetero.costs.measure import on_cores
-from sparsegen.hetero.costs.mixing import MIXED, layer_seconds, mix_on, program
+from sparsegen.hetero.costs.mixing import layer_seconds, mix_on, program
+from sparsegen.hetero.plans.plan import MIXED, OURS, TORCH
 from sparsegen.noise import warn_of_noise
 from sparsegen.target import available_cores, parse_target
 

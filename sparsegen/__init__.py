@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sparsegen.compare import Comparison, compare
 from sparsegen.errors import (
@@ -31,6 +30,7 @@ from sparsegen.errors import (
     ToolchainError,
     UnsupportedOperatorError,
 )
+from sparsegen.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sparsegen.compiler import compile
@@ -79,19 +79,16 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # torch and TVM take seconds to import, which `sparsegen --help` need not wait for.
-_LAZY = {
-    "CompiledModel": "sparsegen.runtime.model",
-    "Inspection": "sparsegen.inspection",
-    "LayerReport": "sparsegen.runtime.program",
-    "TuneOptions": "sparsegen.tuner",
-    "compile": "sparsegen.compiler",
-    "inspect": "sparsegen.inspection",
-    "prune": "sparsegen.pruning",
-    "tune": "sparsegen.tuner",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "CompiledModel": "sparsegen.runtime.model",
+        "Inspection": "sparsegen.inspection",
+        "LayerReport": "sparsegen.runtime.program",
+        "TuneOptions": "sparsegen.tuner",
+        "compile": "sparsegen.compiler",
+        "inspect": "sparsegen.inspection",
+        "prune": "sparsegen.pruning",
+        "tune": "sparsegen.tuner",
+    },
+)

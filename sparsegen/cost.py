@@ -9,6 +9,9 @@ from typing import Literal, get_args
 Origin = Literal["measured", "predicted", "roofline"]
 """Timed; told by a model of the kernel's loops; bytes over bandwidth, or operations over peak."""
 
+AnyOrigin = Literal[Origin, "table"]
+"""Or told by a device's table."""
+
 _SUREST = get_args(Origin)
 
 

@@ -5,6 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+UNICODE = "text in Unicode, not half a surrogate pair,"
+"""What a message asks for where `is_unicode` is false."""
+
+
+def is_unicode(value: object) -> bool:
+    """Whether this is a text that can be written down: half a surrogate pair, as JSON has it, is none."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
 
 def short_names(names: Sequence[str]) -> list[str]:
     """Drop the parts of dotted names that more than half of them share, so long as none is like another.

@@ -39,12 +39,14 @@ READ_FROM_ANYWHERE = (
     "files",
     "graph",
     "isa",
+    "lazy",
     "noise",
     "options",
     "progress",
     "reference",
     "stopwatch",
     "target",
+    "typed",
     "wording",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sparsegen.devices.limits import unsupported
 from sparsegen.devices.operators import Operator
 from sparsegen.devices.profile import Profile
+from sparsegen.typed import typed
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Estimate:
         return not self.reason
 
 
+@typed
 def estimate(profile: Profile, operator: Operator, dtype: str | None = None) -> Estimate:
     """The cost of an operator on a profile, computed in `dtype`, or in what the device computes in."""
     dtype = dtype or profile.dtype
@@ -53,6 +55,7 @@ def estimate(profile: Profile, operator: Operator, dtype: str | None = None) -> 
     return Estimate(profile.operator_overhead.value + seconds, read, written, weights, share)
 
 
+@typed
 def utilisation(profile: Profile, operator: Operator) -> float:
     """The part of a device that an operator fills while it runs, at most 1."""
     share = profile.share.get(operator.kind)
@@ -63,12 +66,14 @@ def utilisation(profile: Profile, operator: Operator) -> float:
     return min(1.0, max(1, operator.written) / profile.elements.value)
 
 
+@typed
 def slowdown(profile: Profile, shares: Iterable[float]) -> float:
     """How many times as long operators take that run at once, with these utilisations; at least 1."""
     capacity = 1.0 if profile.capacity is None else profile.capacity.value
     return max(1.0, sum(shares) / capacity)
 
 
+@typed
 def alone_seconds(
     profile: Profile, operators: Iterable[Operator], *, inputs: int = 0, outputs: int = 0
 ) -> float:

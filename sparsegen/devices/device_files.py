@@ -11,8 +11,10 @@ from sparsegen.devices.machine import Device, Link, Machine, connect
 from sparsegen.devices.registry import check_present, make_device
 from sparsegen.devices.section import Section, read_toml
 from sparsegen.errors import DeviceError
+from sparsegen.typed import typed
 
 
+@typed
 def load_devices(path: str | os.PathLike[str], *, present: bool = True) -> Machine:
     """The machine that a TOML file describes.
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 from sparsegen.devices.operators import Operator, names_of
 from sparsegen.devices.profile import Limits, Profile
+from sparsegen.typed import typed
 
 _CONVOLUTIONS = ("conv", "depthwise", "grouped")
 _OF_ANY_BATCH = ("linear", "softmax", "slice")
 """Operators to which images are rows like any others."""
 
 
+@typed
 def unsupported(profile: Profile, operator: Operator, dtype: str | None = None) -> str:
     """Why a profile does not run an operator, as a phrase; empty where it does."""
     dtype = dtype or profile.dtype

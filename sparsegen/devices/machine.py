@@ -8,6 +8,7 @@ from typing import Any
 
 from sparsegen.devices.profile import OwnLink, Profile
 from sparsegen.errors import DeviceError
+from sparsegen.typed import typed
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ SHARED_MEMORY = (10e-6, 10e9)
 """Latency and bandwidth between core sets of one machine, recalled: a thread is woken, caches are read."""
 
 
+@typed
 def connect(devices: Iterable[Device], links: Iterable[Link], host: str) -> Machine:
     """A machine of devices, with the links given and those that go without saying.
 

@@ -42,6 +42,7 @@ from sparsegen.graph import (
     adaptive_windows,
     apart,
 )
+from sparsegen.typed import typed
 
 KINDS = (
     *("conv", "depthwise", "grouped", "linear", "matmul", "lstm", "gru"),
@@ -98,12 +99,14 @@ class Operator:
         return cls(**{key: _tuples(value) for key, value in record.items()})
 
 
+@typed
 def describe_graph(graph: LayerGraph) -> dict[str, Operator]:
     """Every layer of a graph as an operator, by the layers' names."""
     shapes = graph.shapes()
     return {layer.name: describe(layer, shapes, graph.constants.keys()) for layer in graph.layers}
 
 
+@typed
 def describe(layer: Layer, shapes: Mapping[str, Shape], constants: Collection[str] = ()) -> Operator:
     """A layer as an operator; `shapes` are those of values and constants by name, as of `LayerGraph.shapes`.
 

@@ -56,15 +56,24 @@ COUNTS = {
 }
 """Limits that are numbers, and what they bound."""
 
+FLAGS = {
+    "constant_weights": "weights have to be constant",
+    "same_dilation": "dilations have to be the same in x and y",
+    "unit_steps": "slices have to have step 1",
+    "one_direction": "LSTMs have to run forwards",
+    "even_padding": "padding has to be as much before as after",
+    "equal_windows": "adaptive pooling has to have equal windows",
+}
+"""Limits that are either there or not, and what they ask for."""
+
 
 @dataclass(frozen=True)
 class Limits:
     """Which operators a device runs.
 
-    operators: their names, and those of steps, see `operators`; None for all. constant_weights: products of
-    two values are refused. same_dilation: in x and y. unit_steps: of slices. one_direction: of an LSTM,
-    forwards. even_padding: as much before as after. equal_windows: of adaptive pooling. `COUNTS` are
-    the most of each that it takes, None for any. Types of elements are those that have rates.
+    operators: their names, and those of steps, see `operators`; None for all. `FLAGS` tell what is asked for;
+    constant weights refuse products of two values. `COUNTS` are the most of each that it takes, None for any.
+    Types of elements are those that have rates.
     """
 
     operators: frozenset[str] | None = None

@@ -18,14 +18,16 @@ from sparsegen.devices.machine import Device
 from sparsegen.devices.operators import Operator
 from sparsegen.devices.own_kinds import Cores, Cuda, Profiled
 from sparsegen.devices.section import Section
-from sparsegen.errors import DeviceError, ToolchainError, first_line
+from sparsegen.errors import DeviceError, SparsegenError, ToolchainError, first_line
+from sparsegen.typed import typed
 
 _KINDS: dict[str, DeviceKind] = {kind.name: kind for kind in (Cores(), Cuda(), Profiled())}
 _ENTRY_POINTS = "sparsegen.devices"
 
 
+@typed
 def register(kind: DeviceKind) -> None:
-    """Add a kind of device. Raises ValueError where it has no name, or another has it."""
+    """Add a kind of device. Raises DeviceError where it has no name, or another has it."""
     _check(kind, kinds())
     _KINDS[kind.name] = kind
 
@@ -38,27 +40,40 @@ def kinds() -> dict[str, DeviceKind]:
     return {**_KINDS, **_installed()}
 
 
+@typed
 def kind_of(device: Device) -> DeviceKind:
     """The kind of a device. Raises DeviceError where it is not installed here."""
     return _kind(device.kind, f"device {device.name!r}")
 
 
+@typed
 def make_device(name: str, kind: str, settings: Mapping[str, Any], folder: Path = Path()) -> Device:
     """The device of a kind and settings, such as those of another device; paths start from `folder`.
 
     Raises DeviceError for an unknown kind, and for settings that cannot be.
     """
     section = Section(f"device {name!r}", settings, folder)
-    device = _kind(kind, section.where).make(name, section)
+    maker = _kind(kind, section.where)
+    try:
+        device = maker.make(name, section)
+    except SparsegenError:
+        raise
+    except Exception as error:  # another package's, of any type
+        raise DeviceError(
+            f"{section.where}: its kind {kind!r} cannot make it: {type(error).__name__}: "
+            f"{first_line(error)}; mend its settings, or that kind's package"
+        ) from error
     section.finish()
     return device
 
 
+@typed
 def cost_on(device: Device, operator: Operator, dtype: str | None = None) -> Estimate | None:
     """What an operator costs on a device, or why it does not run there; None where it has to be measured."""
     return kind_of(device).estimate(device, operator, dtype)
 
 
+@typed
 def check_present(devices: Iterable[Device]) -> None:
     """Raise DeviceError for the first device that this machine does not have."""
     for device in devices:
@@ -93,6 +108,6 @@ def _installed() -> Mapping[str, DeviceKind]:
 
 def _check(kind: DeviceKind, known: Mapping[str, DeviceKind]) -> None:
     if not isinstance(kind, DeviceKind) or not isinstance(getattr(kind, "name", None), str):
-        raise ValueError(f"{kind!r} is no DeviceKind with a name")
+        raise DeviceError(f"{kind!r} is no DeviceKind with a name")
     if kind.name in known:
-        raise ValueError(f"there is a kind of device called {kind.name!r}")
+        raise DeviceError(f"there is a kind of device called {kind.name!r}: give this one another name")

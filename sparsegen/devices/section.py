@@ -9,6 +9,7 @@ from typing import Any
 
 from sparsegen.devices.figures import Dimension, Figure, parse_figure
 from sparsegen.errors import DeviceError, first_line
+from sparsegen.wording import UNICODE, is_unicode
 
 
 class Section:
@@ -44,6 +45,8 @@ class Section:
         value = self.need(key)
         if not isinstance(value, str) or not value.strip():
             raise DeviceError(f"{self.where}: {key} is {value!r}: a text is needed")
+        if not is_unicode(value):
+            raise DeviceError(f"{self.where}: {key} is {value!r}: {UNICODE} is needed")
         return value
 
     def flag(self, key: str, default: bool = False) -> bool:

@@ -14,22 +14,13 @@ from rich.text import Text
 
 from sparsegen.devices.figures import Figure
 from sparsegen.devices.machine import Device, Link, Machine
-from sparsegen.devices.profile import OTHER, Profile
+from sparsegen.devices.profile import FLAGS, OTHER, Profile
 from sparsegen.devices.registry import kind_of
 
 _STYLES = {"published": "green", "measured": "green", "derived": "", "recalled": "yellow", "given": "dim"}
 """How sure an origin is, as a colour."""
 _WIDE = 115
 """Terminal columns from which tables tell what the devices are."""
-_FLAGS = {
-    "constant_weights": "weights have to be constant",
-    "same_dilation": "dilations have to be the same in x and y",
-    "unit_steps": "slices have to have step 1",
-    "one_direction": "LSTMs have to run forwards",
-    "even_padding": "padding has to be as much before as after",
-    "equal_windows": "adaptive pooling has to have equal windows",
-}
-"""Limits that are either there or not, and what they ask for."""
 
 
 def print_machine(machine: Machine, console: Console) -> None:
@@ -115,7 +106,7 @@ def limit_lines(profile: Profile) -> Iterator[str]:
     limits = profile.limits
     if limits.operators is not None:
         yield f"runs only {', '.join(sorted(limits.operators))} ({limits.source or 'no source'})"
-    needed = [text for name, text in _FLAGS.items() if getattr(limits, name)]
+    needed = [text for name, text in FLAGS.items() if getattr(limits, name)]
     if needed:
         yield "; ".join(needed)
 
@@ -129,7 +120,7 @@ def as_data(profile: Profile) -> dict[str, Any]:
         "dtype": profile.dtype,
         "streamed": profile.streamed,
         "exclusive": profile.link is not None and profile.link.exclusive,
-        **{name: getattr(limits, name) for name in _FLAGS},
+        **{name: getattr(limits, name) for name in FLAGS},
         "operators": None if limits.operators is None else sorted(limits.operators),
         "numbers": {name: _figure(figure) for name, figure in profile.figures()},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 
 from sparsegen.devices.figures import Figure, parse_source
 from sparsegen.devices.operators import KINDS
-from sparsegen.devices.profile import COUNTS, Limits, OwnLink, Profile
+from sparsegen.devices.profile import COUNTS, FLAGS, Limits, OwnLink, Profile
 from sparsegen.devices.section import Section, read_toml
 from sparsegen.errors import DeviceError
 from sparsegen.graph import FLOAT32, ITEM_BYTES
+from sparsegen.typed import typed
 
 _SUFFIX = ".toml"
 
@@ -28,6 +30,7 @@ def tables() -> dict[str, Profile]:
     return {name: read_table(Path(str(folder / f"{name}{_SUFFIX}"))) for name in names}
 
 
+@typed
 def table(name: str) -> Profile:
     """A table that comes with the package, or one of a file, where the name ends in .toml or has a slash.
 
@@ -48,8 +51,10 @@ def is_path(name: str) -> bool:
     return name.endswith(_SUFFIX) or "/" in name
 
 
-def read_table(path: Path) -> Profile:
+@typed
+def read_table(path: str | os.PathLike[str]) -> Profile:
     """The table in a TOML file. Raises DeviceError for a file that cannot be read, or is no table."""
+    path = Path(path)
     return parse_table(path.stem, read_toml(path, "a table of a device"))
 
 
@@ -151,13 +156,8 @@ def _link(section: Section) -> OwnLink:
     return link
 
 
-_FLAGS = (
-    "constant_weights", "same_dilation", "unit_steps", "one_direction", "even_padding", "equal_windows",
-)  # fmt: skip
-
-
 def _limits(section: Section) -> Limits:
-    named: dict[str, Any] = {name: section.flag(name) for name in _FLAGS}
+    named: dict[str, Any] = {name: section.flag(name) for name in FLAGS}
     named |= {name: section.maybe_figure(name, "count") for name in COUNTS}
     limits = Limits(
         operators=frozenset(section.names("operators")) if "operators" in section else None,
@@ -166,5 +166,5 @@ def _limits(section: Section) -> Limits:
         else "",
         **named,
     )
-    section.finish(", ".join(("operators", *_FLAGS, *COUNTS, "source")))
+    section.finish(", ".join(("operators", *FLAGS, *COUNTS, "source")))
     return limits

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sparsegen.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sparsegen.hetero.api import plan
     from sparsegen.hetero.operators.application import Application
     from sparsegen.hetero.planned import PlannedModel
+    from sparsegen.hetero.plans.plan_json import load_plan, save_plan
     from sparsegen.hetero.solver.solve import solve
 
-_LAZY = {
-    "Application": "sparsegen.hetero.operators.application",
-    "PlannedModel": "sparsegen.hetero.planned",
-    "plan": "sparsegen.hetero.api",
-    "solve": "sparsegen.hetero.solver.solve",
-}
-"""What takes long to import: it comes when it is asked for."""
+__all__ = ["Application", "PlannedModel", "load_plan", "plan", "save_plan", "solve"]
 
-__all__ = ["Application", "PlannedModel", "plan", "solve"]
-
-
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Application": "sparsegen.hetero.operators.application",
+        "PlannedModel": "sparsegen.hetero.planned",
+        "load_plan": "sparsegen.hetero.plans.plan_json",
+        "plan": "sparsegen.hetero.api",
+        "save_plan": "sparsegen.hetero.plans.plan_json",
+        "solve": "sparsegen.hetero.solver.solve",
+    },
+)

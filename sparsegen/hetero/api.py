@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sparsegen.devices import Machine, load_devices, this_machine
 from sparsegen.frontend import from_torch
+from sparsegen.frontend.modules import Model
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.costs.cost_cache import CostCache, default_path
 from sparsegen.hetero.operators.application import Application
@@ -23,10 +22,12 @@ from sparsegen.hetero.plans.plan import Goal
 from sparsegen.hetero.plans.streams import Planned, Planner, best_stream
 from sparsegen.hetero.stages.kept import plan_in_stages
 from sparsegen.progress import Listener
+from sparsegen.typed import typed
 
 
+@typed
 def plan(
-    model: torch.nn.Module | Application,
+    model: Model | Application,
     example_inputs: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
     *,
@@ -40,8 +41,8 @@ def plan(
 ) -> PlannedModel:
     """The best plan that is found for a model on a machine's devices, ready to be called as the model is.
 
-    model: a module in evaluation mode, or an application of modules, whose states the plan carries from input
-    to input.
+    model: a module in evaluation mode, an exported program, or an application of modules, whose states the
+    plan carries from input to input.
 
     devices: a machine, a TOML file of devices, or None: this machine. goal: "latency", the least time of
     one input, or "throughput", the least time between results of a stream. granularity: of the operators
@@ -54,8 +55,8 @@ def plan(
     at once where these are measured to be faster; that for throughput is one program on all cores, copies,
     or a pipeline over the cores. What carries a state gets neither stages nor copies.
 
-    Raises SparsegenError for a model or devices that cannot be had, where no device runs an operator, and
-    where too little was measured to predict from.
+    Raises OptionError for arguments of other types, and SparsegenError for a model or devices that cannot be
+    had, where no device runs an operator, and where too little was measured to predict from.
     """
     machine = machine_of(devices)
     graph: LayerGraph | CarriedGraph

@@ -8,18 +8,20 @@ from typing import Any
 import torch
 
 from sparsegen.compiler import compile_graph, compile_plan, default_plan
-from sparsegen.devices import Device, Machine
+from sparsegen.devices import Device, Machine, check_present
 from sparsegen.errors import InputError, PlanError
 from sparsegen.graph import LayerGraph
-from sparsegen.hetero.costs.costs import EMULATED, OURS, TORCH, Costs
+from sparsegen.hetero.costs.costs import Costs
 from sparsegen.hetero.costs.measure import on_cores
-from sparsegen.hetero.costs.mixing import MIXED
 from sparsegen.hetero.costs.outside import runner_there
 from sparsegen.hetero.operators.application_graph import CarriedGraph
-from sparsegen.hetero.operators.cut import part_of
+from sparsegen.hetero.operators.cut import value_forms
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
+from sparsegen.hetero.plans.check import check_plan
+from sparsegen.hetero.plans.check_devices import devices_of
+from sparsegen.hetero.plans.check_model import Parts, parts_of
 from sparsegen.hetero.plans.events import Timeline
-from sparsegen.hetero.plans.plan import Plan, PlannedOperator
+from sparsegen.hetero.plans.plan import EMULATED, MIXED, OURS, TORCH, Plan, PlannedOperator
 from sparsegen.hetero.plans.streams import Planned
 from sparsegen.hetero.running.emulation import Emulated
 from sparsegen.hetero.running.executor import Executor
@@ -27,9 +29,11 @@ from sparsegen.hetero.running.runners import Runner
 from sparsegen.hetero.stages.staged_plan import stages_of
 from sparsegen.kernels.torch_own import given_to_torch
 from sparsegen.runtime.arguments import leaves_of
+from sparsegen.runtime.inputs import InputForm, checked_inputs
 from sparsegen.runtime.model import CompiledModel
 from sparsegen.target import parse_target
 from sparsegen.torch_graph.graph import TorchGraph
+from sparsegen.typed import typed
 
 Values = Mapping[str, torch.Tensor]
 """What segments hand on: tensors by the names of the graph's values, and of the states that they are next."""
@@ -40,17 +44,21 @@ class PlannedModel:
 
     The states of an application go on from input to input, over calls and streams, until an input fails, a
     stream is left early, or `reset` is called. Close it, or use it as a context manager: its threads end
-    then. `costs` are those that the plan was made with, where operators were placed; `compiled` is the
-    program of a plan of stages, compiled here where it is not given.
+    then. `machine` is what the plan was made for, whose devices have to be those that it names; None: those,
+    made of what it says of them. `costs` are those that the plan was made with, where operators were placed;
+    `compiled` is the program of a plan of stages, compiled here where it is not given. limit_s: what an
+    operator takes longer for has hung.
 
-    Raises PlanError for a plan of another model or CPU, and SparsegenError for what cannot be compiled here.
+    Raises PlanError for an unsound plan, and for one of another model, CPU or machine; DeviceError for
+    devices that are not here; and SparsegenError for what cannot be compiled here.
     """
 
+    @typed
     def __init__(
         self,
         plan: Plan,
         graph: LayerGraph | CarriedGraph,
-        machine: Machine,
+        machine: Machine | None = None,
         *,
         compiled: CompiledModel | None = None,
         costs: Costs | None = None,
@@ -64,16 +72,22 @@ class PlannedModel:
                 f"this one has {fingerprint[:8]}): make a plan of this model"
             )
         check_machine(plan)
+        check_plan(plan)
+        devices = devices_of(plan)
+        check_present(devices.values())
+        if machine is not None:
+            _check_devices(devices, machine)
         self.plan = plan
         if plan.form == "stages" and compiled is None:
-            compiled = _in_stages(plan, whole, machine)
+            compiled = _in_stages(plan, whole, devices)
         self.compiled, self.costs = compiled, costs
-        self._whole = whole
+        self._whole, self._forms = whole, _forms(whole)
         self._executor: Executor | None = None
         if compiled is None:
+            parts = parts_of(plan, whole)
             self._executor = Executor(
                 plan,
-                {each.name: runner_of(each, plan, whole, machine) for each in plan.operators},
+                {each.name: _runner(each, plan, whole, parts, devices) for each in plan.operators},
                 outputs=[plan.operators[-1].name],
                 feeds={each.name: _feed(each.name, whole) for each in plan.operators},
                 initial=_initial(plan, whole),
@@ -87,17 +101,27 @@ class PlannedModel:
         return cls(found.plan, graph, found.machine, compiled=found.compiled, costs=found.costs)
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
-        """The model's result. Raises as a compiled model's call and `Executor.map` do."""
+        """The model's result.
+
+        Raises InputError for what the model does not take, before anything runs; else as `Executor.map` does.
+        """
         if self._executor is None:
             assert self.compiled is not None
             return self.compiled(*inputs, **named)
         return self._executor(*self._leaves(inputs, named))
 
     def map(self, inputs: Iterable[Any]) -> Iterator[Any]:
-        """The results of a stream of inputs, in order; an input of several tensors is a tuple."""
-        if self._executor is None:
-            return (self(*(each if isinstance(each, tuple) else (each,))) for each in inputs)
+        """The results of a stream of inputs, in order; an input of several tensors is a tuple.
+
+        Raises as a call does, for an input that the model does not take once the results before it came.
+        """
+        if not isinstance(inputs, Iterable):
+            raise InputError(
+                f"a {type(inputs).__name__} is no stream: give a list or another iterable of inputs"
+            )
         tuples = (each if isinstance(each, tuple) else (each,) for each in inputs)
+        if self._executor is None:
+            return (self(*each) for each in tuples)
         return self._executor.map(self._leaves(each, {}) for each in tuples)
 
     def reset(self) -> None:
@@ -123,11 +147,11 @@ class PlannedModel:
     def _leaves(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, ...]:
         call = self._whole.graph.call
         if named or not (call is None or call.is_flat):
-            return tuple(leaves_of(call, inputs, named))
+            inputs = leaves_of(call, inputs, named)
         names = self._whole.inputs
         if len(inputs) != len(names):
             raise InputError(f"{len(names)} inputs are needed, {', '.join(names)}; {len(inputs)} were given")
-        return tuple(inputs)
+        return tuple(checked_inputs(inputs, self._forms))
 
 
 def check_machine(plan: Plan) -> None:
@@ -137,17 +161,39 @@ def check_machine(plan: Plan) -> None:
         raise PlanError(f"the plan is for a CPU {plan.machine!r}, and this one is {here!r}: make a plan here")
 
 
-def runner_of(operator: PlannedOperator, plan: Plan, whole: CarriedGraph, machine: Machine) -> Runner:
-    """What computes an operator of a plan: of the model's graph, on its device.
+def _check_devices(named: Mapping[str, Device], machine: Machine) -> None:
+    """Raise PlanError where a machine's devices are not those that a plan names."""
+    there = {each.name: each for each in machine.devices}
+    for name, device in named.items():
+        if name not in there:
+            raise PlanError(
+                f"the plan has a device {name!r}; the machine has {', '.join(there)}: make a plan for it"
+            )
+        if there[name] != device:
+            raise PlanError(
+                f"device {name!r} is a {device.kind} of other settings in the plan than the machine's, which "
+                f"is a {there[name].kind}: make a plan for this machine, or leave the machine out"
+            )
+
+
+def _forms(whole: CarriedGraph) -> list[InputForm]:
+    """What the inputs of a call have to be."""
+    forms = value_forms(whole.graph)
+    return [InputForm(name, forms[name].shape, getattr(torch, forms[name].dtype)) for name in whole.inputs]
+
+
+def _runner(
+    operator: PlannedOperator, plan: Plan, whole: CarriedGraph, parts: Parts, devices: Mapping[str, Device]
+) -> Runner:
+    """What computes an operator of a plan: its part of the model's graph, on its device.
 
     It takes and gives values by name; with a value that a state is next, that state. Raises SparsegenError
-    where it cannot be compiled, or its device is not here.
+    where it cannot be compiled.
     """
-    if not operator.layers:
+    if operator.name not in parts:
         is_result = operator is plan.operators[-1]
         return _result(operator, whole) if is_result else _input(operator.name)
-    part = part_of(whole.graph, operator.layers)
-    device = machine.device(operator.device)
+    part, device = parts[operator.name], devices[operator.device]
     compute = _computing(operator, part, device)
     place = torch.device("cuda", device.index or 0) if device.kind == "cuda" else torch.device("cpu")
     feeds = {state: source for state, source in whole.carried.items() if source in part.outputs}
@@ -179,9 +225,9 @@ def _computing(operator: PlannedOperator, part: LayerGraph, device: Device) -> C
     return compute
 
 
-def _in_stages(plan: Plan, whole: CarriedGraph, machine: Machine) -> CompiledModel:
+def _in_stages(plan: Plan, whole: CarriedGraph, devices: Mapping[str, Device]) -> CompiledModel:
     """The program of a plan of stages, on its CPU's cores."""
-    cores = machine.device(plan.devices[0].name).cores
+    cores = devices[plan.operators[0].device].cores
     sequential = default_plan(whole.graph, len(cores))
     return on_cores(cores, lambda: compile_plan(sequential.staged(stages_of(plan))))
 

@@ -131,7 +131,7 @@ def _of_winograd(
         format=WINOGRAD,
         schedule=knobs.as_dict(),
         statistics=None,
-        packed_bytes=tiles.problem.weight_bytes(knobs),
+        packed_bytes=tiles.weight_bytes,
         positions=_positions(layer),
         cycles=tiles.cycles,
         estimates=estimates,

@@ -30,13 +30,14 @@ from sparsegen.kernels.registry import Context, register
 from sparsegen.kernels.roofline import predicted
 from sparsegen.kernels.space import KernelSchedule, Space
 from sparsegen.kernels.taps import TapConv2d
-from sparsegen.kernels.winograd import WinogradSchedule, winograd
+from sparsegen.kernels.winograd import SparseWinogradSchedule, WinogradSchedule, winograd
 from sparsegen.kernels.winograd.choice import winograd_fault, winograd_space
 from sparsegen.lowering.kernel import Kernel
 
 _GROUPS = "grouped convolutions run dense"
 _NO_ZEROS = "no zeros are worth skipping"
 _EVERY_WEIGHT = "every weight is to be multiplied"
+_NO_EMPTY_FILTER = "no filter is zero everywhere"
 
 
 class DensePanels(Implementation):
@@ -122,12 +123,13 @@ class Winograd(Implementation):
 
     name = "winograd"
     kinds = ("winograd",)
+    sparse = False
 
     def accepts(self, layer: Layer, context: Context) -> str | None:
         """3x3 convolutions of stride 1, where rounding of its kind is allowed."""
         if panel_problem(layer, context) is None:
             return _GROUPS
-        if winograd_choice(layer, context) is not None:
+        if winograd_choice(layer, context, sparse=self.sparse) is not None:
             return None
         return (
             "Winograd's filtering does not serve such a layer" if context.winograd else "it is switched off"
@@ -135,7 +137,8 @@ class Winograd(Implementation):
 
     def takes(self, schedule: KernelSchedule, layer: Layer, context: Context) -> bool:
         """Its own schedules, for layers that some panels serve."""
-        return isinstance(schedule, WinogradSchedule) and panel_problem(layer, context) is not None
+        mine = SparseWinogradSchedule if self.sparse else WinogradSchedule
+        return type(schedule) is mine and panel_problem(layer, context) is not None
 
     def fault(self, schedule: KernelSchedule, layer: Layer, context: Context) -> str | None:
         """Also where it does not serve the layer."""
@@ -144,15 +147,14 @@ class Winograd(Implementation):
 
     def offer(self, layer: Layer, context: Context) -> Offer:
         """The schedule of the least estimated cycles."""
-        choice = winograd_choice(layer, context)
+        choice = winograd_choice(layer, context, sparse=self.sparse)
         assert choice is not None
-        weights = choice.problem.weight_bytes(choice.schedule)
-        cost = predicted(layer, context, choice.cycles, weights=weights)
+        cost = predicted(layer, context, choice.cycles, weights=choice.weight_bytes)
         return Offer(self, cost, choice.schedule, self.name)
 
     def space(self, layer: Layer, context: Context) -> Space | None:
         """Tiles of its sizes."""
-        choice = winograd_choice(layer, context)
+        choice = winograd_choice(layer, context, sparse=self.sparse)
         assert choice is not None
         return winograd_space(choice, context.target, threads=context.threads)
 
@@ -163,6 +165,23 @@ class Winograd(Implementation):
         assert isinstance(schedule, WinogradSchedule)
         epilogue, source = context.epilogue(layer), layer.inputs[0]
         return winograd(problem, schedule, source=source, epilogue=epilogue, once=context.once)
+
+
+class SparseWinograd(Winograd):
+    """Winograd's minimal filtering without the filters that are zero everywhere."""
+
+    name = "sparse_winograd"
+    kinds = ("sparse_winograd",)
+    sparse = True
+
+    def accepts(self, layer: Layer, context: Context) -> str | None:
+        """Where whole filters are zero, too."""
+        if context.dense:
+            return _EVERY_WEIGHT
+        tiles = winograd_problem(layer, context)
+        if tiles is not None and tiles.kept.all():
+            return _NO_EMPTY_FILTER
+        return super().accepts(layer, context)
 
 
 class Grouped(Implementation):
@@ -239,7 +258,7 @@ for _core in (TapConv2d, Linear):
     # Where the estimates are equal, dense kernels go before sparse ones.
     register(_core, DensePanels())
     register(_core, Panels())
-for _implementation in (Winograd(), Grouped(), DepthwiseConvolutions()):
+for _implementation in (Winograd(), SparseWinograd(), Grouped(), DepthwiseConvolutions()):
     register(TapConv2d, _implementation)
 for _rows in (RowsOfWeights(), ExpandedRows()):
     register(Linear, _rows)

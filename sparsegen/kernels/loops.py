@@ -70,16 +70,18 @@ def place_stage(sch: Any, name: str, at: list[Any], *, vectorised: bool) -> None
         sch.decompose_reduction(block, reducing[0])
 
 
-def read_whole(sch: Any, reader: Any, stage: str, floats: int) -> None:
-    """Have a block read all `floats` of a stage's last dimension at each of the others' points.
+def read_whole(sch: Any, reader: Any, stage: str, extent: int, *, dimension: int = -1) -> None:
+    """Have a block read all of a stage's dimension, of this extent, at each of the others' points.
 
     Where it reads there may depend on memory, or be less than all, which would cut the stage's loops short.
     """
     block = sch.get(reader)
     (index,) = (i for i, region in enumerate(block.reads) if region.source.name == stage)
-    *others, _ = block.reads[index].region
-    begins_and_ends = [at for each in others for at in (each.min, each.min + 1)]
-    region = tirx.IndexMap([each.var for each in block.iter_vars], [*begins_and_ends, 0, floats], None)
+    ranges = [(each.min, each.min + 1) for each in block.reads[index].region]
+    ranges[dimension] = (0, extent)
+    region = tirx.IndexMap(
+        [each.var for each in block.iter_vars], [at for each in ranges for at in each], None
+    )
     # Its method takes only blocks with as many variables as the buffer has dimensions.
     tvm.get_global_func("s_tir.schedule.ScheduleAnnotateBufferAccess")(sch, reader, index, 0, region)
 

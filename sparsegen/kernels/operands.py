@@ -15,6 +15,9 @@ from sparsegen.isa import LONGEST
 from sparsegen.lowering.expressions import Condition, Expr, IntExpr, TensorExpr
 from sparsegen.lowering.layout import Layout
 
+CHANNELS = "channel_of"
+"""Parameter of a kernel of permuted rows: the output channel of each."""
+
 
 @dataclass(frozen=True)
 class Value:

@@ -33,13 +33,17 @@ def panel_problem(layer: Layer, context: Context) -> PanelProblem | None:
     return context.once(("panels", layer, *layouts), lambda: made(layer, *layouts))
 
 
-def winograd_choice(layer: Layer, context: Context) -> WinogradChoice | None:
-    """What Winograd's kernel would cost a layer; None for a layer that it does not serve, or may not."""
+def winograd_choice(layer: Layer, context: Context, *, sparse: bool = False) -> WinogradChoice | None:
+    """What Winograd's kernel would cost a layer, or the one that skips filters where `sparse`.
+
+    None for a layer that it does not serve, or may not.
+    """
     tiles = winograd_problem(layer, context)
     if tiles is None:
         return None
     choice = context.once(
-        tiles.geometry, partial(choose_winograd, tiles, context.target, threads=context.threads)
+        (tiles.geometry, tiles.kept_digest if sparse else b""),
+        partial(choose_winograd, tiles, context.target, threads=context.threads, sparse=sparse),
     )
     return None if choice is None else replace(choice, problem=tiles)
 
@@ -48,7 +52,8 @@ def winograd_problem(layer: Layer, context: Context) -> WinogradProblem | None:
     """The layer as Winograd's kernel sees it; None for a layer that it does not serve, or may not."""
     if not context.winograd or not isinstance(layer.core, TapConv2d):
         return None
-    return WinogradProblem.of(layer.core, context.layout(layer.inputs[0]), context.layout(layer.name))
+    layouts = context.layout(layer.inputs[0]), context.layout(layer.name)
+    return context.once(("winograd", layer, *layouts), partial(WinogradProblem.of, layer.core, *layouts))
 
 
 def choose_panels(problem: PanelProblem, context: Context) -> PanelChoice:

@@ -17,6 +17,7 @@ from sparsegen.lowering.passes import (
     tighten_masked_loops,
 )
 from sparsegen.lowering.prefetch import Lines, prefetch_lines
+from sparsegen.lowering.runs import fetch_runs
 from sparsegen.lowering.shared_values import shared_values_to_registers
 from sparsegen.lowering.store import Store
 from sparsegen.lowering.stream import stream_output
@@ -48,6 +49,7 @@ def lower(module: Any, store: Store, output: tuple[int, ...], prefetch: Lines | 
         *flatten_buffers(),
         x.NarrowDataType(32),
         read_ahead(),
+        fetch_runs(),
         tighten_masked_loops(),
         x.StmtSimplify(),
     ]

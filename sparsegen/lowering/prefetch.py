@@ -62,6 +62,11 @@ def _fetch(
     parameters: Sequence[Any], number: int, group: IntExpr, address: Any, condition: Condition | None
 ) -> Any:
     at = address(parameters) if callable(address) else address
-    line = tirx.address_of(tirx.BufferLoad(parameters[number], [group, at]))
-    fetch = tirx.Evaluate(tirx.call_intrin("void", "tirx.prefetch", line, _READ, _KEEP, _DATA))
+    fetch = fetch_line(parameters[number], [group, at])
     return fetch if condition is None else tirx.IfThenElse(condition, fetch, None)
+
+
+def fetch_line(buffer: Any, indices: Sequence[IntExpr]) -> Any:
+    """The statement that fetches the line of an element of a buffer into all levels of cache."""
+    line = tirx.address_of(tirx.BufferLoad(buffer, list(indices)))
+    return tirx.Evaluate(tirx.call_intrin("void", "tirx.prefetch", line, _READ, _KEEP, _DATA))

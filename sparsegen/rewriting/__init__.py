@@ -5,17 +5,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sparsegen.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sparsegen.rewriting.approximation import PiecewiseLinear, approximate, certificate
 
 __all__ = ["PiecewiseLinear", "approximate", "certificate"]
 
-
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("sparsegen.rewriting.approximation"), name)
+__getattr__ = lazy_names(__name__, dict.fromkeys(__all__, "sparsegen.rewriting.approximation"))

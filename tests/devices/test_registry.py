@@ -131,7 +131,7 @@ def test_a_program_registers_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     assert kind_of(device).missing(device) == ""
     double = kind_of(device).runner(device, lambda x: 2 * x, (3,))
     assert double(4) == 8
-    with pytest.raises(ValueError, match="there is a kind of device called 'slide rule'"):
+    with pytest.raises(DeviceError, match="there is a kind of device called 'slide rule'"):
         register_kind(Slide())
     with pytest.raises(DeviceError, match="device 'mine' has the unknown key 'length'"):
         make_device("mine", "slide rule", {"length": 3})

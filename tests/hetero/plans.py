@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from sparsegen.devices import Device, DeviceKind, Section, kinds, register
 from sparsegen.hetero.plans.plan import (
     Goal,
     Group,
@@ -16,9 +17,23 @@ from sparsegen.hetero.plans.plan import (
     PlannedOperator,
     PlannedTransfer,
     Stage,
+    implementations_on,
 )
 from sparsegen.hetero.running.simulator import simulate
 from tests.hetero.ticks import ticks
+
+
+class Toy(DeviceKind):
+    """Of the devices of plans that tests make: it has no settings."""
+
+    name = "toy"
+
+    def make(self, name: str, settings: Section) -> Device:
+        return Device(name, self.name)
+
+
+if Toy.name not in kinds():
+    register(Toy())
 
 
 def operator(
@@ -48,7 +63,10 @@ def plan_of(
     **other: Any,
 ) -> Plan:
     """A plan of these operators, as early as they can be; transfers take `crossing`, or that of an edge."""
-    operators = tuple(operators)
+    operators = tuple(
+        replace(each, implementation=implementations_on(kind)[0]) if each.implementation == "toy" else each
+        for each in operators
+    )
     placed = {each.name: each.device for each in operators}
     crossings = {
         (name, placed[name], each.device): None

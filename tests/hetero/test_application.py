@@ -195,6 +195,8 @@ def test_applications_that_are_refused() -> None:
         app.feed(state, y)
     with pytest.raises(InputError, match="1 inputs are needed, 2 were given"):
         app(zeros, zeros)
+    with pytest.raises(InputError, match=r"'x' is a int; give a torch[.]Tensor"):
+        app(3)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"'x' is torch[.]float32 of shape"):
         app(images(3, 3))
     with pytest.raises(InputError, match="states  are given; state are needed"):

@@ -105,7 +105,8 @@ def with_transfer(**changed: object) -> Plan:
 
 def with_devices(**settings: list[int]) -> Plan:
     devices = tuple(PlanDevice(name, "cpu", {"cores": cores}) for name, cores in settings.items())
-    return replace(PLAN, devices=devices)
+    operators = tuple(replace(each, implementation="ours") for each in PLAN.operators)
+    return replace(PLAN, devices=devices, operators=operators)
 
 
 def staged(*stages: list[str], operators: tuple[PlannedOperator, ...] = (), seconds: float = 1.0) -> Plan:

@@ -321,7 +321,7 @@ def test_results_are_not_kept() -> None:
 
 def test_threads_keep_to_their_cores() -> None:
     core = min(os.sched_getaffinity(0))
-    plan = plan_of([operator("x", "a", 1)])
+    plan = plan_of([operator("x", "a", 1)], kind="cpu")
     pinned = replace(plan, devices=(PlanDevice("a", "cpu", {"cores": [core]}),))
     with Executor(pinned, {"x": lambda given: os.sched_getaffinity(0)}) as executor:
         assert executor(0) == {core}

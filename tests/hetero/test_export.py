@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -143,6 +141,11 @@ DAMAGED = {
     "operators of another type": (_set("operators", to={}), "operators is {}"),
     "an operator that is no object": (_set("operators", 0, to=3), r"operators\[0\] is 3"),
     "a missing field": (lambda written: written["operators"][0].pop("kinds"), "has no 'kinds'"),
+    "a name of no characters": (_set("operators", 0, "name", to="\ud800"), "where text in Unicode"),
+    "a read of no characters": (_set("operators", 0, "reads", to=["\ud800"]), "where text in Unicode"),
+    "seconds without bounds": (
+        _set("operators", 0, "implementations", 0, "seconds", to=10**400), "seconds is 1",
+    ),
     "a name that is taken": (_set("operators", 1, "name", to="x"), "name of two operators"),
     "a read that is not there": (_set("operators", 0, "reads", to=["nobody"]), "reads 'nobody'"),
     "a state of nobody": (_set("operators", 0, "carries", to=["nobody"]), "carries 'nobody'"),
@@ -181,16 +184,3 @@ def test_text_that_is_no_json() -> None:
     for text in ("", "[1", "[]", "3"):
         with pytest.raises(ProblemError):
             from_json(text)
-
-
-def test_the_example_of_the_documentation() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "operators.md").read_text()
-    example = text.split("```json\n")[1].split("```")[0]
-    exported = from_json(example)
-    problem = as_problem(exported)
-    assert [task.name for task in problem.tasks] == [each.operator.name for each in exported.operators]
-    program: dict[str, Any] = {}
-    exec(text.split("```python\n")[1].split("```")[0], program)
-    inputs = [images(*form.shape) for form in program["operator"].inputs]
-    for ours, torchs in zip(program["ours"](*inputs), program["torchs"](*inputs), strict=True):
-        torch.testing.assert_close(ours, torchs)

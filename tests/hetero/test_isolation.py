@@ -124,8 +124,10 @@ def test_a_plain_runner_may_be_marked() -> None:
 def test_processes_keep_to_their_devices_cores() -> None:
     core = min(os.sched_getaffinity(0))
     devices = (PLAN.devices[0], PlanDevice("b", "cpu", {"cores": [core]}))
+    operators = (PLAN.operators[0], replace(PLAN.operators[1], implementation="ours"))
     with Executor(
-        replace(PLAN, devices=devices), runners(lambda: lambda given: os.sched_getaffinity(0))
+        replace(PLAN, devices=devices, operators=operators),
+        runners(lambda: lambda given: os.sched_getaffinity(0)),
     ) as executor:
         assert executor(0) == {core}
 

@@ -20,8 +20,9 @@ from sparsegen.graph import Extern
 from sparsegen.hetero.api import plan
 from sparsegen.hetero.costs import mixing
 from sparsegen.hetero.costs.cost_cache import CostCache
-from sparsegen.hetero.costs.mixing import MIXED, Mix, faster_in_torch, fastest, mix_on
+from sparsegen.hetero.costs.mixing import Mix, faster_in_torch, fastest, mix_on
 from sparsegen.hetero.planned import PlannedModel
+from sparsegen.hetero.plans.plan import MIXED
 from sparsegen.hetero.plans.plan_json import from_json, to_json
 from sparsegen.kernels.torch_own import given_to_torch, torchs_layers
 from tests.frontend.checking import images

@@ -107,8 +107,8 @@ def lines(plan: Plan, measured: Timeline | None = None, **options: Any) -> list[
 def test_a_table_has_predicted_and_measured_times() -> None:
     slower = simulate(PLAN, 20, operator_seconds=lambda each, device, input: 1.5 * each.seconds)
     shown = lines(PLAN, slower)
-    assert shown[3] == ["x", "a", "toy", "(table)", "1000", "1500"]
-    assert shown[4] == ["y", "b", "toy", "(table)", "2000", "3000"]
+    assert shown[3] == ["x", "a", "emulated", "(table)", "1000", "1500"]
+    assert shown[4] == ["y", "b", "emulated", "(table)", "2000", "3000"]
     assert ["1", "transfers", "1000", "1000"] in shown
     assert ["one", "input", "4000", "5500"] in shown
     assert ["a", "result", "every", "2000", "3000"] in shown

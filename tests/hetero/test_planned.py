@@ -320,3 +320,53 @@ def test_a_stream_on_two_cores_gets_the_best_of_its_rivals(cache: CostCache) -> 
         assert made.plan.period <= min(others.values())
         for found, frame in zip(made.map(FRAMES), FRAMES, strict=True):
             agree(found, model(frame))
+
+
+def wrong_calls(given: Tensor) -> dict[str, tuple[Any, str]]:
+    """What a model of one image is not called with, and what it says."""
+    return {
+        "shape": (given[:1], r"has shape \(1, 3, 8, 8\); the model was compiled for \(2, 3, 8, 8\)"),
+        "dtype": (given.double(), "has dtype torch.float64; compiled models take torch.float32"),
+        "count": ((given, given), "2 were given"),
+        "none": ((), "0 were given"),
+        "a number": (3, "is a int; give a torch.Tensor"),
+        "an array": (given.numpy(), "give a torch.Tensor: torch.from_numpy"),
+        "a subclass": (given.to_sparse(), "is a sparse_coo tensor"),
+    }
+
+
+@pytest.mark.parametrize("case", wrong_calls(FRAMES[0]))
+@pytest.mark.parametrize("goal", ["latency", "throughput"])
+def test_wrong_inputs_are_refused_before_they_are_let_in(case: str, goal: Any, cache: CostCache) -> None:
+    wrong, message = wrong_calls(FRAMES[0])[case]
+    app = captioner()
+    wanted = [app(frame) for frame in FRAMES[:2]]
+    with plan(app, devices=two_boards(), goal=goal, cache=cache) as made:
+        agree(made(FRAMES[0]), wanted[0])
+        with pytest.raises(InputError, match=message):
+            made(*wrong) if isinstance(wrong, tuple) else made(wrong)
+        timeline = made.timeline()
+        assert timeline is not None
+        assert len(timeline.admitted) == 1
+        made.reset()
+        stream = made.map([FRAMES[0], FRAMES[1], wrong, FRAMES[2]])
+        agree([next(stream), next(stream)], wanted)
+        with pytest.raises(InputError, match=message):
+            next(stream)
+        agree(made(FRAMES[0]), wanted[0])  # the stream's state is forgotten
+        with pytest.raises(InputError, match="a int is no stream"):
+            made.map(3)  # type: ignore[arg-type]
+
+
+def test_inputs_by_name(cache: CostCache) -> None:
+    model = Counted()
+    with plan(model, (FRAMES[0],), devices=with_boards(), granularity="layer", cache=cache) as made:
+        agree(made(x=FRAMES[1]), model(FRAMES[1]))
+        with pytest.raises(InputError, match=r"has shape \(1, 3, 8, 8\)"):
+            made(x=FRAMES[1][:1])
+        with pytest.raises(InputError, match="there is no 'y' among its inputs"):
+            made(y=FRAMES[1])
+
+
+def with_boards() -> Machine:
+    return joined_boards(board("all", "pool", "linear", "softmax", "move", "pointwise", "other"))

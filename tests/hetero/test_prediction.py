@@ -19,12 +19,13 @@ from sparsegen.frontend import from_torch
 from sparsegen.hetero.costs import prediction, training
 from sparsegen.hetero.costs.calls import Call, our_calls, source_of, torch_calls
 from sparsegen.hetero.costs.cost_cache import CostCache
-from sparsegen.hetero.costs.costs import OURS, TORCH, cost_operators
+from sparsegen.hetero.costs.costs import cost_operators
 from sparsegen.hetero.costs.fitted_roofline import fit_roofline
 from sparsegen.hetero.costs.layer_costs import setting
 from sparsegen.hetero.costs.prediction import Sample, call_of, distinct, fit, record_of
 from sparsegen.hetero.costs.training import keep, predictor
 from sparsegen.hetero.operators.cut import operators
+from sparsegen.hetero.plans.plan import OURS, TORCH
 from sparsegen.torch_graph.graph import TorchGraph
 from tests.hetero.networks import Inception
 

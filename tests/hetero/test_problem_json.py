@@ -212,3 +212,26 @@ def test_a_result_without_bytes_costs_the_latency() -> None:
     (transfer,) = answer_record(found)["transfers"]
     assert transfer == {"operator": "w", "from": "a", "to": "b", "start": 0.003, "end": 0.003 + 1e-5}
     assert found.makespan == pytest.approx(0.005 + 1e-5)
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        first(name=HALF),
+        first(group=HALF),
+        first(reads=[HALF]),
+        link(to=HALF),
+        lambda content: content["devices"].append(HALF),
+    ],
+)
+def test_names_are_unicode(change: Callable[[Any], object], tmp_path: Path) -> None:
+    path = tmp_path / "problem.json"
+    path.write_text(json.dumps(changed(change)))
+    with pytest.raises(ProblemError, match=r"'\\ud800': text in Unicode, not half a surrogate pair, is") as e:
+        solve(path)
+    str(e.value).encode()
+    with pytest.raises(ProblemError, match=r"the device '\\ud800': text in Unicode"):
+        solve(Problem((HALF,), (Task("x", times={HALF: 1.0}),)))

@@ -44,7 +44,7 @@ from sparsegen.kernels.panels import PanelSchedule
 from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.pool_schedule import PoolSchedule
 from sparsegen.kernels.space import KernelSchedule
-from sparsegen.kernels.winograd import WinogradSchedule
+from sparsegen.kernels.winograd import SparseWinogradSchedule, WinogradSchedule
 from sparsegen.target import Target, parse_target
 from tests.kernels.contract import conv_graph, single
 from tests.kernels.test_separable import fused, pair
@@ -52,6 +52,7 @@ from tests.kernels.test_separable import fused, pair
 SAME = (1, 1, 1, 1)
 RELU = (Step("relu"),)
 TILES = WinogradSchedule(outputs=2, rows=2, tiles_h=1, tiles_w=1, chunk=1)
+KEPT = SparseWinogradSchedule(outputs=2, rows=2, tiles_h=1, tiles_w=1, chunk=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +162,8 @@ CASES = {
     "split_phases": Case(convolution(1, stride=2), layer="layer#phases"),
     "winograd_batch_lanes": Case(convolution(8), TILES),
     "winograd_pixel_lanes": Case(convolution(1), TILES),
+    "sparse_winograd_batch_lanes": Case(convolution(8), KEPT),
+    "sparse_winograd_pixel_lanes": Case(convolution(1), replace(KEPT, permuted=True, chains=2)),
     "grouped": Case(convolution(8, groups=2, steps=RELU), GroupedSchedule(tile_w=2, rows=2)),
     "depthwise": Case(
         convolution(8, groups=4, steps=RELU), GroupedSchedule(tile_w=2, tile_h=2, unrolled=True)

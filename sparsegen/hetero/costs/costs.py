@@ -11,22 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sparsegen.cost import least_sure
+from sparsegen.cost import AnyOrigin, least_sure
 from sparsegen.devices import Device, Machine, cost_on, describe_graph
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.costs.cost_cache import CostCache
-from sparsegen.hetero.costs.layer_costs import OURS, TORCH, LayerCost, layer_costs, versions
+from sparsegen.hetero.costs.layer_costs import LayerCost, layer_costs, versions
 from sparsegen.hetero.costs.outside import place_of, seconds_there
 from sparsegen.hetero.operators.cut import part_of
 from sparsegen.hetero.operators.export import OperatorCost
 from sparsegen.hetero.operators.fingerprint import fingerprint
 from sparsegen.hetero.operators.operators import Operator
+from sparsegen.hetero.plans.plan import EMULATED
 from sparsegen.progress import Listener, Steps
-
-__all__ = ["EMULATED", "OURS", "TORCH", "Costs", "cost_operators"]
-
-EMULATED = "emulated"
-"""The implementation that stands in for a table; the others are those of `layer_costs`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +111,8 @@ def _told(
             reasons[each.name, device.name] = f"layer {name}: {reason}"
             continue
         if len(known) == len(told):
-            seconds, origin = sum(cost.seconds for cost in known.values()), "table"
+            seconds = sum(cost.seconds for cost in known.values())
+            origin: AnyOrigin = "table"
         else:
             seconds, origin = _timed_there(part_of(graph, each.layers), device, cache), "measured"
         found[each.name].append(OperatorCost(device.name, implementation, 1, seconds, origin))

@@ -28,11 +28,9 @@ from sparsegen.hetero.costs.measure import Timed, call_seconds, in_turn, on_core
 from sparsegen.hetero.costs.training import keep, predictor
 from sparsegen.hetero.operators.cut import part_of
 from sparsegen.hetero.operators.fingerprint import fingerprint
+from sparsegen.hetero.plans.plan import OURS, TORCH
 from sparsegen.target import parse_target
 from sparsegen.torch_graph.graph import TorchGraph
-
-OURS, TORCH = "ours", "torch"
-"""Implementations: our kernels and torch's on cores, torch's on a GPU."""
 
 
 @dataclass(frozen=True)

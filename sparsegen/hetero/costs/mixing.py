@@ -19,20 +19,19 @@ from sparsegen.compiler import compile_graph
 from sparsegen.devices import Device, Machine
 from sparsegen.graph import ITEM_BYTES, LayerGraph
 from sparsegen.hetero.costs.cost_cache import CostCache
-from sparsegen.hetero.costs.costs import OURS, TORCH, Costs, cost_operators
+from sparsegen.hetero.costs.costs import Costs, cost_operators
 from sparsegen.hetero.costs.layer_costs import setting
 from sparsegen.hetero.costs.measure import on_cores, seconds_in_turn
 from sparsegen.hetero.operators.cut import operators as cut
 from sparsegen.hetero.operators.export import OperatorCost
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.operators.operators import Operator
+from sparsegen.hetero.plans.plan import MIXED, OURS, TORCH
 from sparsegen.kernels.torch_own import given_to_torch, torchs_layers
 from sparsegen.progress import Listener
 from sparsegen.target import parse_target
 from sparsegen.torch_graph.graph import TorchGraph
 
-MIXED = "mixed"
-"""The implementation: our program, with some layers computed by torch."""
 LEAST_GAIN = 0.02
 """Share of the time of the next simpler program that another one has to gain to be taken."""
 _CLEARLY = 1.25  # times our layers' seconds: torch's need not be called whole to be told slower

@@ -13,10 +13,11 @@ from sparsegen.devices import Machine
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.costs.cost_cache import CostCache
 from sparsegen.hetero.costs.costs import Costs
-from sparsegen.hetero.costs.layer_costs import OURS, setting
+from sparsegen.hetero.costs.layer_costs import setting
 from sparsegen.hetero.costs.measure import on_cores
 from sparsegen.hetero.costs.mixing import program
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
+from sparsegen.hetero.plans.plan import OURS
 
 _ROUNDS = 7
 _CALLS = 3  # of a round, on each core

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -26,6 +27,7 @@ from sparsegen.errors import InputError, ModelError
 from sparsegen.graph import ValueForm
 from sparsegen.hetero.operators.modules import Callee, ModuleOperator, form_of
 from sparsegen.hetero.operators.operators import Operator
+from sparsegen.typed import typed
 
 _RESERVED = ". # [ ] /"
 
@@ -77,6 +79,7 @@ class Application:
         self.initial[name] = initial.detach().clone()
         return value
 
+    @typed
     def add(
         self,
         name: str,
@@ -113,6 +116,7 @@ class Application:
         self.modules[name], self.reads[name] = made, (*read, *states)
         return values[0] if len(values) == 1 else tuple(values)
 
+    @typed
     def feed(self, state: Value, result: Value) -> None:
         """Say what a state is for the next input: the result of an operator for this one.
 
@@ -129,10 +133,12 @@ class Application:
         state.form.check_carried(result.form)
         self.feeds[name] = source
 
+    @typed
     def returns(self, *values: Value) -> None:
         """Say what a call gives: without, all results that no operator reads and that feed no state."""
         self._returned = tuple(self._known(each, "returns") for each in values)
 
+    @typed
     def value(self, name: str) -> Value:
         """The value of a name; ModelError where there is none."""
         return self._values[self._known(name, "value")]
@@ -177,8 +183,9 @@ class Application:
             for name, reads in self.reads.items()
         )
 
+    @typed
     def run(
-        self, inputs: Sequence[Tensor], states: Mapping[str, Tensor]
+        self, inputs: Sequence[Any], states: Mapping[str, Any]
     ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """The results for one input in these states, and the states after it.
 
@@ -193,6 +200,8 @@ class Application:
         values = {**given, **states}
         for name, value in values.items():
             wanted = self._values[name].form
+            if not isinstance(value, Tensor):
+                raise InputError(f"{name!r} is a {type(value).__name__}; give a torch.Tensor")
             if form_of(name, value) != wanted:
                 raise InputError(
                     f"{name!r} is {value.dtype} of shape {tuple(value.shape)}; {wanted.dtype} of shape "
@@ -256,6 +265,7 @@ class Application:
             )
         return name
 
+    @typed
     def _check_name(self, name: str) -> None:
         if not name or set(_RESERVED.split()).intersection(name):
             raise ModelError(f"{name!r} is no name: it needs some characters, none of {_RESERVED}")

@@ -34,8 +34,9 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
+from sparsegen.cost import AnyOrigin
 from sparsegen.errors import ProblemError
 from sparsegen.graph import LayerGraph, ValueForm
 from sparsegen.hetero.operators.cut import Granularity, operators, part_of, value_forms
@@ -43,9 +44,10 @@ from sparsegen.hetero.operators.fingerprint import fingerprint, model_fingerprin
 from sparsegen.hetero.operators.operators import Operator
 from sparsegen.hetero.operators.work import Work, work_of
 from sparsegen.hetero.problem.problem import Link, Problem, Store, Task
+from sparsegen.typed import typed
 
 SCHEMA = 1
-ORIGINS = ("measured", "predicted", "roofline", "table")
+ORIGINS: tuple[AnyOrigin, ...] = get_args(AnyOrigin)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class OperatorCost:
     implementation: str
     threads: int
     seconds: float
-    origin: str
+    origin: AnyOrigin
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class ExportedModel:
     operators: tuple[ExportedOperator, ...]
 
 
+@typed
 def export_operators(
     graph: LayerGraph,
     model: str,
@@ -118,6 +121,7 @@ def export_operators(
     )
 
 
+@typed
 def as_problem(
     exported: ExportedModel, *, links: Iterable[Link] = (), stores: Mapping[str, Store] | None = None
 ) -> Problem:
@@ -154,6 +158,7 @@ def as_problem(
     return Problem(tuple(devices), tuple(tasks), tuple(links), dict(stores or {}))
 
 
+@typed
 def to_json(exported: ExportedModel) -> str:
     """The text of the file."""
     return json.dumps(

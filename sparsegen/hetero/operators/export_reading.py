@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -12,10 +13,15 @@ from sparsegen.graph import ITEM_BYTES, ValueForm
 from sparsegen.hetero.operators.export import ORIGINS, SCHEMA, ExportedModel, ExportedOperator, OperatorCost
 from sparsegen.hetero.operators.operators import Operator
 from sparsegen.hetero.operators.work import Work
+from sparsegen.typed import typed
+from sparsegen.wording import UNICODE, is_unicode
 
 T = TypeVar("T")
 
+_LARGEST = sys.float_info.max
 
+
+@typed
 def from_json(text: str) -> ExportedModel:
     """The operators that `export.to_json` wrote, or another program of that schema.
 
@@ -25,7 +31,7 @@ def from_json(text: str) -> ExportedModel:
     """
     try:
         written = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProblemError(f"the operators are no JSON: {error}") from error
     schema = written.get("schema") if isinstance(written, dict) else None
     if schema != SCHEMA or isinstance(schema, bool):
@@ -52,13 +58,13 @@ class _Fields:
         self.where, self.written = where, written
 
     def text(self, name: str) -> str:
-        return str(self._of(name, str, "text"))
+        return self._unicode(name, self._of(name, str, "text"))
 
     def texts(self, name: str) -> tuple[str, ...]:
         found = self._of(name, list, "a list of text")
         if not all(isinstance(each, str) for each in found):
             raise ProblemError(f"{self.where}: {name} is {found!r}, where a list of text is needed")
-        return tuple(found)
+        return tuple(self._unicode(name, each) for each in found)
 
     def count(self, name: str) -> int:
         found = self._of(name, int, "a whole number")
@@ -68,7 +74,7 @@ class _Fields:
 
     def number(self, name: str, low: float, high: float) -> float:
         found = self._of(name, (int, float), "a number")
-        if isinstance(found, bool) or not low <= found <= high or not math.isfinite(found):
+        if isinstance(found, bool) or not low <= found <= high or found > _LARGEST:
             raise ProblemError(
                 f"{self.where}: {name} is {found!r}, where a number from {low:g} to {high:g} is needed"
             )
@@ -83,6 +89,11 @@ class _Fields:
     def each(self, name: str, read: Callable[[_Fields], T]) -> tuple[T, ...]:
         found = self._of(name, list, "a list of objects")
         return tuple(read(_Fields(f"{self.where}, {name}[{at}]", one)) for at, one in enumerate(found))
+
+    def _unicode(self, name: str, found: str) -> str:
+        if not is_unicode(found):
+            raise ProblemError(f"{self.where}: {name} is {found!r}, where {UNICODE} is needed")
+        return found
 
     def _of(self, name: str, kind: type | tuple[type, ...], what: str) -> Any:
         if name not in self.written:

@@ -1,8 +1,9 @@
 """Whether a plan is sound: a check of its own, which knows nothing of how the plan was made.
 
-Every operator is there once, on a device of the plan, and reads what runs before it; each result goes once to
-each other device that needs it, and nothing else goes anywhere; times fit what they wait for; a device does
-one thing at a time, or the groups of one stage; and the plan's makespan and period are those of its entries.
+Every operator is there once, on a device of the plan, computed by what such a device has, and reads what runs
+before it; no layer is in two; each result goes once to each other device that needs it, and nothing else goes
+anywhere; times fit what they wait for; a device does one thing at a time, or the groups of one stage; and the
+plan's makespan and period are those of its entries. Whether it is one of a model tells `check_model`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 from sparsegen.errors import PlanError
+from sparsegen.hetero.plans.check_devices import core_faults, implementation_faults, layer_faults
 from sparsegen.hetero.plans.check_stages import stage_faults
 from sparsegen.hetero.plans.plan import Plan, PlannedOperator, PlannedTransfer
 
@@ -35,14 +37,14 @@ def faults(plan: Plan) -> list[str]:
     found = [*_number_faults(plan), *_name_faults(plan)]
     if found:  # what follows takes names and numbers for good
         return found
-    found = [*_order_faults(plan), *_transfer_faults(plan), *_replica_faults(plan), *_core_faults(plan)]
-    found += stage_faults(plan)
+    found = [*_order_faults(plan), *_transfer_faults(plan), *_replica_faults(plan)]
+    found += [*core_faults(plan), *implementation_faults(plan), *layer_faults(plan), *stage_faults(plan)]
     return found or [*_time_faults(plan), *_device_faults(plan), *_total_faults(plan)]
 
 
 def _number_faults(plan: Plan) -> Iterator[str]:
     for place, number in _numbers(plan, ""):
-        if not math.isfinite(number):
+        if isinstance(number, float) and not math.isfinite(number):
             yield f"{place} is {number}, where a finite number is expected"
         elif number < 0:
             yield f"{place} is {number}, which is negative"
@@ -170,18 +172,6 @@ def _replica_faults(plan: Plan) -> Iterator[str]:
                 yield f"operator {each.name} carries {name} over from one copy to the next: they cannot"
     if plan.form == "sequential" and len(used) > 1:
         yield f"it is sequential, and runs on {', '.join(used)}"
-
-
-def _core_faults(plan: Plan) -> Iterator[str]:
-    """Devices in use that share a core."""
-    in_use = {r.get(each.device, each.device) for r in plan.replicas for each in plan.operators}
-    owner: dict[Any, str] = {}
-    for device in plan.devices:
-        cores = device.settings.get("cores") if device.name in in_use and device.kind == "cpu" else None
-        for core in cores if isinstance(cores, list | tuple) else ():
-            other = owner.setdefault(core, device.name)
-            if other != device.name:
-                yield f"devices {other} and {device.name} share core {core}"
 
 
 def _time_faults(plan: Plan) -> Iterator[str]:

@@ -9,9 +9,16 @@ from dataclasses import dataclass, replace
 from sparsegen.devices import Machine, make_device
 from sparsegen.devices.machine import connect
 from sparsegen.hetero.costs.costs import Costs
-from sparsegen.hetero.costs.mixing import MIXED
 from sparsegen.hetero.operators.operators import Operator
-from sparsegen.hetero.plans.plan import PASSED_ON, Form, Plan, PlanDevice, PlannedOperator, PlannedTransfer
+from sparsegen.hetero.plans.plan import (
+    MIXED,
+    PASSED_ON,
+    Form,
+    Plan,
+    PlanDevice,
+    PlannedOperator,
+    PlannedTransfer,
+)
 from sparsegen.hetero.plans.posing import Posed
 from sparsegen.hetero.plans.segments import Segment, segments_of
 from sparsegen.hetero.problem.problem import Pipelining, Problem, Schedule, Task

@@ -9,14 +9,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sparsegen.cost import AnyOrigin
+
 Goal = Literal["latency", "throughput"]
 Form = Literal["sequential", "placed", "pipelined", "copies", "stages"]
 """One device alone; several, for one input; several, for a stream; the whole model on each of several; groups
 of operators at once on shares of one device's cores."""
 
 
+OURS, TORCH, MIXED, EMULATED = "ours", "torch", "mixed", "emulated"
+"""Implementations: our kernels; torch's, on cores or a GPU; ours with some of torch's; a table instead."""
+
 PASSED_ON = "passed on"
 """What computes a plan's inputs and its result: nothing does."""
+
+_OF_KIND = {"cpu": (OURS, TORCH, MIXED), "cuda": (TORCH,), "profile": (EMULATED,)}
+
+
+def implementations_on(kind: str) -> tuple[str, ...]:
+    """What can compute layers on a device of a kind; on one of another package's, that kind by its name."""
+    return _OF_KIND.get(kind, (kind,))
 
 
 @dataclass(frozen=True)
@@ -52,7 +64,7 @@ class PlannedOperator:
     implementation: str
     threads: int
     seconds: float
-    origin: str
+    origin: AnyOrigin
     start: float
     end: float
     utilisation: float = 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from sparsegen.errors import PlanError
 from sparsegen.files import write_file
 from sparsegen.hetero.plans import typed_json
 from sparsegen.hetero.plans.check import check_plan
+from sparsegen.hetero.plans.check_devices import devices_of
 from sparsegen.hetero.plans.plan import Plan
+from sparsegen.typed import typed
 
 SCHEMA = 1
 
@@ -33,20 +36,23 @@ def from_json(found: Any, source: str = "the plan") -> Plan:
     except ValueError as error:
         raise PlanError(f"{source}: {error}; make the plan again") from error
     check_plan(plan, source)
+    devices_of(plan, source)
     return plan
 
 
-def save_plan(plan: Plan, path: Path) -> None:
+@typed
+def save_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
     """Write a plan to a file. Raises SparsegenError where that fails."""
-    write_file(path, json.dumps(to_json(plan), indent=1) + "\n")
+    write_file(Path(path), json.dumps(to_json(plan), indent=1) + "\n")
 
 
-def load_plan(path: Path) -> Plan:
+@typed
+def load_plan(path: str | os.PathLike[str]) -> Plan:
     """Read a plan from a file. Raises PlanError, which names it, where there is no sound plan in it."""
     try:
-        found = typed_json.parse(path.read_bytes())
+        found = typed_json.parse(Path(path).read_bytes())
     except OSError as error:
-        raise PlanError(f"{path} cannot be read: {error.strerror}") from error
+        raise PlanError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise PlanError(f"{path} is no plan: {error}") from error
     return from_json(found, str(path))

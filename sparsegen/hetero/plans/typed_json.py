@@ -16,8 +16,10 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from sparsegen.errors import first_line
+from sparsegen.wording import UNICODE, is_unicode
 
 _PLAIN = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
+_BEYOND = 1 << 63
 
 T = TypeVar("T")
 
@@ -63,9 +65,12 @@ def _read(declared: Any, found: Any, place: str) -> Any:
     if origin is Mapping:
         if not isinstance(found, dict):
             raise _wrong(place, found, "an object")
-        return {key: _read(parts[1], each, _inside(place, key)) for key, each in found.items()}
+        return {
+            _read_plain(str, key, f"a name in {place}"): _read(parts[1], each, _inside(place, key))
+            for key, each in found.items()
+        }
     if origin is Literal:
-        if found not in parts:
+        if not isinstance(found, str) or found not in parts:
             raise _wrong(place, found, f"one of {', '.join(map(str, parts))}")
         return found
     if origin in (Union, types.UnionType):
@@ -79,6 +84,10 @@ def _read_plain(declared: Any, found: Any, place: str) -> Any:
         found = float(found) if abs(found) < 1 << 1000 else math.inf
     if type(found) is not declared:
         raise _wrong(place, found, _PLAIN[declared])
+    if declared is int and abs(found) >= _BEYOND:
+        raise _wrong(place, found, "a whole number below 2^63")
+    if declared is str and not is_unicode(found):
+        raise _wrong(place, found, UNICODE)
     if declared is float and not math.isfinite(found):
         raise _wrong(place, found, "a finite number")
     return found

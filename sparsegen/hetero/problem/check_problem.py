@@ -9,6 +9,7 @@ import networkx as nx
 
 from sparsegen.errors import ProblemError
 from sparsegen.hetero.problem.problem import Link, Problem, Store, Task
+from sparsegen.wording import UNICODE, is_unicode
 
 _LARGEST = 1e18  # seconds, bytes, bytes a second: sums and quotients of such numbers stay finite
 
@@ -131,6 +132,8 @@ def _once(names: Iterable[str], kind: str, place: str) -> None:
     for name in names:
         if name in seen:
             raise ProblemError(f"{place} has the {kind} {name!r} twice: names have to differ")
+        if not is_unicode(name):
+            raise ProblemError(f"{place} has the {kind} {name!r}: {UNICODE} is needed")
         seen.add(name)
 
 

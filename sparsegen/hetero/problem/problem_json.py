@@ -20,6 +20,7 @@ from typing import Any
 from sparsegen.errors import ProblemError, first_line
 from sparsegen.hetero.problem.check_problem import checked
 from sparsegen.hetero.problem.problem import Link, Problem, Store, Task
+from sparsegen.wording import UNICODE, is_unicode
 
 SCHEMA = 1
 _PROBLEM = ({"schema", "devices", "operators"}, {"links", "stores"})
@@ -175,6 +176,8 @@ def _name(content: object, place: str) -> str:
 def _text(content: object, place: str) -> str:
     if not isinstance(content, str):
         raise ProblemError(f"{place} has {_short(content)}: a name in quotes is needed")
+    if not is_unicode(content):
+        raise ProblemError(f"{place} is {_short(content)}: {UNICODE} is needed")
     return content
 
 

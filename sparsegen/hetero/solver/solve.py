@@ -24,6 +24,7 @@ from sparsegen.hetero.solver.local_search import improve
 from sparsegen.hetero.solver.places import some_placement
 from sparsegen.hetero.solver.throughput import shortest_period
 from sparsegen.progress import Listener, Steps
+from sparsegen.typed import typed
 
 EXACT_TASKS = 30
 """Problems of more operators are not searched exactly, chains excepted."""
@@ -72,6 +73,7 @@ def solve(
 ) -> Schedule | Pipelining: ...
 
 
+@typed
 def solve(
     problem: AnyProblem,
     goal: Goal = "latency",
@@ -90,8 +92,6 @@ def solve(
     Raises ProblemError for a problem that is not sound or has no solution, OptionError for an unknown goal or
     a limit that is not above 0.
     """
-    if goal not in ("latency", "throughput"):
-        raise OptionError(f"goal is {goal!r}: choose of latency, throughput")
     if limit_seconds is not None and not limit_seconds > 0:
         raise OptionError(f"limit_seconds is {limit_seconds!r}: give a number above 0, or None")
     until = NEVER if limit_seconds is None else time.monotonic() + limit_seconds

@@ -11,10 +11,10 @@ from typing import Any
 from sparsegen.devices import Device
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.costs.cost_cache import CostCache
-from sparsegen.hetero.costs.layer_costs import OURS, setting
+from sparsegen.hetero.costs.layer_costs import setting
 from sparsegen.hetero.costs.measure import on_cores
 from sparsegen.hetero.plans.placing import Subject
-from sparsegen.hetero.plans.plan import Plan
+from sparsegen.hetero.plans.plan import OURS, Plan
 from sparsegen.hetero.plans.plan_json import from_json, to_json
 from sparsegen.hetero.stages.staged_plan import staged_plan
 from sparsegen.hetero.stages.staging import stage

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sparsegen.devices import Device
-from sparsegen.hetero.costs.costs import OURS
 from sparsegen.hetero.plans.placing import Subject
-from sparsegen.hetero.plans.plan import Group, Plan, PlanDevice, PlannedOperator, Stage
+from sparsegen.hetero.plans.plan import OURS, Group, Plan, PlanDevice, PlannedOperator, Stage
 from sparsegen.hetero.stages.search import FoundStage
 from sparsegen.hetero.stages.staging import Staged
 from sparsegen.hetero.stages.units import Unit

@@ -12,9 +12,10 @@ from tvm import te
 
 from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.epilogue import Epilogue
+from sparsegen.kernels.operands import CHANNELS
 from sparsegen.kernels.panels.depthwise import DepthwiseSlab, computed_input
 from sparsegen.kernels.panels.packing import Slab, packed_input
-from sparsegen.kernels.panels.problem import CHANNELS, PanelProblem, PanelSchedule, PanelStore
+from sparsegen.kernels.panels.problem import PanelProblem, PanelSchedule, PanelStore
 from sparsegen.lowering.expressions import Expr, IntExpr, TensorExpr
 
 

@@ -15,14 +15,11 @@ from tvm import tirx
 
 from sparsegen.graph import Step
 from sparsegen.kernels.epilogue import Epilogue
-from sparsegen.kernels.operands import all_of
+from sparsegen.kernels.operands import CHANNELS, all_of
 from sparsegen.kernels.panels.lines import Reads, lines_of
 from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.store import Parameters
-
-CHANNELS = "channel_of"
-"""Parameter of a kernel of permuted rows: the output channel of each."""
 
 PARALLEL = ("tiles", "panels")
 """What neighbouring tasks may have in common."""

@@ -10,9 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsegen.kernels.features import implied
-from sparsegen.kernels.space import Space, below_one
+from sparsegen.kernels.space import KnobValue, Space, below_one
 from sparsegen.kernels.winograd.candidates import Candidates
-from sparsegen.kernels.winograd.problem import Knobs, WinogradProblem, WinogradSchedule
+from sparsegen.kernels.winograd.problem import (
+    Knobs,
+    SparseWinogradSchedule,
+    WinogradProblem,
+    WinogradSchedule,
+)
 from sparsegen.kernels.winograd.transforms import OUTPUTS, operations
 from sparsegen.lowering.layout import LINE_BYTES
 from sparsegen.stopwatch import part
@@ -23,6 +28,7 @@ Floats = NDArray[np.float64]
 _ROWS = (1, 2, 3, 4, 6, 8, 10, 12, 16)
 _MOST_BYTES = 16 << 20  # of a task's tiles and products
 _LEAST_SUMS = 4  # fewer wait for each other
+_CHAINS = (1, 2)
 
 # In cycles, fitted to 113 measured kernels on Zen 5: ResNet-18's 3x3 layers at batch 1 and 16, VGG-16's at 4.
 _LATENCY = 4.0  # of a multiply-add
@@ -32,6 +38,9 @@ _GATHER, _MERGE = 4.9, 2.3  # more a vector with pixel lanes, where vectors are 
 _FAR, _FARTHEST = 0.44, 3.0  # more of these for every L2 cache that a task's tiles take, up to so many
 _L2_LOAD, _HELD = 0.76, 0.55  # more of a load for a position's tiles past an L1 cache, less what stays there
 _L2_WEIGHT = 0.2  # more of a weight
+# On Emerald Rapids, of 200 kernels that skip filters, of ResNet-18's layers at 20 and 50 % density:
+_WAIT = 5.0  # of a sum for the one before, where a channel's place is read first
+_BEGIN = 10.0  # of a group's list of channels
 _STREAM, _SLOW_STREAM = 9.0, 1.7  # bytes of weights a cycle, from beyond the L2 cache; slower where they
 _SHARE = 2  # have more than this part of the last-level cache
 
@@ -44,17 +53,25 @@ class WinogradChoice:
     schedule: WinogradSchedule
     cycles: float
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the transformed weights."""
+        return int(_weight_bytes(self.problem, Candidates.of(self.problem, self.schedule))[0])
+
     def beats(self, cycles: float) -> bool:
         """Whether it is estimated to be faster than another kernel of so many cycles."""
         return self.cycles < cycles
 
 
 @part("choosing Winograd")
-def choose(problem: WinogradProblem, target: Target, *, threads: int) -> WinogradChoice | None:
-    """The schedule without tuning; None for a layer too small for any."""
+def choose(
+    problem: WinogradProblem, target: Target, *, threads: int, sparse: bool = False
+) -> WinogradChoice | None:
+    """The schedule without tuning, of all filters or of those that are kept; None for a layer too small."""
     best: WinogradChoice | None = None
-    for outputs in OUTPUTS:
-        candidates = _candidates(problem, target, outputs)
+    orders, chains = ((False, True), _CHAINS) if sparse else ((None,), _CHAINS[:1])
+    for outputs, permuted, several in itertools.product(OUTPUTS, orders, chains):
+        candidates = _candidates(problem, target, outputs, permuted, several)
         if len(candidates.rows):
             estimated = cycles(problem, target, candidates, threads=threads)
             least = int(estimated.argmin())
@@ -69,13 +86,16 @@ def winograd_space(choice: WinogradChoice, target: Target, *, threads: int) -> S
     tiles = [problem.tiles(outputs) for outputs in OUTPUTS]
     out_channels, _ = problem.channels
     rows = sorted({*(r for r in _ROWS if r <= out_channels), default.rows})
-    knobs = {
+    sparse = isinstance(default, SparseWinogradSchedule)
+    knobs: dict[str, tuple[KnobValue, ...]] = {
         "outputs": OUTPUTS,
         "rows": tuple(rows),
         "tiles_h": tuple(sorted({d for down, _ in tiles for d in _divisors(down)})),
         "tiles_w": tuple(sorted({d for _, across in tiles for d in _divisors(across)})),
         "chunk": tuple(sorted({d for r in rows for d in _divisors(-(-out_channels // r))})),
     }
+    if sparse:
+        knobs["permuted"], knobs["chains"] = (False, True), _CHAINS
 
     def legal(knobs: WinogradSchedule) -> bool:
         return bool(_fits(problem, target, knobs))
@@ -83,7 +103,8 @@ def winograd_space(choice: WinogradChoice, target: Target, *, threads: int) -> S
     def features(knobs: WinogradSchedule) -> dict[str, float]:
         return _features(problem, target, knobs, threads)
 
-    return Space("winograd", knobs, default, WinogradSchedule, legal, features)
+    name, make = ("sparse_winograd", SparseWinogradSchedule) if sparse else ("winograd", WinogradSchedule)
+    return Space(name, knobs, default, make, legal, features, zeros_matter=sparse)
 
 
 def cycles(problem: WinogradProblem, target: Target, knobs: Candidates, *, threads: int) -> Floats:
@@ -97,7 +118,7 @@ def cycles(problem: WinogradProblem, target: Target, knobs: Candidates, *, threa
     written = _OUTPUT * far * (inputs + knobs.outputs) * operations(transform.output) / inputs**2
     if not problem.out.batch_lanes:
         read, written = read + _GATHER, written + _MERGE
-    visit = channels * _column(problem, target, knobs)
+    visit = knobs.kept * _column(problem, target, knobs) + (_BEGIN if knobs.sparse else 0.0)
     store = _STORE * tiles * knobs.chunk * rows * knobs.outputs**2
     transformed = tiles * (channels * read + knobs.chunk * rows * written)
     rounds = -(-_tasks(problem, knobs) // threads)
@@ -108,15 +129,23 @@ def cycles(problem: WinogradProblem, target: Target, knobs: Candidates, *, threa
 def _column(problem: WinogradProblem, target: Target, knobs: Candidates) -> Floats:
     """Cycles of an input channel's multiply-adds: their number, latency, loads, or the way of the weights."""
     channels, rows, tiles = problem.channels[1], knobs.rows, knobs.tiles_h * knobs.tiles_w
-    all_weights = problem.weight_bytes(knobs)
+    all_weights = _weight_bytes(problem, knobs)
     beyond = task_bytes(problem, knobs) + all_weights > target.l2_bytes
     rate = np.where(all_weights * _SHARE < target.l3_bytes, _STREAM, _SLOW_STREAM)
     past = np.minimum(1.0, np.maximum(0.0, LINE_BYTES * tiles * channels / target.l1_bytes - _HELD))
     compute = np.maximum(rows * tiles / target.fmas, (rows + tiles) / target.loads)
     weights = np.where(beyond, problem.source.itemsize * rows / rate, 0.0)
-    compute = np.maximum(np.maximum(compute, _LATENCY), weights)
+    latency = _WAIT / knobs.chains if knobs.sparse else _LATENCY
+    compute = np.maximum(np.maximum(compute, latency), weights)
     column: Floats = compute + _L2_LOAD * tiles * past + _L2_WEIGHT * rows
     return column
+
+
+def _weight_bytes(problem: WinogradProblem, knobs: Candidates) -> Floats:
+    """Bytes of the transformed weights."""
+    positions = problem.transform(knobs).inputs ** 2
+    weights: Floats = problem.source.itemsize * problem.panels(knobs) * knobs.rows * knobs.kept * positions
+    return weights
 
 
 def task_bytes(problem: WinogradProblem, knobs: Knobs) -> Any:
@@ -131,7 +160,9 @@ def _tasks(problem: WinogradProblem, knobs: Knobs) -> Any:
     return problem.out.groups * down * across * -(-problem.panels(knobs) // knobs.chunk)
 
 
-def _candidates(problem: WinogradProblem, target: Target, outputs: int) -> Candidates:
+def _candidates(
+    problem: WinogradProblem, target: Target, outputs: int, permuted: bool | None, chains: int
+) -> Candidates:
     """Legal schedules of tiles of so many outputs, in the order of their knobs."""
     down, across = problem.tiles(outputs)
     points = [
@@ -142,7 +173,7 @@ def _candidates(problem: WinogradProblem, target: Target, outputs: int) -> Candi
         if rows * tiles_h * tiles_w <= target.registers
         for chunk in _divisors(-(-problem.channels[0] // rows))
     ]
-    every = Candidates(outputs, *np.array(points, np.int64).reshape(-1, 4).T)
+    every = Candidates.keeping(problem, outputs, np.array(points, np.int64).reshape(-1, 4), permuted, chains)
     return every[_fits(problem, target, every)]
 
 
@@ -178,7 +209,8 @@ def _whole(problem: WinogradProblem, knobs: Knobs) -> Any:
 def _fits(problem: WinogradProblem, target: Target, knobs: Knobs) -> Any:
     """Whether groups and chunks are whole, sums fit the registers, and a task some memory."""
     tiles = knobs.tiles_h * knobs.tiles_w
-    sums = knobs.rows * tiles
+    chains = knobs.chains if isinstance(knobs, Candidates | SparseWinogradSchedule) else 1
+    sums = chains * knobs.rows * tiles
     return (
         _whole(problem, knobs)
         & (knobs.rows <= problem.channels[0])
@@ -213,9 +245,10 @@ def _features(
     transform, (out_channels, channels) = problem.transform(knobs), problem.channels
     tiles, (down, across) = knobs.tiles_h * knobs.tiles_w, problem.tiles(knobs.outputs)
     _, _, height, width = problem.out.shape
-    positions = transform.inputs**2
+    positions, candidate = transform.inputs**2, Candidates.of(problem, knobs)
+    kept = float(candidate.kept[0])
     return {
-        "estimate": float(cycles(problem, target, Candidates.of(knobs), threads=threads)[0]),
+        "estimate": float(cycles(problem, target, candidate, threads=threads)[0]),
         **implied(
             target,
             threads=threads,
@@ -223,7 +256,7 @@ def _features(
             registers=knobs.rows * tiles + min(knobs.rows, tiles) + 1,
             computed=down * across * knobs.outputs**2 * problem.panels(knobs) * knobs.rows,
             stored=height * width * out_channels,
-            multiplies=problem.out.groups * down * across * positions * channels * out_channels,
+            multiplies=problem.out.groups * down * across * positions * kept * out_channels,
             loads=(knobs.rows + tiles) / (knobs.rows * tiles),
             working_set=task_bytes(problem, knobs),
         ),

@@ -11,7 +11,9 @@ from tvm import te, tirx
 
 from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.epilogue import Epilogue
+from sparsegen.kernels.operands import CHANNELS
 from sparsegen.kernels.winograd.edges import merged, of_images, of_pixels
+from sparsegen.kernels.winograd.filters import Filters, filters, packed
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.transforms import Matrix, combine, select
 from sparsegen.lowering.expressions import Expr, TensorExpr
@@ -28,13 +30,16 @@ def expression(problem: WinogradProblem, knobs: WinogradSchedule, epilogue: Epil
     panels, rows = problem.panels(knobs), knobs.rows
     x = te.placeholder((problem.source.groups, problem.source.size), problem.source.dtype, name="x")
     bias = te.placeholder((panels * rows,), name="bias")
-    weight, products = _products(_tiles(x, problem, knobs), problem, knobs)
+    channel_of = te.placeholder((panels * rows,), "int32", name=CHANNELS)
+    of_weights = filters(problem, knobs)
+    products = _products(_tiles(x, problem, knobs), of_weights, problem, knobs)
     result, store = _result(products, problem, knobs), problem.store(knobs)
 
     def finish(*point: Expr) -> Expr:
-        value, coordinates = result(*point), store.coordinates(point)
+        value, (row, *pixel) = result(*point), store.coordinates(point)
         if problem.conv.bias is not None:
-            value = value + bias[coordinates[0]]
+            value = value + bias[row]
+        coordinates = (row if problem.channel_of is None else channel_of[row], *pixel)
         lane = point[-1] if problem.out.batch_lanes else 0
         value = epilogue.apply(value, point[0], coordinates, lane)
         holds = problem.out.holds(coordinates)
@@ -43,15 +48,19 @@ def expression(problem: WinogradProblem, knobs: WinogradSchedule, epilogue: Epil
     out = te.compute(
         (*_tile_groups(problem, knobs), panels, rows, *_group(knobs), *store.inner), finish, name="out"
     )
-    placeholders = [weight] if problem.conv.bias is None else [weight, bias]
-    return te.create_prim_func([x, *placeholders, *epilogue.placeholders, out])
+    of_rows = [
+        placeholder
+        for placeholder, array in ((bias, problem.conv.bias), (channel_of, problem.channel_of))
+        if array is not None
+    ]
+    return te.create_prim_func([x, *of_weights.placeholders, *of_rows, *epilogue.placeholders, out])
 
 
 def arguments(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[NDArray[Any], ...]:
-    """The weights, packed, and the bias where there is one."""
-    weights, bias = pack_weights(problem, knobs), problem.conv.bias
+    """The weights, packed; the bias, where there is one; the channels of rows, where they are permuted."""
     padding = problem.panels(knobs) * knobs.rows - problem.channels[0]
-    return (weights,) if bias is None else (weights, np.pad(bias, (0, padding)))
+    of_rows = (array for array in (problem.conv.bias, problem.channel_of) if array is not None)
+    return (*packed(problem, knobs), *(np.pad(array, (0, padding)) for array in of_rows))
 
 
 def _tiles(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> TensorExpr:
@@ -74,22 +83,34 @@ def _tiles(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> 
 
 
 def _products(
-    inputs: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule
-) -> tuple[TensorExpr, TensorExpr]:
-    """The weights, and their products: [groups, tile groups, n, n, panels, rows, tiles of a group, lanes]."""
-    n, (_, channels), panels = problem.transform(knobs).inputs, problem.channels, problem.panels(knobs)
-    weight = te.placeholder((n, n, panels, channels, knobs.rows), name="weight")
-    c, total = te.reduce_axis((0, channels), name="c"), accumulator_of(problem.source.dtype)
+    inputs: TensorExpr, weights: Filters, problem: WinogradProblem, knobs: WinogradSchedule
+) -> TensorExpr:
+    """The products: [groups, tile groups, n, n, panels, rows, tiles of a group, lanes]."""
+    n, panels, total = (
+        problem.transform(knobs).inputs,
+        problem.panels(knobs),
+        accumulator_of(problem.source.dtype),
+    )
 
     def term(*point: Expr) -> Expr:
-        g, gy, gx, i, j, panel, r, ty, tx, lane = point
-        value = inputs[g, gy, gx, i, j, c, ty, tx, lane].astype(total)
-        return te.sum(weight[i, j, panel, c, r] * value, axis=c)
+        g, gy, gx, i, j, panel, chain, r, ty, tx, lane = point
+        product = weights.term(
+            lambda c: inputs[g, gy, gx, i, j, c, ty, tx, lane].astype(total), i, j, panel, chain, r
+        )
+        return te.sum(product, axis=weights.axis)
 
     groups = _tile_groups(problem, knobs)
-    space = (*groups, n, n, panels, knobs.rows, *_group(knobs), problem.out.lanes)
-    sums = te.compute(space, term, name="registers")
-    return weight, te.compute(space, lambda *point: sums[point], name="products")
+    visit, of_row = (*groups, n, n, panels), (knobs.rows, *_group(knobs), problem.out.lanes)
+    sums = te.compute((*visit, weights.chains, *of_row), term, name="registers")
+
+    def added(*point: Expr) -> Expr:
+        at, of_row = point[: len(visit)], point[len(visit) :]
+        value = sums[(*at, 0, *of_row)]
+        for chain in range(1, weights.chains):
+            value = value + sums[(*at, chain, *of_row)]
+        return value
+
+    return te.compute((*visit, *of_row), added, name="products")
 
 
 def _result(products: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> Callable[..., Expr]:
@@ -122,12 +143,3 @@ def _tile_groups(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[int
 
 def _group(knobs: WinogradSchedule) -> tuple[int, int]:
     return knobs.tiles_h, knobs.tiles_w
-
-
-def pack_weights(problem: WinogradProblem, knobs: WinogradSchedule) -> NDArray[np.float32]:
-    """The transformed weights [n, n, panels, C, rows]: one stream of memory a panel."""
-    weights = problem.transform(knobs).weights(problem.filters)
-    n, _, out_channels, channels = weights.shape
-    panels = problem.panels(knobs)
-    padded = np.pad(weights, ((0, 0), (0, 0), (0, panels * knobs.rows - out_channels), (0, 0)))
-    return np.ascontiguousarray(padded.reshape(n, n, panels, knobs.rows, channels).swapaxes(3, 4))

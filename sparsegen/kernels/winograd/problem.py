@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from tvm import te
 
+from sparsegen.formats.permutation import order_rows
 from sparsegen.graph import Array
-from sparsegen.kernels.operands import all_of
+from sparsegen.kernels.operands import CHANNELS, all_of
 from sparsegen.kernels.space import Point
 from sparsegen.kernels.taps import TapConv2d
+from sparsegen.kernels.winograd.kept import mean_kept
 from sparsegen.kernels.winograd.transforms import MOST_TAPS, Transform, transform
 from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
@@ -63,6 +68,19 @@ class WinogradSchedule:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class SparseWinogradSchedule(WinogradSchedule):
+    """One schedule of the kernel that skips the filters of which every weight is zero.
+
+    permuted: whether output channels that keep filters of the same input channels meet in a group of rows.
+    chains: sums that each result is added up in, so that few results do not wait for each other; every group
+    of rows multiplies so many channels at a time.
+    """
+
+    permuted: bool = False
+    chains: int = 1
+
+
 @dataclass(frozen=True, eq=False)
 class WinogradProblem:
     """A square convolution without dilation and groups, and how its input and output lie.
@@ -72,11 +90,14 @@ class WinogradProblem:
     phases of each channel.
 
     A vector holds the same pixel of a tile of several images (batch lanes) or of several tiles of one.
+
+    `channel_of` are the output channels of permuted rows.
     """
 
     conv: TapConv2d
     source: Layout
     out: Layout
+    channel_of: NDArray[np.int32] | None = None
 
     @staticmethod
     def of(conv: TapConv2d, source: Layout, out: Layout) -> WinogradProblem | None:
@@ -109,7 +130,7 @@ class WinogradProblem:
     def identity(self) -> Hashable:
         """All that the code of a schedule depends on: not the weights."""
         taps = self.conv.taps.offsets(self.source).tobytes()
-        return self.geometry, taps, self.conv.bias is None
+        return self.geometry, taps, self.conv.bias is None, self.channel_of is None
 
     @property
     def stride(self) -> int:
@@ -131,6 +152,34 @@ class WinogradProblem:
         padded = np.pad(weight, ((0, 0), (0, 0), past, past))
         by_phase = padded.reshape(out_channels, channels, taps, stride, taps, stride)
         return by_phase.transpose(0, 1, 3, 5, 2, 4).reshape(out_channels, -1, taps, taps)
+
+    @cached_property
+    def kept(self) -> NDArray[np.bool_]:
+        """Whether a filter has a weight that is not zero, [K, C * stride * stride]."""
+        kept: NDArray[np.bool_] = (self.filters != 0).any(axis=(2, 3))
+        return kept
+
+    @cached_property
+    def kept_digest(self) -> bytes:
+        """All that the times of schedules which skip filters depend on, beside `geometry`."""
+        return blake2b(np.packbits(self.kept).tobytes()).digest()
+
+    def arranged(self, knobs: WinogradSchedule) -> WinogradProblem:
+        """The problem with its output channels in the order of a schedule."""
+        if not (isinstance(knobs, SparseWinogradSchedule) and knobs.permuted):
+            return self
+        order, conv = self._order(knobs.rows), self.conv
+        bias = None if conv.bias is None else conv.bias[order]
+        conv = replace(conv, weight=conv.weight[order], bias=bias)
+        return replace(self, conv=conv, channel_of=order.astype(np.int32))
+
+    def mean_kept(self, rows: int, *, permuted: bool, chains: int) -> float:
+        """Phases of input channels that a group of rows multiplies, on average."""
+        return mean_kept(self.kept[self._order(rows)] if permuted else self.kept, rows, multiple=chains)
+
+    def _order(self, rows: int) -> NDArray[np.intp]:
+        """Output channels, those that keep filters of the same input channels side by side."""
+        return order_rows(self.kept.astype(np.float32), rows=rows)
 
     def lane_tiles(self, outputs: int) -> tuple[int, int]:
         """Tiles of an image in a vector, down and across: one of each of its images with batch lanes."""
@@ -163,11 +212,6 @@ class WinogradProblem:
         """The matrices of a schedule's tiles."""
         return transform(knobs.outputs, -(-self.conv.weight.shape[2] // self.stride))
 
-    def weight_bytes(self, knobs: Knobs) -> Any:
-        """Bytes of the transformed weights."""
-        positions = self.transform(knobs).inputs ** 2
-        return self.source.itemsize * self.panels(knobs) * knobs.rows * self.channels[1] * positions
-
     def store(self, knobs: WinogradSchedule) -> WinogradStore:
         """How the kernel of a schedule stores its output."""
         return WinogradStore(self.out, knobs, *self.lane_tiles(knobs.outputs))
@@ -178,7 +222,8 @@ class WinogradStore:
     """Stores points (group, tile group's y and x, panel, row, tiles' y and x, y, ...) into a layout.
 
     The rest is (x, lane) of a tile with batch lanes; with pixel lanes, (tile down, vector, lane) of the
-    rows that a vector of tiles, `down` by `across`, makes up. Comparable: part of a kernel's identity.
+    rows that a vector of tiles, `down` by `across`, makes up. A kernel of permuted rows has a parameter
+    CHANNELS, the output channel of every row. Comparable: part of a kernel's identity.
     """
 
     layout: Layout
@@ -200,7 +245,7 @@ class WinogradStore:
         return m, self.down, -(-min(self.across * m, self.layout.row) // lanes), lanes
 
     def coordinates(self, point: tuple[Expr, ...]) -> tuple[Expr, Expr, Expr]:
-        """Channel, y and x of a point, which may lie past the image or the last channel."""
+        """Row, y and x of a point, which may lie past the image or the last row."""
         _, group_y, _, panel, row, tile_y, _, y, *rest = point
         of_y = 0 if self.layout.batch_lanes else rest[0]
         at_y = (group_y * self.knobs.tiles_h + tile_y) * self.down + of_y
@@ -232,5 +277,6 @@ class WinogradStore:
         exists = [
             at < extent for at, extent, step in zip(coordinates, extents, steps, strict=True) if extent % step
         ]
-        lane = point[-1] if batch_lanes else 0
-        return (point[0], self.layout.address(coordinates, lane)), all_of(exists)
+        lane, (row, *pixel) = point[-1] if batch_lanes else 0, coordinates
+        channel = parameters[CHANNELS][row] if CHANNELS in parameters else row
+        return (point[0], self.layout.address((channel, *pixel), lane)), all_of(exists)

@@ -8,9 +8,13 @@ from tvm import s_tir
 
 from sparsegen.graph import ITEM_BYTES
 from sparsegen.kernels.loops import read_whole
-from sparsegen.kernels.winograd.problem import WinogradSchedule
+from sparsegen.kernels.winograd.filters import KEPT_CHANNELS
+from sparsegen.kernels.winograd.problem import SparseWinogradSchedule, WinogradSchedule
+from sparsegen.lowering.ahead import AHEAD
 from sparsegen.lowering.layout import LINE_BYTES
+from sparsegen.lowering.passes import MASKED
 from sparsegen.lowering.prefetch import PREFETCH
+from sparsegen.lowering.runs import RUN
 
 _PAGE = 4096  # bytes between addresses that share a set of an L1 cache
 
@@ -25,6 +29,10 @@ def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool, acros
     sch = s_tir.Schedule(function)
     names = ("registers_columns", "tiles", "registers", "products", "registers_rows", "out")
     columns, tiles, sums, products, rows, out = map(sch.get_sblock, names)
+    if isinstance(knobs, SparseWinogradSchedule):
+        # Which channels are read is told by memory.
+        channels = int(sch.get(sch.get_loops(tiles)[5]).extent)
+        read_whole(sch, sums, "tiles", channels, dimension=5)
     g, gy, gx, panel, r, ty, tx, *inner = sch.get_loops(out)
     chunk, panel = sch.split(panel, [None, knobs.chunk])
     sch.reorder(g, gy, gx, chunk, panel, r, ty, tx, *inner)
@@ -46,9 +54,14 @@ def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool, acros
     sch.annotate(of_panel, PREFETCH, "visit")
     _straight(sch, inner)
     sch.compute_at(sums, of_panel, preserve_unit_loops=True)
-    r, ty, tx, lane, c = sch.get_loops(sums)[-5:]
-    sch.reorder(c, ty, tx, r, lane)
-    _straight(sch, (ty, tx, r, lane))
+    chain, r, ty, tx, lane, c = sch.get_loops(sums)[-6:]
+    sch.reorder(c, chain, ty, tx, r, lane)
+    _straight(sch, (chain, ty, tx, r, lane))
+    if isinstance(knobs, SparseWinogradSchedule):
+        sch.annotate(c, MASKED, 1)
+        if knobs.chains == 1:
+            sch.annotate(c, AHEAD, KEPT_CHANNELS)
+    sch.annotate(c, RUN, "weight")
     sch.decompose_reduction(sums, c)
     sch.compute_at(tiles, task, preserve_unit_loops=True)
     i, j, c, ty, tx, lane = sch.get_loops(tiles)[-6:]

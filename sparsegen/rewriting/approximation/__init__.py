@@ -8,27 +8,23 @@ path through gates), `proof` (the error that holds), `piecewise` (the result). `
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sparsegen.lazy import lazy_names
 
 if TYPE_CHECKING:
     from sparsegen.rewriting.approximation.api import approximate
     from sparsegen.rewriting.approximation.optimality import Certificate, certificate
     from sparsegen.rewriting.approximation.piecewise import PiecewiseLinear
 
-_LAZY = {
-    "Certificate": "sparsegen.rewriting.approximation.optimality",
-    "PiecewiseLinear": "sparsegen.rewriting.approximation.piecewise",
-    "approximate": "sparsegen.rewriting.approximation.api",
-    "certificate": "sparsegen.rewriting.approximation.optimality",
-}
-"""What imports torch: it comes when it is asked for."""
-
 __all__ = ["Certificate", "PiecewiseLinear", "approximate", "certificate"]
 
-
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Certificate": "sparsegen.rewriting.approximation.optimality",
+        "PiecewiseLinear": "sparsegen.rewriting.approximation.piecewise",
+        "approximate": "sparsegen.rewriting.approximation.api",
+        "certificate": "sparsegen.rewriting.approximation.optimality",
+    },
+)

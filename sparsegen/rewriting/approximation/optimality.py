@@ -15,6 +15,7 @@ from sparsegen.rewriting.approximation.gates import Gates, evaluate, points, sur
 from sparsegen.rewriting.approximation.piecewise import PiecewiseLinear
 from sparsegen.rewriting.approximation.tube import shortest_path
 from sparsegen.rewriting.approximation.weights import Weights
+from sparsegen.typed import typed
 
 _PER_LINK = 1024
 
@@ -38,6 +39,7 @@ class Certificate:
         return self.fewest > self.knots
 
 
+@typed
 def certificate(fit: PiecewiseLinear, *, share: float = 0.98, knots: int | None = None) -> Certificate:
     """How many knots an error of `share` times the fit's takes at the least, on finitely many gates.
 

@@ -1,0 +1,88 @@
+"""The transformed filters of Winograd's kernel: all of them, or those that are not zero everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import te, tirx
+
+from sparsegen.kernels.winograd.kept import KeptChannels
+from sparsegen.kernels.winograd.problem import SparseWinogradSchedule, WinogradProblem, WinogradSchedule
+from sparsegen.lowering.expressions import Expr
+
+KEPT_CHANNELS = "channels"
+"""Parameter of a sparse kernel: the channels that its panels multiply."""
+
+
+@dataclass(frozen=True, eq=False)
+class Filters:
+    """Transformed filters as the expression reads them.
+
+    `placeholders` are parameters of the kernel. `term(read, i, j, panel, chain, r)` is the product that is
+    summed over `axis` at position (i, j) in one of `chains` sums, `read(c)` being the transformed input of
+    channel c.
+    """
+
+    placeholders: tuple[Any, ...]
+    axis: Any
+    term: Callable[[Callable[[Expr], Expr], Expr, Expr, Expr, Expr, Expr], Expr]
+    chains: int = 1
+
+
+def filters(problem: WinogradProblem, knobs: WinogradSchedule) -> Filters:
+    """The filters of a schedule."""
+    if isinstance(knobs, SparseWinogradSchedule):
+        return _sparse(problem, knobs)
+    return _dense(problem, knobs)
+
+
+def packed(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[NDArray[Any], ...]:
+    """The arguments for the placeholders of `filters`: weights first.
+
+    These are [n, n, panels, C, rows], or [n, n, kept, rows] of the channels that panels keep: one stream of
+    memory a panel.
+    """
+    panels, rows = problem.panels(knobs), knobs.rows
+    weights = problem.transform(knobs).weights(problem.filters)
+    n, _, out_channels, channels = weights.shape
+    padded = np.pad(weights, ((0, 0), (0, 0), (0, panels * rows - out_channels), (0, 0)))
+    of_panels = padded.reshape(n, n, panels, rows, channels).swapaxes(3, 4)
+    if not isinstance(knobs, SparseWinogradSchedule):
+        return (np.ascontiguousarray(of_panels),)
+    kept = KeptChannels.of(problem.kept, rows=rows, panels=panels, multiple=knobs.chains)
+    values = of_panels[:, :, kept.panel_of, kept.channels]
+    values[:, :, kept.repeated] = 0
+    if not len(kept.channels):  # an array has a number of everything, even where none is read
+        values = np.zeros((n, n, 1, rows), np.float32)
+    return np.ascontiguousarray(values), kept.addresses, kept.starts
+
+
+def _dense(problem: WinogradProblem, knobs: WinogradSchedule) -> Filters:
+    n, (_, channels) = problem.transform(knobs).inputs, problem.channels
+    weight = te.placeholder((n, n, problem.panels(knobs), channels, knobs.rows), name="weight")
+    c = te.reduce_axis((0, channels), name="c")
+
+    def term(read: Callable[[Expr], Expr], i: Expr, j: Expr, panel: Expr, chain: Expr, r: Expr) -> Expr:
+        return weight[i, j, panel, c, r] * read(c)
+
+    return Filters((weight,), c, term)
+
+
+def _sparse(problem: WinogradProblem, knobs: SparseWinogradSchedule) -> Filters:
+    n, (_, channels), chains = problem.transform(knobs).inputs, problem.channels, knobs.chains
+    weight = te.placeholder((n, n, te.var("kept"), knobs.rows), name="weight")
+    channel_of = te.placeholder((te.var("listed"),), "int32", name=KEPT_CHANNELS)
+    starts = te.placeholder((problem.panels(knobs) + 1,), "int32", name="starts")
+    c = te.reduce_axis((0, -(-channels // chains)), name="c")
+
+    def term(read: Callable[[Expr], Expr], i: Expr, j: Expr, panel: Expr, chain: Expr, r: Expr) -> Expr:
+        begin, count = starts[panel], te.indexdiv(starts[panel + 1] - starts[panel], chains)
+        at = begin + c * chains + chain
+        product = weight[i, j, at, r] * read(channel_of[at])
+        return tirx.if_then_else(c < count, product, tirx.const(0, problem.out.dtype))
+
+    return Filters((weight, channel_of, starts), c, term, chains)
