@@ -113,8 +113,8 @@ class Result:
     `asked` is the sparsity asked for. Accuracies are in percent of the test images, `difference` in points
     from the dense network of the seed; `accuracy` is the compiled network's, `torch_accuracy` torch's.
     `sparsity` is over the pruned layers; `packing_density` the share of their packed weights that are not
-    zero, None where nothing is packed. Times are medians in ms, `speedup` is over the best dense engine, `layers_speedup` the geometric
-    mean of that over the two pruned convolutions on their own.
+    zero, None where nothing is packed. Times are medians in ms, `speedup` is over the best dense engine,
+    `layers_speedup` the geometric mean of that over the two pruned convolutions on their own.
     """
 
     seed: int

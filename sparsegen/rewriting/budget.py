@@ -45,10 +45,11 @@ def within(
     listen is told of every trial. Raises RewritingError where even the smallest errors of sites are too much.
     """
     trial = _Trial(graph, Rewriter(price), reference, intervals, Steps(listen, total=len(ERRORS) + 1))
-    found = [trial.of({})]
-    if found[0].rewritten.unsupported or found[0].accuracy.error > end_to_end:
+    exact = trial.of({})
+    found = [exact]
+    if exact.rewritten.unsupported or exact.accuracy.error > end_to_end:
         found.clear()
-    layers = dict.fromkeys(each.layer for each in trial.rewritten({}).replaced)
+    layers = dict.fromkeys(each.layer for each in exact.rewritten.replaced)
     for error in ERRORS:
         alike = trial.of(dict.fromkeys(layers, error))
         if alike.accuracy.error <= end_to_end:
@@ -63,32 +64,45 @@ def within(
     return _loosened(best, layers, trial, end_to_end)
 
 
-@dataclass(frozen=True, eq=False)
 class _Trial:
-    """Rewrites, and computes what comes of it."""
+    """Rewrites, and computes what comes of it; what was tried before is known."""
 
-    graph: LayerGraph
-    rewriter: Rewriter
-    reference: Reference
-    intervals: Mapping[str, Interval]
-    steps: Steps
+    def __init__(
+        self,
+        graph: LayerGraph,
+        rewriter: Rewriter,
+        reference: Reference,
+        intervals: Mapping[str, Interval],
+        steps: Steps,
+    ) -> None:
+        self._graph, self._rewriter, self._intervals = graph, rewriter, intervals
+        self._reference, self._steps = reference, steps
+        self._rewritten: dict[frozenset[tuple[str, float]], Rewritten] = {}
 
     def rewritten(self, errors: Mapping[str, float]) -> Rewritten:
-        return rewrite(self.graph, self.rewriter, max_error=errors, intervals=self.intervals)
+        """The graph where each layer may err by its error; others by none."""
+        key = frozenset(errors.items())
+        if key not in self._rewritten:
+            self._rewritten[key] = rewrite(
+                self._graph, self._rewriter, max_error=errors, intervals=self._intervals
+            )
+        return self._rewritten[key]
 
     def of(self, errors: Mapping[str, float]) -> Budget:
-        self.steps.begin("rewriting, and comparing results")
+        """The graph with these errors, and how far its results are off."""
+        self._steps.begin("rewriting, and comparing results")
         found = self.rewritten(errors)
-        return Budget(errors, found, self.reference.accuracy(found.graph))
+        return Budget(errors, found, self._reference.accuracy(found.graph))
 
 
 def _loosened(best: Budget, layers: Iterable[str], trial: _Trial, end_to_end: float) -> Budget:
     """The budget with single layers' errors raised, while that gains and the results bear it."""
-    seconds = {error: trial.rewritten(dict.fromkeys(layers, error)).seconds for error in ERRORS}
-    seconds[0.0] = trial.rewritten({}).seconds
-    open_layers, left = set(layers), len(best.rewritten.unsupported)
+    open_layers, left = dict.fromkeys(layers), len(best.rewritten.unsupported)
     while True:
         now = {layer: best.errors.get(layer, 0.0) for layer in open_layers}
+        alike = {error: dict.fromkeys(layers, error) if error else {} for error in now.values()}
+        alike |= {_next(error): dict.fromkeys(layers, _next(error)) for error in alike if error < ERRORS[0]}
+        seconds = {error: trial.rewritten(errors).seconds for error, errors in alike.items()}
         gains = {
             layer: seconds[error][layer] - seconds[_next(error)][layer]
             for layer, error in now.items()
@@ -101,7 +115,7 @@ def _loosened(best: Budget, layers: Iterable[str], trial: _Trial, end_to_end: fl
         if tried.accuracy.error <= end_to_end and len(tried.rewritten.unsupported) <= left:
             best = tried
         else:
-            open_layers.remove(layer)
+            del open_layers[layer]
 
 
 def _next(error: float) -> float:

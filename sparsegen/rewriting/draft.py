@@ -94,8 +94,8 @@ class Draft:
     def constant(self, array: Array) -> str:
         """A constant, and its name."""
         name = self._new_name()
-        self.constants[name] = array
-        self.shapes[name] = array.shape
+        self.constants[name] = np.asarray(array)  # arithmetic on arrays of no dimension gives numbers
+        self.shapes[name] = self.constants[name].shape
         return name
 
     def array(self, values: Any) -> Array:

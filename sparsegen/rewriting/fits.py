@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsegen.errors import RewritingError
-from sparsegen.graph import Array, Step
+from sparsegen.graph import Array, Piecewise, Step
 from sparsegen.rewriting.approximation import PiecewiseLinear, approximate
 from sparsegen.rewriting.draft import Draft
 from sparsegen.rewriting.rule import RefusalError
@@ -139,6 +139,20 @@ class Pieces(Protocol):
     def values(self) -> tuple[float, ...]: ...  # noqa: D102
     @property
     def slopes(self) -> tuple[float, ...]: ...  # noqa: D102
+
+
+class _PiecesOf(NamedTuple):
+    """As `Pieces` asks for them."""
+
+    knots: tuple[float, ...]
+    values: tuple[float, ...]
+    slopes: tuple[float, ...]
+
+
+def pieces_of(parameters: tuple[float, ...]) -> Pieces:
+    """The function of a `piecewise` step's parameters."""
+    function = Piecewise.of(parameters)
+    return _PiecesOf(function.knots, tuple(map(function, function.knots)), function.slopes)
 
 
 class ReluSum(NamedTuple):

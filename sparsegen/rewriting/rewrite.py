@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 
 from sparsegen.devices.operators import describe
 from sparsegen.frontend.fuse import fuse_epilogues
@@ -11,8 +12,9 @@ from sparsegen.frontend.simplify import remove_unread
 from sparsegen.graph import Layer, LayerGraph
 from sparsegen.rewriting.bounds import site_interval
 from sparsegen.rewriting.draft import Approximation, Price
+from sparsegen.rewriting.memory import Way
 from sparsegen.rewriting.parts import parts_of
-from sparsegen.rewriting.search import Search, Tried, Way, site_of
+from sparsegen.rewriting.search import Search, Tried, site_of
 from sparsegen.rewriting.site import Interval, Site
 
 
@@ -21,9 +23,8 @@ class Replaced:
     """An operator that the device lacks, and what became of it.
 
     layer: of the graph, whose core or step it is. reason: why the device does not run it. rules: by which it
-    was replaced, outermost first; none: it stays. tried: all rules for it, with what came of each. error: by
-    how much its result is off at most, for what calibration saw; infinite where the errors of a larger
-    operator's parts do not tell.
+    was replaced, outermost first; none: it stays. error: by how much its result is off at most, for what
+    calibration saw; infinite where the errors of a larger operator's parts do not tell.
     """
 
     layer: str
@@ -31,8 +32,13 @@ class Replaced:
     reason: str
     rules: tuple[str, ...]
     approximations: tuple[Approximation, ...]
-    tried: tuple[Tried, ...]
-    error: float = 0.0
+    error: float
+    _try: Callable[[], Sequence[Tried]] = field(compare=False, repr=False)
+
+    @cached_property
+    def tried(self) -> tuple[Tried, ...]:
+        """All rules for it, with what came of each: found out when it is asked for."""
+        return tuple(self._try())
 
     @property
     def word(self) -> str:
@@ -125,7 +131,7 @@ class _Made:
         reason = search.price(site.operator).reason
         way = search.best(site)
         if reason:
-            self.replaced.append(_replaced(layer, site, reason, way, search.tried(site)))
+            self.replaced.append(_replaced(layer, site, reason, way, partial(search.tried, site)))
         if way is None:
             way = Way(0.0, (part,), part.name, {})
         self.seconds[layer] = self.seconds.get(layer, 0.0) + way.seconds
@@ -140,11 +146,13 @@ class _Made:
             self._intervals[result] = interval
 
 
-def _replaced(layer: str, site: Site, reason: str, way: Way | None, tried: Sequence[Tried]) -> Replaced:
+def _replaced(
+    layer: str, site: Site, reason: str, way: Way | None, tried: Callable[[], Sequence[Tried]]
+) -> Replaced:
     rules = () if way is None else tuple(each.name for each in way.rules)
     approximations = () if way is None else way.approximations
     error = 0.0 if way is None else way.error
-    return Replaced(layer, site.name, reason, rules, approximations, tuple(tried), error)
+    return Replaced(layer, site.name, reason, rules, approximations, error, tried)
 
 
 def _placed(way: Way, name: str) -> tuple[list[Layer], str]:

@@ -8,43 +8,24 @@ searched depth first. A site that is met again below itself is no way.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
-
-import numpy as np
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sparsegen.graph import Array, Layer, Shape
 from sparsegen.rewriting.bounds import narrower, site_interval
-from sparsegen.rewriting.draft import Approximation, Draft, Price
+from sparsegen.rewriting.draft import Draft, Price
 from sparsegen.rewriting.error_bounds import result_error
+from sparsegen.rewriting.memory import Found, Way, key_of
 from sparsegen.rewriting.rule import RefusalError, Rule, rules_for
 from sparsegen.rewriting.site import Interval, Site
 
 _DEEPEST = 12  # rules in a chain
 _TOLD = 2.0  # times the cheapest way's seconds: what other ways take is told up to here
 _DEARER = "it takes much longer than the cheapest way"
+_NUMBER = re.compile(r"\d[\d,]*(?!\w)")
 _TIGHTER = 5  # times that less error is allowed of a rule's parts
-
-
-@dataclass(frozen=True, eq=False)
-class Way:
-    """How a site is computed by what the device has.
-
-    layers: in its place, with their constants; `result` names its value. rules: by which it came, outermost
-    first. approximations: what is not exact. error: by how much the result is off at most, for inputs that
-    calibration saw; infinite where the errors' sum is not known.
-    """
-
-    seconds: float
-    layers: tuple[Layer, ...]
-    result: str
-    constants: Mapping[str, Array]
-    rules: tuple[Rule, ...] = ()
-    approximations: tuple[Approximation, ...] = ()
-    error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,11 +46,11 @@ class Search:
 
     def __init__(self, price: Price, max_error: float = 0.0) -> None:
         self.price, self._max_error = price, max_error
-        self._decided: dict[str, Rule] = {}
-        self._dearer: dict[str, float] = {}  # sites that have no way of fewer seconds than these
+        self._found: dict[str, Found] = {}
         self._tried: dict[str, list[Tried]] = {}
         self._above: list[str] = []
         self._cut: set[str] = set()  # sites above that ended a way
+        self._too_long = False  # whether a chain ended as it had too many rules
 
     def best(self, site: Site) -> Way | None:
         """The cheapest way, None where there is none."""
@@ -77,7 +58,7 @@ class Search:
 
     def tried(self, site: Site) -> list[Tried]:
         """Every rule for a site's operator, and what came of it."""
-        key = _key(site, self._max_error)
+        key = key_of(site, self._max_error)
         if key not in self._tried:
             best = self.best(site)
             limit = math.inf if best is None else _TOLD * best.seconds
@@ -98,31 +79,38 @@ class Search:
         estimate = self.price(site.operator)
         if estimate.supported:
             return Way(estimate.seconds, (site.layer,), site.layer.name, {})
-        key = _key(site, allowed)
-        if key in self._above or len(self._above) >= _DEEPEST:
-            self._cut.add(key if key in self._above else self._above[0])
+        key = key_of(site, allowed)
+        if key in self._above:
+            self._cut.add(key)
             return None
-        if key in self._decided:
-            return self._by_rule(site, self._decided[key], allowed, limit)[0]
-        if limit <= self._dearer.get(key, -1.0):
+        if len(self._above) >= _DEEPEST:
+            self._too_long = True
             return None
+        found = self._found.get(key)
+        if found is None or not found.holds(self._above, limit):
+            found = self._found[key] = self._search(site, key, allowed, limit)
+        self._cut |= found.above
+        self._too_long |= found.depth > 0
+        way = found.at(site)
+        return None if way is None or way.seconds > limit else way
+
+    def _search(self, site: Site, key: str, allowed: float, limit: float) -> Found:
+        """The best way by any of the rules, and what it depends on."""
+        outside = self._cut, self._too_long
+        self._cut, self._too_long = set(), False
         self._above.append(key)
-        best, by, least = None, None, limit
+        best, least = None, limit
         try:
             # The approximated ones, of few layers mostly, come first: their ways end dearer ones early.
             for rule in sorted(rules_for(site.name), key=lambda rule: rule.kind):
                 way, _ = self._by_rule(site, rule, allowed, least)
                 if way is not None and (best is None or _rank(way) < _rank(best)):
-                    best, by, least = way, rule, way.seconds
+                    best, least = way, way.seconds
         finally:
             self._above.pop()
-            self._cut.discard(key)
-        if not self._cut:  # else the site may have other ways elsewhere
-            if by is None:
-                self._dearer[key] = limit
-            else:
-                self._decided[key] = by
-        return best
+            above, depth = frozenset(self._cut - {key}), len(self._above) if self._too_long else 0
+            self._cut, self._too_long = outside
+        return Found(best, site, limit, above, depth)
 
     def _by_rule(self, site: Site, rule: Rule, allowed: float, limit: float) -> tuple[Way | None, str]:
         """The best way that begins with a rule, or why there is none of at most `limit` seconds.
@@ -153,11 +141,11 @@ class Search:
         return None, f"the errors of its parts add up to {error:.3g}, and {allowed:.3g} is allowed"
 
     def _same_reason(self, site: Site, draft: Draft) -> str:
-        """Why the device refuses a site, where it refuses the draft's operator of that name for the same."""
-        reason = self.price(site.operator).reason
+        """Why a draft's operator of the site's name is refused, where that is as bad; else ""."""
+        own = self.price(site.operator).reason
         made = (site_of(layer, draft.shapes, {}, {}) for layer in draft.layers)
-        same = any(each.name == site.name and self.price(each.operator).reason == reason for each in made)
-        return reason if same else ""
+        reasons = (self.price(each.operator).reason for each in made if each.name == site.name)
+        return next((reason for reason in reasons if _as_bad(reason, own)), "")
 
     def _composed(
         self, site: Site, rule: Rule, draft: Draft, result: str, allowed: float, limit: float
@@ -194,6 +182,14 @@ class Search:
         return Way(seconds, tuple(layers), found, kept, tuple(rules), tuple(approximations), error), ""
 
 
+def _as_bad(reason: str, own: str) -> bool:
+    """Whether a reason is the same as another, with numbers that are no smaller."""
+    numbers = [[int(each.replace(",", "")) for each in _NUMBER.findall(text)] for text in (reason, own)]
+    return _NUMBER.sub("", reason) == _NUMBER.sub("", own) and all(
+        made >= before for made, before in zip(*numbers, strict=True)
+    )
+
+
 def _rounded_down(share: float) -> float:
     """To a power of 2, below 1, so that sites are met again with the same error."""
     return min(0.5, 2.0 ** math.floor(math.log2(share)))
@@ -218,34 +214,3 @@ def site_of(
         {name: constants[name] for name in reads if name in constants},
         {name: intervals[name] for name in reads if name in intervals},
     )
-
-
-def _key(site: Site, allowed: float) -> str:
-    """What decides a site's ways: its core and step, shapes, constants, intervals, error; no names."""
-    reads = list(dict.fromkeys(site.layer.reads()))
-    numbers = {name: f"#{number}" for number, name in enumerate(reads)}
-    layer = replace(site.layer.renamed(numbers), name="")
-    found = hashlib.blake2b(digest_size=16)
-    _add(found.update, (layer, allowed))
-    for name in reads:
-        _add(found.update, (site.shapes[name], site.constants.get(name), site.intervals.get(name)))
-    return found.hexdigest()
-
-
-def _add(update: Callable[[bytes], None], value: Any) -> None:
-    match value:
-        case np.ndarray():
-            update(f"{value.dtype}{value.shape}".encode())
-            update(np.ascontiguousarray(value).tobytes())
-        case tuple() if all(type(each) is int for each in value):  # as long as a dimension, at times
-            update(f"{value};".encode())
-        case tuple() | list():
-            update(f"{len(value)}(".encode())
-            for each in value:
-                _add(update, each)
-        case _ if is_dataclass(value) and not isinstance(value, type):
-            update(type(value).__name__.encode())
-            for each in fields(value):
-                _add(update, getattr(value, each.name))
-        case _:
-            update(f"{type(value).__name__}:{value};".encode())

@@ -16,7 +16,7 @@ Array = NDArray[np.float32]
 TOLERANCE = 1e-5  # of the largest result: what single precision leaves of sums this short
 
 
-def check(graph: LayerGraph, *, seed: int = 0, **options: object) -> None:
+def check(graph: LayerGraph, *, seed: int = 0, tolerance: float = TOLERANCE, **options: object) -> None:
     """The compiled graph gives the reference's results, twice in a row."""
     generator = torch.Generator().manual_seed(seed)
     inputs = tuple(torch.randn(shape, generator=generator) for shape in graph.inputs.values())
@@ -26,7 +26,7 @@ def check(graph: LayerGraph, *, seed: int = 0, **options: object) -> None:
         result = model(*inputs)
         assert result.shape == expected[0].shape
         error = (result.double() - expected[0]).abs().max()
-        assert error <= TOLERANCE * max(1.0, float(expected[0].abs().max()))
+        assert error <= tolerance * max(1.0, float(expected[0].abs().max()))
 
 
 def single(core: object, source: Shape, out: Shape, epilogue: tuple[Step, ...] = ()) -> LayerGraph:

@@ -53,7 +53,7 @@ GRAPHS = {
         ("tokens", PanelSchedule(2, 1, 4, 4, 1), "tiles have 1 by 4 .* 1 by 6 of them cut evenly"),
         ("conv", WinogradSchedule(4, 2, 2, 1, 1), "tiles_h has to divide 3, tiles_w 5, and chunk 7"),
         ("conv", WinogradSchedule(4, 2, 1, 1, 2), "tiles_h has to divide 3, tiles_w 5, and chunk 7"),
-        ("conv", WinogradSchedule(3, 2, 1, 1, 1), "outputs is 3; it may be 2 or 4"),
+        ("conv", WinogradSchedule(3, 2, 1, 1, 1), "outputs is 3; it may be 2 or 4 or 6"),
         ("conv", WinogradSchedule(4, 0, 1, 1, 1), "rows is 0; at least 1"),
         ("conv, pixel lanes", WinogradSchedule(4, 2, 1, 1, 1), "vectors reach past the rows' ends"),
         ("1x1", WinogradSchedule(4, 2, 1, 1, 1), "does not serve such a layer"),

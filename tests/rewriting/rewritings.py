@@ -52,15 +52,22 @@ def as_it_is(site: Site) -> LayerGraph:
 
 
 def in_float64(graph: LayerGraph, *inputs: torch.Tensor) -> torch.Tensor:
-    """What a graph of one result computes, all of it in float64."""
+    """What a graph of one result computes, all of it in float64; every value has its layer's shape."""
     layers = [_doubled(layer) for layer in graph.layers]
     constants: Any = {name: array.astype(np.float64) for name, array in graph.constants.items()}
     dtypes = dict.fromkeys(graph.inputs, FLOAT64)
     doubled = replace(graph, layers=layers, constants=constants, input_dtypes=dtypes)
+    given, shapes = [each.double() for each in inputs], graph.shapes()
+
+    def see(name: str, value: torch.Tensor) -> None:
+        assert tuple(value.shape) == shapes[name], f"{name} is {tuple(value.shape)}, not {shapes[name]}"
+
     usual = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)  # of what a graph makes of nothing
     try:
-        result: torch.Tensor = TorchGraph(doubled)(*(each.double() for each in inputs))
+        computed = TorchGraph(doubled)
+        computed.watched(see, *given)
+        result: torch.Tensor = computed(*given)
     finally:
         torch.set_default_dtype(usual)
     return result

@@ -18,6 +18,7 @@ from sparsegen.graph import LayerGraph
 from sparsegen.rewriting.accuracy import Reference
 from sparsegen.rewriting.budget import within
 from sparsegen.rewriting.calibration import intervals_on, load_calibration
+from sparsegen.rewriting.rewrite import Rewritten, rewrite
 from tests.rewriting.rewritings import allowing
 
 
@@ -111,11 +112,11 @@ def by_work(operator: Operator) -> Estimate:
 @pytest.fixture
 def few_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors that are quickly fitted."""
-    monkeypatch.setattr("sparsegen.rewriting.budget.ERRORS", (0.1, 0.01, 3e-3))
+    monkeypatch.setattr("sparsegen.rewriting.budget.ERRORS", (0.1, 0.03, 0.01))
 
 
 @pytest.mark.usefixtures("few_errors")
-@pytest.mark.parametrize("end_to_end", [0.01])
+@pytest.mark.parametrize("end_to_end", [0.03])
 def test_a_budget_holds_and_is_used(end_to_end: float) -> None:
     graph, generator = network(), torch.Generator().manual_seed(1)
     calls = [(torch.randn(2, 6, generator=generator),) for _ in range(16)]
@@ -126,6 +127,21 @@ def test_a_budget_holds_and_is_used(end_to_end: float) -> None:
     assert found.accuracy == reference.accuracy(found.rewritten.graph)
     looser = within(graph, by_work, reference, 10 * end_to_end, intervals=intervals)
     assert sum(looser.rewritten.seconds.values()) <= sum(found.rewritten.seconds.values())
+
+
+@pytest.mark.usefixtures("few_errors")
+def test_no_smaller_error_than_it_takes_is_rewritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, tried = network(), list[dict[str, float]]()
+    calls = [(torch.randn(2, 6, generator=torch.Generator().manual_seed(1)),)]
+
+    def counted(*arguments: Any, max_error: dict[str, float], **options: Any) -> Rewritten:
+        tried.append(dict(max_error))
+        return rewrite(*arguments, max_error=max_error, **options)
+
+    monkeypatch.setattr("sparsegen.rewriting.budget.rewrite", counted)
+    found = within(graph, by_work, Reference(graph, calls), 0.1, intervals=intervals_on(graph, calls))
+    assert min(error for errors in tried for error in errors.values()) == min(found.errors.values()) > 0.01
+    assert all(tried.count(errors) == 1 for errors in tried)
 
 
 @pytest.mark.usefixtures("few_errors")

@@ -28,6 +28,12 @@ GROUPS = (
     "images as channels of one",
     "images one by one",
 )
+HALVES = (
+    "convolution by halves of its filters",
+    "convolution by halves of its channels",
+    "convolution by halves of its groups",
+)
+CUT, JOINED = ["reshape", "slice", "reshape"], ["reshape", "reshape", "concat", "reshape"]
 
 
 def weights(*shape: int, seed: int = 0) -> Array:
@@ -95,6 +101,13 @@ def test_drawn_convolutions_are_computed_exactly(rule: str) -> None:
             conv((2, 4, 9, 9), (4, 4, 3, 3)),
             ["reshape", "slice", "conv", "slice", "conv", "concat", "reshape"],
         ),
+        (HALVES[0], conv((1, 4, 9, 9), (5, 4, 3, 3)), ["conv", "conv", *JOINED]),
+        (HALVES[1], conv((1, 5, 9, 9), (4, 5, 3, 3)), [*CUT, "conv", *CUT, "conv", "add"]),
+        (
+            HALVES[2],
+            conv((1, 5, 9, 9), (5, 1, 3, 3), groups=5),
+            [*CUT, "depthwise_conv", *CUT, "depthwise_conv", *JOINED],
+        ),
     ],
 )
 def test_the_operators_that_a_rule_makes(rule: str, here: Site | None, operators: list[str]) -> None:
@@ -145,6 +158,8 @@ def test_the_halves_of_a_kernel_are_halved_until_they_are_small() -> None:
         ),
         (GROUPS[2], conv((1, 4, 3, 3), (4, 2, 3, 3), groups=2), "its groups have 2 channels"),
         (GROUPS[3], conv((1, 4, 3, 3), (4, 1, 3, 3), groups=4), "it has one image"),
+        (HALVES[0], conv((1, 4, 3, 3), (1, 4, 3, 3)), "it has nothing that could be halved"),
+        (HALVES[1], conv((1, 1, 3, 3), (4, 1, 3, 3)), "it has nothing that could be halved"),
         (GROUPS[4], conv((65, 1, 1, 1), (1, 1, 1, 1)), "it would take 65 images, and 64 are the most"),
     ],
 )

@@ -287,6 +287,31 @@ def test_numbers_become_convolutions(step: Step, shape: tuple[int, ...]) -> None
         assert ("conv" if single else conv) in operators(graph).split()
 
 
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 4, 5)])
+@pytest.mark.parametrize("outer", [0.0, 0.5])
+def test_piecewise_linear_functions_become_relus(shape: tuple[int, ...], outer: float) -> None:
+    here = step_site(Step("piecewise", parameters=(0.25, outer, -1.0, 1.0, 2.0, -1.5)), shape)
+    for kind in ("every", "one"):
+        rule = f"piecewise linear function by ReLUs of {kind} channel"
+        check_equal(rule, here, *drawn(here), rtol=1e-6)
+        graph = drafted(rule, here)
+        assert [name for name in operators(graph).split() if name != "reshape"][1] == "relu"
+        relus = next(layer for layer in graph.layers if layer.epilogue)
+        assert np.prod(relus.shape) == (3 if outer else 2) * np.prod(shape)
+
+
+@pytest.mark.parametrize(
+    ("operand", "cut"), [((2, 5, 3, 4), True), ((5, 1, 1), True), ((1, 1, 3, 4), False), ((4,), False)]
+)
+def test_images_are_halved_with_what_meets_them(operand: tuple[int, ...], cut: bool) -> None:
+    rule, shape = "pointwise by halves of channels", (2, 5, 3, 4)
+    here = step_site(Step("mul", "other"), shape, operand)
+    check_equal(rule, here, *drawn(here))
+    assert operators(drafted(rule, here)).split().count("slice") == (4 if cut else 2)
+    with pytest.raises(RefusalError, match="no image, or is broadcast"):
+        drafted(rule, step_site(Step("mul", "other"), (1, 5, 3, 4), shape))
+
+
 def test_a_constant_larger_than_its_value_is_no_scale() -> None:
     layer = Layer("y", Identity(), ("x",), (2, 3), (Step("mul", "c"),))
     here = site(layer, {"x": (1, 3)}, {"c": np.ones((2, 3), np.float32)})

@@ -73,6 +73,22 @@ def test_a_large_kernel_becomes_kernels_that_the_device_takes() -> None:
     torch.testing.assert_close(in_float64(found.graph, X[:1]), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_more_channels_than_a_device_takes_are_halved() -> None:
+    few = parse_table("few", Section("few", {**TABLE, "supports": {"channels": 4}}))
+    torch.manual_seed(0)
+    layers = (
+        *(nn.Conv2d(3, 7, 3), nn.ReLU6(), nn.Conv2d(7, 7, 3, groups=7), nn.GELU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(7, 6, 1), nn.PReLU(6), nn.Conv2d(6, 9, 3, groups=3), nn.Conv2d(9, 3, 1)),
+    )
+    graph = from_torch(nn.Sequential(*layers).eval(), (X,))
+    found = rewrite(graph, functools.partial(estimate, few))
+    assert found.unsupported == ()
+    for operator in describe_graph(found.graph).values():
+        assert unsupported(few, operator) == ""
+        assert operator.kind == "view" or all(len(shape) < 4 or shape[1] <= 4 for shape in operator.shapes)
+    torch.testing.assert_close(in_float64(found.graph, X), in_float64(graph, X), rtol=1e-5, atol=1e-5)
+
+
 def test_smaller_operators_that_are_refused_for_the_same_are_not_followed() -> None:
     torch.manual_seed(0)
     graph = from_torch(nn.MaxPool2d(5, 2, 2).eval(), (X,))

@@ -18,7 +18,7 @@ from sparsegen.kernels.winograd.problem import (
     WinogradProblem,
     WinogradSchedule,
 )
-from sparsegen.kernels.winograd.transforms import OUTPUTS, operations
+from sparsegen.kernels.winograd.transforms import operations
 from sparsegen.lowering.layout import LINE_BYTES
 from sparsegen.stopwatch import part
 from sparsegen.target import Target
@@ -76,7 +76,7 @@ def choose(
     """The schedule without tuning, of all filters or of those that are kept; None for a layer too small."""
     best: WinogradChoice | None = None
     orders, chains = ((False, True), _CHAINS) if sparse else ((None,), _CHAINS[:1])
-    for outputs, permuted, several in itertools.product(OUTPUTS, orders, chains):
+    for outputs, permuted, several in itertools.product(problem.outputs, orders, chains):
         candidates = _candidates(problem, target, outputs, permuted, several)
         if len(candidates.rows):
             estimated = cycles(problem, target, candidates, threads=threads)
@@ -89,12 +89,12 @@ def choose(
 def winograd_space(choice: WinogradChoice, target: Target, *, threads: int) -> Space:
     """The schedules that tuning tries for a problem, the choice without it being the default."""
     problem, default = choice.problem, choice.schedule
-    tiles = [problem.tiles(outputs) for outputs in OUTPUTS]
+    tiles = [problem.tiles(outputs) for outputs in problem.outputs]
     out_channels, _ = problem.channels
     rows = sorted({*(r for r in _ROWS if r <= out_channels), default.rows})
     sparse = isinstance(default, SparseWinogradSchedule)
     knobs: dict[str, tuple[KnobValue, ...]] = {
-        "outputs": OUTPUTS,
+        "outputs": problem.outputs,
         "rows": tuple(rows),
         "tiles_h": tuple(sorted({d for down, _ in tiles for d in _divisors(down)})),
         "tiles_w": tuple(sorted({d for _, across in tiles for d in _divisors(across)})),
@@ -190,8 +190,8 @@ def winograd_fault(problem: WinogradProblem | None, knobs: WinogradSchedule) -> 
     """
     if problem is None:
         return "Winograd's filtering is switched off, or does not serve such a layer; give it a PanelSchedule"
-    if knobs.outputs not in OUTPUTS:
-        return f"outputs is {knobs.outputs}; it may be {' or '.join(map(str, OUTPUTS))}"
+    if knobs.outputs not in problem.outputs:
+        return f"outputs is {knobs.outputs}; it may be {' or '.join(map(str, problem.outputs))}"
     reason = below_one(knobs)
     if reason is not None:
         return reason

@@ -18,7 +18,7 @@ from sparsegen.kernels.operands import CHANNELS, all_of
 from sparsegen.kernels.space import Point
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.kept import mean_kept
-from sparsegen.kernels.winograd.transforms import MOST_TAPS, Transform, transform
+from sparsegen.kernels.winograd.transforms import MOST_TAPS, Transform, outputs_for, transform
 from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.store import Parameters
@@ -52,7 +52,7 @@ class Knobs(Protocol):
 class WinogradSchedule:
     """One schedule of a convolution by Winograd's minimal filtering.
 
-    outputs: of a tile along each axis, 2 or 4. rows: output channels that share a tile's input.
+    outputs: of a tile along each axis, 2, 4 or 6. rows: output channels that share a tile's input.
     tiles_h, tiles_w: tiles transformed together, whose rows x tiles_h x tiles_w sums stay in
     registers. chunk: groups of rows of a parallel task; each task transforms its tiles' input anew.
     """
@@ -180,6 +180,11 @@ class WinogradProblem:
     def _order(self, rows: int) -> NDArray[np.intp]:
         """Output channels, those that keep filters of the same input channels side by side."""
         return order_rows(self.kept.astype(np.float32), rows=rows)
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Outputs along an axis that a tile may have."""
+        return outputs_for(-(-self.conv.weight.shape[2] // self.stride))
 
     def lane_tiles(self, outputs: int) -> tuple[int, int]:
         """Tiles of an image in a vector, down and across: one of each of its images with batch lanes."""

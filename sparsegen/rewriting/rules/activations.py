@@ -11,14 +11,14 @@ from sparsegen.rewriting.site import Site
 
 @rule("hard swish by ReLU6", "hardswish")
 def hardswish_by_relu6(site: Site, draft: Draft) -> str:
-    """X * relu6(x + 3) / 6."""
+    """Gives x * relu6(x + 3) / 6."""
     gate = draft.step(draft.step(site.input, "add", 3.0), "relu6")
     return draft.step(draft.step(site.input, "mul", gate), "mul", 1 / 6)
 
 
 @rule("hard swish by hard sigmoid", "hardswish")
 def hardswish_by_hardsigmoid(site: Site, draft: Draft) -> str:
-    """X * hardsigmoid(x)."""
+    """Gives x * hardsigmoid(x)."""
     return draft.step(site.input, "mul", draft.step(site.input, "hardsigmoid"))
 
 
@@ -49,7 +49,7 @@ def relu_by_clamp(site: Site, draft: Draft) -> str:
 
 @rule("clamp by ReLUs", "clamp")
 def clamp_by_relus(site: Site, draft: Draft) -> str:
-    """High - relu(high - low - relu(x - low)), or the half of it that bounds."""
+    """Gives high - relu(high - low - relu(x - low)), or the half of it that bounds."""
     low, high = _bounds(site)
     value = site.input
     if math.isfinite(low):
@@ -120,7 +120,7 @@ def prelu_by_relus(site: Site, draft: Draft) -> str:
 
 @rule("ELU by exp", "elu")
 def elu_by_exp(site: Site, draft: Draft) -> str:
-    """Scale * (relu(x) + alpha * (exp(input scale * min(x, 0)) - 1))."""
+    """Gives scale * (relu(x) + alpha * (exp(input scale * min(x, 0)) - 1))."""
     alpha, scale, input_scale = site.parameters
     below = draft.step(draft.step(draft.step(site.input, "neg"), "relu"), "mul", -input_scale)
     curve = draft.step(draft.step(below, "exp"), "sub", 1.0)
@@ -139,7 +139,7 @@ def softshrink_by_relus(site: Site, draft: Draft) -> str:
 
 @rule("hard shrink by soft shrink and sign", "hardshrink")
 def hardshrink_by_sign(site: Site, draft: Draft) -> str:
-    """S + bound * sign(s), s the soft shrink: it jumps, so that ReLUs alone cannot give it."""
+    """Gives s + bound * sign(s), s the soft shrink: it jumps, so that ReLUs alone cannot give it."""
     (bound,) = site.parameters
     if bound == 0:
         return site.input
@@ -160,7 +160,7 @@ def threshold_by_relu(site: Site, draft: Draft) -> str:
 
 @rule("threshold by ReLU and sign", "threshold")
 def threshold_by_sign(site: Site, draft: Draft) -> str:
-    """R + (bound - other) * sign(r) + other, r being relu(x - bound)."""
+    """Gives r + (bound - other) * sign(r) + other, r being relu(x - bound)."""
     bound, other = site.parameters
     above = draft.step(draft.step(site.input, "sub", bound), "relu")
     jump = draft.step(draft.step(above, "sign"), "mul", bound - other)

@@ -35,7 +35,7 @@ def product_by_negative(site: Site, draft: Draft) -> str:
 
 @rule("difference by sum", "sub")
 def difference_by_sum(site: Site, draft: Draft) -> str:
-    """A + (-b)."""
+    """Gives a + (-b)."""
     assert site.operand is not None
     if site.reverse:
         return draft.step(draft.step(site.input, "neg"), "add", site.operand)
@@ -44,7 +44,7 @@ def difference_by_sum(site: Site, draft: Draft) -> str:
 
 @rule("sum by difference", "add")
 def sum_by_difference(site: Site, draft: Draft) -> str:
-    """A - (-b)."""
+    """Gives a - (-b)."""
     return draft.step(site.input, "sub", negative_operand(site, draft))
 
 
@@ -61,7 +61,7 @@ def negative_operand(site: Site, draft: Draft) -> str | float:
 
 @rule("square by product", "square")
 def square_by_product(site: Site, draft: Draft) -> str:
-    """X * x."""
+    """Gives x * x."""
     return draft.step(site.input, "mul", site.input)
 
 
@@ -73,7 +73,7 @@ def square_by_power(site: Site, draft: Draft) -> str:
 
 @rule("cube by products", "cube")
 def cube_by_products(site: Site, draft: Draft) -> str:
-    """X^2 * x."""
+    """Gives x^2 * x."""
     return draft.step(draft.step(site.input, "square"), "mul", site.input)
 
 
@@ -129,7 +129,7 @@ def root_by_power(site: Site, draft: Draft) -> str:
 
 @rule("quotient by product", "div")
 def quotient_by_product(site: Site, draft: Draft) -> str:
-    """X * (1 / c), for a divisor that is constant."""
+    """Gives x * (1 / c), for a divisor that is constant."""
     divisor = site.known_operand
     if divisor is None or site.reverse:
         raise RefusalError("it divides by a value, which is not constant")
@@ -142,7 +142,7 @@ def quotient_by_product(site: Site, draft: Draft) -> str:
 
 @rule("quotient by reciprocal", "div")
 def quotient_by_reciprocal(site: Site, draft: Draft) -> str:
-    """A * (1 / b), for a divisor that is a value."""
+    """Gives a * (1 / b), for a divisor that is a value."""
     operand = site.operand
     assert operand is not None
     if site.reverse:
@@ -251,7 +251,7 @@ def trunc_by_floor(site: Site, draft: Draft) -> str:
 
 @rule("select by product and sum", "select")
 def select_by_product(site: Site, draft: Draft) -> str:
-    """X * mask + other * (1 - mask), for a constant mask made 0 or 1."""
+    """Gives x * mask + other * (1 - mask), for a constant mask made 0 or 1."""
     (other,) = site.parameters
     mask = site.known_operand
     if mask is None:

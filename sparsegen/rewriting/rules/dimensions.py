@@ -21,7 +21,7 @@ def pointwise_on_fewer(site: Site, draft: Draft) -> str:
     if len(site.shape) < 4 or math.prod(site.shape[:-3]) == 1:
         raise RefusalError("it has one image, or no more than three dimensions")
     value, operand = _merged(site, draft, site.input), step.operand
-    if isinstance(operand, str) and math.prod(site.shapes[operand]) > 1:
+    if isinstance(operand, str) and (math.prod(site.shapes[operand]) > 1 or len(site.shapes[operand]) > 4):
         operand = _merged(site, draft, operand)
     made = draft.step(value, step.op, operand, reverse=step.reverse, parameters=step.parameters)
     return reshaped(draft, made, site.shape)

@@ -40,7 +40,7 @@ def maximum_by_relu(site: Site, draft: Draft) -> str:
 
 @rule("minimum by ReLU", "minimum")
 def minimum_by_relu(site: Site, draft: Draft) -> str:
-    """B - relu(b - a)."""
+    """Gives b - relu(b - a)."""
     operand = _finite(site)
     below = draft.step(draft.step(site.input, "sub", operand, reverse=True), "relu")
     return draft.step(below, "sub", operand, reverse=True)

@@ -27,7 +27,8 @@ def product_by_linear(site: Site, draft: Draft) -> str:
     if core.transpose_a:
         raise RefusalError("its first factor is transposed")
     linear = Linear(np.ascontiguousarray(weight.T), None)
-    return draft.add(linear, first, site.shape)
+    made = draft.add(linear, first, (*site.shapes[first][:-1], site.shape[-1]))
+    return reshaped(draft, made, site.shape)
 
 
 @rule("product of a constant matrix by convolution", "matmul")
@@ -38,7 +39,8 @@ def product_by_convolution(site: Site, draft: Draft) -> str:
         if core.transpose_b:
             raise RefusalError("its second factor is transposed")
         weight = _matrix(site.constants[first], core.transpose_a)
-        return along(draft, second, len(site.shapes[second]) - 2, np.ascontiguousarray(weight))
+        made = along(draft, second, len(site.shapes[second]) - 2, np.ascontiguousarray(weight))
+        return reshaped(draft, made, site.shape)
     raise RefusalError("its first factor is no constant, or both are")
 
 

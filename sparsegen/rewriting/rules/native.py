@@ -18,7 +18,7 @@ _SHOWN = "verified densely: the largest difference in float64 on a grid from -12
 
 @rule("GELU by sigmoid, approximately", "gelu", "gelu_tanh", kind="approximated")
 def gelu_by_sigmoid(site: Site, draft: Draft) -> str:
-    """X * sigmoid(1.773 x): the factor of the least error; 1.702, the usual one, errs by 0.0204."""
+    """Gives x * sigmoid(1.773 x): the factor of the least error; 1.702, the usual one, errs by 0.0204."""
     error = GELU_SIGMOID_ERROR + (GELU_TANH_ERROR if site.name == "gelu_tanh" else 0.0)
     _note(site, draft, error, f"x * sigmoid({GELU_SIGMOID_SCALE} x)")
     gate = draft.step(draft.step(site.input, "mul", GELU_SIGMOID_SCALE), "sigmoid")

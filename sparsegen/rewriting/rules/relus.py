@@ -14,12 +14,14 @@ import numpy as np
 from sparsegen.graph import UNARY
 from sparsegen.rewriting.approximation import PiecewiseLinear
 from sparsegen.rewriting.draft import Approximation, Draft
-from sparsegen.rewriting.fits import fit_of, relu_sum
+from sparsegen.rewriting.fits import ReluSum, fit_of, pieces_of, relu_sum
 from sparsegen.rewriting.rule import RefusalError, rule
 from sparsegen.rewriting.site import Site
 from sparsegen.rewriting.views import image_shape, plane_shape, pointwise_conv, reshaped
 
-_PIECEWISE_LINEAR = ("relu", "relu6", "hardsigmoid", "leaky_relu", "clamp", "neg", "abs", "softshrink")
+_PIECEWISE_LINEAR = (
+    *("relu", "relu6", "hardsigmoid", "leaky_relu", "clamp", "neg", "abs", "softshrink", "piecewise"),
+)
 APPROXIMATED = tuple(op for op in UNARY if op not in _PIECEWISE_LINEAR)
 """Functions that are not sums of ReLUs themselves."""
 
@@ -28,41 +30,51 @@ APPROXIMATED = tuple(op for op in UNARY if op not in _PIECEWISE_LINEAR)
 def relus_of_channels(site: Site, draft: Draft) -> str:
     """Copies of each channel, and a grouped convolution that sums each one's."""
     fit = _fit(site, draft)
-    batch, channels, height, width = image_shape(site.shape)
-    image = reshaped(draft, site.input, (batch, channels, height, width))
-    inner, offsets, outer, constant = relu_sum(fit)
-    copies = len(inner)
-    spread = pointwise_conv(
-        draft, image, np.tile(inner, channels)[:, None], np.tile(offsets, channels), groups=channels
-    )
-    weight = np.tile(outer, (channels, 1))
-    bias = np.full(channels, constant, np.float32)
-    assert draft.shape(spread)[1] == channels * copies
-    return _finished(
-        site, draft, fit, pointwise_conv(draft, draft.step(spread, "relu"), weight, bias, channels)
-    )
+    note_fit(draft, site.name, fit)
+    return _of_channels(site, draft, relu_sum(fit))
 
 
 @rule("ReLUs of one channel", *APPROXIMATED, "div", kind="approximated")
 def relus_of_plane(site: Site, draft: Draft) -> str:
     """All elements as one channel, so that no convolution has groups."""
     fit = _fit(site, draft)
+    note_fit(draft, site.name, fit)
+    return _of_plane(site, draft, relu_sum(fit))
+
+
+@rule("piecewise linear function by ReLUs of every channel", "piecewise")
+def piecewise_of_channels(site: Site, draft: Draft) -> str:
+    """A ReLU for each knot, and a grouped convolution that sums each channel's."""
+    return _of_channels(site, draft, relu_sum(pieces_of(site.parameters)))
+
+
+@rule("piecewise linear function by ReLUs of one channel", "piecewise")
+def piecewise_of_plane(site: Site, draft: Draft) -> str:
+    """A ReLU for each knot, of all elements as one channel."""
+    return _of_plane(site, draft, relu_sum(pieces_of(site.parameters)))
+
+
+def _of_channels(site: Site, draft: Draft, relus: ReluSum) -> str:
+    channels = image_shape(site.shape)[1]
+    image = reshaped(draft, site.input, image_shape(site.shape))
+    inner, offsets = np.tile(relus.inner, channels)[:, None], np.tile(relus.offsets, channels)
+    spread = draft.step(pointwise_conv(draft, image, inner, offsets, groups=channels), "relu")
+    bias = np.full(channels, relus.constant, np.float32)
+    made = pointwise_conv(draft, spread, np.tile(relus.outer, (channels, 1)), bias, groups=channels)
+    return reshaped(draft, made, site.shape)
+
+
+def _of_plane(site: Site, draft: Draft, relus: ReluSum) -> str:
     image = reshaped(draft, site.input, plane_shape(site.shape))
-    inner, offsets, outer, constant = relu_sum(fit)
-    spread = pointwise_conv(draft, image, inner[:, None], offsets)
-    bias = np.array([constant], np.float32)
-    return _finished(site, draft, fit, pointwise_conv(draft, draft.step(spread, "relu"), outer[None], bias))
+    spread = draft.step(pointwise_conv(draft, image, relus.inner[:, None], relus.offsets), "relu")
+    bias = np.array([relus.constant], np.float32)
+    return reshaped(draft, pointwise_conv(draft, spread, relus.outer[None], bias), site.shape)
 
 
 def _fit(site: Site, draft: Draft) -> PiecewiseLinear:
     if site.name == "div" and (isinstance(site.operand, str) or not site.reverse):
         raise RefusalError("it is no function of one value alone")
     return fit_of(site, draft)
-
-
-def _finished(site: Site, draft: Draft, fit: PiecewiseLinear, made: str) -> str:
-    note_fit(draft, site.name, fit)
-    return reshaped(draft, made, site.shape)
 
 
 def note_fit(draft: Draft, function: str, fit: PiecewiseLinear) -> None:

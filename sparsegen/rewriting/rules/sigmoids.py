@@ -14,7 +14,7 @@ _SURE_THRESHOLD = 16.0  # exp(-16) is what float32 rounds away beside 1
 
 @rule("SiLU by sigmoid", "silu")
 def silu_by_sigmoid(site: Site, draft: Draft) -> str:
-    """X * sigmoid(x)."""
+    """Gives x * sigmoid(x)."""
     return draft.step(site.input, "mul", draft.step(site.input, "sigmoid"))
 
 
@@ -41,21 +41,21 @@ def tanh_by_sigmoid(site: Site, draft: Draft) -> str:
 
 @rule("GELU by erf", "gelu")
 def gelu_by_erf(site: Site, draft: Draft) -> str:
-    """X * (erf(x / sqrt(2)) + 1) / 2."""
+    """Gives x * (erf(x / sqrt(2)) + 1) / 2."""
     curve = draft.step(draft.step(site.input, "mul", math.sqrt(0.5)), "erf")
     return draft.step(site.input, "mul", draft.step(draft.step(curve, "mul", 0.5), "add", 0.5))
 
 
 @rule("GELU's tanh form by tanh", "gelu_tanh")
 def gelu_tanh_by_tanh(site: Site, draft: Draft) -> str:
-    """X * (tanh(sqrt(2 / pi) * (x + 0.044715 x^3)) + 1) / 2."""
+    """Gives x * (tanh(sqrt(2 / pi) * (x + 0.044715 x^3)) + 1) / 2."""
     curve = draft.step(_inner(site, draft), "tanh")
     return draft.step(site.input, "mul", draft.step(draft.step(curve, "mul", 0.5), "add", 0.5))
 
 
 @rule("GELU's tanh form by sigmoid", "gelu_tanh")
 def gelu_tanh_by_sigmoid(site: Site, draft: Draft) -> str:
-    """X * sigmoid(2 sqrt(2 / pi) * (x + 0.044715 x^3))."""
+    """Gives x * sigmoid(2 sqrt(2 / pi) * (x + 0.044715 x^3))."""
     return draft.step(site.input, "mul", draft.step(draft.step(_inner(site, draft), "mul", 2.0), "sigmoid"))
 
 
@@ -73,7 +73,7 @@ def odd_cubic(site: Site, draft: Draft, slope: float, of_cube: float) -> str:
 
 @rule("Mish by tanh and softplus", "mish")
 def mish_by_tanh(site: Site, draft: Draft) -> str:
-    """X * tanh(softplus(x))."""
+    """Gives x * tanh(softplus(x))."""
     curve = draft.step(draft.step(site.input, "softplus", parameters=(1.0, 20.0)), "tanh")
     return draft.step(site.input, "mul", curve)
 
@@ -112,5 +112,5 @@ def _beta(site: Site) -> float:
 
 @rule("softsign by absolute value", "softsign")
 def softsign_by_absolute(site: Site, draft: Draft) -> str:
-    """X / (|x| + 1)."""
+    """Gives x / (|x| + 1)."""
     return draft.step(site.input, "div", draft.step(draft.step(site.input, "abs"), "add", 1.0))

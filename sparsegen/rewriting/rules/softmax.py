@@ -28,13 +28,13 @@ def softmax_by_plain_exp(site: Site, draft: Draft) -> str:
 
 @rule("log softmax by exp and log, less the maximum", "log_softmax")
 def log_softmax_by_exp(site: Site, draft: Draft) -> str:
-    """X - max x - log of the sum of exp(x - max x)."""
+    """Gives x - max x - log of the sum of exp(x - max x)."""
     return _logarithm(site, draft, _less_maximum(site, draft))
 
 
 @rule("log softmax by exp and log", "log_softmax")
 def log_softmax_by_plain_exp(site: Site, draft: Draft) -> str:
-    """X - log of the sum of exp(x), for values that cannot overflow it."""
+    """Gives x - log of the sum of exp(x), for values that cannot overflow it."""
     _check_small(site)
     return _logarithm(site, draft, site.input)
 
