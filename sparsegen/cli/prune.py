@@ -53,8 +53,8 @@ def prune(
     rows: Annotated[
         int | None,
         typer.Option(
-            help="vector, kernel, n_m: output channels that keep the same.",
-            show_default="4 for vector and kernel, 1 for n_m",
+            help="vector, kernel, n_m: output channels that keep the same; budget: ratios of their filters.",
+            show_default="4 for vector and kernel, 1 for n_m, N:M for budget",
         ),
     ] = None,
     block: Annotated[
@@ -160,7 +160,9 @@ def _prune_and_save(model: str, options: PruneOptions, output: Path, json: Path 
             console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     network = own_model(named, inputs, in_place=True)
 
-    def measure(ratios: Sequence[Ratio], threads: int | None, on_progress: Listener) -> Times:
+    def measure(
+        ratios: Sequence[Ratio], rows: int | None, threads: int | None, on_progress: Listener
+    ) -> Times:
         # TVM takes seconds to import.
         from sparsegen.compare.layer_times import measure_ratios
 
@@ -168,6 +170,7 @@ def _prune_and_save(model: str, options: PruneOptions, output: Path, json: Path 
             network,
             inputs,
             ratios,
+            rows=rows,
             threads=threads,
             skip=options.skip,
             linear=options.linear,

@@ -15,8 +15,8 @@ from sparsegen.frontend import from_torch
 from sparsegen.graph import Conv2d, Layer, LayerGraph, Linear
 from sparsegen.options import check_count
 from sparsegen.progress import Listener, Steps
-from sparsegen.pruning.budget import Ratio
-from sparsegen.pruning.n_m import check_ratio, keep_ratio
+from sparsegen.pruning.budget import Ratio, keep_at
+from sparsegen.pruning.n_m import check_ratio
 from sparsegen.pruning.prunable import Model, prunable_layers
 from sparsegen.target import parse_target
 
@@ -28,6 +28,7 @@ def measure_ratios(
     inputs: tuple[torch.Tensor, ...],
     ratios: Sequence[Ratio],
     *,
+    rows: int | None = None,
     threads: int | None = None,
     target: str = "native",
     samples: int = 15,
@@ -36,6 +37,9 @@ def measure_ratios(
     on_progress: Listener | None = None,
 ) -> dict[str, dict[Ratio, float]]:
     """Seconds that every layer to prune takes, on its own, at each ratio (n, m); (m, m) is dense.
+
+    The ratios are N:M of its weights, or, with `rows`, of its filters, those of so many output channels
+    together.
 
     Each layer's weights are pruned at each ratio, on copies: `model` is left as it is. The layer is
     compiled alone, for the shapes that it has in the model called with `inputs`, and its ratios are timed in
@@ -51,7 +55,7 @@ def measure_ratios(
     check_count("samples", samples, 1)
     threads = parse_target(target).cores if threads is None else threads
     layers = prunable_layers(model, skip=skip, linear=linear)
-    keeps = {layer.name: {ratio: keep_ratio(layer, *ratio).cpu() for ratio in ratios} for layer in layers}
+    keeps = {layer.name: {ratio: keep_at(layer, ratio, rows).cpu() for ratio in ratios} for layer in layers}
     graph = from_torch(model, inputs)
     calls = {name: _calls(graph, name) for name in keeps}
     steps = Steps(on_progress, total=sum(map(len, calls.values())))

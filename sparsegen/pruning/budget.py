@@ -1,4 +1,4 @@
-"""Pruning to a time: each layer's N:M ratio, chosen under a total budget (Wu et al., 2023)."""
+"""Pruning to a time: how much each layer keeps, chosen under a total budget (Wu et al., 2023)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sparsegen.errors import PruningError
+from sparsegen.pruning.kernel import keep_filters
 from sparsegen.pruning.masks import Choice, PrunedLayer, kept_l1, set_masks
 from sparsegen.pruning.n_m import check_ratio, keep_ratio
 from sparsegen.pruning.prunable import Model, WeightLayer, names_of, prunable_layers
 from sparsegen.pruning.registry import register
+from sparsegen.pruning.selection import check_rows
 
 Ratio = tuple[int, int]
 
@@ -26,13 +29,15 @@ def budget(
     *,
     times: Mapping[str, Mapping[Ratio, float]],
     budget: float,
+    rows: int | None = None,
     skip: Sequence[str] | None = None,
     linear: bool = False,
 ) -> tuple[PrunedLayer, ...]:
     """Prune `model` in place, each layer to the N:M ratio that is best for all under a total time.
 
     Best where a latency is given and layers differ in what sparsity costs and saves. Not without measured
-    times, nor for other structures than N:M.
+    times. With `rows`, a layer keeps N of M of its whole filters, those of so many output channels together,
+    as `kernel` prunes them.
 
     `times` maps every layer to prune to the seconds that it takes at each ratio (n, m) it may have; (m, m)
     is the dense layer. `sparsegen.compare.layer_times.measure_ratios` measures them. `budget` is what the
@@ -43,13 +48,13 @@ def budget(
 
     The layers returned tell in `detail` their `n`, `m` and `seconds`.
 
-    Raises PruningError for a budget below the least possible time, a layer without times, times of no
-    layer to prune, a time that is not positive, a ratio that cannot be (see `n_m`), and a model without a
+    Raises PruningError for rows < 1, a budget below the least possible time, a layer without times, times of
+    no layer to prune, a time that is not positive, a ratio that cannot be (see `n_m`), and a model without a
     layer to prune.
     """
     layers = prunable_layers(model, skip=skip, linear=linear)
     _check_times(times, layers)
-    options = [[(ratio, keep_ratio(layer, *ratio)) for ratio in times[layer.name]] for layer in layers]
+    options = [[(ratio, keep_at(layer, ratio, rows)) for ratio in times[layer.name]] for layer in layers]
     chosen = choose_ratios(
         [list(times[layer.name].values()) for layer in layers],
         [
@@ -63,6 +68,18 @@ def budget(
         (n, m), keep = masks[index]
         choices.append(Choice(layer, keep, {"n": n, "m": m, "seconds": times[layer.name][n, m]}))
     return set_masks(choices)
+
+
+def keep_at(layer: WeightLayer, ratio: Ratio, rows: int | None) -> Tensor:
+    """What a layer keeps at a ratio n:m: of weights, or of the filters of `rows` output channels together.
+
+    Raises PruningError for a ratio that does not suit the layer, and rows < 1.
+    """
+    if rows is None:
+        return keep_ratio(layer, *ratio)
+    check_rows(rows)
+    n, m = ratio
+    return keep_filters(layer, 1 - n / m, rows)
 
 
 def choose_ratios(

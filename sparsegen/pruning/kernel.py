@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
-from sparsegen.pruning.prunable import Model, prunable_layers
+from sparsegen.pruning.prunable import Model, WeightLayer, prunable_layers
 from sparsegen.pruning.registry import register
 from sparsegen.pruning.selection import check_not_undone, check_rows, check_sparsity, keep_blocks
 from sparsegen.pruning.vector import ROWS
@@ -40,13 +42,21 @@ def kernel(
     check_sparsity(sparsity)
     check_rows(rows)
     layers = prunable_layers(model, skip=skip, linear=linear)
-    choices = [Choice(layer, keep_blocks(layer.weight, sparsity, (rows, 1), whole=True)) for layer in layers]
-    for choice in choices:
-        if not choice.keep.any():
-            raise PruningError(
-                f"layer '{choice.layer.name}' of shape {tuple(choice.layer.weight.shape)} has few groups of "
-                f"{rows} filters, and a sparsity of {sparsity} takes them all: ask for less, for fewer rows, "
-                "or list the layer in skip"
-            )
+    choices = [Choice(layer, keep_filters(layer, sparsity, rows)) for layer in layers]
     check_not_undone(choices)
     return set_masks(choices)
+
+
+def keep_filters(layer: WeightLayer, sparsity: float, rows: int) -> Tensor:
+    """What a layer keeps of the filters of `rows` output channels together.
+
+    Raises PruningError where nothing would be left.
+    """
+    keep = keep_blocks(layer.weight, sparsity, (rows, 1), whole=True)
+    if not keep.any():
+        raise PruningError(
+            f"layer '{layer.name}' of shape {tuple(layer.weight.shape)} has few groups of {rows} filters, "
+            f"and a sparsity of {sparsity} takes them all: ask for less, for fewer rows, or list the layer "
+            "in skip"
+        )
+    return keep

@@ -35,8 +35,9 @@ _MEASURING = ("ratios", "threads")
 """Options of the command in place of a method's `times`, which it measures."""
 
 Times = Mapping[str, Mapping[Ratio, float]]
-Measure = Callable[[Sequence[Ratio], int | None, Listener], Times]
-"""Measures the seconds of every layer at each of the ratios, on so many threads (None: every core)."""
+Measure = Callable[[Sequence[Ratio], int | None, int | None, Listener], Times]
+"""Measures the seconds of every layer at each of the ratios, of the filters of so many output channels (None:
+of weights), on so many threads (None: every core)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Request:
         """Prune `model` in place; `measure` is called where the method chooses by measured times."""
         options = {name: value for name, value in self.options.items() if name not in _MEASURING}
         if "ratios" in self.options:
-            options["times"] = measure(self.options["ratios"], self.options.get("threads"), on_progress)
+            rows, threads = (self.options.get(name) for name in ("rows", "threads"))
+            options["times"] = measure(self.options["ratios"], rows, threads, on_progress)
         elif self.method.tells_progress:
             options["on_progress"] = on_progress
         return self.method.prune(model, skip=skip, linear=linear, **options)

@@ -6,13 +6,14 @@ import itertools
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.errors import SparsegenError
-from sparsegen.pruning import budget, magnitude
+from sparsegen.pruning import budget, kernel, magnitude
 from sparsegen.pruning.budget import choose_ratios
-from tests.pruning.networks import network
+from tests.pruning.networks import network, weight_of
 from tests.sampling import examples
 
 STEPS = 200
@@ -153,3 +154,15 @@ def test_a_pruned_layer_takes_the_fastest_ratio_that_costs_it_nothing() -> None:
 def test_times_that_do_not_fit(times: dict[str, dict[tuple[int, int], float]], message: str) -> None:
     with pytest.raises(SparsegenError, match=message):
         budget(network(), times=times, budget=1.0)
+
+
+def test_whole_filters_are_kept_where_rows_share_them() -> None:
+    model, before = network(), {name: weight_of(network(), name) for name in TIMES}
+    layers = budget(model, times=TIMES, budget=2.5e-3, rows=2)
+    assert [(layer.detail["n"], layer.detail["m"]) for layer in layers] == [(2, 4), (4, 4)]
+    other = network()
+    kernel(other, sparsity=0.5, rows=2, skip=("stem", "narrow", "classifier"))
+    assert torch.equal(weight_of(model, "wide"), weight_of(other, "wide"))
+    assert torch.equal(weight_of(model, "narrow"), before["narrow"])
+    with pytest.raises(SparsegenError, match="rows is 0"):
+        budget(network(), times=TIMES, budget=1.0, rows=0)

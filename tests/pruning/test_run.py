@@ -46,7 +46,11 @@ def test_requests(method: str, given: dict[str, object], options: dict[str, obje
     ("method", "given", "message"),
     [
         ("best", {}, "no pruning method 'best': choose one of .*magnitude"),
-        ("magnitude", {"rows": 4}, "--rows goes with --method kernel or n_m or vector, not with magnitude"),
+        (
+            "magnitude",
+            {"rows": 4},
+            "--rows goes with --method budget or kernel or n_m or vector, not with magnitude",
+        ),
         ("vector", {"shape": (4, 4)}, "--block goes with --method block, not with vector"),
         ("n_m", {"n": 2, "m": 4, "sparsity": 0.5}, "--sparsity goes with --method .*, not with n_m"),
         ("block", {"method": "greedy"}, "--partition goes with --method column_combine"),
@@ -62,22 +66,27 @@ def test_options_that_do_not_go_with_the_method(method: str, given: dict[str, ob
         run.parse_request(method, given)
 
 
-def never(ratios: Sequence[tuple[int, int]], threads: int | None, on_progress: object) -> run.Times:
+def never(
+    ratios: Sequence[tuple[int, int]], rows: int | None, threads: int | None, on_progress: object
+) -> run.Times:
     raise AssertionError("nothing is to be measured")
 
 
 def test_a_request_measures_where_its_method_chooses_by_time() -> None:
     asked = []
 
-    def measure(ratios: Sequence[tuple[int, int]], threads: int | None, on_progress: object) -> run.Times:
-        asked.append((ratios, threads))
+    def measure(
+        ratios: Sequence[tuple[int, int]], rows: int | None, threads: int | None, on_progress: object
+    ) -> run.Times:
+        asked.append((ratios, rows, threads))
         return {name: {ratio: float(ratio[0]) for ratio in ratios} for name in ("wide", "narrow")}
 
-    request = run.parse_request("budget", {"budget": 3.0, "ratios": ((1, 2), (2, 2)), "threads": 1})
+    given = {"budget": 3.0, "ratios": ((1, 2), (2, 2)), "rows": 4, "threads": 1}
+    request = run.parse_request("budget", given)
     layers = request.prune(
         network(), skip=None, linear=False, measure=measure, on_progress=lambda *step: None
     )
-    assert asked == [(((1, 2), (2, 2)), 1)]
+    assert asked == [(((1, 2), (2, 2)), 4, 1)]
     assert sum(layer.detail["seconds"] for layer in layers) == 3.0
 
 
