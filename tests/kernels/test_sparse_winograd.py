@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -19,7 +20,7 @@ from sparsegen.kernels.winograd import SparseWinogradSchedule
 from sparsegen.kernels.winograd.kept import KeptChannels, mean_kept
 from sparsegen.target import parse_target
 from tests.kernels.contract import WEIGHTS, Array, check, conv_graph, weights
-from tests.sampling import examples
+from tests.sampling import examples, large
 
 SAME = (1, 1, 1, 1)
 
@@ -44,36 +45,41 @@ def kernels_pruned(weight: Array, share: float, *, rows: int = 1) -> Array:
     return weight
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("kind", WEIGHTS)
+@large(("kind", "name"), itertools.product(WEIGHTS, SCHEDULES), sample=16)
 def test_any_weights(kind: str, name: str) -> None:
     graph = conv_graph(weights((13, 12, 3, 3), kind), (16, 12, 6, 7), padding=SAME)
     check(graph, threads=2, schedules={"layer": SCHEDULES[name]})
 
 
-@pytest.mark.parametrize("target", ["native", "haswell"])
-@pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("source", [(16, 5, 8, 8), (15, 3, 6, 8)], ids=str)
+@large(
+    ("source", "name", "target"),
+    itertools.product([(16, 5, 8, 8), (15, 3, 6, 8)], SCHEDULES, ["native", "haswell"]),
+    sample=8,
+)
 def test_any_image(name: str, source: Shape, target: str) -> None:
     weight = kernels_pruned(weights((14, source[1], 3, 3), "dense"), 0.5)
     graph = conv_graph(weight, source, padding=SAME, epilogue=(Step("relu"),))
     check(graph, threads=2, target=target, schedules={"layer": SCHEDULES[name]})
 
 
-@pytest.mark.parametrize("target", ["native", "haswell"])
-@pytest.mark.parametrize("name", OF_PIXELS)
-@pytest.mark.parametrize("size", [(4, 7), (9, 30), (6, 61)])
+@large(
+    ("size", "name", "target"),
+    itertools.product([(4, 7), (9, 30), (6, 61)], OF_PIXELS, ["native", "haswell"]),
+    sample=6,
+)
 def test_any_image_of_pixel_lanes(name: str, size: tuple[int, int], target: str) -> None:
     weight = kernels_pruned(weights((14, 5, 3, 3), "dense"), 0.5)
     graph = conv_graph(weight, (3, 5, *size), padding=SAME, epilogue=(Step("relu"),))
     check(graph, threads=2, target=target, schedules={"layer": OF_PIXELS[name]})
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize(
-    ("kernel", "stride", "size"),
-    [(7, 2, (32, 30)), (3, 2, (16, 13)), (4, 1, (8, 8)), (5, 3, (14, 20))],
-    ids=["7x7 by 2", "3x3 by 2", "4x4", "5x5 by 3"],
+STRIDES = [(7, 2, (32, 30)), (3, 2, (16, 13)), (4, 1, (8, 8)), (5, 3, (14, 20))]
+
+
+@large(
+    ("name", "kernel", "stride", "size"),
+    [(name, *each) for name in SCHEDULES for each in STRIDES],
+    sample=8,
 )
 def test_phases_of_a_stride_are_filters_of_their_own(
     name: str, kernel: int, stride: int, size: tuple[int, int]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ from sparsegen.kernels.winograd.transforms import (
 )
 from sparsegen.target import parse_target
 from tests.kernels.contract import WEIGHTS, check, conv_graph, weights
-from tests.sampling import examples
+from tests.sampling import examples, large
 
 SAME = (1, 1, 1, 1)
 
@@ -99,8 +99,7 @@ LARGE = WinogradSchedule(outputs=6, rows=4, tiles_h=1, tiles_w=1, chunk=2)
 TWO = WinogradSchedule(outputs=2, rows=4, tiles_h=1, tiles_w=1, chunk=2)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("kind", WEIGHTS)
+@large(("kind", "name"), itertools.product(WEIGHTS, SCHEDULES), sample=16)
 def test_any_weights(kind: str, name: str) -> None:
     graph = conv_graph(weights((13, 12, 3, 3), kind), (16, 12, 6, 7), padding=SAME)
     check(graph, threads=2, schedules={"layer": SCHEDULES[name]})
@@ -263,7 +262,7 @@ def test_more_zeros_make_panels_the_choice() -> None:
         found = space(conv_graph(weight, (16, 64, 28, 28), padding=SAME), dense=False)
         kernels.append(found.kernel)
     assert (kernels[0], kernels[-1]) == ("winograd", "panels")
-    assert sum(before != after for before, after in pairwise(kernels)) == 1
+    assert sum(before != after for before, after in itertools.pairwise(kernels)) == 1
 
 
 @pytest.mark.parametrize(
