@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import te
 
-from sparsegen.formats.permutation import order_rows
+from sparsegen.formats.permutation import order_by, shared_columns
 from sparsegen.graph import Array
 from sparsegen.kernels.operands import CHANNELS, all_of
 from sparsegen.kernels.space import Point
@@ -175,11 +175,24 @@ class WinogradProblem:
 
     def mean_kept(self, rows: int, *, permuted: bool, chains: int) -> float:
         """Phases of input channels that a group of rows multiplies, on average."""
-        return mean_kept(self.kept[self._order(rows)] if permuted else self.kept, rows, multiple=chains)
+        kept = self.kept[self._order(rows)] if permuted and rows > 1 else self.kept
+        return mean_kept(kept, rows, multiple=chains)
 
     def _order(self, rows: int) -> NDArray[np.intp]:
         """Output channels, those that keep filters of the same input channels side by side."""
-        return order_rows(self.kept.astype(np.float32), rows=rows)
+        if rows not in self._orders:
+            self._orders[rows] = order_by(self._shared, rows=rows)
+        return self._orders[rows]
+
+    @cached_property
+    def _orders(self) -> dict[int, NDArray[np.intp]]:
+        """By rows."""
+        return {}
+
+    @cached_property
+    def _shared(self) -> NDArray[np.float32]:
+        """Input channels that every two output channels keep filters of."""
+        return shared_columns(self.kept.astype(np.float32))
 
     @property
     def outputs(self) -> tuple[int, ...]:
