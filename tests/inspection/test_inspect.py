@@ -85,6 +85,24 @@ def test_where_minimal_filtering_saves_more_than_the_zeros() -> None:
     assert sparse.expected_speedup == dense_cycles / sparse.cycles
 
 
+@pytest.mark.parametrize("batch", [1, 16])
+def test_filters_that_minimal_filtering_skips(batch: int) -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1)).eval(), torch.zeros(batch, 64, 28, 28)
+    sparsegen.prune(model, "kernel", sparsity=0.75, skip=())
+    (told,) = sparsegen.inspect(model, (x,), threads=1).layers
+    assert (told.structure, told.format) == ("kernels of 4", "sparse_winograd")
+    assert told.why == "Winograd's filtering, 75% of it skipped"
+    assert told.statistics is None
+    assert told.cycles == told.estimates["sparse_winograd"]
+    assert told.pays
+    assert {"dense_panels", "masked_panels", "winograd"} < told.estimates.keys()
+    reports = {report.name: report for report in sparsegen.compile(model, (x,), threads=1).layers}
+    report = reports[told.name]
+    assert (report.kernel, report.format) == ("sparse_winograd", "sparse_winograd")
+    assert (report.weight_bytes, report.schedule) == (told.packed_bytes, dict(told.schedule))
+
+
 @pytest.mark.parametrize(("batch", "winograd"), [(16, True), (16, False), (1, True)])
 def test_compiling_does_what_was_told(batch: int, winograd: bool) -> None:
     model, x = structures(), images(batch)
@@ -98,8 +116,8 @@ def test_compiling_does_what_was_told(batch: int, winograd: bool) -> None:
         assert layer.packed_bytes == report.weight_bytes
         if report.kernel == "panels":
             assert (layer.format, dict(layer.schedule)) == (report.format, report.schedule)
-        elif report.kernel == "winograd":
-            assert (layer.format, dict(layer.schedule)) == ("winograd", report.schedule)
+        elif report.kernel in ("winograd", "sparse_winograd"):
+            assert (layer.format, dict(layer.schedule)) == (report.kernel, report.schedule)
         else:
             assert (layer.format, report.kernel) in {("grouped", "grouped_conv"), ("linear", "linear")}
             assert layer.expected_speedup is None
