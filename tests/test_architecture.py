@@ -41,6 +41,7 @@ READ_FROM_ANYWHERE = (
     "isa",
     "noise",
     "options",
+    "outputs",
     "progress",
     "reference",
     "stopwatch",
