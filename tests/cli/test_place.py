@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sparsegen.cli.app import app
+from tests.hetero.models import EDGE
 
 PROBLEM = {
     "schema": 1,
@@ -108,23 +109,10 @@ def test_it_starts_without_torch_and_tvm(problem: Path) -> None:
     assert subprocess.run([sys.executable, "-c", command, str(problem)], check=False).returncode == 0
 
 
-DEVICES = """
-[[device]]
-name = "arm"
-kind = "profile"
-table = "arm-a53x4"
-
-[[device]]
-name = "tpu"
-kind = "profile"
-table = "edgetpu-usb3"
-"""
-
-
 @pytest.fixture
 def devices(tmp_path: Path) -> Path:
     path = tmp_path / "devices.toml"
-    path.write_text(DEVICES)
+    path.write_text(EDGE)
     return path
 
 
@@ -176,7 +164,7 @@ def test_an_operator_that_the_plan_has_not(devices: Path) -> None:
 
 def test_a_device_that_runs_nothing_of_the_model(tmp_path: Path) -> None:
     path = tmp_path / "devices.toml"
-    path.write_text(DEVICES.split("[[device]]")[0] + "[[device]]" + DEVICES.split("[[device]]")[2])
+    path.write_text(EDGE.split("[[device]]")[0] + "[[device]]" + EDGE.split("[[device]]")[2])
     result = place("tests.cli.test_place:sorting", "--input-shape", "8", "--devices", str(path))
     assert result.exit_code == 1
     assert "no device runs operator" in result.stderr

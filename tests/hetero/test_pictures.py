@@ -10,18 +10,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sparsegen.errors import FileError
 from sparsegen.hetero.plans import gantt
 from sparsegen.hetero.plans.events import Timeline
 from sparsegen.hetero.plans.plan import Group, Plan, Stage
 from sparsegen.hetero.plans.table import plan_table
 from sparsegen.hetero.plans.trace import save_trace, trace_of
 from sparsegen.hetero.running.simulator import simulate
+from sparsegen.outputs import save_picture
 from tests.hetero.plans import operator, plan_of, random_plans, random_stages
 from tests.sampling import examples
 
@@ -80,10 +79,8 @@ def test_a_picture_has_rows_bars_and_what_it_comes_to(tmp_path: Path) -> None:
     labels = [each.get_text() for each in figure.legends[0].get_texts()]
     assert labels[0] == "input 0"
     assert labels[-2:] == ["input 6, ...", "transfer"]
-    gantt.save_gantt(PLAN, simulate(PLAN, 2), tmp_path / "picture", "toy")
-    assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(FileError):
-        gantt.save_gantt(PLAN, simulate(PLAN), tmp_path / "nowhere" / "picture.png", "toy")
+    save_picture(gantt.draw(PLAN, simulate(PLAN, 2), "toy"), tmp_path / "picture.pdf")
+    assert (tmp_path / "picture.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_groups_of_a_stage_have_rows_of_their_own() -> None:
