@@ -164,6 +164,7 @@ def _place(
     from rich.console import Console
 
     from sparsegen.files import write_file
+    from sparsegen.hetero import report
     from sparsegen.hetero.operators.export import to_json
     from sparsegen.hetero.run import place as run_place
     from sparsegen.progress import shown
@@ -171,8 +172,9 @@ def _place(
     with shown(Console(stderr=True)) as listen:
         placed = run_place(model, options, listen)
         _tell(placed, model, json, png, trace)
-        if placed.gain is not None:
-            Console().print(placed.gain.told(), highlight=False, soft_wrap=True)
+        gain = "" if placed.gain is None else placed.gain.told()
+        for line in filter(None, (report.note_on_stages(placed.plan, placed.planned.machine), gain)):
+            Console().print(line, highlight=False, markup=False, soft_wrap=True)
         if export_operators is not None:
             write_file(export_operators, to_json(placed.export(options)))
         if options.explain is not None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from rich.console import Console
 
+from sparsegen.devices import Machine
 from sparsegen.hetero.plans.events import Timeline
-from sparsegen.hetero.plans.plan import Plan
+from sparsegen.hetero.plans.plan import PASSED_ON, Plan
 from sparsegen.hetero.plans.table import plan_table
 from sparsegen.wording import milliseconds
 
@@ -57,7 +58,7 @@ def summary(plan: Plan) -> str:
 
 def rejected(plan: Plan) -> str:
     """One line: the figures of the plans that were not taken, but for the summary's; empty for none."""
-    others = plan.alternatives or {}
+    others = _rivals(plan)
     names = sorted((name for name in others if name != _single(plan)), key=lambda name: others[name])
     told = (f"{_TOLD.get(name, name)}: {_beside(plan, name)}" for name in names)
     return f"not taken: {'; '.join(told)}" if names else ""
@@ -75,20 +76,41 @@ def note_on_times(plan: Plan) -> str:
     return note
 
 
-def _single(plan: Plan) -> str | None:
-    """The best of the alternatives that take one device, or one program; else of all."""
-    others = plan.alternatives or {}
-    names = [name for name in others if name.endswith(" alone")]
-    names = names or [name for name in others if not name.startswith(_SEARCHED)]
+def note_on_stages(plan: Plan, machine: Machine) -> str:
+    """One line, where a device's table says that operators leave room on it: the plan makes no use of it."""
+    used = {each.device for each in plan.operators if each.implementation != PASSED_ON}
+    roomy = [
+        each.name
+        for each in machine.devices
+        if each.name in used and each.profile is not None and (each.profile.elements or each.profile.share)
+    ]
+    if not roomy:
+        return ""
+    return (
+        f"{', '.join(roomy)} runs one operator at a time in this plan, though its table says what part each "
+        "fills: stages of operators at once are searched on cores alone, where they are measured; "
+        "python -m bench.seed_figures simulates them on tables"
+    )
+
+
+def _rivals(plan: Plan) -> dict[str, float]:
+    """Seconds of the alternatives, without the device alone that the plan itself is."""
     used = {each.device for each in plan.operators}
-    names = [name for name in names if name not in {f"{each} alone" for each in used} or len(used) > 1]
-    return min(names, key=lambda name: others[name], default=None)
+    itself = {f"{name} alone" for name in used} if len(used) == len(plan.replicas) == 1 else set()
+    return {name: value for name, value in (plan.alternatives or {}).items() if name not in itself}
+
+
+def _single(plan: Plan) -> str | None:
+    """The best rival that is one device alone; else the best that no search has found."""
+    rivals = _rivals(plan)
+    alone = [name for name in rivals if name.endswith(" alone")]
+    names = alone or [name for name in rivals if not name.startswith(_SEARCHED)]
+    return min(names, key=lambda name: rivals[name], default=None)
 
 
 def _beside(plan: Plan, name: str) -> str:
-    assert plan.alternatives is not None
     seconds = plan.period if plan.goal == "throughput" else plan.makespan
-    other = plan.alternatives[name]
+    other = _rivals(plan)[name]
     return f"{_ms(other)} ms" + (f", {other / seconds:.2f}x as long" if seconds else "")
 
 
