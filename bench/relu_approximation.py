@@ -22,10 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.command import run
-from sparsegen.files import check_writable, write_file
+from sparsegen.files import write_file
+from sparsegen.outputs import check_outputs, save_picture
 from sparsegen.rewriting import approximate, certificate
 from sparsegen.rewriting.approximation.functions import named
-from sparsegen.rewriting.approximation.picture import save_picture
+from sparsegen.rewriting.approximation.picture import draw
 from tests.rewriting.approximation.cases import CURVED, INTERVALS
 from tests.rewriting.approximation.oracle import even_error, least_error
 
@@ -104,18 +105,15 @@ def main() -> None:
         "--oracle-knots", type=int, default=32, metavar="N", help="ask the oracle up to N knots"
     )
     options = parser.parse_args()
-    for option in ("json", "png"):
-        if getattr(options, option) is not None:
-            check_writable(f"--{option}", getattr(options, option))
+    check_outputs({"--json": options.json}, {"--png": options.png})
     rows = [measure(name, knots, knots <= options.oracle_knots) for name in CURVED for knots in KNOTS]
     show(rows)
     if options.json is not None:
         results = [{**asdict(row), "interval": [str(each) for each in row.interval]} for row in rows]
         write_file(options.json, json.dumps(results, indent=1) + "\n")
     if options.png is not None:
-        save_picture(
-            [approximate(name, knots=4, interval=INTERVALS.get(name)) for name in CURVED], options.png
-        )
+        fits = [approximate(name, knots=4, interval=INTERVALS.get(name)) for name in CURVED]
+        save_picture(draw(fits), options.png)
 
 
 if __name__ == "__main__":

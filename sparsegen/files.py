@@ -25,7 +25,7 @@ def check_writable(option: str, path: Path) -> None:
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise FileError(f"{option} {path} cannot be written: choose another path, or allow writing to it")
     folder = path.resolve().parent
-    if _replaceable(path) and folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+    if is_replaceable(path) and folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
         raise FileError(f"{option} {path}: the folder {folder} cannot be written: choose another")
 
 
@@ -46,7 +46,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises SparsegenError where writing fails.
     """
     try:
-        if not _replaceable(path):
+        if not is_replaceable(path):
             yield path
             return
         real = path.resolve()
@@ -62,8 +62,8 @@ def replacing(path: Path) -> Iterator[Path]:
         raise FileError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _replaceable(path: Path) -> bool:
-    """Whether another file may take the place of `path`: there is none yet, or a plain one."""
+def is_replaceable(path: Path) -> bool:
+    """Whether another file may take the place of `path`: there is none yet, or a plain one; not a stream."""
     if any(path.absolute().is_relative_to(root) for root in _STREAMS):
         return False
     return path.is_file() or not path.exists()

@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from sparsegen.errors import OptionError
 
@@ -24,6 +24,9 @@ APPROXIMATED = (
     *("softsign", "tanh"),
 )
 """Functions that may be approximated."""
+
+DEFAULT_BATCH = 16
+"""Images per call, where nobody says."""
 
 MOST_THREADS = 4096
 """Threads that a model may have: native code keeps a few words for each on its stack."""
@@ -51,9 +54,12 @@ class ExampleInput:
 class ModelOptions:
     """What a model that is given by name is called with: `batch` images of `input_shape` (C, H, W).
 
-    A `batch` of None is 16, or a `.pt2` file's own; an `input_shape` of None is the model's own, where it
-    tells. `inputs` are those of a model that takes others than one image, in place of `input_shape`.
+    A `batch` of None is `default_batch`, or a `.pt2` file's own; an `input_shape` of None is the model's own,
+    where it tells. `inputs` are those of a model that takes others than one image, in place of
+    `input_shape`.
     """
+
+    default_batch: ClassVar[int] = DEFAULT_BATCH
 
     batch: Annotated[int | None, "Images per call."] = None
     input_shape: Annotated[tuple[int, ...] | None, "Shape of one image, such as (3, 224, 224)."] = None
@@ -77,6 +83,13 @@ class ModelOptions:
             value = getattr(self, name)
             if value is not None:
                 check_count(name, value, least)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneAtATime(ModelOptions):
+    """Those of verbs that look at one input at a time, where nobody says otherwise."""
+
+    default_batch: ClassVar[int] = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,7 @@ READ_FROM_ANYWHERE = (
     "lazy",
     "noise",
     "options",
+    "outputs",
     "progress",
     "reference",
     "stopwatch",

@@ -23,7 +23,7 @@ from sparsegen.errors import SparsegenError
 
 
 class _Verbs(TyperGroup):
-    """Tells of bad input in one line and exits with 1, whichever verb found it."""
+    """Tells of bad input in one line and exits with 1, whichever verb found it; tells of Ctrl-C, too."""
 
     def invoke(self, ctx: Any) -> Any:
         with warnings.catch_warnings():
@@ -32,6 +32,9 @@ class _Verbs(TyperGroup):
             warnings.simplefilter("once", UserWarning)
             try:
                 return super().invoke(ctx)
+            except KeyboardInterrupt:
+                typer.echo("stopped", err=True)
+                raise
             except SparsegenError as error:
                 typer.echo(f"error: {error}", err=True)
                 raise typer.Exit(1) from error

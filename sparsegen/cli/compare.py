@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sparsegen.cli.options import (
+    PICTURE,
     ApproximateName,
     Batch,
     FallbackName,
@@ -78,7 +79,9 @@ def compare(
         ),
     ] = None,
     json: JsonFile = None,
-    png: Annotated[Path | None, typer.Option(help="Draw the times into this file.", metavar="FILE")] = None,
+    png: Annotated[
+        Path | None, typer.Option(help=f"Draw the times into this file, {PICTURE}.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Prune MODEL, compile it, and time it layer by layer and as a whole against the best dense engines.
 
@@ -88,13 +91,14 @@ def compare(
     from rich.console import Console
 
     from sparsegen.compare import compare as run_comparison
-    from sparsegen.compare.output import check_outputs, write_outputs
+    from sparsegen.compare.output import write_outputs
     from sparsegen.compare.table import print_comparison
+    from sparsegen.outputs import check_outputs
     from sparsegen.progress import shown
 
     if database is not None and no_database:
         raise typer.BadParameter("takes no --database", param_hint="--no-database")
-    check_outputs(json=json, png=png)
+    check_outputs({"--json": json}, {"--png": png})
     options = CompareOptions(
         sparsity=sparsity,
         structure=structure,

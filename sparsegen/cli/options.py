@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from sparsegen.options import Approximate, ExampleInput
+from sparsegen.errors import OptionError
+from sparsegen.options import Approximate, ExampleInput, ModelOptions, OneAtATime
+from sparsegen.outputs import PICTURES
 
 _EXAMPLE = "3x224x224"
+
+PICTURE = "as its suffix says: " + ", ".join(PICTURES)
+"""What help says of files of pictures."""
 
 ModelName = Annotated[
     str,
@@ -52,8 +58,16 @@ STRUCTURES = (
 """The texts of structures, as help lists them."""
 StructureName = Annotated[str, typer.Option(help=STRUCTURES)]
 Batch = Annotated[
-    int | None, typer.Option(help="Images per call.", show_default="16, or the .pt2 file's own")
+    int | None,
+    typer.Option(
+        help="Images per call.", show_default=f"{ModelOptions.default_batch}, or the .pt2 file's own"
+    ),
 ]
+SingleBatch = Annotated[
+    int | None,
+    typer.Option(help="Images per call.", show_default=f"{OneAtATime.default_batch}, or the .pt2 file's own"),
+]
+"""Of verbs that look at one input at a time."""
 Winograd = Annotated[
     bool,
     typer.Option(
@@ -72,6 +86,37 @@ ApproximateName = Annotated[
     ),
 ]
 JsonFile = Annotated[Path | None, typer.Option(help="Write the results to this file.", metavar="FILE")]
+
+
+def refuse_others(context: typer.Context, option: str, taken: Collection[str], why: str) -> None:
+    """Raise OptionError, which names them, for parameters that were given and are not of those `taken`.
+
+    option: what the others have no meaning with; `why` says so. `taken` are names of the verb's parameters.
+    """
+    beside = [each for each in context.command.params if each.name in taken and _spelled(each) != option]
+    others = [
+        _spelled(each, context.params[each.name])
+        for each in context.command.params
+        if each.name is not None and each.name not in taken and _is_given(context, each.name)
+    ]
+    if others:
+        *first, last = map(_spelled, beside)
+        raise OptionError(
+            f"{option} goes with {', '.join(first)} and {last} alone: leave out {', '.join(others)}; {why}"
+        )
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _spelled(parameter: Any, value: object = None) -> str:
+    """A parameter as it is typed; `value` tells which of --x and --no-x was."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar)
+    off = value is False and parameter.secondary_opts
+    return str((parameter.secondary_opts if off else parameter.opts)[0])
 
 
 def parse_shape(text: str | None, option: str, example: str) -> tuple[int, ...] | None:

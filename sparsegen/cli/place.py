@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sparsegen.cli.options import (
+    PICTURE,
     ApproximateName,
-    Batch,
     InputShape,
     InputType,
     JsonFile,
+    SingleBatch,
     StructureName,
     parse_approximate,
     parse_inputs,
+    refuse_others,
 )
 from sparsegen.errors import OptionError
 from sparsegen.hetero.options import GoalName, GranularityName, PlaceOptions
+from sparsegen.hetero.rewriting.options import MAX_ERROR
+
+if TYPE_CHECKING:
+    from sparsegen.hetero.run import Ran
+
+_WITH_PLAN = (
+    *("plan", "model", "run", "simulate", "json", "png", "trace"),
+    *("sparsity", "structure", "batch", "input_shape", "dtype", "approximate"),
+)
+"""Parameters that a plan that was written down leaves open: what is done with it, and what its model is."""
 
 
 def place(
+    context: typer.Context,
     model: Annotated[
         str | None,
         typer.Argument(
@@ -34,6 +47,13 @@ def place(
         Path | None,
         typer.Option(
             help="In place of a MODEL, a problem: operators, devices and links, as JSON of schema 1.",
+            metavar="FILE",
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            help="Take this plan, which --json wrote: with MODEL for --run, with or without for --simulate.",
             metavar="FILE",
         ),
     ] = None,
@@ -63,20 +83,20 @@ def place(
     ] = PlaceOptions.rewrite,
     max_error: Annotated[
         float | None,
-        typer.Option(help="Of --rewrite: what each result may be off by.", show_default="0.001"),
+        typer.Option(help="Of --rewrite: what each result may be off by.", show_default=f"{MAX_ERROR:g}"),
     ] = PlaceOptions.max_error,
     calibration: Annotated[
         Path | None, typer.Option(help="Of --rewrite: inputs, as .npy or .npz.", metavar="FILE")
     ] = PlaceOptions.calibration,
     sparsity: Annotated[float, typer.Option(help="Share of weights to prune first.")] = PlaceOptions.sparsity,
     structure: StructureName = PlaceOptions.structure,
-    batch: Batch = PlaceOptions.batch,
+    batch: SingleBatch = PlaceOptions.batch,
     input_shape: InputShape = None,
     dtype: InputType = None,
     approximate: ApproximateName = None,
     json: JsonFile = None,
     png: Annotated[
-        Path | None, typer.Option(help="Draw what runs when to this file.", metavar="FILE")
+        Path | None, typer.Option(help=f"Draw what runs when to this file, {PICTURE}.", metavar="FILE")
     ] = None,
     trace: Annotated[
         Path | None,
@@ -93,23 +113,20 @@ def place(
 ) -> None:
     """Place the operators of MODEL on devices: plan, and if asked run and simulate, its inputs.
 
-    With `--problem`, the operators are those of a file, in seconds and bytes: a schedule comes out.
+    With `--plan`, a plan that --json wrote is run or simulated again, and nothing is searched. With
+    `--problem`, the operators are those of a file, in seconds and bytes: a schedule comes out.
     """
-    from sparsegen.files import check_writable
+    from sparsegen.outputs import check_outputs
 
-    outputs = {"--json": json, "--png": png, "--trace": trace, "--export-operators": export_operators}
-    for option, path in outputs.items():
-        if path is not None:
-            check_writable(option, path)
-    if (model is None) == (problem is None):
-        raise OptionError("give a MODEL, or --problem FILE, one of the two")
+    check_outputs({"--json": json, "--trace": trace, "--export-operators": export_operators}, {"--png": png})
     if problem is not None:
-        others = (png, trace, export_operators, explain, devices, run, simulate, approximate, rewrite)
-        if any(others):
-            raise OptionError("--problem goes with --goal and --json alone: the file has all else")
+        refuse_others(context, "--problem", ("problem", "goal", "json"), "the file has all else")
         _solve(problem, goal, json)
         return
-    assert model is not None
+    if plan is not None:
+        refuse_others(context, "--plan", _WITH_PLAN, "the plan has decided all else")
+    elif model is None:
+        raise OptionError("give a MODEL, or --problem FILE, one of the two; or --plan FILE")
     options = PlaceOptions(
         batch=batch,
         **parse_inputs(input_shape, dtype),
@@ -125,43 +142,84 @@ def place(
         rewrite=rewrite,
         max_error=max_error,
         calibration=calibration,
+        explain=explain,
+        export=export_operators is not None,
     )
-    _place(model, options, outputs, explain)
+    if plan is not None:
+        _replay(plan, model, options, json, png, trace)
+        return
+    assert model is not None
+    _place(model, options, json, png, trace, export_operators)
 
 
-def _place(model: str, options: PlaceOptions, outputs: dict[str, Path | None], explain: str | None) -> None:
+def _place(
+    model: str,
+    options: PlaceOptions,
+    json: Path | None,
+    png: Path | None,
+    trace: Path | None,
+    export_operators: Path | None,
+) -> None:
+    """Plan and run a model, and tell of it. An operator that cannot be explained is told of last."""
     from rich.console import Console
 
     from sparsegen.files import write_file
     from sparsegen.hetero import report
     from sparsegen.hetero.operators.export import to_json
-    from sparsegen.hetero.plans.gantt import save_gantt
-    from sparsegen.hetero.plans.plan_json import save_plan
-    from sparsegen.hetero.plans.trace import save_trace
     from sparsegen.hetero.run import place as run_place
-    from sparsegen.hetero.running.simulator import simulate
     from sparsegen.progress import shown
 
     with shown(Console(stderr=True)) as listen:
         placed = run_place(model, options, listen)
-        if explain is not None:
-            told = report.explain(placed.planned, explain)
-        report.print_plan(placed.plan, placed.measured, placed.simulated)
-        if placed.gain is not None:
-            Console().print(placed.gain.told(), highlight=False, soft_wrap=True)
-        if explain is not None:
-            Console().print(told)
-        plan = placed.plan
-        timeline = placed.measured or placed.simulated or simulate(plan)
-        title = f"{model}, {'measured' if placed.measured else 'simulated'}"
-        if (path := outputs["--json"]) is not None:
-            save_plan(plan, path)
-        if (path := outputs["--png"]) is not None:
-            save_gantt(plan, timeline, path, title)
-        if (path := outputs["--trace"]) is not None:
-            save_trace(plan, timeline, path, title)
-        if (path := outputs["--export-operators"]) is not None:
-            write_file(path, to_json(placed.export(options)))
+        _tell(placed, model, json, png, trace)
+        gain = "" if placed.gain is None else placed.gain.told()
+        for line in filter(None, (report.note_on_stages(placed.plan, placed.planned.machine), gain)):
+            Console().print(line, highlight=False, markup=False, soft_wrap=True)
+        if export_operators is not None:
+            write_file(export_operators, to_json(placed.export(options)))
+        if options.explain is not None:
+            line, costs = placed.explain(options)
+            Console().print(line, highlight=False, markup=False, soft_wrap=True)
+            Console().print(costs)
+
+
+def _replay(
+    plan: Path,
+    model: str | None,
+    options: PlaceOptions,
+    json: Path | None,
+    png: Path | None,
+    trace: Path | None,
+) -> None:
+    """Run and simulate a plan of a file, and tell of it."""
+    from rich.console import Console
+
+    from sparsegen.hetero.replay import replay
+    from sparsegen.progress import shown
+
+    with shown(Console(stderr=True)) as listen:
+        ran = replay(plan, model, options, listen)
+        _tell(ran, model or ran.plan.model, json, png, trace)
+
+
+def _tell(ran: Ran, model: str, json: Path | None, png: Path | None, trace: Path | None) -> None:
+    """Print a plan and what ran, and write the files that are asked for."""
+    from sparsegen.hetero import report
+    from sparsegen.hetero.plans.gantt import draw
+    from sparsegen.hetero.plans.plan_json import save_plan
+    from sparsegen.hetero.plans.trace import save_trace
+    from sparsegen.hetero.running.simulator import simulate
+    from sparsegen.outputs import save_picture
+
+    report.print_plan(ran.plan, ran.measured, ran.simulated)
+    timeline = ran.measured or ran.simulated or simulate(ran.plan)
+    title = f"{model}, {'measured' if ran.measured else 'simulated'}"
+    if json is not None:
+        save_plan(ran.written, json)
+    if png is not None:
+        save_picture(draw(ran.plan, timeline, title), png)
+    if trace is not None:
+        save_trace(ran.plan, timeline, trace, title)
 
 
 def _solve(problem: Path, goal: GoalName, json: Path | None) -> None:

@@ -137,8 +137,8 @@ def _prune_and_save(model: str, options: PruneOptions, output: Path, json: Path 
     """Load the model and its weights, prune it, save it, and tell what became of it."""
     from rich.console import Console
 
-    from sparsegen.files import check_writable
     from sparsegen.frontend import export, load_model, own_model
+    from sparsegen.outputs import check_outputs
     from sparsegen.progress import shown
     from sparsegen.pruning import finalize
     from sparsegen.pruning.run import Pruning, check_program_path, request_of, save_program, save_report
@@ -147,9 +147,7 @@ def _prune_and_save(model: str, options: PruneOptions, output: Path, json: Path 
 
     options.check()
     request = request_of(options)
-    for option, path in (("--output", output), ("--json", json)):
-        if path is not None:
-            check_writable(option, path)
+    check_outputs({"--output": output, "--json": json})
     check_program_path(output)
     console = Console(stderr=True)
     named, inputs = load_model(

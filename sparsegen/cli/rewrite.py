@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from sparsegen.cli.options import Batch, InputShape, InputType, JsonFile, ModelName, parse_inputs
+from sparsegen.cli.options import (
+    PICTURE,
+    InputShape,
+    InputType,
+    JsonFile,
+    ModelName,
+    SingleBatch,
+    parse_inputs,
+)
 from sparsegen.errors import RewritingError, warn
 from sparsegen.hetero.rewriting.options import MAX_ERROR, RewriteOptions
 
@@ -47,13 +55,15 @@ def rewrite(
     partial: Annotated[
         bool, typer.Option("--partial", help="Write it also where operators are left that the device lacks.")
     ] = False,
-    batch: Batch = RewriteOptions.batch,
+    batch: SingleBatch = RewriteOptions.batch,
     input_shape: InputShape = None,
     dtype: InputType = None,
     json: JsonFile = None,
     png: Annotated[
         Path | None,
-        typer.Option(help="Draw functions, approximations and errors to this file.", metavar="FILE"),
+        typer.Option(
+            help=f"Draw functions, approximations and errors to this file, {PICTURE}.", metavar="FILE"
+        ),
     ] = None,
 ) -> None:
     """Replace the operators of MODEL that a device lacks by what it has, exactly or to within an error.
@@ -64,16 +74,15 @@ def rewrite(
 
     from rich.console import Console
 
-    from sparsegen.files import check_writable, write_file
+    from sparsegen.files import write_file
     from sparsegen.hetero.rewriting import report
     from sparsegen.hetero.rewriting.run import rewrite_model
+    from sparsegen.outputs import check_outputs
     from sparsegen.progress import shown
     from sparsegen.rewriting.files import save_rewritten
     from sparsegen.rewriting.picture import save_approximations
 
-    for option, path in (("--output", output), ("--json", json), ("--png", png)):
-        if path is not None:
-            check_writable(option, path)
+    check_outputs({"--output": output, "--json": json}, {"--png": png})
     options = RewriteOptions(
         batch=batch,
         **parse_inputs(input_shape, dtype),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sparsegen.cli.options import (
+    PICTURE,
     Batch,
     InputShape,
     InputType,
@@ -21,7 +22,7 @@ from sparsegen.cli.options import (
     TargetName,
     parse_inputs,
 )
-from sparsegen.files import check_writable
+from sparsegen.outputs import check_outputs
 from sparsegen.tuner.options import TuneOptions
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def tune(
     report: Annotated[
         Path | None,
         typer.Option(
-            help="Draw best time against trials into this file: when done, or at once without a budget.",
+            help=f"Draw best time against trials into this file, {PICTURE}: when done, or at once without a "
+            "budget.",
             metavar="FILE",
         ),
     ] = None,
@@ -95,8 +97,7 @@ def tune(
         target=target,
         **parse_inputs(input_shape, dtype),
     )
-    if report is not None:
-        check_writable("--report", report)
+    check_outputs({"--journal": journal}, {"--report": report})
     if report is None or trials is not None or hours is not None:
         options.check()
     with _ended_at_once():
@@ -138,12 +139,13 @@ def _report(logs: list[Log], path: Path, picture: Path) -> None:
     """Print how fast the searches of some logs were, and draw it."""
     from rich.console import Console
 
+    from sparsegen.outputs import save_picture
     from sparsegen.tuner.picture import draw
     from sparsegen.tuner.report import curves, print_report
 
     found = curves([trial for log in logs for trial in log.trials], log=path)
     print_report(found, Console())
-    draw(found, picture)
+    save_picture(draw(found), picture)
 
 
 def _interrupt(signum: int, frame: Any) -> None:

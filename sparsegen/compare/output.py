@@ -1,18 +1,11 @@
-"""Files that a comparison is written to: refused before the long work starts, not after it."""
+"""Files that a comparison is written to."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from sparsegen.compare.report import Comparison
-from sparsegen.files import check_writable, replacing, write_file
-
-
-def check_outputs(*, json: Path | None, png: Path | None) -> None:
-    """Raise SparsegenError for a path that cannot be written."""
-    for option, path in (("--json", json), ("--png", png)):
-        if path is not None:
-            check_writable(option, path)
+from sparsegen.files import write_file
 
 
 def write_outputs(comparison: Comparison, *, json: Path | None, png: Path | None) -> None:
@@ -24,7 +17,7 @@ def write_outputs(comparison: Comparison, *, json: Path | None, png: Path | None
         write_file(json, comparison.to_json())
     if png is not None:
         # matplotlib takes a second to import.
-        from sparsegen.compare.picture import save_picture
+        from sparsegen.compare.picture import draw
+        from sparsegen.outputs import save_picture
 
-        with replacing(png) as new:
-            save_picture(comparison, new)
+        save_picture(draw(comparison), png)

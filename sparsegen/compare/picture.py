@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -19,14 +17,6 @@ _EDGE, _HATCH = "#333333", "////"
 _BAR = 0.27
 _NARROWEST = 7.2
 """Width in inches that the title and the legend need."""
-_DPI = 200
-
-
-def save_picture(comparison: Comparison, path: Path) -> None:
-    """Write the picture to `path` as PNG, whatever the path's suffix."""
-    figure = draw(comparison)
-    FigureCanvasAgg(figure)
-    figure.savefig(path, format="png", dpi=_DPI)
 
 
 def draw(comparison: Comparison) -> Figure:

@@ -22,9 +22,8 @@ from sparsegen.frontend.examples import check_inputs_of, leaves
 from sparsegen.frontend.modules import Model, check_call, evaluating
 from sparsegen.frontend.named_inputs import SEED, arguments, random_inputs
 from sparsegen.frontend.written import MARK, mark
-from sparsegen.options import ExampleInput, ModelOptions
+from sparsegen.options import DEFAULT_BATCH, ExampleInput, ModelOptions
 
-DEFAULT_BATCH = 16
 DEFAULT_IMAGE = (3, 224, 224)
 
 
@@ -57,14 +56,15 @@ def load_model(
     batch: int | None = None,
     input_shape: tuple[int, ...] | None = None,
     inputs: Sequence[ExampleInput] = (),
+    default_batch: int = DEFAULT_BATCH,
 ) -> tuple[Model, tuple[Any, ...]]:
     """A model in evaluation mode and random example inputs of shape (batch, *input_shape).
 
     `name` is a pytorchcv model (`resnet18`, random weights), `package.module:factory` (called without
     arguments; modules in the current folder are found), or the path of a `.pt2` file. Weights and
-    inputs are drawn from a fixed seed. `batch` defaults to 16. `input_shape`, without the batch, defaults
-    to the size a pytorchcv network was made for, else to (3, 224, 224). `inputs`, in its place, are those of
-    a model that takes others. A file fixes all itself.
+    inputs are drawn from a fixed seed. `batch` is `default_batch` where it is None. `input_shape`, without
+    the batch, defaults to the size a pytorchcv network was made for, else to (3, 224, 224). `inputs`, in its
+    place, are those of a model that takes others. A file fixes all itself.
 
     Raises ModelError where the name leads to no model, or to one that takes other inputs, and OptionError
     for a batch or shape that cannot be, or is not the file's.
@@ -83,7 +83,7 @@ def load_model(
         torch.manual_seed(SEED)
         model = evaluating(_from_factory(name) if ":" in name else _from_zoo(name))
     if inputs:
-        return model, arguments(model, inputs, batch or DEFAULT_BATCH)
+        return model, arguments(model, inputs, batch or default_batch)
     check_call(
         model,
         1,
@@ -92,7 +92,7 @@ def load_model(
         "--input-shape for each; Python's sparsegen.compile, .compare, .inspect and .tune take any, with "
         "example_inputs",
     )
-    shape = (batch or DEFAULT_BATCH, *(input_shape or _native_shape(model)))
+    shape = (batch or default_batch, *(input_shape or _native_shape(model)))
     return model, random_inputs([(shape, torch.float32)])
 
 
@@ -126,7 +126,13 @@ def resolve_model(
     if isinstance(model, str):
         if example_inputs is not None:
             raise OptionError("example_inputs go with a model, not with a name: give batch and input_shape")
-        return load_model(model, batch=options.batch, input_shape=options.input_shape, inputs=options.inputs)
+        return load_model(
+            model,
+            batch=options.batch,
+            input_shape=options.input_shape,
+            inputs=options.inputs,
+            default_batch=options.default_batch,
+        )
     if not example_inputs:
         raise ModelError("a model needs example_inputs: a tuple of what it is called with by position")
     return model, example_inputs

@@ -19,7 +19,7 @@ from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.planned import PlannedModel
 from sparsegen.hetero.plans.placing import Subject, by_core, machine_name
 from sparsegen.hetero.plans.plan import Goal
-from sparsegen.hetero.plans.streams import Planned, Planner, best_stream
+from sparsegen.hetero.plans.streams import APART, TOGETHER, Planned, Planner, best_stream
 from sparsegen.hetero.stages.kept import plan_in_stages
 from sparsegen.progress import Listener
 from sparsegen.typed import typed
@@ -88,28 +88,32 @@ def find_plan(
     name: str = "model",
     cache: CostCache | None = None,
     measure: bool = True,
+    costs: bool = False,
     listen: Listener | None = None,
 ) -> Planned:
-    """As `plan`, of a layer graph, by inputs in position; only the plan, and what it was made with."""
+    """As `plan`, of a layer graph, by inputs in position; only the plan, and what it was made with.
+
+    costs: those of the operators are found of a plan of stages, too, which is made without them.
+    """
     whole = CarriedGraph.of(graph)
     subject = Subject(name, model_fingerprint(whole.graph, whole.carried), machine_name(machine))
     cache = CostCache(default_path()) if cache is None else cache
     (only, *others) = machine.devices
     alone = not others and only.kind == "cpu" and len(only.cores) > 1
+    planner = Planner(whole, inputs, granularity, subject, cache, measure, listen)
     if alone and goal == "latency" and not whole.carried:
-        staged, compiled = plan_in_stages(
+        staged, compiled, seconds = plan_in_stages(
             whole.graph, inputs, only, subject, cache, measure=measure, listen=listen
         )
         if staged is not None:
-            return Planned(staged, machine, compiled=compiled)
-    planner = Planner(whole, inputs, granularity, subject, cache, measure, listen)
+            return Planned(staged, machine, planner.costs(machine) if costs else None, compiled)
+        return planner.best(machine, goal).beside(seconds)
     split = by_core(machine) if goal == "throughput" else None
     if split is None:
         return planner.best(machine, goal)
     if alone:
         return best_stream(planner.streams(machine, split))
-    both = [planner.best(each, goal) for each in (machine, split)]
-    return min(both, key=lambda each: each.plan.period)
+    return best_stream({TOGETHER: planner.best(machine, goal), APART: planner.best(split, goal)})
 
 
 def machine_of(devices: Machine | str | os.PathLike[str] | None) -> Machine:

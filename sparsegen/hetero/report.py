@@ -1,18 +1,14 @@
-"""A plan told: its table, one line that sums it up, and why an operator is where it is."""
+"""A plan told: its table, one line that sums it up, and one of the plans that were not taken."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from sparsegen.errors import OptionError
-from sparsegen.hetero.costs.costs import Costs
+from sparsegen.devices import Machine
 from sparsegen.hetero.plans.events import Timeline
-from sparsegen.hetero.plans.plan import Plan, PlannedOperator
-from sparsegen.hetero.plans.streams import Planned
+from sparsegen.hetero.plans.plan import PASSED_ON, Plan
 from sparsegen.hetero.plans.table import plan_table
 from sparsegen.wording import milliseconds
 
@@ -25,14 +21,26 @@ _FORMS = {
 }
 
 
+_SEARCHED = ("heft", "without ", "stages ")
+"""How the names of plans begin that are no single device's and no single program's."""
+
+_EXECUTOR_MS = 0.1
+"""Of a call, a queue and a thread that wakes up: 0.03 to 0.1, by `bench.simulated`."""
+
+_TOLD = {"heft": "list scheduling (HEFT)"}
+"""Names of plans in words."""
+
+
 def print_plan(plan: Plan, measured: Timeline | None, simulated: Timeline | None) -> None:
     """Print a plan's table, and what it comes to; `measured` is of a run, `simulated` of a simulated one."""
     console = Console()
     console.print(plan_table(plan, measured))
-    console.print(summary(plan), highlight=False, soft_wrap=True)
+    lines = [summary(plan), rejected(plan)]
     for what, timeline in (("measured", measured), ("simulated, not measured", simulated)):
-        if timeline is not None:
-            console.print(f"{what}: {_figures(timeline)}", highlight=False, soft_wrap=True)
+        lines.append("" if timeline is None else f"{what}: {_figures(timeline)}")
+    lines.append("" if measured is None else note_on_times(plan))
+    for line in filter(None, lines):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def summary(plan: Plan) -> str:
@@ -40,50 +48,70 @@ def summary(plan: Plan) -> str:
     stream = plan.goal == "throughput"
     seconds, word = (plan.period, "period") if stream else (plan.makespan, "makespan")
     line = f"{word} {_ms(seconds)} ms predicted, {_FORMS[plan.form]}"
-    others = plan.alternatives or {}
-    single = {name: value for name, value in others.items() if name != "heft"}
-    if single:
-        best = min(single, key=lambda name: single[name])
-        line += f"; {best}: {_ms(single[best])} ms, {single[best] / seconds:.2f}x as long"
+    single = _single(plan)
+    if single is not None:
+        line += f"; {single}: {_beside(plan, single)}"
     if plan.optimal:
         return f"{line}; no plan of these operators is faster"
     return f"{line}; no plan takes less than {_ms(plan.bound)} ms" if plan.bound > 0 else line
 
 
-def explain(planned: Planned, name: str) -> Table:
-    """What an operator or layer costs wherever it runs, or why it does not, and where the plan has it.
-
-    Raises OptionError for a name that the plan has not.
-    """
-    found = _holder(planned.plan, name)
-    shown = Table(title=f"{name}: in the plan on {found.device}, by {found.implementation}")
-    for heading in ("device", "implementation", "threads", "ms", "how known"):
-        shown.add_column(heading)
-    costs = planned.costs
-    rows = _rows(costs, name) if costs is not None else []
-    if not rows:
-        rows = [(found.device, found.implementation, str(found.threads), found.seconds, found.origin)]
-    for device, implementation, threads, seconds, origin in rows:
-        shown.add_row(device, implementation, threads, _ms(seconds), origin)
-    return shown
+def rejected(plan: Plan) -> str:
+    """One line: the figures of the plans that were not taken, but for the summary's; empty for none."""
+    others = _rivals(plan)
+    names = sorted((name for name in others if name != _single(plan)), key=lambda name: others[name])
+    told = (f"{_TOLD.get(name, name)}: {_beside(plan, name)}" for name in names)
+    return f"not taken: {'; '.join(told)}" if names else ""
 
 
-def _rows(costs: Costs, name: str) -> list[tuple[str, str, str, float | None, str]]:
-    made: list[tuple[str, str, str, float | None, str]] = [
-        (each.device, each.implementation, str(each.threads), each.seconds, each.origin)
-        for each in costs.costs.get(name, ())
+def note_on_times(plan: Plan) -> str:
+    """One line: what measured times of a plan have in them that predicted ones have not."""
+    if plan.form == "stages":
+        return ""
+    note = f"predictions leave out what the executor itself takes: up to about {_EXECUTOR_MS:g} ms a row"
+    emulated = [each.name for each in plan.devices if each.kind == "profile"]
+    if emulated:
+        note += f"; {', '.join(emulated)}: emulated here, never faster than the table, and slower where this "
+        note += "machine computes for longer"
+    return note
+
+
+def note_on_stages(plan: Plan, machine: Machine) -> str:
+    """One line, where a device's table says that operators leave room on it: the plan makes no use of it."""
+    used = {each.device for each in plan.operators if each.implementation != PASSED_ON}
+    roomy = [
+        each.name
+        for each in machine.devices
+        if each.name in used and each.profile is not None and (each.profile.elements or each.profile.share)
     ]
-    refused = [(d, reason) for (operator, d), reason in costs.reasons.items() if operator == name]
-    return made + [(device, "none", "", None, reason) for device, reason in refused]
+    if not roomy:
+        return ""
+    return (
+        f"{', '.join(roomy)} runs one operator at a time in this plan, though its table says what part each "
+        "fills: stages of operators at once are searched on cores alone, where they are measured; "
+        "python -m bench.seed_figures simulates them on tables"
+    )
 
 
-def _holder(plan: Plan, name: str) -> PlannedOperator:
-    for operator in plan.operators:
-        if operator.name == name or name in operator.layers:
-            return operator
-    names: Sequence[str] = [layer for each in plan.operators for layer in (each.layers or (each.name,))]
-    close = [each for each in names if name in each][:5] or names[:5]
-    raise OptionError(f"the plan has no operator {name!r}; it has {', '.join(close)}, ...")
+def _rivals(plan: Plan) -> dict[str, float]:
+    """Seconds of the alternatives, without the device alone that the plan itself is."""
+    used = {each.device for each in plan.operators}
+    itself = {f"{name} alone" for name in used} if len(used) == len(plan.replicas) == 1 else set()
+    return {name: value for name, value in (plan.alternatives or {}).items() if name not in itself}
+
+
+def _single(plan: Plan) -> str | None:
+    """The best rival that is one device alone; else the best that no search has found."""
+    rivals = _rivals(plan)
+    alone = [name for name in rivals if name.endswith(" alone")]
+    names = alone or [name for name in rivals if not name.startswith(_SEARCHED)]
+    return min(names, key=lambda name: rivals[name], default=None)
+
+
+def _beside(plan: Plan, name: str) -> str:
+    seconds = plan.period if plan.goal == "throughput" else plan.makespan
+    other = _rivals(plan)[name]
+    return f"{_ms(other)} ms" + (f", {other / seconds:.2f}x as long" if seconds else "")
 
 
 def _figures(timeline: Timeline) -> str:
@@ -93,5 +121,5 @@ def _figures(timeline: Timeline) -> str:
     return ", ".join(figures)
 
 
-def _ms(seconds: float | None) -> str:
-    return "-" if seconds is None else milliseconds(1e3 * seconds)
+def _ms(seconds: float) -> str:
+    return milliseconds(1e3 * seconds)

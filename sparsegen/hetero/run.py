@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from rich.table import Table
 
 from sparsegen.frontend import from_torch, resolve_model
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.api import find_plan, machine_of
 from sparsegen.hetero.costs.costs import Costs
+from sparsegen.hetero.explanation import check_operator, explain
 from sparsegen.hetero.operators.export import ExportedModel, export_operators
 from sparsegen.hetero.options import PlaceOptions
 from sparsegen.hetero.planned import PlannedModel
 from sparsegen.hetero.plans.events import Timeline
-from sparsegen.hetero.plans.plan import Plan
+from sparsegen.hetero.plans.plan import Measured, Plan
 from sparsegen.hetero.plans.streams import Planned
 from sparsegen.hetero.rewriting.gain import Gain, best_rewritten
 from sparsegen.hetero.rewriting.options import RewriteOptions
@@ -31,36 +33,59 @@ SIMULATED = 20
 
 
 @dataclass(frozen=True, eq=False)
-class Placed:
-    """A model's plan, its graph, what ran (None: nothing did), what was simulated, what rewriting gained."""
+class Ran:
+    """A plan, what ran by it (None: nothing did), and what was simulated."""
+
+    plan: Plan
+    measured: Timeline | None
+    simulated: Timeline | None
+
+    @property
+    def written(self) -> Plan:
+        """The plan with what was measured, as it is written down."""
+        if self.measured is None:
+            return self.plan
+        took = self.measured
+        figures = Measured(len(took.finished), took.makespan, took.period, took.operator_seconds())
+        return replace(self.plan, measured=figures)
+
+
+@dataclass(frozen=True, eq=False)
+class Placed(Ran):
+    """A model's plan that was found, what it was made with, the model's graph, what rewriting gained."""
 
     planned: Planned
     graph: LayerGraph
     name: str
-    measured: Timeline | None
-    simulated: Timeline | None
     gain: Gain | None = None
 
-    @property
-    def plan(self) -> Plan:
-        """The plan alone."""
-        return self.planned.plan
-
     def export(self, options: PlaceOptions) -> ExportedModel:
-        """The operators with their costs, for other schedulers."""
-        costs: Costs | None = self.planned.costs
-        known = None if costs is None else costs.costs
-        return export_operators(self.graph, self.name, options.granularity, costs=known)
+        """The operators with their costs, for other schedulers, of options that ask for the export."""
+        return export_operators(self.graph, self.name, options.granularity, costs=self._costs().costs)
+
+    def explain(self, options: PlaceOptions) -> tuple[str, Table]:
+        """A line, and the costs of the operator that the options name; OptionError where it is none."""
+        assert options.explain is not None
+        return explain(
+            self.plan, self._costs(), self.graph, options.granularity, self.planned.machine, options.explain
+        )
+
+    def _costs(self) -> Costs:
+        assert self.planned.costs is not None, "options that ask for costs have them found"
+        return self.planned.costs
 
 
 def place(model: str, options: PlaceOptions, listen: Listener | None = None) -> Placed:
     """A named model, planned by the options, and run where they ask for that.
 
-    Raises SparsegenError for a model, options or devices that cannot be, and where running fails.
+    Raises SparsegenError for a model, options or devices that cannot be, for an operator to explain that is
+    not there, and where running fails.
     """
     options.check()
     machine = machine_of(options.devices)
-    graph, inputs = _prepared(model, options, Steps(listen, total=PREPARING_STEPS))
+    graph, inputs = prepared(model, options, listen)
+    if options.explain is not None and not options.rewrite:  # which may make operators of other names
+        check_operator(graph, options.granularity, options.explain)
 
     def plan(graph: LayerGraph) -> Planned:
         return find_plan(
@@ -71,6 +96,7 @@ def place(model: str, options: PlaceOptions, listen: Listener | None = None) -> 
             granularity=options.granularity,
             name=model,
             measure=options.measure,
+            costs=options.export or options.explain is not None,
             listen=listen,
         )
 
@@ -80,13 +106,13 @@ def place(model: str, options: PlaceOptions, listen: Listener | None = None) -> 
         graph, planned, gain = best_rewritten(graph, machine, inputs, asked, plan, listen)
     else:
         planned = plan(graph)
-    measured = _run(PlannedModel.of(planned, graph), inputs, options.run) if options.run else None
+    measured = run(PlannedModel.of(planned, graph), inputs, options.run) if options.run else None
     simulated = simulate(planned.plan, options.run or SIMULATED) if options.simulate else None
-    return Placed(planned, graph, model, measured, simulated, gain)
+    return Placed(planned.plan, measured, simulated, planned, graph, model, gain)
 
 
-def _run(model: PlannedModel, inputs: tuple[Any, ...], count: int) -> Timeline | None:
-    """What ran when, of so many inputs by the plan."""
+def run(model: PlannedModel, inputs: tuple[Any, ...], count: int) -> Timeline | None:
+    """What ran when, of so many inputs by the plan; the model is closed then."""
     with model:
         if model.compiled is not None:
             return timed_stream(model.plan, model.compiled, [inputs] * count)
@@ -95,13 +121,20 @@ def _run(model: PlannedModel, inputs: tuple[Any, ...], count: int) -> Timeline |
         return model.timeline()
 
 
-def _prepared(model: str, options: PlaceOptions, steps: Steps) -> tuple[LayerGraph, tuple[Any, ...]]:
-    """The graph of a model that is pruned, if asked for, and its inputs."""
+def prepared(
+    model: str, options: PlaceOptions, listen: Listener | None = None
+) -> tuple[LayerGraph, tuple[Any, ...]]:
+    """The graph of a named model, pruned and approximated where that is asked for, and its inputs."""
+    graph, inputs = _loaded(model, options, Steps(listen, total=PREPARING_STEPS))
+    return approximate_steps(graph, options.approximate), inputs
+
+
+def _loaded(model: str, options: PlaceOptions, steps: Steps) -> tuple[LayerGraph, tuple[Any, ...]]:
     if options.sparsity:
         structure = parse_structure(options.structure, sparsity=options.sparsity)
-        prepared = prepare(model, None, options, structure=structure, steps=steps)
-        return approximate_steps(prepared.graph, options.approximate), prepared.inputs
+        pruned = prepare(model, None, options, structure=structure, steps=steps)
+        return pruned.graph, pruned.inputs
     steps.begin("loading and exporting the model")
     with torch.no_grad():
         network, inputs = resolve_model(model, None, options)
-        return approximate_steps(from_torch(network, inputs), options.approximate), inputs
+        return from_torch(network, inputs), inputs

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import signal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +44,7 @@ def build(kernels: Iterable[tuple[str, Kernel]], target: Target, dump: Dump = NO
     symbols: dict[str, str] = {}
     waiting: list[tuple[str, Kernel]] = []
     compiling: list[Future[bytes]] = []
-    with ThreadPoolExecutor(available_cores()) as pool:
+    with _compilers() as pool:
 
         def compile_waiting() -> None:
             compiling.append(pool.submit(copy_context().run, _compile, tuple(waiting), target, dump))
@@ -63,6 +65,20 @@ def build(kernels: Iterable[tuple[str, Kernel]], target: Target, dump: Dump = NO
         objects = [future.result() for future in compiling]
     dump.write("graph", "kernels", lambda: _listing(made, symbols))
     return Built(made, symbols, link(objects) if objects else b"")
+
+
+@contextmanager
+def _compilers() -> Iterator[ThreadPoolExecutor]:
+    """A thread a core. Where something fails, or on Ctrl-C, what has not begun is dropped."""
+    with ThreadPoolExecutor(available_cores()) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        finally:
+            # LLVM has left the signal so that waiting for a lock or a queue goes on after Ctrl-C.
+            signal.siginterrupt(signal.SIGINT, True)
 
 
 def build_alone(kernel: Kernel, name: str, target: Target) -> bytes:

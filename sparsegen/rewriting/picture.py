@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsegen.rewriting.approximation.picture import save_picture
+from sparsegen.outputs import save_picture
+from sparsegen.rewriting.approximation.picture import draw
 from sparsegen.rewriting.rewrite import Rewritten
 
 _MOST = 24
@@ -18,5 +19,5 @@ def save_approximations(rewritten: Rewritten, path: Path) -> bool:
     if not fits:
         return False
     largest = sorted(fits.values(), key=lambda fit: -fit.error)[:_MOST]
-    save_picture(largest, path)
+    save_picture(draw(largest), path)
     return True

@@ -6,7 +6,6 @@ import math
 import textwrap
 from collections.abc import Sequence
 from math import isfinite
-from pathlib import Path
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -14,8 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from sparsegen.errors import FileError
-from sparsegen.files import check_writable, replacing
 from sparsegen.tuner.report import WorkloadCurves, describe, searches_of
 
 # Okabe and Ito's palette, told apart by every kind of colour vision and by lightness in print.
@@ -37,31 +34,9 @@ _LEAST_SPAN = 0.01
 """Of the times shown: less than that is noise."""
 _AFTER = 1.2
 """The axis of trials is this often as long as the longest search's line: the ends of lines bear numbers."""
-_DPI = 200
-FORMATS = ("png", "svg")
 
 
-def check_picture(option: str, path: Path) -> None:
-    """Raise SparsegenError, which names the command's option, for a path that takes no picture."""
-    if path.suffix[1:].lower() not in FORMATS:
-        raise FileError(
-            f"{option} {path}: {path.suffix or 'a path without a suffix'} is no format of pictures: "
-            f"let the path end in {' or '.join(f'.{each}' for each in FORMATS)}"
-        )
-    check_writable(option, path)
-
-
-def draw(curves: Sequence[WorkloadCurves], path: Path) -> None:
-    """Write the picture to `path`, in the format of its suffix, PNG or SVG.
-
-    Raises SparsegenError for another suffix, and where writing fails.
-    """
-    check_picture("picture", path)
-    with replacing(path) as new:
-        figure_of(curves).savefig(new, format=path.suffix[1:].lower(), dpi=_DPI)
-
-
-def figure_of(curves: Sequence[WorkloadCurves]) -> Figure:
+def draw(curves: Sequence[WorkloadCurves]) -> Figure:
     """Draw a panel a workload: medians over seeds, bands from the best to the worst seed, the default.
 
     Workloads without a trial that ended well are left out.

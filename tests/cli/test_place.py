@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from sparsegen.cli.app import app
+from tests.hetero.models import EDGE
 
 PROBLEM = {
     "schema": 1,
@@ -108,23 +109,10 @@ def test_it_starts_without_torch_and_tvm(problem: Path) -> None:
     assert subprocess.run([sys.executable, "-c", command, str(problem)], check=False).returncode == 0
 
 
-DEVICES = """
-[[device]]
-name = "arm"
-kind = "profile"
-table = "arm-a53x4"
-
-[[device]]
-name = "tpu"
-kind = "profile"
-table = "edgetpu-usb3"
-"""
-
-
 @pytest.fixture
 def devices(tmp_path: Path) -> Path:
     path = tmp_path / "devices.toml"
-    path.write_text(DEVICES)
+    path.write_text(EDGE)
     return path
 
 
@@ -151,10 +139,93 @@ def test_a_model_on_emulated_devices(devices: Path, tmp_path: Path) -> None:
     assert all(each["origin"] == "table" for each in costs["left"])
 
 
+def test_a_plan_is_run_again(devices: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, again = tmp_path / "plan.json", tmp_path / "again.json"
+    assert place_model("--devices", str(devices), "--json", str(kept)).exit_code == 0
+    assert "measured" not in json.loads(kept.read_text())
+    monkeypatch.setattr("sparsegen.hetero.run.find_plan", lambda *_, **__: pytest.fail("searched again"))
+    result = place_model("--plan", str(kept), "--run", "3", "--simulate", "--json", str(again))
+    assert result.exit_code == 0, result.output
+    assert "measured: first result after" in result.stdout
+    assert "simulated, not measured: first result after" in result.stdout
+    found = json.loads(again.read_text())
+    measured = found.pop("measured")
+    assert found == json.loads(kept.read_text())
+    assert measured["inputs"] == 3
+    assert measured["operators"].keys() == {each["name"] for each in found["operators"]}
+    assert measured["makespan"] >= found["makespan"], "emulated: never before the table's time"
+    # What was measured is no part of what is run: the plan is taken as it was.
+    assert place("--plan", str(again), "--simulate", "--trace", str(tmp_path / "t.json")).exit_code == 0
+
+
+def test_plans_that_are_not_run_again(devices: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "plan.json"
+    assert place_model("--devices", str(devices), "--json", str(kept)).exit_code == 0
+    for arguments, message in (
+        (("--plan", str(kept), "--run", "2"), "give that MODEL, too, or simulate the plan"),
+        (("tests.cli.test_place:heavy", "--input-shape", "1600", "--plan", str(kept)), "another graph"),
+        (("--plan", str(tmp_path / "none.json"), "--simulate"), "none.json cannot be read"),
+        (
+            ("--plan", str(kept), "--goal", "throughput", "--no-measure"),
+            "leave out --goal, --no-measure; the plan has decided all else",
+        ),
+    ):
+        result = place(*arguments)
+        assert result.exit_code == 1
+        assert message in result.stderr
+
+
+def test_an_accelerator_alone_keeps_what_it_can(tmp_path: Path) -> None:
+    path = tmp_path / "devices.toml"
+    path.write_text("[[device]]" + EDGE.split("[[device]]")[2])
+    result = place_model("--devices", str(path))
+    assert result.exit_code == 0, result.output
+    assert "not taken" not in result.stdout
+    result = place("tests.cli.test_place:heavy", "--input-shape", "1600", "--devices", str(path))
+    assert result.exit_code == 1
+    assert "device 'tpu' keeps 7.3 MB of weights, and the model has 10.2 MB" in result.stderr
+    assert "Add what 'tpu' is connected to as another [[device]]" in result.stderr
+
+
+def test_the_gain_of_each_accelerator_is_told(tmp_path: Path) -> None:
+    path, plan = tmp_path / "devices.toml", tmp_path / "plan.json"
+    second = EDGE.split("[[device]]")[2].replace('"tpu"', '"other"')
+    path.write_text(f"{EDGE}[[device]]{second}")
+    arguments = ("tests.cli.test_place:heavy", "--input-shape", "1600", "--devices", str(path))
+    result = place(*arguments, "--json", str(plan))
+    assert result.exit_code == 0, result.output
+    (summary,) = [line for line in result.stdout.splitlines() if line.startswith("makespan")]
+    (others,) = [line for line in result.stdout.splitlines() if line.startswith("not taken")]
+    assert "; arm alone: " in summary
+    assert "list scheduling (HEFT): " in others
+    assert "without other: " in others
+    found = json.loads(plan.read_text())
+    assert found["alternatives"]["without other"] > found["makespan"]
+    result = place(*arguments, "--goal", "throughput")
+    assert "without other: " in result.stdout
+
+
+def test_stages_on_a_table_are_not_searched_and_it_says_so(tmp_path: Path, devices: Path) -> None:
+    path = tmp_path / "gpu.toml"
+    path.write_text('[[device]]\nname = "gpu"\nkind = "profile"\ntable = "v100"\n')
+    result = place_model("--devices", str(path))
+    assert result.exit_code == 0, result.output
+    assert "gpu runs one operator at a time in this plan, though" in result.stdout
+    assert "at a time in this plan" not in place_model("--devices", str(devices)).stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--problem", "p.json", "--run", "2"), "--problem goes with --goal and --json alone"),
+        (
+            ("--problem", "p.json", "--sparsity", "0", "--granularity", "layer", "--no-measure"),
+            "leave out --granularity, --no-measure, --sparsity; the file has all else",
+        ),
+        (("m", "--problem", "p.json", "--batch", "1", "--plan", "f"), "leave out MODEL, --plan, --batch;"),
+        (("resnet18", "--structure", "2:4"), "structure is '2:4', and nothing is pruned: give a sparsity"),
+        (("resnet18", "--png", "z.xyz"), "let the path end in .png, .svg or .pdf"),
+        (("resnet18", "--json", "f.svg", "--png", "f.svg"), "--json and --png both name f.svg"),
         (("resnet18", "--devices", "nowhere.toml"), "nowhere.toml"),
         (("resnet18", "--run", "-1"), "run is -1: give at least 0"),
         (("no_such_network",), "no_such_network"),
@@ -168,15 +239,47 @@ def test_bad_input_to_plan_a_model(arguments: tuple[str, ...], message: str) -> 
     assert "Traceback" not in result.stderr
 
 
-def test_an_operator_that_the_plan_has_not(devices: Path) -> None:
-    result = place_model("--devices", str(devices), "--explain", "middle")
+def test_an_operator_that_the_plan_has_not(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def planned(*_: object, **__: object) -> None:
+        pytest.fail("planned before the name was looked at")
+
+    monkeypatch.setattr("sparsegen.hetero.run.find_plan", planned)
+    for wrong, close in (("middle", "it has x, first"), ("lefty", "close to it are left")):
+        result = place_model("--devices", str(devices), "--explain", wrong)
+        assert result.exit_code == 1
+        assert f"the plan has no operator {wrong!r}; {close}" in result.stderr
+
+
+def test_an_operator_that_rewriting_may_make_is_looked_for_last(devices: Path, tmp_path: Path) -> None:
+    written = tmp_path / "plan.json"
+    options = ("--devices", str(devices), "--rewrite", "--explain", "middle", "--json", str(written))
+    result = place_model(*options)
     assert result.exit_code == 1
-    assert "the plan has no operator 'middle'; it has" in result.stderr
+    assert "the plan has no operator 'middle'" in result.stderr
+    assert "makespan" in result.stdout
+    assert json.loads(written.read_text())["schema"] == 1
+
+
+@pytest.mark.parametrize(
+    ("granularity", "name", "line"),
+    [
+        ("layer", "left", "left: in the plan on arm, by emulated, in first..mean, all of which takes"),
+        ("model", "left", "left is one of 4 layers of operator model, whose costs these are: in the plan on"),
+        ("model", "model", "model: in the plan on arm, by emulated\n"),
+        ("layer", "x", "x: in the plan on arm, by passed on\n"),
+    ],
+)
+def test_an_operator_is_explained(granularity: str, name: str, line: str, devices: Path) -> None:
+    result = place_model("--devices", str(devices), "--granularity", granularity, "--explain", name)
+    assert result.exit_code == 0, result.output
+    assert line in result.stdout
+    rows = [each.split("│") for each in result.stdout.splitlines() if each.startswith("│")]
+    assert [row[1].strip() for row in rows] == (["arm"] if name == "x" else ["arm", "tpu"])
 
 
 def test_a_device_that_runs_nothing_of_the_model(tmp_path: Path) -> None:
     path = tmp_path / "devices.toml"
-    path.write_text(DEVICES.split("[[device]]")[0] + "[[device]]" + DEVICES.split("[[device]]")[2])
+    path.write_text(EDGE.split("[[device]]")[0] + "[[device]]" + EDGE.split("[[device]]")[2])
     result = place("tests.cli.test_place:sorting", "--input-shape", "8", "--devices", str(path))
     assert result.exit_code == 1
     assert "no device runs operator" in result.stderr
@@ -190,3 +293,10 @@ def sorting() -> object:
             return x.erf()
 
     return Sorting().eval()
+
+
+def heavy() -> object:
+    import torch
+
+    layers = [each for _ in range(4) for each in (torch.nn.Linear(1600, 1600), torch.nn.ReLU())]
+    return torch.nn.Sequential(*layers).eval()

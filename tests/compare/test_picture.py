@@ -7,8 +7,9 @@ from pathlib import Path
 
 from matplotlib.image import imread
 
-from sparsegen.compare.picture import draw, save_picture
+from sparsegen.compare.picture import draw
 from sparsegen.compare.report import Comparison, Timing
+from sparsegen.outputs import save_picture
 
 
 def test_every_time_has_a_bar_of_its_height(comparison: Comparison) -> None:
@@ -55,9 +56,9 @@ def test_the_title_names_the_structure(comparison: Comparison) -> None:
     assert "resnet18, 88% column-combined sparsity, batch 16" in figure.get_suptitle()
 
 
-def test_the_file_is_a_png_whatever_its_suffix(comparison: Comparison, tmp_path: Path) -> None:
-    path = tmp_path / "picture.out"
-    save_picture(comparison, path)
+def test_the_picture_is_drawn_to_a_file(comparison: Comparison, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    save_picture(draw(comparison), path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert imread(path, format="png").std() > 0
 

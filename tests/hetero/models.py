@@ -1,4 +1,4 @@
-"""A small model, for what loads models by their names."""
+"""A small model, for what loads models by their names, and a machine to place it on."""
 
 from __future__ import annotations
 
@@ -18,6 +18,20 @@ class Small(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x).relu()
         return (self.left(x) + self.right(x)).mean((2, 3))
+
+
+EDGE = """
+[[device]]
+name = "arm"
+kind = "profile"
+table = "arm-a53x4"
+
+[[device]]
+name = "tpu"
+kind = "profile"
+table = "edgetpu-usb3"
+"""
+"""A file of two devices that are tables."""
 
 
 def small() -> nn.Module:

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sparsegen.errors import FileError
 from sparsegen.hetero.plans import gantt
 from sparsegen.hetero.plans.events import Timeline
-from sparsegen.hetero.plans.plan import Group, Plan, Stage
+from sparsegen.hetero.plans.plan import PASSED_ON, Group, Plan, PlannedOperator, Stage
 from sparsegen.hetero.plans.table import plan_table
 from sparsegen.hetero.plans.trace import save_trace, trace_of
 from sparsegen.hetero.running.simulator import simulate
+from sparsegen.outputs import save_picture
 from tests.hetero.plans import operator, plan_of, random_plans, random_stages
 from tests.sampling import examples
 
@@ -80,10 +80,8 @@ def test_a_picture_has_rows_bars_and_what_it_comes_to(tmp_path: Path) -> None:
     labels = [each.get_text() for each in figure.legends[0].get_texts()]
     assert labels[0] == "input 0"
     assert labels[-2:] == ["input 6, ...", "transfer"]
-    gantt.save_gantt(PLAN, simulate(PLAN, 2), tmp_path / "picture", "toy")
-    assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(FileError):
-        gantt.save_gantt(PLAN, simulate(PLAN), tmp_path / "nowhere" / "picture.png", "toy")
+    save_picture(gantt.draw(PLAN, simulate(PLAN, 2), "toy"), tmp_path / "picture.pdf")
+    assert (tmp_path / "picture.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_groups_of_a_stage_have_rows_of_their_own() -> None:
@@ -102,6 +100,64 @@ def lines(plan: Plan, measured: Timeline | None = None, **options: Any) -> list[
     console = Console(width=120, file=io.StringIO(), record=True)
     console.print(plan_table(plan, measured, **options))
     return [line.split() for line in console.export_text().splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("measured", [False, True])
+def test_headings_and_names_are_whole_at_any_width(width: int, measured: bool) -> None:
+    long = "features.init_block.conv.conv..features.stage4.unit1.body.conv2.conv"
+    others = {"implementation": "emulated", "layers": tuple("abc"), "reads": ("head",)}
+    operators = [operator("head", "a", 1, layers=("h",)), operator(long, "an_accelerator", 2, **others)]
+    plan = plan_of(operators, 1.0)
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(plan_table(plan, simulate(plan, 2) if measured else None))
+    shown = console.export_text()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    assert all(len(line) <= width for line in shown.splitlines())
+    heading = next(line for line in shown.splitlines() if "operator" in line).split()
+    assert heading == ["operator", "layers", "device", "by", "ms", *(["ms"] if measured else [])]
+    assert ("predicted" in shown, "measured" in shown) == (True, measured)
+    columns = [line[: heading_end(shown)].strip() for line in shown.splitlines()[3:]]
+    assert long in "".join(columns)
+    assert "an_accelerator" in shown
+    assert "emulated (table)" in shown
+
+
+def heading_end(shown: str) -> int:
+    """Where the first column ends."""
+    return next(line for line in shown.splitlines() if "operator" in line).index("layers")
+
+
+def test_a_trace_names_a_device_once_and_groups_by_number() -> None:
+    passing = {"implementation": PASSED_ON}
+    stream = plan_of(
+        [
+            operator("x", "a", 1, **passing),
+            operator("y", "a", 2, "x"),
+            operator("z", "b", 1, "y"),
+            operator("result", "a", 1, ["z"], **passing),
+        ],
+        depth=4,
+        kind="profile",
+    )
+    assert threads(stream, 6) == [
+        "a (profile): inputs and results",
+        "a (profile)",
+        "a to b",
+        "b (profile)",
+        "b to a",
+    ]
+    operators = [operator("u", "a", 1, utilisation=0.5), operator("v", "a", 2, utilisation=0.5)]
+    staged = plan_of(operators, stages=(Stage((Group(("u",), 1), Group(("v",), 1)), 2.0),))
+    assert threads(staged, 1) == ["a (toy), group 1", "a (toy), group 2"]
+
+
+def threads(plan: Plan, inputs: int) -> list[str]:
+    def takes(each: PlannedOperator, device: str, input: int) -> float:
+        return 0.0 if each.implementation == PASSED_ON else each.seconds
+
+    events = trace_of(plan, simulate(plan, inputs, operator_seconds=takes), "toy")["traceEvents"]
+    return [each["args"]["name"] for each in events if each["name"] == "thread_name"]
 
 
 def test_a_table_has_predicted_and_measured_times() -> None:

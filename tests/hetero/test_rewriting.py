@@ -14,18 +14,7 @@ from typer.testing import CliRunner, Result
 from sparsegen.cli.app import app
 from sparsegen.devices import describe_graph, table, unsupported
 from sparsegen.frontend import from_torch, load_program
-
-EDGE = """
-[[device]]
-name = "arm"
-kind = "profile"
-table = "arm-a53x4"
-
-[[device]]
-name = "tpu"
-kind = "profile"
-table = "edgetpu-usb3"
-"""
+from tests.hetero.models import EDGE
 
 
 def gated() -> nn.Module:

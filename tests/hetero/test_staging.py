@@ -12,17 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from sparsegen.compiler import compile_plan, default_plan
-from sparsegen.devices import connect, make_device
+from sparsegen.devices import Device, connect, make_device
 from sparsegen.errors import PlanError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.costs.cost_cache import CostCache
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
+from sparsegen.hetero.options import PlaceOptions
 from sparsegen.hetero.planned import PlannedModel
 from sparsegen.hetero.plans.check import faults
 from sparsegen.hetero.plans.placing import Subject
 from sparsegen.hetero.plans.plan import Plan
 from sparsegen.hetero.plans.plan_json import from_json, to_json
+from sparsegen.hetero.run import place
 from sparsegen.hetero.running.simulator import simulate
 from sparsegen.hetero.stages.handover import joined
 from sparsegen.hetero.stages.kept import plan_in_stages
@@ -31,6 +33,7 @@ from sparsegen.hetero.stages.staged_plan import staged_plan
 from sparsegen.hetero.stages.staging import Staged, layer_stages, stage
 from sparsegen.hetero.stages.timed import timed_stream
 from sparsegen.hetero.stages.units import units_of
+from sparsegen.options import ExampleInput
 
 X = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
 TEAM = 2
@@ -135,10 +138,13 @@ def test_stages_that_gained_once_are_timed_again(monkeypatch: pytest.MonkeyPatch
 
 def kept_plan(module: nn.Module, cache: CostCache, *, measure: bool = True) -> Plan | None:
     """The plan of stages of a module on two cores, by a cache."""
+    return plan_in_stages(*kept_arguments(module), cache, measure=measure)[0]
+
+
+def kept_arguments(module: nn.Module) -> tuple[LayerGraph, tuple[Tensor], Device, Subject]:
     graph = graph_of(module)
     device = make_device("here", "cpu", {"cores": sorted(os.sched_getaffinity(0))[:TEAM]})
-    subject = Subject("mine", model_fingerprint(graph), "")
-    return plan_in_stages(graph, (X,), device, subject, cache, measure=measure)[0]
+    return graph, (X,), device, Subject("mine", model_fingerprint(graph), "")
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < TEAM, reason="needs two cores")
@@ -148,9 +154,37 @@ def test_stages_are_found_once(gain: float, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("sparsegen.hetero.stages.staging.rounds_in_turn", lambda calls: rounds([gain] * 8))
     assert kept_plan(Cell(), cache, measure=False) is None
     first = kept_plan(Cell(), cache)
+    seconds = plan_in_stages(*kept_arguments(Cell()), cache)[2]
     monkeypatch.setattr("sparsegen.hetero.stages.kept.stage", lambda *_, **__: pytest.fail("measured again"))
     assert kept_plan(Cell(), cache) == first
+    assert plan_in_stages(*kept_arguments(Cell()), cache)[2] == seconds
+    told = {"stages of operators at once", "one thread"} if gain > 1 else set()
+    assert seconds.keys() == told, "what the plan has to be told beside"
     assert (first is not None) == (gain < 1)
+
+
+def cell() -> nn.Module:
+    return Cell().eval()
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < TEAM, reason="needs two cores")
+def test_all_costs_are_told_of_a_plan_of_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not only what the plan has chosen: each implementation of each layer."""
+    monkeypatch.setenv("SPARSEGEN_CACHE", str(tmp_path))
+    monkeypatch.setattr("sparsegen.hetero.stages.staging.rounds_in_turn", lambda calls: rounds([0.5] * 8))
+    cores, path = sorted(os.sched_getaffinity(0))[:TEAM], tmp_path / "devices.toml"
+    path.write_text(f'[[device]]\nname = "cpu"\nkind = "cpu"\ncores = {cores}\n')
+    size = ExampleInput(tuple(X.shape), whole=True)
+    options = PlaceOptions(devices=path, inputs=(size,), explain="branches.1.0", export=True)
+    for _ in range(2):  # found, and kept
+        placed = place("tests.hetero.test_staging:cell", options)
+        assert placed.plan.form == "stages"
+        told = {e.operator.name: e.implementations for e in placed.export(options).operators}
+        assert all({cost.implementation for cost in costs} >= {"ours", "torch"} for costs in told.values())
+        assert all(cost.origin == "measured" for costs in told.values() for cost in costs)
+        line, table = placed.explain(options)
+        assert line.startswith("branches.1.0: in the plan on cpu, by ours")
+        assert table.row_count == len(told["branches.1.0"]) >= 2
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < TEAM, reason="needs two cores")

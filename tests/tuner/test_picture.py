@@ -13,7 +13,8 @@ from matplotlib.image import imread
 from sparsegen.database.trial import Trial
 from sparsegen.database.workload import Workload
 from sparsegen.errors import SparsegenError
-from sparsegen.tuner.picture import check_picture, draw, figure_of
+from sparsegen.outputs import check_outputs, save_picture
+from sparsegen.tuner.picture import draw
 from sparsegen.tuner.report import curves
 from tests.database.records import CONV, POOL, trial
 
@@ -39,7 +40,7 @@ BOTH = run(4.0, None, 2.0) + run(4.0, 3.0, search="random")
 
 
 def panels(trials: list[Trial]) -> list[Axes]:
-    return figure_of(curves(trials)).axes
+    return draw(curves(trials)).axes
 
 
 def heading(figure: Figure) -> list[str]:
@@ -59,7 +60,7 @@ def test_a_line_a_search_and_one_for_the_default() -> None:
 
 
 def test_a_legend_once_in_words() -> None:
-    (legend,) = figure_of(curves(BOTH + run(9.0, 8.0, workload=POOL))).legends
+    (legend,) = draw(curves(BOTH + run(9.0, 8.0, workload=POOL))).legends
     assert [text.get_text() for text in legend.get_texts()] == [
         "evolutionary search with a cost model",
         "random search",
@@ -68,7 +69,7 @@ def test_a_legend_once_in_words() -> None:
 
 
 def test_several_seeds_have_a_band() -> None:
-    figure = figure_of(curves(run(4.0, 2.0) + run(4.0, 3.0, seed=1)))
+    figure = draw(curves(run(4.0, 2.0) + run(4.0, 3.0, seed=1)))
     (axes,) = figure.axes
     (band,) = axes.collections
     assert {y for _, y in band.get_paths()[0].vertices} >= {2.0, 3.0, 4.0}
@@ -77,7 +78,7 @@ def test_several_seeds_have_a_band() -> None:
 
 
 def test_what_panels_share_stands_above_them() -> None:
-    figure = figure_of(curves(BOTH + run(9.0, 8.0, workload=replace(CONV, density=0.1))))
+    figure = draw(curves(BOTH + run(9.0, 8.0, workload=replace(CONV, density=0.1))))
     assert heading(figure)[1] == "batch 16, 2 threads, AMD EPYC 9B45 (AVX-512)"
     assert [axes.get_title() for axes in figure.axes] == [
         "3x3 conv 64→64 at 56x56\n50% unstructured",
@@ -107,19 +108,19 @@ def test_slow_first_trials_do_not_flatten_the_rest() -> None:
 
 
 def test_one_trial_is_enough(tmp_path: Path) -> None:
-    draw(curves(run(4.0)), tmp_path / "one.png")
+    save_picture(draw(curves(run(4.0))), tmp_path / "one.png")
     assert imread(tmp_path / "one.png").std() > 0
 
 
 @pytest.mark.parametrize("default", [4.0, None])
 def test_a_seed_may_find_nothing(default: float | None, tmp_path: Path) -> None:
-    draw(curves(run(default, 3.0) + run(None, None, seed=1)), tmp_path / "half.png")
+    save_picture(draw(curves(run(default, 3.0) + run(None, None, seed=1))), tmp_path / "half.png")
     assert imread(tmp_path / "half.png").std() > 0
 
 
 def test_the_suffix_says_the_format(tmp_path: Path) -> None:
-    draw(curves(BOTH), tmp_path / "a.png")
-    draw(curves(BOTH), tmp_path / "a.SVG")
+    save_picture(draw(curves(BOTH)), tmp_path / "a.png")
+    save_picture(draw(curves(BOTH)), tmp_path / "a.SVG")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (tmp_path / "a.SVG").read_text()
 
@@ -127,4 +128,4 @@ def test_the_suffix_says_the_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.jpg", "a", "no/such/folder/a.png"])
 def test_paths_that_take_no_picture(name: str, tmp_path: Path) -> None:
     with pytest.raises(SparsegenError, match=r"--report .*a"):
-        check_picture("--report", tmp_path / name)
+        check_outputs({}, {"--report": tmp_path / name})

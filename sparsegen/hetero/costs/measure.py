@@ -7,6 +7,7 @@ edges counts to the layers there.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import statistics
 import threading
@@ -26,6 +27,7 @@ Timed = Callable[[], Mapping[str, float]]
 
 SAMPLES = 15
 WARM_UP = 3
+_PATIENCE_S = 0.1
 
 
 def in_turn(timed: Sequence[Timed], samples: int = SAMPLES) -> list[dict[str, float]]:
@@ -75,10 +77,23 @@ def rounds_in_turn(
     return found
 
 
+def join(thread: threading.Thread) -> None:
+    """Wait until a thread has ended; an exception here, as by Ctrl-C, is raised in that thread, too."""
+    try:
+        while (
+            thread.is_alive()
+        ):  # in short waits: LLVM, while it compiles, has longer ones go on after Ctrl-C
+            thread.join(_PATIENCE_S)
+    except BaseException as error:
+        identity = ctypes.c_ulong(thread.ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, ctypes.py_object(type(error)))
+        raise
+
+
 def on_cores(cores: Sequence[int], work: Callable[[], T]) -> T:
     """The result of `work`, which runs on a thread of its own that is pinned to the cores, as are its team's.
 
-    Raises DeviceError for cores that this process may not run on.
+    Ctrl-C ends the work, too. Raises DeviceError for cores that this process may not run on.
     """
     done: list[Any] = []
 
@@ -95,7 +110,7 @@ def on_cores(cores: Sequence[int], work: Callable[[], T]) -> T:
         raise DeviceError(f"this process may not run on core {', '.join(map(str, lacking))}")
     thread = threading.Thread(target=run, name="sparsegen-measure", daemon=True)
     thread.start()
-    thread.join()
+    join(thread)
     ((well, result),) = done
     if not well:
         raise result

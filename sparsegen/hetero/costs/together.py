@@ -14,7 +14,7 @@ from sparsegen.graph import LayerGraph
 from sparsegen.hetero.costs.cost_cache import CostCache
 from sparsegen.hetero.costs.costs import Costs
 from sparsegen.hetero.costs.layer_costs import setting
-from sparsegen.hetero.costs.measure import on_cores
+from sparsegen.hetero.costs.measure import join, on_cores
 from sparsegen.hetero.costs.mixing import program
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.plans.plan import OURS
@@ -89,5 +89,5 @@ def _at_once(calls: dict[int, Callable[[], Any]]) -> list[float]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        join(thread)
     return found[next(iter(calls))]

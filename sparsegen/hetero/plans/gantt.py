@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from sparsegen.files import replacing
 from sparsegen.hetero.plans.events import Event, Timeline
 from sparsegen.hetero.plans.plan import PASSED_ON, Plan
 from sparsegen.wording import short_names
@@ -28,15 +25,6 @@ _PER_CHARACTER = 0.062
 """Inches that a name's character takes."""
 _OUTLINED = 0.04
 """Inches from which a bar has an outline; narrower ones would be all outline."""
-_DPI = 200
-
-
-def save_gantt(plan: Plan, timeline: Timeline, path: Path, title: str) -> None:
-    """Write the picture as PNG, whatever the path's suffix. Raises SparsegenError where that fails."""
-    figure = draw(plan, timeline, title)
-    FigureCanvasAgg(figure)
-    with replacing(path) as new:
-        figure.savefig(new, format="png", dpi=_DPI)
 
 
 def draw(plan: Plan, timeline: Timeline, title: str) -> Figure:

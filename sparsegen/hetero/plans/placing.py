@@ -182,8 +182,13 @@ def _whole(
 
 
 def alternatives(problem: Problem) -> dict[str, float]:
-    """Seconds of one input by plans that are quickly had: the best single device alone, HEFT."""
+    """Seconds of one input by plans that are quickly had: the best single device alone, HEFT.
+
+    Nothing where there is but one device.
+    """
     found: dict[str, float] = {}
+    if len(problem.devices) == 1:
+        return found
     alone = best_alone(problem)
     if alone is not None:
         found[f"{alone[0]} alone"] = alone[1]

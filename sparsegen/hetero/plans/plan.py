@@ -105,6 +105,19 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What a run took: of so many inputs; seconds of the first one, and between two results of the stream.
+
+    operators: the median seconds of each, by name.
+    """
+
+    inputs: int
+    makespan: float
+    period: float
+    operators: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Plan:
     """Where and when a model's operators run.
 
@@ -116,7 +129,8 @@ class Plan:
     is served by replica i modulo their number. One empty mapping: no copies. stages: of the form "stages"
     alone. makespan: predicted seconds of one input alone; period: predicted seconds between two results of
     a stream; bound: no plan has a shorter makespan (or period, for the goal of throughput). alternatives:
-    seconds, of the goal, of the plans that were not taken, by what they are ("cpu alone", "heft").
+    seconds, of the goal, of the plans that were not taken, by what they are ("cpu alone", "heft"). measured:
+    of the last run that was written down with it.
     """
 
     goal: Goal
@@ -137,3 +151,4 @@ class Plan:
     replicas: tuple[Mapping[str, str], ...] = ({},)
     stages: tuple[Stage, ...] = ()
     alternatives: Mapping[str, float] | None = None
+    measured: Measured | None = None

@@ -37,7 +37,8 @@ class Posed:
 def pose(whole: CarriedGraph, operators: Sequence[Operator], costs: Costs, machine: Machine) -> Posed:
     """The problem of placing a model's operators, which carry its states, on a machine's devices.
 
-    Raises DeviceError for an operator that no device runs, told with each one's reason.
+    Raises DeviceError for an operator that no device runs, told with each one's reason, and for a host that
+    lacks room for the weights.
     """
     graph = whole.graph
     names = {each.name for each in operators} | graph.inputs.keys()
@@ -61,7 +62,7 @@ def pose(whole: CarriedGraph, operators: Sequence[Operator], costs: Costs, machi
             devices=tuple(device.name for device in machine.devices),
             tasks=tuple(tasks),
             links=tuple(_links(machine)),
-            stores=_stores(machine),
+            stores=_stores(machine, sum(weights.values())),
         ),
         whole.inputs,
         result,
@@ -99,20 +100,42 @@ def _links(machine: Machine) -> list[Link]:
     return found
 
 
-def _stores(machine: Machine) -> Mapping[str, Store]:
+def _stores(machine: Machine, weights: int) -> Mapping[str, Store]:
+    """The memories and weight caches of devices; `weights` are the model's, in bytes.
+
+    The host has nothing that weights could be streamed from: what it keeps is all it takes. Raises
+    DeviceError where it is alone and the model has more.
+    """
     stores = {}
     for device in machine.devices:
         profile = device.profile
         if profile is None or (profile.memory is None and profile.cache is None):
             continue
         scale = _FLOAT_BYTES / _item_bytes(device)
-        cached = profile.cache is not None
-        stores[device.name] = Store(
-            memory=None if profile.memory is None else int(profile.memory.value * scale),
-            cache=None if profile.cache is None else int(profile.cache.value * scale),
-            stream=machine.stream_bandwidth(device.name) * scale if cached else 0.0,
+        memory, cache = (
+            None if each is None else each.value * scale for each in (profile.memory, profile.cache)
         )
+        if cache is None or device.name != machine.host:
+            stream = 0.0 if cache is None else machine.stream_bandwidth(device.name) * scale
+            stores[device.name] = Store(_whole(memory), _whole(cache), stream)
+            continue
+        if len(machine.devices) == 1 and weights > cache:
+            raise DeviceError(
+                f"device {device.name!r} keeps {_megabytes(cache / scale)} of weights, and the model has "
+                f"{_megabytes(weights / scale)}: the rest would come from a host in every run, and there is "
+                f"none. Add what {device.name!r} is connected to as another [[device]], such as table "
+                '"arm-a53x4"'
+            )
+        stores[device.name] = Store(_whole(cache if memory is None else min(memory, cache)))
     return stores
+
+
+def _whole(size: float | None) -> int | None:
+    return None if size is None else int(size)
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:.1f} MB"
 
 
 def _item_bytes(device: Device) -> int:

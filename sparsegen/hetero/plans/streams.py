@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,14 +17,16 @@ from sparsegen.hetero.operators.operators import Operator
 from sparsegen.hetero.plans.placing import Subject, plan_of
 from sparsegen.hetero.plans.plan import Goal, Plan
 from sparsegen.hetero.plans.posing import Posed, pose
+from sparsegen.hetero.plans.rivals import seconds_by_others, seconds_without
 from sparsegen.hetero.problem.problem import Pipelining, Schedule
 from sparsegen.hetero.solver.solve import solve
-from sparsegen.hetero.solver.throughput import rivals
+from sparsegen.hetero.solver.throughput import better, rivals
 from sparsegen.progress import Listener
 from sparsegen.runtime.model import CompiledModel
 
 ONE_CORE, ALL_CORES = "one core", "one program on all cores"
 PIPELINE, COPIES = "a pipeline over the cores", "a copy on each core"
+TOGETHER, APART = "cores together as one device", "each core a device"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,11 @@ class Planned:
     machine: Machine
     costs: Costs | None = None
     compiled: CompiledModel | None = None
+
+    def beside(self, others: Mapping[str, float]) -> Planned:
+        """The same; the seconds of other plans are among the plan's alternatives, too."""
+        known = self.plan.alternatives or {}
+        return replace(self, plan=replace(self.plan, alternatives={**known, **others}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +72,18 @@ class Planner:
     def best(self, machine: Machine, goal: Goal) -> Planned:
         """The solver's plan for a machine."""
         asked = self._asked(machine)
-        return self._planned(asked, solve(asked.posed.problem, goal, listen=self.listen))
+        problem = asked.posed.problem
+        if goal == "latency":
+            found = self._planned(asked, solve(problem, goal, listen=self.listen))
+        else:
+            alone, copied = rivals(problem, listen=self.listen)
+            best = better(problem, alone, copied)
+            found = self._planned(asked, best).beside(_other(best, alone, copied))
+        return found.beside(seconds_without(problem, found.plan) | seconds_by_others(asked.costs, found.plan))
+
+    def costs(self, machine: Machine) -> Costs:
+        """What the operators cost on a machine."""
+        return self._asked(machine).costs
 
     def streams(self, machine: Machine, split: Machine) -> dict[str, Planned]:
         """The plans for a stream on one CPU, which is `split` into its cores, by what they are.
@@ -82,7 +100,10 @@ class Planner:
         found[PIPELINE] = self._planned(asked, pipeline)
         if copies is not None:
             found[COPIES] = self._planned(asked, copies)
-        return found
+        # They are rivals of each other, and of nothing else.
+        return {
+            name: replace(each, plan=replace(each.plan, alternatives=None)) for name, each in found.items()
+        }
 
     def _asked(self, machine: Machine) -> _Asked:
         graph, whole = self.whole.graph, self.whole
@@ -101,9 +122,14 @@ class Planner:
         return Planned(plan, asked.machine, asked.costs)
 
 
-def best_stream(found: dict[str, Planned]) -> Planned:
-    """The plan of the shortest period; its alternatives are those of the others."""
+def best_stream(found: Mapping[str, Planned]) -> Planned:
+    """The plan of the shortest period; the periods of the others are among its alternatives."""
     name = min(found, key=lambda each: found[each].plan.period)
-    best = found[name]
-    others = {each: planned.plan.period for each, planned in found.items() if each != name}
-    return replace(best, plan=replace(best.plan, alternatives=others))
+    return found[name].beside({each: p.plan.period for each, p in found.items() if each != name})
+
+
+def _other(best: Pipelining, alone: Pipelining, copied: Pipelining | None) -> dict[str, float]:
+    """The period of the solver's plan that was not taken: with copies, or without."""
+    if copied is None:
+        return {}
+    return {"without copies": alone.period} if len(best.replicas) > 1 else {"copies": copied.period}

@@ -9,9 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from sparsegen.hetero.plans.events import Timeline
-from sparsegen.hetero.plans.plan import Plan, PlannedOperator
+from sparsegen.hetero.plans.plan import PASSED_ON, Plan, PlannedOperator
 from sparsegen.wording import milliseconds, short_names
 
+_LINE = 28
+"""Characters that a run of operators has in one line."""
+_DEVICE = 16
+"""Characters of a device's name that are in one line at any width."""
 _MOST = 40
 """Operators that are shown; of longer plans those that take longest, and a line for the others."""
 
@@ -19,16 +23,19 @@ _MOST = 40
 def plan_table(plan: Plan, measured: Timeline | None = None, *, most: int = _MOST) -> Table:
     """A row for each operator, in the plan's order, and totals; times in milliseconds.
 
-    measured: a timeline of the executor, whose medians are shown beside the predictions.
+    An operator of the plan is a run of layers, which a device computes together: their number, the first and
+    the last one are told. measured: a timeline of the executor, whose medians are shown beside the
+    predictions.
     """
     took = measured.operator_seconds() if measured is not None else {}
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    shown.add_column("operator", no_wrap=True, overflow="ellipsis", min_width=8)
-    for heading in ("device", "implementation"):
-        shown.add_column(heading, no_wrap=True, overflow="ellipsis")
-    shown.add_column("predicted\nms", justify="right", no_wrap=True)
-    if measured is not None:
-        shown.add_column("measured\nms", justify="right", no_wrap=True)
+    # Only the first column may become narrow; names go on in the next line there.
+    shown.add_column("operator", overflow="fold", min_width=8)
+    shown.add_column("layers", justify="right", no_wrap=True, min_width=6)
+    shown.add_column("device", overflow="fold", min_width=min(_DEVICE, _longest(plan)))
+    shown.add_column("by", no_wrap=True, min_width=max(map(len, map(_implementation, plan.operators))))
+    for heading in ("predicted", *(["measured"] if measured is not None else [])):
+        shown.add_column(f"{heading}\nms", justify="right", no_wrap=True, min_width=len(heading))
     names = dict(
         zip((o.name for o in plan.operators), short_names([o.name for o in plan.operators]), strict=True)
     )
@@ -39,33 +46,59 @@ def plan_table(plan: Plan, measured: Timeline | None = None, *, most: int = _MOS
         if each.name not in chosen:
             rest.append(each)
             continue
-        implementation = each.implementation + ("" if each.origin == "measured" else f" ({each.origin})")
-        row = [names[each.name], each.device, implementation]
+        row = [_in_lines(names[each.name]), _layers([each]), each.device, _implementation(each)]
         shown.add_row(*map(Text, [*row, *_times([each], took, measured)]))
     if rest:
         devices = ", ".join(dict.fromkeys(each.device for each in rest))
-        shown.add_row(*map(Text, [f"{len(rest)} shorter ones", devices, "", *_times(rest, took, measured)]))
+        shown.add_row(
+            *map(
+                Text, [f"{len(rest)} shorter ones", _layers(rest), devices, "", *_times(rest, took, measured)]
+            )
+        )
     _add_totals(shown, plan, took, measured)
     return shown
 
 
 def _add_totals(table: Table, plan: Plan, took: Mapping[str, float], measured: Timeline | None) -> None:
     table.add_section()
-    devices = dict.fromkeys(each.device for each in plan.operators)
+    devices = dict.fromkeys(o.device for o in plan.operators if o.implementation != PASSED_ON)
     for device in devices if len(devices) > 1 else ():
         there = [each for each in plan.operators if each.device == device]
-        table.add_row(*map(Text, ["all operators", device, "", *_times(there, took, measured)]))
+        table.add_row(
+            *map(Text, ["all operators", _layers(there), device, "", *_times(there, took, measured)])
+        )
     if plan.transfers:
         sent = measured.transfer_seconds().values() if measured is not None else ()
         times = [_ms(sum(each.seconds for each in plan.transfers))]
         times += [] if measured is None else [_ms(sum(sent))]
-        table.add_row(*map(Text, [f"{len(plan.transfers)} transfers", "", "", *times]))
+        table.add_row(*map(Text, [f"{len(plan.transfers)} transfers", "", "", "", *times]))
     lines = [("one input", plan.makespan, None if measured is None else measured.makespan)]
     if plan.goal == "throughput":
         lines.append(("a result every", plan.period, None if measured is None else measured.period))
     for name, predicted, found in lines:
         times = [_ms(predicted), *([] if found is None else [_ms(found)])]
-        table.add_row(*(Text(cell, style="bold") for cell in [name, "", "", *times]))
+        table.add_row(*(Text(cell, style="bold") for cell in [name, "", "", "", *times]))
+
+
+def _implementation(operator: PlannedOperator) -> str:
+    """The implementation, and how its time is known where that was not measured."""
+    if operator.implementation == PASSED_ON or operator.origin == "measured":
+        return operator.implementation
+    return f"{operator.implementation} ({operator.origin})"
+
+
+def _in_lines(name: str) -> str:
+    """A run's first and last operator in lines of their own, where one line would be long."""
+    first, joined, last = name.partition("..")
+    return f"{first}\n{joined}{last}" if joined and len(name) > _LINE else name
+
+
+def _layers(operators: Sequence[PlannedOperator]) -> str:
+    return str(sum(len(each.layers) for each in operators) or "")
+
+
+def _longest(plan: Plan) -> int:
+    return max(len("device"), *(len(each.device) for each in plan.operators))
 
 
 def _times(

@@ -8,19 +8,22 @@ from typing import Any
 
 from sparsegen.files import write_file
 from sparsegen.hetero.plans.events import Event, Timeline
-from sparsegen.hetero.plans.plan import Plan
+from sparsegen.hetero.plans.plan import PASSED_ON, Plan
 
 _OPERATORS, _TRANSFERS = 1, 2
 """Numbers of the two processes that a trace shows: devices with their lanes, and links."""
+_PASSING = ": inputs and results"
+"""What the row of a device is called in which it passes on what others compute."""
 
 
 def trace_of(plan: Plan, timeline: Timeline, title: str) -> dict[str, Any]:
     """The trace, as Chrome's format has it: complete events (ph X) and names (ph M); times in microseconds.
 
     A lane of a device is a thread of the process `title`, and a link one of a process of its own. Transfers
-    over one link at once go to threads of their own, for a thread's events may not overlap.
+    over one link at once go to threads of their own, for a thread's events may not overlap; so do inputs and
+    results that a device passes on while it computes.
     """
-    rows = _rows(timeline)
+    rows = _rows(plan, timeline)
     numbers = {row: number for number, row in enumerate(dict.fromkeys(rows), start=1)}
     placed = {each.name: each for each in plan.operators}
     kinds = {each.name: each.kind for each in plan.devices}
@@ -28,8 +31,12 @@ def trace_of(plan: Plan, timeline: Timeline, title: str) -> dict[str, Any]:
         _named("process_name", _OPERATORS, 0, title),
         _named("process_name", _TRANSFERS, 0, f"{title}: transfers"),
     ]
-    for (process, name, *_), number in numbers.items():
+    several = {
+        device for process, device, what, lane in numbers if lane and (process, what) == (_OPERATORS, "")
+    }
+    for (process, name, what, lane), number in numbers.items():
         told = f"{name} ({kinds[name]})" if name in kinds and kinds[name] != name else name
+        told += what or (f", group {lane + 1}" if name in several and process == _OPERATORS else "")
         events.append(_named("thread_name", process, number, told))
         events.append({**_named("thread_sort_index", process, number, ""), "args": {"sort_index": number}})
     for each, row in zip(timeline.events, rows, strict=True):
@@ -62,17 +69,21 @@ def save_trace(plan: Plan, timeline: Timeline, path: Path, title: str) -> None:
     write_file(path, json.dumps(trace_of(plan, timeline, title), separators=(",", ":")))
 
 
-def _rows(timeline: Timeline) -> list[tuple[int, str, int]]:
-    """The process, the name and the number of each event's row."""
+def _rows(plan: Plan, timeline: Timeline) -> list[tuple[int, str, str, int]]:
+    """The process, the name, what is special and the number of each event's row."""
+    passed_on = {each.name for each in plan.operators if each.implementation == PASSED_ON}
     free: dict[tuple[str, str], list[float]] = {}  # of the rows of each link: from when on
     found = []
     for each in timeline.events:
-        if each.kind == "operator":
-            found.append((_OPERATORS, each.device, each.lane))
+        beside = each.kind == "operator" and each.operator in passed_on and plan.depth > 1
+        if each.kind == "operator" and not beside:
+            found.append((_OPERATORS, each.device, "", each.lane))
             continue
-        ends = free.setdefault((each.device, each.target), [])
-        number = _first_free(ends, each)
-        found.append((_TRANSFERS, f"{each.device} to {each.target}", number))
+        number = _first_free(free.setdefault((each.device, each.target), []), each)
+        if beside:
+            found.append((_OPERATORS, each.device, _PASSING, number))
+        else:
+            found.append((_TRANSFERS, f"{each.device} to {each.target}", "", number))
     return found
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 from sparsegen.errors import OptionError
-from sparsegen.options import ModelOptions
+from sparsegen.options import OneAtATime
 
 MAX_ERROR = 1e-3
 """That an approximated function may have, where nobody says."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewriteOptions(ModelOptions):
+class RewriteOptions(OneAtATime):
     """A model, and the device that it is rewritten for: the name of a table, or a file with one.
 
     host: the table of what computes the rest, which counts in the predicted time alone. max_error: that the
@@ -23,7 +22,6 @@ class RewriteOptions(ModelOptions):
     have on calibration inputs; in place of `max_error`, which is then found for each operator.
     """
 
-    batch: Annotated[int | None, "Inputs per call."] = 1
     device: str = ""
     host: str = "arm-a53x4"
     max_error: float | None = None

@@ -37,6 +37,11 @@ def shortest_period(
     Raises ProblemError where there is no placement.
     """
     alone, rival = rivals(problem, seed=seed, until=until, listen=listen)
+    return better(problem, alone, rival)
+
+
+def better(problem: Problem, alone: Pipelining, rival: Pipelining | None) -> Pipelining:
+    """The better of a problem's rivals, with a bound on both."""
     if rival is None:
         return alone
     _, load = best_prices(least_work(Instance(problem)))

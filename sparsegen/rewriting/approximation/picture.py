@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sparsegen.files import replacing
 from sparsegen.rewriting.approximation.gates import evaluate
 from sparsegen.rewriting.approximation.piecewise import PiecewiseLinear
 
@@ -24,19 +21,10 @@ _COLUMNS = 4
 _POINTS = 2001
 _MARGIN = 0.35
 """How far the picture goes beyond the outermost knots of an infinite interval, of their distance."""
-_DPI = 200
-
-
-def save_picture(fits: Sequence[PiecewiseLinear], path: Path) -> None:
-    """Write the picture of at least one approximation as PNG. Raises SparsegenError where that fails."""
-    figure = draw(fits)
-    FigureCanvasAgg(figure)
-    with replacing(path) as new:
-        figure.savefig(new, format="png", dpi=_DPI)
 
 
 def draw(fits: Sequence[PiecewiseLinear]) -> Figure:
-    """Draw every approximation over its function, and the error between its bounds below."""
+    """Draw at least one approximation, each over its function, and the error between its bounds below."""
     columns = min(_COLUMNS, len(fits))
     rows = -(-len(fits) // columns)
     figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows), layout="constrained")

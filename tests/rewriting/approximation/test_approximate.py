@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparsegen.errors import RewritingError
+from sparsegen.outputs import save_picture
 from sparsegen.rewriting import PiecewiseLinear, approximate, certificate
-from sparsegen.rewriting.approximation.picture import save_picture
+from sparsegen.rewriting.approximation.picture import draw
 from tests.rewriting.approximation.cases import EXACT
 from tests.sampling import examples
 
@@ -125,7 +126,7 @@ def test_calibration_values_stay_in_the_domain() -> None:
 
 def test_a_picture(tmp_path: object) -> None:
     path = tmp_path / "fits.png"  # type: ignore[operator]
-    save_picture([approximate("gelu", knots=4), approximate("sqrt", knots=2, interval=(0, 1))], path)
+    save_picture(draw([approximate("gelu", knots=4), approximate("sqrt", knots=2, interval=(0, 1))]), path)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
