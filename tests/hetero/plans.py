@@ -57,7 +57,7 @@ def plan_of(
         if placed[name] != each.device
     }
     transfers = []
-    for name, source, target in crossings:
+    for name, source, target in sorted(crossings, key=lambda way: list(placed).index(way[0])):
         seconds = crossing[name, target] if isinstance(crossing, Mapping) else crossing
         transfers.append(PlannedTransfer(name, source, target, 8, seconds, 0.0, seconds, exclusive))
     replicas: Sequence[Mapping[str, str]] = other.get("replicas", ({},))
