@@ -34,8 +34,7 @@ def turn_faults(plan: Plan) -> Iterator[str]:
         for name in sorted(wanted)
         if taken.count(name) != 1
     )
-    yield from (f"operator {t.operator} is {t.behind} inputs behind" for t in plan.turns if t.behind < 0)
-    if sorted(taken) == sorted(wanted) and all(turn.behind >= 0 for turn in plan.turns):
+    if sorted(taken) == sorted(wanted):
         yield from _disorder(plan)
         if _stops(plan, lanes_of(plan)):
             yield _STOPS
@@ -72,24 +71,26 @@ def _stops(plan: Plan, lanes: tuple[Lane, ...]) -> bool:
 
 def _waits(plan: Plan, lanes: tuple[Lane, ...]) -> Iterator[Wait]:
     """Between starts, by names; ">" before a name: its result is given away; "d>": sent to device d."""
+    replicas = len(plan.replicas)
     for each in plan.operators:
         yield each.name, f">{each.name}", 0
         yield from ((f">{name}", each.name, 0) for name in each.reads)
-        yield from ((f">{name}", each.name, 1) for name in each.carries)
-        yield from ((name, each.name, plan.depth // len(plan.replicas)) for name in unread(plan))
+        yield from ((f">{name}", each.name, replicas) for name in each.carries)
+        yield from ((name, each.name, plan.depth) for name in unread(plan))
     for lane in lanes:
         for first, second in pairwise([*lane.works, lane.works[0]]):
             later = first.behind - second.behind + (second is lane.works[0])
-            yield f">{first.operator.name}", second.operator.name, later
+            yield f">{first.operator.name}", second.operator.name, later * replicas
     yield from _transfer_waits(plan)
     for edge in edges_of(plan, lanes):
         if edge.depth is not None:
             reader, back = edge.last
-            yield reader, f">{edge.operator}", edge.depth - back
+            yield reader, f">{edge.operator}", (edge.depth - back) * replicas
 
 
 def _transfer_waits(plan: Plan) -> Iterator[Wait]:
     """What transfers wait for, on links and buses too, and what waits for them."""
+    replicas = len(plan.replicas)
     on_bus: dict[Taken, list[PlannedTransfer]] = {}
     for each in plan.transfers:
         yield f">{each.operator}", _sent(each), 0
@@ -98,10 +99,13 @@ def _transfer_waits(plan: Plan) -> Iterator[Wait]:
         for reader in plan.operators:
             if reader.device == each.target:
                 yield from ((_sent(each), reader.name, 0) for name in reader.reads if name == each.operator)
-                yield from ((_sent(each), reader.name, 1) for name in reader.carries if name == each.operator)
+                yield from (
+                    (_sent(each), reader.name, replicas) for name in reader.carries if name == each.operator
+                )
     for transfers in on_bus.values():
         for first, second in pairwise([*transfers, transfers[0]]):
-            yield _sent(first), _sent(second), first.behind - second.behind + (second is transfers[0])
+            later = first.behind - second.behind + (second is transfers[0])
+            yield _sent(first), _sent(second), later * replicas
 
 
 def _sent(transfer: PlannedTransfer) -> str:

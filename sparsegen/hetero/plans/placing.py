@@ -234,6 +234,7 @@ def _whole(
     latest = max([makespan, *(each.end for each in transfers)])
     period = latest if rounds is None else min(latest, rounds.period / len(replicas))
     value = period if stream else makespan
+    optimal = is_optimal(answer) and abs(value - answer.bound) <= ROUNDING * answer.bound
     several: Form = "pipelined" if stream else "placed"
     form: Form = "copies" if len(replicas) > 1 else "sequential" if len(loads) == 1 else several
     return Plan(
@@ -247,8 +248,8 @@ def _whole(
         transfers=transfers,
         makespan=makespan,
         period=period,
-        bound=min(answer.bound, value),
-        optimal=is_optimal(answer) and abs(value - answer.bound) <= ROUNDING * answer.bound,
+        bound=value if optimal else min(answer.bound, value),
+        optimal=optimal,
         method=answer.method,
         depth=1 if rounds is None else rounds.depth * len(replicas),
         queue=LEAST_QUEUE if rounds is None else rounds.queue,

@@ -13,7 +13,7 @@ from sparsegen.hetero.plans.plan import Turn
 from sparsegen.hetero.solver.chores import ROUNDING, in_rounds
 from sparsegen.hetero.solver.instance import Instance
 from sparsegen.hetero.solver.periodic import Periodic, periodic
-from sparsegen.hetero.solver.steady import steady
+from sparsegen.hetero.solver.steady import sent, steady
 
 LEAST_QUEUE = 2
 """Results that wait between two devices at most, where the rounds need no more."""
@@ -24,8 +24,9 @@ class Rounds:
     """How segments, by number, are run in a stream.
 
     period: of one copy. order: one that runs, in which each device takes those of one input. sends: what
-    takes buses, and where to, in the order of a round, with how many inputs it is behind. turns: empty where
-    devices need not interleave inputs. depth: inputs under way in one copy. queue: results on an edge.
+    goes to another device, and where to, in the order of a round, with how many inputs it is behind. turns:
+    empty where devices need not interleave inputs. depth: inputs under way in one copy. queue: results on an
+    edge.
     """
 
     period: float
@@ -55,14 +56,15 @@ def rounds_of(instance: Instance, placed: Sequence[int], passing: Sequence[bool]
     told = () if plain else tuple(Turn(names[each], b) for found in turns.values() for each, b in found)
     periods = found.latency / found.period if found.period else 1.0
     depth, queue = 1 + max(1, _periods(periods)), _queue(instance, placed, found)
-    return Rounds(found.period, order, _sends(found), told, depth, queue)
+    return Rounds(found.period, order, _sends(instance, placed, found), told, depth, queue)
 
 
-def _sends(found: Periodic) -> dict[tuple[int, int], int]:
-    """The turns of transfers, of all buses together."""
-    ways, starts = list(found.sends), list(found.sends.values())
+def _sends(instance: Instance, placed: Sequence[int], found: Periodic) -> dict[tuple[int, int], int]:
+    """The turns of transfers, of all links and buses together."""
+    ways = list(sent(instance, placed))
     if not ways:
         return {}
+    starts = [found.sends.get(way, found.starts[way[0]] + found.seconds[way[0]]) for way in ways]
     turns = in_rounds(range(len(ways)), starts, [1.0] * len(ways), found.period)
     return {ways[each]: behind for each, behind in turns}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sparsegen.errors import ExecutionError, InputError, first_line
 from sparsegen.hetero.plans.check import check_plan
-from sparsegen.hetero.plans.events import Timeline, rhythm_of
+from sparsegen.hetero.plans.events import Timeline, rhythm_of, tail_of
 from sparsegen.hetero.plans.lanes import unread
 from sparsegen.hetero.plans.plan import Plan, PlannedTransfer
 from sparsegen.hetero.running import runners as known
@@ -124,6 +124,7 @@ class Executor:
             tuple(self._admitted[input] - begin for input in done),
             tuple(max(ends[input]) - begin for input in done),
             rhythm_of(self.plan),
+            tail_of(self.plan),
         )
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from sparsegen.hetero.plans.events import Event, Timeline, rhythm_of
+from sparsegen.hetero.plans.events import Event, Timeline, rhythm_of, tail_of
 from sparsegen.hetero.plans.lanes import (
     Edge,
     Lane,
@@ -176,8 +176,8 @@ class _Simulation:
                     self._end(lane, lane.running)
         assert self.done == self.inputs, "a sound plan does not come to a stop"
         events = tuple(sorted(self.events, key=lambda each: (each.start, each.end)))
-        rhythm = rhythm_of(self.plan, self.depth)
-        return Timeline(events, tuple(self.admitted), tuple(self.finished), rhythm)
+        rhythm, tail = rhythm_of(self.plan, self.depth), tail_of(self.plan, self.depth)
+        return Timeline(events, tuple(self.admitted), tuple(self.finished), rhythm, tail)
 
     def _admit(self) -> None:
         while self.next_input < min(self.inputs, self.done + self.depth):

@@ -7,6 +7,7 @@ from typing import Literal, overload
 
 import numpy as np
 
+from sparsegen.hetero.solver.bounds import Array
 from sparsegen.hetero.solver.chores import ROUNDING, Wait
 from sparsegen.hetero.solver.instance import NEVER
 
@@ -70,14 +71,12 @@ def longest_ways(count: int, waits: Sequence[Wait], period: float) -> list[float
 
 
 @overload
-def longest_ways(
-    count: int, waits: Sequence[Wait], period: float, *, pairs: Literal[True]
-) -> list[list[float]]: ...
+def longest_ways(count: int, waits: Sequence[Wait], period: float, *, pairs: Literal[True]) -> Array: ...
 
 
 def longest_ways(
     count: int, waits: Sequence[Wait], period: float, *, pairs: bool = False
-) -> list[float] | list[list[float]]:
+) -> list[float] | Array:
     """The least starts at a period, none below 0; or, for pairs, how much later than each the others start.
 
     -NEVER where a chore does not wait for another.
@@ -90,7 +89,7 @@ def longest_ways(
         np.fill_diagonal(ways, np.maximum(ways.diagonal(), 0.0))
         for middle in range(count):
             np.maximum(ways, ways[:, middle, None] + ways[None, middle], out=ways)
-        return ways.tolist()
+        return ways
     starts = [0.0] * count
     for _ in range(count + 1):
         changed = False

@@ -5,20 +5,24 @@ chore at a time, so that what they are reserved for modulo the period does not o
 other by a recurrence has to keep its distances, and is reserved first; all else may be at any place of the
 period, for whole periods can be added to its start until what it waits for has come.
 
-At a given period, each chore takes the earliest place from then on at which all is there. Where that leaves a
-device or a bus with gaps that nothing fits into, its chores are packed: in a row, or, where something is
-reserved, the longest first into the tightest gap. Without recurrences, and with one bus a transfer at most,
-so all periods can be had that no load exceeds. Else periods are tried from the least one on; and the period
-of the schedule that was found is reduced to the greatest mean time of a cycle of its waits.
+Where the order of one input alone, input after input, has the least period, it is taken. Else each chore
+takes, at a given period, the earliest place from then on at which all is there. Where that leaves a device or
+a bus with gaps that nothing fits into, its chores are packed: in a row, in their order, or, where that does
+not fit between what is reserved, the longest first; each into the tightest gap. Without recurrences, and with
+one bus a transfer at most, so all periods can be had that no load exceeds. Else periods are tried from the
+least one on; and the period of the schedule that was found is reduced to the greatest mean time of a cycle of
+its waits.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import networkx as nx
+import numpy as np
 
 from sparsegen.hetero.solver.chores import ROUNDING, Chores, Wait
 from sparsegen.hetero.solver.cycles import greatest_ratio, longest_ways
@@ -59,11 +63,13 @@ def is_entangled(instance: Instance) -> bool:
 
 
 def _schedule(chores: Chores, least: float) -> tuple[float, list[float]]:
+    period, starts = _one_at_a_time(chores)
+    period, starts = _reduced(chores, period, starts, least)
+    if period <= least * (1 + ROUNDING):
+        return period, starts
     found = _at_period(chores, least)
     if found is not None:
         return least, found
-    period, starts = _one_at_a_time(chores)
-    period, starts = _reduced(chores, period, starts, least)
     low = least
     for _ in range(_TRIES):
         if period <= low * (1 + 1e-3):
@@ -108,10 +114,10 @@ def _at_period(chores: Chores, period: float) -> list[float] | None:
     """The starts of a schedule of this period; None where none was found."""
     graph = _graph(chores, chores.waits)
     together = {each: group for group in nx.strongly_connected_components(graph) for each in group}
-    for by_slack in (False, True):
+    for by_slack, longest_first in itertools.product((False, True), repeat=2):
         packed: set[int] = set()
         while True:
-            failed = _Attempt(chores, period, packed, by_slack).run(graph, together)
+            failed = _Attempt(chores, period, packed, by_slack, longest_first).run(graph, together)
             if isinstance(failed, list):
                 return failed
             if failed is None or failed in packed:
@@ -130,8 +136,11 @@ def _graph(chores: Chores, waits: Sequence[Wait]) -> nx.DiGraph[int]:
 class _Attempt:
     """One try: chores that are bound to each other, then those that are packed, then the others."""
 
-    def __init__(self, chores: Chores, period: float, packed: set[int], by_slack: bool) -> None:
-        self._chores, self._period, self._packed, self._by_slack = chores, period, packed, by_slack
+    def __init__(
+        self, chores: Chores, period: float, packed: set[int], by_slack: bool, longest_first: bool
+    ) -> None:
+        self._chores, self._period, self._packed = chores, period, packed
+        self._by_slack, self._longest_first = by_slack, longest_first
         self._reserved = Reservations(period)
         self._starts = [NEVER] * len(chores.seconds)  # of what is reserved, but for whole periods
         self._incoming: dict[int, list[Wait]] = {}
@@ -169,37 +178,26 @@ class _Attempt:
             if w.before in number
         ]
         ways = longest_ways(len(group), within, self._period, pairs=True)
-        placed: list[int] = []
-        left = list(range(len(group)))
-        while left:
-            windows = {each: self._window(group, ways, placed, each) for each in left}
-            if self._by_slack and placed:
-                each = min(left, key=lambda one: (windows[one][1] - windows[one][0], one))
-            else:
-                each = left[0]
-            left.remove(each)
-            low, high = windows[each]
-            chore = group[each]
-            start = self._reserved.earliest(chores.takes[chore], chores.seconds[chore], low, high)
+        low, high = np.full(len(group), -NEVER), np.full(len(group), NEVER)  # starts, by what has its place
+        left = np.ones(len(group), dtype=bool)
+        for turn in range(len(group)):
+            narrow = np.where(left, high - low if turn else 0.0, np.inf)
+            at = int(narrow.argmin()) if self._by_slack and turn else int(left.argmax())
+            chore, ready = group[at], float(low[at]) if turn else 0.0
+            takes, seconds = chores.takes[chore], chores.seconds[chore]
+            start = self._reserved.earliest(takes, seconds, ready, float(high[at]))
             if start == NEVER:
                 return False
             self._take(chore, start)
-            placed.append(each)
+            left[at] = False
+            low, high = np.maximum(low, start + ways[at]), np.minimum(high, start - ways[:, at])
         return True
-
-    def _window(
-        self, group: list[int], ways: list[list[float]], placed: list[int], each: int
-    ) -> tuple[float, float]:
-        """When a chore may start, by those that have their places."""
-        low = max((self._starts[group[other]] + ways[other][each] for other in placed), default=-NEVER)
-        high = min((self._starts[group[other]] - ways[each][other] for other in placed), default=NEVER)
-        return (low if low > -NEVER else 0.0), high
 
     def _pack(self, resource: int, alone: set[int]) -> bool:
         """Reserve places for all chores of a resource without gaps, or in the tightest."""
         chores = self._chores
         users = [each for each in alone if resource in chores.takes[each] and self._starts[each] == NEVER]
-        for each in sorted(users, key=lambda one: (-chores.seconds[one], one)):
+        for each in sorted(users, key=lambda one: (-chores.seconds[one] * self._longest_first, one)):
             takes, seconds = chores.takes[each], chores.seconds[each]
             start = self._reserved.tightest(resource, seconds)
             if len(takes) > 1 or start == NEVER:

@@ -119,7 +119,7 @@ def pipelining(
         placement={run.task: run.device for run in runs},
         period=found.period,
         latency=found.latency,
-        bound=min(bound, found.period),
+        bound=found.period if found.period <= bound * (1 + ROUNDING) else bound,
         limit=state.limit,
         method=method,
         runs=tuple(sorted(runs, key=lambda run: (run.start, run.end))),
