@@ -26,7 +26,7 @@ from sparsegen.hetero.solver.retime import retime
 from sparsegen.hetero.solver.solve import solve
 
 INPUTS = 60
-"""Frames of a simulated stream."""
+"""Frames of a simulated stream, at least."""
 
 Changes = Mapping[str, Any]
 """Values of a table's file that are others, by their keys: `{"weights.cache": "4 MiB"}`."""
@@ -87,6 +87,7 @@ def simulated(
         plans.append(plan)
         limit = getattr(answer, "limit", limit)
     placed, pipelined = plans
+    inputs = max(INPUTS, 4 * pipelined.depth)
     described = describe_graph(model.graph)
     refused: Counter[str] = Counter()
     for (name, device), reason in costs.reasons.items():
@@ -99,7 +100,7 @@ def simulated(
         case=case,
         alone_ms=1e3 * _alone(posed.problem, alone),
         placed_ms=1e3 * simulate(placed).makespan,
-        pipelined_ms=1e3 * min(simulate(pipelined, INPUTS).period, simulate(placed).makespan),
+        pipelined_ms=1e3 * min(simulate(pipelined, inputs).period, simulate(placed).makespan),
         on=dict(where),
         refused=dict(refused),
         limit=limit,

@@ -21,8 +21,9 @@ def load_devices(path: str | os.PathLike[str], *, present: bool = True) -> Machi
     A [[device]] has a name, a kind (cpu, cuda, profile, or one of an installed package) and that kind's
     settings: `cores = [0, 1]`, `index = 0`, `table = "edgetpu-usb3"`. A [[link]] has `from`, `to`, `latency`
     ("12 us"), `bandwidth` ("450 MB/s"), and may have `exclusive` and `one_way`; without that it is both
-    ways. `host` names the device that others are connected to; by default it is the first without a link of
-    its own. Numbers have their unit beside them.
+    ways, and an exclusive one is the bus of its end that is not the host. `host` names the device that others
+    are connected to; by default it is the first without a link of its own. Numbers have their unit beside
+    them.
 
     Unless `present` is false, all devices have to be on this machine; those of tables are anywhere.
 
@@ -36,13 +37,13 @@ def load_devices(path: str | os.PathLike[str], *, present: bool = True) -> Machi
     devices = [_device(part) for part in parts]
     _check_apart(devices, content.where)
     names = [device.name for device in devices]
-    links = [link for part in content.sections("link") for link in _links(part, names)]
-    _check_once(links, content.where)
     host = content.text("host") if "host" in content else _host(devices)
     if host not in names:
         raise DeviceError(
             f"{path}: host is {host!r}, and there is no such device: there are {', '.join(names)}"
         )
+    links = [link for part in content.sections("link") for link in _links(part, names, host)]
+    _check_once(links, content.where)
     content.finish("host, [[device]], [[link]]")
     if present:
         check_present(devices)
@@ -60,7 +61,7 @@ def _device(part: Section) -> Device:
     return make_device(name, kind, settings, part.folder)
 
 
-def _links(part: Section, names: Sequence[str]) -> list[Link]:
+def _links(part: Section, names: Sequence[str], host: str) -> list[Link]:
     source, target = part.text("from"), part.text("to")
     for name in (source, target):
         if name not in names:
@@ -76,7 +77,11 @@ def _links(part: Section, names: Sequence[str]) -> list[Link]:
     )
     one_way = part.flag("one_way")
     part.finish()
-    return [link] if one_way else [link, replace(link, source=target, target=source)]
+    if one_way:
+        return [link]
+    if link.exclusive:
+        link = replace(link, exclusive=False, buses=(source if target == host else target,))
+    return [link, replace(link, source=target, target=source)]
 
 
 def _host(devices: Sequence[Device]) -> str:

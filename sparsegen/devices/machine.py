@@ -33,8 +33,9 @@ class Device:
 class Link:
     """What connects a device to another, in one direction.
 
-    latency in seconds, bandwidth in bytes a second. `exclusive`: one transfer at a time. via: the host,
-    where it is two links in a row; "" otherwise.
+    latency in seconds, bandwidth in bytes a second. `exclusive`: one transfer at a time. buses: devices on
+    whose bus it is: there is one transfer at a time on a bus, of whatever link, in whatever direction. via:
+    the host, where it is two links in a row; "" otherwise.
     """
 
     source: str
@@ -43,6 +44,7 @@ class Link:
     bandwidth: float
     exclusive: bool = False
     via: str = ""
+    buses: tuple[str, ...] = ()
 
     def seconds(self, size: int) -> float:
         """Time of a transfer of so many bytes."""
@@ -109,13 +111,19 @@ class Machine:
 def through(first: Link, second: Link) -> Link:
     """Two links in a row, as one: a result arrives whole before it is handed on.
 
-    Latencies and times add up. It is exclusive where one of the two is; that the two are busy for others
-    meanwhile it does not tell.
+    Latencies and times add up. It is on the buses of both all the time, and exclusive where one of the two
+    is; that an exclusive one is busy for others meanwhile it does not tell.
     """
     bandwidth = 1 / (1 / first.bandwidth + 1 / second.bandwidth)
     exclusive = first.exclusive or second.exclusive
     return Link(
-        first.source, second.target, first.latency + second.latency, bandwidth, exclusive, via=first.target
+        first.source,
+        second.target,
+        first.latency + second.latency,
+        bandwidth,
+        exclusive,
+        via=first.target,
+        buses=tuple(dict.fromkeys((*first.buses, *second.buses))),
     )
 
 
@@ -145,5 +153,6 @@ def connect(devices: Iterable[Device], links: Iterable[Link], host: str) -> Mach
 
 
 def _both_ways(name: str, host: str, own: OwnLink) -> tuple[Link, Link]:
-    there = Link(name, host, own.latency.value, own.bandwidth.value, own.exclusive)
+    buses = (name,) if own.exclusive else ()
+    there = Link(name, host, own.latency.value, own.bandwidth.value, buses=buses)
     return there, replace(there, source=host, target=name)

@@ -29,7 +29,10 @@ OTHER = "other"
 
 @dataclass(frozen=True)
 class OwnLink:
-    """What connects a device to its host, both ways. `exclusive`: one transfer at a time."""
+    """What connects a device to its host, both ways. `exclusive`: it is a bus, with one transfer at a time.
+
+    The bus is the device's: the two directions share it, and so do transfers with whatever other device.
+    """
 
     latency: Figure
     bandwidth: Figure

@@ -47,7 +47,7 @@ def _links(ways: Sequence[Link]) -> Table:
     table = _table("from", "to", "latency", "bandwidth", "")
     for way in ways:
         notes = [f"through {way.via}"] if way.via else []
-        notes += ["one transfer at a time"] if way.exclusive else []
+        notes += ["one transfer at a time"] if way.exclusive or way.buses else []
         numbers = (f"{1e6 * way.latency:,.3g} us", f"{way.bandwidth / 1e6:,.0f} MB/s")
         table.add_row(*map(Text, (way.source, way.target, *numbers, ", ".join(notes))))
     return table
@@ -102,7 +102,7 @@ def limit_lines(profile: Profile) -> Iterator[str]:
     if profile.streamed:
         yield "weights beyond the cache cross the link in every run"
     if profile.link is not None and profile.link.exclusive:
-        yield "the link carries one transfer at a time"
+        yield "the link is a bus: one transfer at a time, whichever way"
     limits = profile.limits
     if limits.operators is not None:
         yield f"runs only {', '.join(sorted(limits.operators))} ({limits.source or 'no source'})"

@@ -29,12 +29,12 @@ def test_devices_and_links(tmp_path: Path) -> None:
     machine = load(tmp_path, ARM, TPU, OWN, LINK, "exclusive = true\n")
     assert [device.name for device in machine.devices] == ["arm", "tpu", "own"]
     assert machine.host == "arm"
-    assert machine.link("arm", "own") == Link("arm", "own", 12e-6, 1e9, True)
-    assert machine.link("own", "arm") == Link("own", "arm", 12e-6, 1e9, True)
+    assert machine.link("arm", "own") == Link("arm", "own", 12e-6, 1e9, buses=("own",))
+    assert machine.link("own", "arm") == Link("own", "arm", 12e-6, 1e9, buses=("own",))
     tpu = machine.device("tpu").profile
     assert tpu is not None
     assert tpu.link is not None
-    own = Link("tpu", "arm", tpu.link.latency.value, tpu.link.bandwidth.value, True)
+    own = Link("tpu", "arm", tpu.link.latency.value, tpu.link.bandwidth.value, buses=("tpu",))
     assert machine.link("tpu", "arm") == own
     assert machine.stream_bandwidth("tpu") == own.bandwidth
 
@@ -52,7 +52,7 @@ def test_two_devices_without_a_link_go_through_the_host(tmp_path: Path) -> None:
     machine = load(tmp_path, ARM, TPU, TPU.replace('"tpu"', '"tpu1"'), OWN, LINK)
     assert machine.link("tpu", "tpu1") is None
     between = machine.way("tpu", "tpu1")
-    assert (between.via, between.exclusive) == ("arm", True)
+    assert (between.via, between.exclusive, between.buses) == ("arm", False, ("tpu", "tpu1"))
     there, back = machine.way("tpu", "arm"), machine.way("arm", "tpu1")
     assert between.seconds(1000) == pytest.approx(there.seconds(1000) + back.seconds(1000))
     assert len(machine.ways()) == 4 * 3

@@ -48,11 +48,13 @@ def _check_transfers(problem: Problem, schedule: Schedule, links: dict[tuple[str
         assert each.source == runs[each.task].device
         assert each.start >= runs[each.task].end - CLOSE
         assert abs(each.end - each.start - link.latency - sizes[each.task] / link.bandwidth) < CLOSE
-    for (source, target), link in links.items():
-        if link.exclusive:
-            _check_apart(
-                (e.start, e.end) for e in schedule.transfers if (e.source, e.target) == (source, target)
-            )
+    on: dict[object, list[tuple[float, float]]] = {}
+    for each in schedule.transfers:
+        link = links[each.source, each.target]
+        for bus in [*link.buses, *([(each.source, each.target)] if link.exclusive else [])]:
+            on.setdefault(bus, []).append((each.start, each.end))
+    for spans in on.values():
+        _check_apart(spans)
 
 
 def _check_device(problem: Problem, schedule: Schedule, device: str) -> None:

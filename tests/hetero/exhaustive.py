@@ -1,9 +1,10 @@
 """The least makespan by trying everything: topological orders, devices, orders of transfers.
 
-Steps are appended one by one, each at its earliest time: a task on a device, or a result's transfer over an
-exclusive link. A step that would start before the last one is left out, for the same steps come up in the
-order of their starts, too. A branch ends where the longest way to the end, in each task's least time, makes
-it no better than the best schedule found. Nothing else is pruned, and nothing shared with the solver.
+Steps are appended one by one, each at its earliest time: a task on a device, or a result's transfer over a
+bus; an exclusive link is one of its own. A step that would start before the last one is left out, for the
+same steps come up in the order of their starts, too. A branch ends where the longest way to the end, in each
+task's least time, makes it no better than the best schedule found. Nothing else is pruned, and nothing shared
+with the solver.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from sparsegen.hetero.problem.problem import Problem, Store
+from sparsegen.hetero.problem.problem import Link, Problem, Store
 
 
 @dataclass
@@ -20,7 +21,7 @@ class _State:
     device: dict[str, str] = field(default_factory=dict)
     arrivals: dict[tuple[str, str], float] = field(default_factory=dict)
     free: dict[str, float] = field(default_factory=dict)
-    link_free: dict[tuple[str, str], float] = field(default_factory=dict)
+    bus_free: dict[object, float] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
     last: float = 0.0
 
@@ -68,7 +69,7 @@ class _Exhaustive:
                 continue
             for device, seconds in task.times.items():
                 store, held = self.problem.stores.get(device, Store()), state.held.get(device, 0)
-                # what is not there yet may still come, over an exclusive link
+                # what is not there yet may still come, over a bus
                 if any((read, device) not in state.arrivals for read in task.reads):
                     continue
                 if store.memory is not None and held + task.weights > store.memory:
@@ -93,7 +94,7 @@ class _Exhaustive:
                 child.device[task.name], child.held[device], child.last = device, held + task.weights, start
                 child.arrivals[task.name, device] = start + seconds
                 for (source, target), link in self.links.items():
-                    if source == device and not link.exclusive:
+                    if source == device and not _buses(link):
                         way = link.latency + task.bytes / link.bandwidth
                         child.arrivals[task.name, target] = start + seconds + way
                 found.append(child)
@@ -103,14 +104,20 @@ class _Exhaustive:
         found = []
         for task in self.problem.tasks:
             for (source, target), link in self.links.items():
-                if not link.exclusive or state.device.get(task.name) != source:
+                if not _buses(link) or state.device.get(task.name) != source:
                     continue
-                start = max(state.ends[task.name], state.link_free.get((source, target), 0.0))
+                start = max([state.ends[task.name], *(state.bus_free.get(b, 0.0) for b in _buses(link))])
                 if (task.name, target) in state.arrivals or start < state.last:
                     continue
                 child = state.copy()
                 arrival = start + link.latency + task.bytes / link.bandwidth
-                child.arrivals[task.name, target] = child.link_free[source, target] = arrival
+                child.arrivals[task.name, target] = arrival
+                child.bus_free.update(dict.fromkeys(_buses(link), arrival))
                 child.last = start
                 found.append(child)
         return found
+
+
+def _buses(link: Link) -> list[object]:
+    """What a transfer over a link has for itself."""
+    return [*link.buses, *([(link.source, link.target)] if link.exclusive else [])]

@@ -17,6 +17,7 @@ from sparsegen.hetero.plans.plan import (
     PlannedOperator,
     PlannedTransfer,
     Stage,
+    Turn,
     implementations_on,
 )
 from sparsegen.hetero.running.simulator import simulate
@@ -58,11 +59,21 @@ def plan_of(
     crossing: float | Mapping[tuple[str, str], float] = 0.0,
     *,
     exclusive: bool = False,
+    buses: str = "",
+    turns: tuple[Mapping[str, int], int] | None = None,
     goal: Goal = "throughput",
     kind: str = "toy",
     **other: Any,
 ) -> Plan:
-    """A plan of these operators, as early as they can be; transfers take `crossing`, or that of an edge."""
+    """A plan of these operators, as early as they can be; transfers take `crossing`, or that of an edge.
+
+    buses: devices that have one. turns: starts of the operators for the first input, and a period, by which
+    devices and transfers take turns.
+    """
+    starts, period = turns or ({}, 1)
+    operators = tuple(sorted(operators, key=lambda each: starts.get(each.name, 0)))
+    behind = {name: divmod(start, period) for name, start in starts.items()}
+    taken = sorted(starts, key=lambda name: behind[name][1])
     operators = tuple(
         replace(each, implementation=implementations_on(kind)[0]) if each.implementation == "toy" else each
         for each in operators
@@ -75,9 +86,11 @@ def plan_of(
         if placed[name] != each.device
     }
     transfers = []
-    for name, source, target in crossings:
+    for name, source, target in sorted(crossings, key=lambda way: _turn(way[0], list(placed), behind)):
         seconds = crossing[name, target] if isinstance(crossing, Mapping) else crossing
-        transfers.append(PlannedTransfer(name, source, target, 8, seconds, 0.0, seconds, exclusive))
+        taking = tuple(each for each in buses if each in (source, target))
+        sent = PlannedTransfer(name, source, target, 8, seconds, 0.0, seconds, exclusive, taking)
+        transfers.append(replace(sent, behind=behind[name][0] if behind else 0))
     replicas: Sequence[Mapping[str, str]] = other.get("replicas", ({},))
     used = {*placed.values(), *(name for each in replicas for name in each.values())}
     plan = Plan(
@@ -94,9 +107,14 @@ def plan_of(
         bound=0.0,
         optimal=False,
         method="toy",
+        turns=tuple(Turn(name, behind[name][0]) for name in taken),
         **other,
     )
     return timed(plan)
+
+
+def _turn(name: str, order: Sequence[str], behind: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+    return behind.get(name, (0, 0))[1], order.index(name)
 
 
 def timed(plan: Plan, inputs: int = 24) -> Plan:
@@ -115,7 +133,7 @@ def timed(plan: Plan, inputs: int = 24) -> Plan:
         operators=tuple(operators),
         transfers=tuple(transfers),
         makespan=max(each.end for each in operators),
-        period=simulate(plan, inputs).period,
+        period=simulate(plan, inputs + 4 * plan.depth if plan.turns else inputs).period,
     )
 
 
@@ -134,14 +152,32 @@ def random_plans(draw: st.DrawFn, *, most: int = 6, copies: bool = True) -> Plan
         operators.append(operator(name, devices[number], seconds, sorted(reads), carries=tuple(carries)))
     crossing = {(name, device): float(draw(st.integers(0, 3))) for name in names for device in "abc"}
     others = [{each: f"{each}{number}" for each in set(devices)} for number in range(draw(st.integers(1, 2)))]
+    replicas = ({}, *others) if with_copies else ({},)
+    depth, queue, turns = draw(st.integers(1, 5)), draw(st.integers(1, 3)), None
+    if draw(st.booleans()):
+        turns, periods = _turns(draw, operators)
+        depth, queue = len(replicas) * (periods + depth), periods + queue
     return plan_of(
         operators,
         crossing,
         exclusive=draw(st.booleans()),
-        depth=draw(st.integers(1, 5)),
-        queue=draw(st.integers(1, 3)),
-        replicas=({}, *others) if with_copies else ({},),
+        buses=draw(st.sampled_from(["", "", "a", "bc", "abc"])),
+        depth=depth,
+        queue=queue,
+        turns=turns,
+        replicas=replicas,
     )
+
+
+def _turns(draw: st.DrawFn, operators: Sequence[PlannedOperator]) -> tuple[tuple[dict[str, int], int], int]:
+    """Starts after those of what operators read, and before what carries them; and periods until the last."""
+    starts: dict[str, int] = {}
+    for each in operators:
+        ready = max((starts[name] + 1 for name in each.reads), default=0)
+        starts[each.name] = ready + draw(st.integers(0, 4))
+    back = [starts[name] + 1 - starts[each.name] for each in operators for name in each.carries]
+    period = max([draw(st.integers(2, 8)), *back])
+    return (starts, period), max(starts.values()) // period + 1
 
 
 @st.composite

@@ -55,6 +55,17 @@ def random_problem(
     return Problem(names, tuple(found), links, stores)
 
 
+def on_buses(problem: Problem, seed: int) -> Problem:
+    """Some devices have a bus: all links from and to them share it."""
+    random = Random(seed)
+    owners = {name for name in problem.devices if random.random() < 0.6} or {problem.devices[-1]}
+    links = (
+        replace(link, exclusive=False, buses=tuple(sorted(owners & {link.source, link.target})))
+        for link in problem.links
+    )
+    return replace(problem, links=tuple(links))
+
+
 def chain_problem(seed: int, *, tasks: int = 8, devices: int = 3, missing: float = 0.2) -> Problem:
     """Each task reads the one before it."""
     problem = random_problem(seed, tasks=tasks, devices=devices, missing=missing)

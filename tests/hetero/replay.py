@@ -22,7 +22,7 @@ def _replay(plan: Plan) -> bool:
         return True
     device_of = {each.name: each.device for each in plan.operators}
     free = dict.fromkeys([each.name for each in plan.devices], 0.0)
-    links = {(each.source, each.target): 0.0 for each in plan.transfers}
+    taken: dict[tuple[str, ...], float] = {}  # links and buses, until when
     held: dict[tuple[str, str], float] = {}  # results on devices, and since when
     used: set[tuple[str, str]] = set()
     actions = [(each.start, 1, each) for each in plan.operators]
@@ -48,9 +48,10 @@ def _replay(plan: Plan) -> bool:
                 or (each.operator, each.target) in held
             ):
                 return True
-            if each.exclusive and start < links[way]:
+            takes = [*([way] if each.exclusive else []), *((bus,) for bus in each.buses)]
+            if any(start < taken.get(bus, 0.0) for bus in takes):
                 return True
-            links[way] = each.end
+            taken.update(dict.fromkeys(takes, each.end))
             held[each.operator, each.target] = each.end
     arrived = {key for key in held if device_of[key[0]] != key[1]}
     return arrived != {key for key in used if device_of[key[0]] != key[1]}

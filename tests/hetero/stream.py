@@ -1,20 +1,20 @@
-"""A stream of inputs, run input by input: the measured period of a placement, by names."""
+"""A stream of inputs that keeps to a periodic schedule's order, by names: how late it gets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from sparsegen.hetero.problem.problem import Pipelining, Problem
 
-from sparsegen.hetero.problem.problem import Problem, Store
-
-INPUTS = 240
+INPUTS = 60
 
 
-def measured_period(problem: Problem, placement: Mapping[str, str]) -> float:
-    """Devices run their tasks of each input in the problem's order; links take any number of transfers.
+def latest(problem: Problem, found: Pipelining) -> float:
+    """Seconds by which anything ends later than in the schedule, at most, in one copy.
 
-    What takes no time and reads nothing, or is read by nothing, does not keep its device.
+    Devices and buses keep to the schedule's order, and begin as soon as they can. What takes no time and
+    reads nothing, or is read by nothing, does not keep its device.
     """
     read = {name for task in problem.tasks for name in task.reads}
+    tasks = {task.name: task for task in problem.tasks}
     passing = {
         task.name
         for task in problem.tasks
@@ -22,37 +22,33 @@ def measured_period(problem: Problem, placement: Mapping[str, str]) -> float:
         if not task.reads or task.name not in read
     }
     links = {(link.source, link.target): link for link in problem.links}
-    sizes = {task.name: task.bytes for task in problem.tasks}
-
-    def way(name: str, device: str) -> float:
-        if placement[name] == device:
-            return 0.0
-        link = links[placement[name], device]
-        return link.latency + sizes[name] / link.bandwidth
-
-    free = dict.fromkeys(problem.devices, 0.0)
-    before: dict[str, float] = {}
-    finished = []
-    for _ in range(INPUTS):
-        ends: dict[str, float] = {}
-        held = dict.fromkeys(problem.devices, 0)
-        for task in problem.tasks:
-            device = placement[task.name]
-            ready = [ends[read] + way(read, device) for read in task.reads]
-            ready += [before[name] + way(name, device) for name in task.carries if before]
-            seconds = task.times[device]
-            if not task.reads or any(placement[read] != device for read in task.reads):
-                seconds += task.invocation.get(device, 0.0)
-            store = problem.stores.get(device, Store())
-            if store.cache is not None:
-                kept = min(max(store.cache - held[device], 0), task.weights)
-                seconds += (task.weights - kept) / store.stream
-            held[device] += task.weights
-            if task.name in passing:
-                ends[task.name] = max(ready, default=0.0)
-            else:
-                ends[task.name] = free[device] = max([*ready, free[device]]) + seconds
-        before = ends
-        finished.append(max(ends.values()))
-    # A cycle spans as many inputs as it has devices and carried results: 120 is a multiple of 1 to 6.
-    return (finished[-1] - finished[-121]) / 120
+    period, place = found.period * len(found.replicas), {name: at for at, name in enumerate(tasks)}
+    events = [
+        (round(run.start + i * period, 12), i, place[run.task], 0, run)
+        for run in found.runs
+        for i in range(INPUTS)
+    ]
+    events += [
+        (round(each.start + i * period, 12), i, place[each.task], 1, each)  # type: ignore[misc]
+        for each in found.transfers
+        for i in range(INPUTS)
+    ]
+    free: dict[object, float] = {}
+    there: dict[tuple[str, str, int], float] = {}
+    late = 0.0
+    for _, i, _, kind, each in sorted(events, key=lambda event: event[:4]):
+        seconds = each.end - each.start
+        if kind:
+            link = links[each.source, each.target]  # type: ignore[attr-defined]
+            takes: list[object] = [("bus", name) for name in link.buses]
+            takes += [(link.source, link.target)] if link.exclusive else []
+            ready, where = [there[each.task, link.source, i]], link.target
+        else:
+            takes, where = [] if each.task in passing else [each.device], each.device
+            ready = [there[name, where, i] for name in tasks[each.task].reads]
+            ready += [there[name, where, i - 1] for name in tasks[each.task].carries if i]
+        end = max([0.0, *ready, *(free.get(taken, 0.0) for taken in takes)]) + seconds
+        free.update(dict.fromkeys(takes, end))
+        there[each.task, where, i] = end
+        late = max(late, end - each.end - i * period)
+    return late

@@ -237,7 +237,7 @@ def test_exclusive_links_take_turns() -> None:
     plan = plan_of([operator("x", "a", 1), operator("y", "a", 1), operator("z", "b", 1, "xy")], 4.0)
     assert faults(plan) == []
     together = replace(plan, transfers=tuple(replace(each, exclusive=True) for each in plan.transfers))
-    assert any("on one link" in each for each in faults(together))
+    assert any("on the link from a to b" in each for each in faults(together))
 
 
 def test_groups_have_their_share_of_the_cores() -> None:

@@ -13,7 +13,7 @@ from sparsegen.hetero.solver.bounds import lower_bound
 from sparsegen.hetero.solver.instance import Instance
 from tests.hetero import exhaustive, milp
 from tests.hetero.checker import check_schedule
-from tests.hetero.problems import chain_problem, random_problem
+from tests.hetero.problems import chain_problem, on_buses, random_problem
 from tests.sampling import large
 
 
@@ -51,6 +51,14 @@ def test_exclusive_links(row: int, column: int, extras: bool) -> None:
 @large(("row", "column"), product(range(10), range(10)), sample=10)
 def test_exclusive_links_between_three_devices(row: int, column: int) -> None:
     problem = random_problem(10 * row + column, tasks=4, devices=3, exclusive=0.6)
+    check_optimum(problem, exhaustive.least_makespan(problem))
+
+
+@large(("row", "column", "devices"), product(range(10), range(10), (2, 3)), sample=20)
+def test_buses(row: int, column: int, devices: int) -> None:
+    """One transfer at a time on all links of a device, both ways."""
+    seed = 10 * row + column
+    problem = on_buses(random_problem(seed, tasks=7 - devices, devices=devices), seed)
     check_optimum(problem, exhaustive.least_makespan(problem))
 
 

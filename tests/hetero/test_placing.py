@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
 import pytest
 
 from sparsegen.devices import connect, make_device
+from sparsegen.errors import PlanError
 from sparsegen.hetero import solve
 from sparsegen.hetero.costs.costs import Costs
 from sparsegen.hetero.operators.export import OperatorCost
 from sparsegen.hetero.plans.check import faults
 from sparsegen.hetero.plans.placing import Subject, plan_of
 from sparsegen.hetero.plans.plan import Goal, Plan
+from sparsegen.hetero.plans.plan_json import from_json, to_json
 from sparsegen.hetero.plans.posing import Posed
-from sparsegen.hetero.problem.problem import Link, Problem, Task
+from sparsegen.hetero.problem.problem import Link, Pipelining, Problem, Schedule, Task
 from sparsegen.hetero.running.simulator import simulate
+from tests.hetero.problems import on_buses, random_problem
+from tests.hetero.test_throughput import with_carries, with_ends
+from tests.sampling import large
 
 MACHINE = connect([make_device(name, "profile", {"table": "arm-a53x4"}) for name in "ab"], [], "a")
 
@@ -34,6 +43,80 @@ def planned(tasks: tuple[Task, ...], goal: Goal, *, exclusive: bool = False) -> 
     )
     answer = solve(problem, goal)
     return plan_of(Posed(problem, ("in",), "out"), answer, (), costs, MACHINE, Subject("m", "", ""))
+
+
+def of_problem(problem: Problem, goal: Goal) -> tuple[Schedule | Pipelining, Plan]:
+    """A problem's answer, and the plan of that, between an input and a result on the first device."""
+    problem = with_ends(problem)
+    costs = Costs(
+        {
+            task.name: tuple(
+                OperatorCost(device, "emulated", 1, s, "table") for device, s in task.times.items()
+            )
+            for task in problem.tasks[1:-1]
+        },
+        {},
+    )
+    machine = connect(
+        [make_device(name, "profile", {"table": "arm-a53x4"}) for name in problem.devices], [], "a"
+    )
+    answer = solve(problem, goal)
+    return answer, plan_of(Posed(problem, ("in",), "out"), answer, (), costs, machine, Subject("m", "", ""))
+
+
+def linked(seed: int, links: str, **other: Any) -> Problem:
+    problem = random_problem(seed, tasks=8, exclusive=0.5 * (links == "exclusive"), **other)
+    return on_buses(problem, seed) if links == "buses" else problem
+
+
+@large(("row", "column", "links"), product(range(10), range(10), ("", "exclusive", "buses")), sample=24)
+def test_a_plan_is_as_good_as_its_schedule(row: int, column: int, links: str) -> None:
+    """What is called optimal is; and the simulator, which the plan is run by, makes the same of it."""
+    answer, plan = of_problem(linked(10 * row + column, links, extras=bool(column % 2)), "latency")
+    assert isinstance(answer, Schedule)
+    assert not faults(plan)
+    assert plan.makespan <= answer.makespan * (1 + 1e-9)
+    assert plan.makespan == pytest.approx(simulate(plan).makespan)
+    assert not plan.optimal or plan.makespan == pytest.approx(plan.bound)
+    assert plan.optimal or plan.makespan < answer.makespan or not answer.optimal
+
+
+@large(("row", "column", "links"), product(range(10), range(10), ("", "exclusive", "buses")), sample=18)
+@pytest.mark.parametrize("carries", [False, True])
+def test_a_stream_has_the_period_of_its_answer(row: int, column: int, links: str, carries: bool) -> None:
+    seed = 10 * row + column
+    problem = linked(seed, links, extras=bool(column % 2))
+    answer, plan = of_problem(with_carries(problem, seed) if carries else problem, "throughput")
+    assert isinstance(answer, Pipelining)
+    assert not faults(plan)
+    assert plan.period <= answer.period * (1 + 1e-9)
+    assert simulate(plan, 40 + 6 * plan.depth).period <= plan.period * (1 + 1e-6)
+    assert not plan.optimal or plan.period == pytest.approx(plan.bound)
+
+
+def test_a_segment_sends_what_another_device_needs_of_it() -> None:
+    """Of x, which is large, b needs nothing: z alone crosses, in 1 s."""
+    tasks = (
+        Task("x", ("in",), 9 * 10**9, {"a": 1.0}),
+        Task("z", ("x",), 0, {"a": 1.0}),
+        Task("v", ("z",), 0, {"b": 1.0}),
+        Task("w", ("x", "v"), 0, {"a": 1.0}),
+    )
+    plan = planned(tasks, "latency")
+    assert not faults(plan)
+    assert (plan.makespan, plan.bound, plan.optimal) == (6.0, 6.0, True)
+    assert [each.seconds for each in plan.transfers] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("goal", ["latency", "throughput"])
+def test_what_is_above_its_bound_is_not_optimal(goal: Goal) -> None:
+    tasks = (Task("x", ("in",), times={"a": 2.0}), Task("y", ("x",), times={"a": 1.0}))
+    plan = planned(tasks, goal)
+    assert plan.optimal
+    wrong = replace(plan, bound=0.9 * plan.bound)
+    assert any("it is to be optimal" in each for each in faults(wrong))
+    with pytest.raises(PlanError, match="above the bound"):
+        from_json(to_json(wrong))
 
 
 @pytest.mark.parametrize("goal", ["latency", "throughput"])

@@ -76,6 +76,34 @@ def test_an_exclusive_link_takes_turns() -> None:
     assert simulate(alone, assumptions=Assumptions(exclusive_links=False)).makespan == 7
 
 
+@pytest.mark.parametrize("buses", ["b", "abc"])
+def test_a_bus_takes_turns_whichever_way(buses: str) -> None:
+    """The result of x goes to b; y, which read it, to c, and v to a, over the same bus."""
+    operators = [operator("x", "a", 1), operator("v", "b", 1), operator("y", "b", 1, "x")]
+    operators += [operator("w", "a", 1, "v"), operator("z", "c", 1, "y")]
+    plan = plan_of(operators, 2.0, buses=buses, depth=1)
+    assert faults(plan) == []
+    assert simulate(plan, assumptions=Assumptions(exclusive_links=False)).makespan == 1 + 2 + 1 + 2 + 1
+    found = simulate(plan)
+    assert found.makespan == plan.makespan == 1 + 2 + 2 + 2 + 1
+    on_bus = sorted((each.start, each.end) for each in found.events if each.kind == "transfer")
+    assert on_bus == [(1, 3), (3, 5), (5, 7)]
+
+
+def test_a_device_runs_inputs_in_turn() -> None:
+    """Device a runs x of an input while b has y, and then z of the one before: in 2 s, and not in 3."""
+    operators = [operator("x", "a", 1), operator("y", "b", 1, "x"), operator("z", "a", 1, "y")]
+    assert simulate(plan_of(operators, depth=4), LONG).period == 3
+    plan = plan_of(operators, depth=4, turns=({"x": 0, "y": 1, "z": 3}, 2))
+    assert {turn.operator: turn.behind for turn in plan.turns} == {"x": 0, "y": 0, "z": 1}
+    assert faults(plan) == []
+    found = simulate(plan, LONG)
+    assert (found.period, simulate(plan).makespan) == (2, 3)
+    on_a = [(e.operator, e.input) for e in found.events if e.device == "a" and e.kind == "operator"]
+    assert on_a[:6] == [("x", 0), ("x", 1), ("z", 0), ("x", 2), ("z", 1), ("x", 3)]
+    assert on_a[-2:] == [("z", LONG - 2), ("z", LONG - 1)]
+
+
 def test_transfers_may_take_their_device() -> None:
     plan = chain(2, 1, crossing=3, depth=8)
     assert simulate(plan, LONG).period == 2
@@ -160,7 +188,7 @@ def test_the_period_is_at_least_each_load_and_recurrence(plan: Plan) -> None:
 @examples(60)
 @given(random_plans(), st.integers(0, 5), st.integers(1, 4))
 def test_more_time_and_less_room_end_nothing_earlier(plan: Plan, which: int, more: int) -> None:
-    """Which holds where nothing is in turn on a link, and on devices in the plan's order alone."""
+    """Which holds as operators and transfers take turns in a fixed order."""
     slow = plan.operators[which % len(plan.operators)].name
     found = simulate(plan, 8)
     slower = simulate(

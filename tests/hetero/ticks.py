@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sparsegen.hetero.plans.plan import Plan, PlannedOperator
+from sparsegen.hetero.plans.plan import Plan, PlannedOperator, PlannedTransfer
 
 _TOO_LONG = 10_000
 
@@ -24,19 +24,23 @@ class Ticks:
     put: dict[Key, int] = field(default_factory=dict)
     sent: dict[tuple[str, str, int], int] = field(default_factory=dict)
     finished: list[int] = field(default_factory=list)
+    inputs: int = 0
 
 
 def ticks(plan: Plan, inputs: int) -> Ticks:
     """Run a plan without contention, as the plan has its links and queues."""
-    state, sinks = Ticks(), _sinks(plan)
+    state, sinks = Ticks(inputs=inputs), _sinks(plan)
     work = [(each, input) for input in range(inputs) for each in plan.operators]
     for now in range(_TOO_LONG):
         for each, input in work:
             key = each.name, input
             if key in state.started and key not in state.ended and now == state.started[key] + each.seconds:
                 state.ended[key] = now
-        while sum(_act(plan, state, each, input, now, sinks) for each, input in work):
-            pass
+        moved = True
+        while moved:
+            while sum(_act(plan, state, each, input, now, sinks) for each, input in work):
+                pass
+            moved = _send(plan, state, now)
         if len(state.put) == len(work):
             state.finished = [max(state.ended[name, i] for name in sinks) for i in range(inputs)]
             return state
@@ -44,7 +48,7 @@ def ticks(plan: Plan, inputs: int) -> Ticks:
 
 
 def _act(plan: Plan, state: Ticks, each: PlannedOperator, input: int, now: int, sinks: list[str]) -> bool:
-    """Begin an operator, give its result away, or send it: whether anything was done."""
+    """Begin an operator, or give its result away: whether anything was done."""
     key = each.name, input
     if key not in state.started:
         if not _may_begin(plan, state, each, input, now, sinks):
@@ -56,15 +60,44 @@ def _act(plan: Plan, state: Ticks, each: PlannedOperator, input: int, now: int, 
             return False
         state.put[key] = now
         return True
-    done = False
+    return False
+
+
+def _send(plan: Plan, state: Ticks, now: int) -> bool:
+    """Begin transfers whose turn it is on all that they take: whether there was one."""
     for transfer in plan.transfers:
-        way = (each.name, transfer.target, input)
-        if key in state.put and transfer.operator == each.name and way not in state.sent:
-            if transfer.exclusive and _link_busy(plan, state, transfer.source, transfer.target, way, now):
+        for (name, input), put in state.put.items():
+            key = name, transfer.target, input
+            if name != transfer.operator or key in state.sent or put > now:
                 continue
-            state.sent[way] = now
-            done = True
-    return done
+            if _is_next(plan, state, transfer, input, now):
+                state.sent[key] = now
+                return True
+    return False
+
+
+def _is_next(plan: Plan, state: Ticks, transfer: PlannedTransfer, input: int, now: int) -> bool:
+    takes, replicas = _takes(plan, transfer, input), len(plan.replicas)
+    turn = input + transfer.behind * replicas, plan.transfers.index(transfer)
+    for place, other in enumerate(plan.transfers):
+        for j in range(state.inputs):
+            sent = state.sent.get((other.operator, other.target, j))
+            before = sent is None and (j + other.behind * replicas, place) < turn
+            under_way = sent is not None and now < sent + other.seconds
+            if (before or under_way) and takes & _takes(plan, other, j):
+                return False
+    return True
+
+
+def _takes(plan: Plan, transfer: PlannedTransfer, input: int) -> set[tuple[str, ...]]:
+    """What a transfer has for itself: the way of an exclusive link, and buses, for this input."""
+    replica = plan.replicas[input % len(plan.replicas)]
+
+    def there(device: str) -> str:
+        return replica.get(device, device)
+
+    own = {(there(transfer.source), there(transfer.target))} if transfer.exclusive else set()
+    return {*own, *((there(device),) for device in transfer.buses)}
 
 
 def _may_begin(
@@ -74,11 +107,15 @@ def _may_begin(
         return False
     if plan.stages:
         return _stage_may_begin(plan, state, each, input)
-    operators = list(plan.operators)
-    here = _device(plan, each, input)
-    for j in range(input + 1):  # all that comes before on this device
-        for other in operators if j < input else operators[: operators.index(each)]:
-            if _device(plan, other, j) == here and (other.name, j) not in state.put:
+    here, turn = _device(plan, each, input), _turn(plan, each, input)
+    last = max((each.behind for each in plan.turns), default=0) * len(plan.replicas)
+    for j in range(min(input + last + 1, state.inputs)):  # all that comes before on this device
+        for other in plan.operators:
+            if (
+                _device(plan, other, j) == here
+                and _turn(plan, other, j) < turn
+                and (other.name, j) not in state.put
+            ):
                 return False
     needs = [(name, input) for name in each.reads] + [(name, input - 1) for name in each.carries if input]
     return all(_is_there(plan, state, name, j, each.device, now) for name, j in needs)
@@ -115,34 +152,12 @@ def _may_put(plan: Plan, state: Ticks, each: PlannedOperator, input: int) -> boo
     return True
 
 
-def _link_busy(
-    plan: Plan, state: Ticks, source: str, target: str, way: tuple[str, str, int], now: int
-) -> bool:
-    """Whether a transfer is under way, or another's turn is before, on the link that an input takes."""
-
-    def link(device: str, input: int) -> str:
-        return plan.replicas[input % len(plan.replicas)].get(device, device)
-
-    for other in plan.transfers:
-        for (name, j), put in state.put.items():
-            if name != other.operator or (name, other.target, j) == way:
-                continue
-            if (link(other.source, j), link(other.target, j)) != (link(source, way[2]), link(target, way[2])):
-                continue
-            sent = state.sent.get((name, other.target, j))
-            if sent is None and (put, j, _place(plan, name)) < (
-                state.put[way[0], way[2]],
-                way[2],
-                _place(plan, way[0]),
-            ):
-                return True
-            if sent is not None and sent <= now < sent + other.seconds:
-                return True
-    return False
-
-
-def _place(plan: Plan, name: str) -> int:
-    return [each.name for each in plan.operators].index(name)
+def _turn(plan: Plan, each: PlannedOperator, input: int) -> tuple[int, int, int]:
+    """The round of an operator for an input, and its place in that."""
+    turns = {turn.operator: (turn.behind, place) for place, turn in enumerate(plan.turns)}
+    place = [other.name for other in plan.operators].index(each.name)
+    behind, place = turns.get(each.name, (0, place))
+    return input + behind * len(plan.replicas), place, input
 
 
 def _device(plan: Plan, each: PlannedOperator, input: int) -> str:

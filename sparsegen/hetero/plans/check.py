@@ -2,8 +2,9 @@
 
 Every operator is there once, on a device of the plan, computed by what such a device has, and reads what runs
 before it; no layer is in two; each result goes once to each other device that needs it, and nothing else goes
-anywhere; times fit what they wait for; a device does one thing at a time, or the groups of one stage; and the
-plan's makespan and period are those of its entries. Whether it is one of a model tells `check_model`.
+anywhere; times fit what they wait for; a device does one thing at a time, or the groups of one stage, and so
+does a bus; and the plan's makespan and period are those of its entries. Whether it is one of a model tells
+`check_model`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from typing import Any
 from sparsegen.errors import PlanError
 from sparsegen.hetero.plans.check_devices import core_faults, implementation_faults, layer_faults
 from sparsegen.hetero.plans.check_stages import stage_faults
+from sparsegen.hetero.plans.check_turns import turn_faults
 from sparsegen.hetero.plans.plan import Plan, PlannedOperator, PlannedTransfer
 
 _TOLERANCE = 1e-6  # of the makespan: what sums of seconds may differ by
+_LARGEST = 1e18  # sums of such numbers stay finite
 
 
 def check_plan(plan: Plan, source: str = "the plan") -> None:
@@ -38,7 +41,8 @@ def faults(plan: Plan) -> list[str]:
     if found:  # what follows takes names and numbers for good
         return found
     found = [*_order_faults(plan), *_transfer_faults(plan), *_replica_faults(plan)]
-    found += [*core_faults(plan), *implementation_faults(plan), *layer_faults(plan), *stage_faults(plan)]
+    found += [*core_faults(plan), *implementation_faults(plan), *layer_faults(plan)]
+    found += [*stage_faults(plan), *turn_faults(plan)]
     return found or [*_time_faults(plan), *_device_faults(plan), *_total_faults(plan)]
 
 
@@ -48,6 +52,8 @@ def _number_faults(plan: Plan) -> Iterator[str]:
             yield f"{place} is {number}, where a finite number is expected"
         elif number < 0:
             yield f"{place} is {number}, which is negative"
+        elif number > _LARGEST:
+            yield f"{place} is too large, where {_LARGEST:g} at most is expected"
     counted = [("depth", plan.depth), ("queue", plan.queue), ("replicas", len(plan.replicas))]
     counted += [(f"the threads of operator {each.name}", each.threads) for each in plan.operators]
     for name, count in counted:
@@ -96,7 +102,7 @@ def _name_faults(plan: Plan) -> Iterator[str]:
     for transfer in plan.transfers:
         if transfer.operator not in operators:
             yield f"{_way(transfer)} is of no operator of the plan"
-        for name in (transfer.source, transfer.target):
+        for name in (transfer.source, transfer.target, *transfer.buses):
             if name not in devices:
                 yield f"{_way(transfer)} names {name!r}, which is no device of the plan"
 
@@ -195,7 +201,7 @@ def _time_faults(plan: Plan) -> Iterator[str]:
 
 
 def _device_faults(plan: Plan) -> Iterator[str]:
-    """Devices, and links that take one transfer at a time, that do two things at once."""
+    """Devices, buses, and links that take one transfer at a time, that do two things at once."""
     slack = _slack(plan)
     on_device: defaultdict[str, list[PlannedOperator]] = defaultdict(list)
     for operator in plan.operators if not plan.stages else ():
@@ -204,14 +210,14 @@ def _device_faults(plan: Plan) -> Iterator[str]:
         for before, after in pairwise(operators):
             if after.start < before.end - slack:
                 yield f"device {device} begins {after.name} before {before.name} has ended"
-    on_link: defaultdict[tuple[str, str], list[PlannedTransfer]] = defaultdict(list)
+    on_bus: defaultdict[str, list[PlannedTransfer]] = defaultdict(list)
     for transfer in plan.transfers:
-        if transfer.exclusive:
-            on_link[transfer.source, transfer.target].append(transfer)
-    for transfers in on_link.values():
+        for bus in _buses(transfer):
+            on_bus[bus].append(transfer)
+    for bus, transfers in on_bus.items():
         for first, second in pairwise(sorted(transfers, key=lambda each: (each.start, each.end))):
             if second.start < first.end - slack:
-                yield f"{_way(second)} begins before that of {first.operator} has ended, on one link"
+                yield f"{_way(second)} begins before that of {first.operator} has ended, on {bus}"
 
 
 def _total_faults(plan: Plan) -> Iterator[str]:
@@ -229,10 +235,12 @@ def _total_faults(plan: Plan) -> Iterator[str]:
     value, word = (plan.makespan, "makespan") if plan.goal == "latency" else (plan.period, "period")
     if plan.bound > value + slack:
         yield f"its {word} is {value:g} s, and no plan's can be below {plan.bound:g} s"
+    if plan.optimal and plan.bound < value - slack:
+        yield f"it is to be optimal, and its {word} is {value:g} s, above the bound of {plan.bound:g} s"
 
 
 def _loads(plan: Plan) -> Iterator[tuple[str, float]]:
-    """Seconds an input, on average, that each device works."""
+    """Seconds an input, on average, that each device and each bus works."""
     planned: defaultdict[str, float] = defaultdict(float)
     if plan.stages:
         seconds = {each.name: each.seconds for each in plan.operators}
@@ -246,6 +254,11 @@ def _loads(plan: Plan) -> Iterator[tuple[str, float]]:
         for device, load in planned.items():
             loads[replica.get(device, device)] += load / len(plan.replicas)
     yield from ((f"device {device}", load) for device, load in loads.items())
+    on_bus: defaultdict[str, float] = defaultdict(float)
+    for transfer in plan.transfers:
+        for bus in _buses(transfer):
+            on_bus[bus] += transfer.seconds / len(plan.replicas)
+    yield from on_bus.items()
 
 
 def _recurrences(plan: Plan) -> Iterator[tuple[str, float]]:
@@ -264,6 +277,12 @@ def _recurrences(plan: Plan) -> Iterator[tuple[str, float]]:
             if name in takes:
                 way = takes[name] + crossing.get((name, first.device), 0.0)
                 yield f"the recurrence of {first.name} and {name}", way
+
+
+def _buses(transfer: PlannedTransfer) -> list[str]:
+    """What a transfer has for itself."""
+    own = [f"the link from {transfer.source} to {transfer.target}"] if transfer.exclusive else []
+    return [*own, *(f"the bus of {device}" for device in transfer.buses)]
 
 
 def _slack(plan: Plan) -> float:

@@ -39,13 +39,15 @@ class Event(NamedTuple):
 class Timeline:
     """The events of a stream, by their starts; and when each input was let in, and all done with it.
 
-    rhythm: inputs after which what happens may repeat: see `rhythm_of`.
+    rhythm: inputs after which what happens may repeat: see `rhythm_of`. tail: inputs at the end that devices
+    may get done sooner, as none comes after them that they would interleave: see `tail_of`.
     """
 
     events: tuple[Event, ...]
     admitted: tuple[float, ...]
     finished: tuple[float, ...]
     rhythm: int = 1
+    tail: int = 0
 
     @property
     def makespan(self) -> float:
@@ -56,13 +58,15 @@ class Timeline:
     def period(self) -> float:
         """Seconds between two results, over the latter half of the stream: whole rhythms, if it has any.
 
-        The makespan where there is one input alone.
+        Without the tail, if the stream is longer than twice that. The makespan where there is one input
+        alone.
         """
         count = len(self.finished)
         if count < 2:
             return self.makespan
+        count -= self.tail if count > 2 * self.tail + 1 else 0
         window = count // 2 // self.rhythm * self.rhythm or count // 2
-        ordered = sorted(self.finished)
+        ordered = sorted(self.finished)[:count]
         return (ordered[-1] - ordered[-1 - window]) / window
 
     @property
@@ -87,6 +91,11 @@ class Timeline:
 def rhythm_of(plan: Plan, depth: int | None = None) -> int:
     """Inputs after which a steady state may repeat: copies take turns, and so do inputs under way."""
     return math.lcm(len(plan.replicas), depth or plan.depth)
+
+
+def tail_of(plan: Plan, depth: int | None = None) -> int:
+    """Inputs that are under way when the last one has been let in, where devices take turns."""
+    return (depth or plan.depth) if plan.turns else 0
 
 
 def _medians(pairs: Iterable[tuple[K, float]]) -> dict[K, float]:

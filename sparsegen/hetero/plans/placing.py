@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import networkx
 
 from sparsegen.devices import Machine, make_device
 from sparsegen.devices.machine import connect
@@ -21,12 +23,14 @@ from sparsegen.hetero.plans.plan import (
 )
 from sparsegen.hetero.plans.posing import Posed
 from sparsegen.hetero.plans.segments import Segment, segments_of
-from sparsegen.hetero.problem.problem import Pipelining, Problem, Schedule, Task
+from sparsegen.hetero.plans.streaming import LEAST_QUEUE, Rounds, rounds_of
+from sparsegen.hetero.problem.answer_json import is_optimal
+from sparsegen.hetero.problem.problem import Link, Pipelining, Problem, Schedule, Task
+from sparsegen.hetero.solver.bounds import ROUNDING
 from sparsegen.hetero.solver.heft import heft
-from sparsegen.hetero.solver.instance import Instance
-from sparsegen.hetero.solver.retime import retime
+from sparsegen.hetero.solver.instance import Instance, Step
+from sparsegen.hetero.solver.retime import replay
 from sparsegen.hetero.solver.solve import best_alone
-from sparsegen.hetero.solver.steady import steady
 from sparsegen.target import parse_target
 
 
@@ -52,62 +56,139 @@ def plan_of(
     machine: Machine,
     subject: Subject,
 ) -> Plan:
-    """The plan of an answer: segments in its order, retimed, and the plans that were not taken."""
+    """The plan of an answer: segments in its order, timed as it is, and the plans that were not taken."""
     problem = posed.problem
-    tasks = {task.name: task for task in problem.tasks}
-    if isinstance(answer, Pipelining):
-        placement, order = dict(answer.placement), list(tasks)
-    else:
-        placement, order = ({r.task: r.device for r in answer.runs}, [r.task for r in answer.runs])
-    places = {name: (device, _implementation(name, device, costs)) for name, device in placement.items()}
     alone = [*posed.inputs, posed.result]
-    reads, carries = ({name: getattr(tasks[name], ways) for name in order} for ways in ("reads", "carries"))
-    segments = segments_of(order, reads, places, alone, carries)
-    names = _names(segments)
-    whole = _as_problem(problem, segments, names, tasks)
-    instance = Instance(whole)
-    number = {name: at for at, name in enumerate(problem.devices)}
-    placed = [number[each.device] for each in segments]
-    timeline = retime(instance, placed, range(len(segments))).schedule(0.0, optimal=False, method="")
-    planned = _planned(whole, segments, timeline, {each.name: each for each in operators}, costs, machine)
-    transfers = _transfers(whole, timeline, planned)
-    period = steady(instance, placed).period if isinstance(answer, Pipelining) else 0.0
-    return _whole(answer, planned, transfers, period, machine, subject, alternatives(problem))
+    rounds: Rounds | None = None
+    if isinstance(answer, Schedule):
+        cut = _Cut.of(problem, {r.task: r.device for r in answer.runs}, costs, alone, _as_run(answer))
+        order = list(range(len(cut.segments)))
+        device = {name: number for number, name in enumerate(problem.devices)}
+        sends = {(cut.of_task[each.task], device[each.target]): 0 for each in answer.transfers}
+    else:
+        cut, rounds = _stream(problem, answer, costs, alone)
+        order, sends = rounds.order, rounds.sends
+    timeline = replay(cut.instance, cut.placed, _steps(cut, order, sorted(sends, key=sends.__getitem__)))
+    schedule = timeline.schedule(0.0, optimal=False, method="")
+    found = _planned(cut, schedule, {each.name: each for each in operators}, costs, machine)
+    planned = tuple(found[at] for at in order)
+    transfers = _transfers(cut, schedule, planned, sends)
+    return _whole(answer, planned, transfers, rounds, machine, subject, alternatives(problem))
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """The segments of an answer, and the problem of running them where they are.
+
+    of_task: the number of each task's segment.
+    """
+
+    segments: list[Segment]
+    problem: Problem
+    instance: Instance
+    placed: list[int]
+    of_task: Mapping[str, int]
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        placement: Mapping[str, str],
+        costs: Costs,
+        alone: Sequence[str],
+        order: Sequence[str],
+        apart: Mapping[str, int] | None = None,
+    ) -> _Cut:
+        """The segments of tasks in an order; those of other numbers in `apart` are never of one."""
+        tasks = {task.name: task for task in problem.tasks}
+        implementations = {name: _implementation(name, device, costs) for name, device in placement.items()}
+        places = {
+            name: (device, implementations[name], (apart or {}).get(name, 0))
+            for name, device in placement.items()
+        }
+        reads = {name: tasks[name].reads for name in order}
+        carries = {name: tasks[name].carries for name in order}
+        segments = segments_of(order, reads, places, alone, carries)
+        whole = _as_problem(problem, segments, _names(segments), tasks)
+        number = {name: at for at, name in enumerate(problem.devices)}
+        of_task = {name: at for at, segment in enumerate(segments) for name in segment.operators}
+        return cls(segments, whole, Instance(whole), [number[each.device] for each in segments], of_task)
+
+
+def _as_run(answer: Schedule) -> list[str]:
+    return [run.task for run in answer.runs]
+
+
+def _steps(cut: _Cut, order: Sequence[int], sends: Sequence[Step]) -> Iterator[Step]:
+    """The segments in an order, and each result that others wait for as soon as it is its turn."""
+    done: set[int] = set()
+    sent = 0
+    for segment in order:
+        yield segment, -1
+        done.add(segment)
+        while sent < len(sends) and sends[sent][0] in done:
+            yield sends[sent]
+            sent += 1
+
+
+def _stream(problem: Problem, answer: Pipelining, costs: Costs, alone: Sequence[str]) -> tuple[_Cut, Rounds]:
+    """The segments of a stream and their rounds: apart by recurrences, where that shortens the period."""
+    order = [task.name for task in problem.tasks]
+    graph: networkx.DiGraph[str] = networkx.DiGraph()
+    graph.add_nodes_from(order)
+    graph.add_edges_from((name, t.name) for t in problem.tasks for name in (*t.reads, *t.carries))
+    together = [group for group in networkx.strongly_connected_components(graph) if len(group) > 1]
+    apart = {name: number for number, group in enumerate(together, 1) for name in group}
+    single = {name: number for number, name in enumerate(apart, 1)}
+    found = []
+    for each in ({}, apart, single) if apart else ({},):
+        cut = _Cut.of(problem, answer.placement, costs, alone, order, each)
+        passing = [costs_of.implementation == PASSED_ON for costs_of in cut.segments]
+        found.append((cut, rounds_of(cut.instance, cut.placed, passing)))
+    best = min(rounds.period for _, rounds in found)
+    return next((cut, rounds) for cut, rounds in found if rounds.period <= best * (1 + ROUNDING))
 
 
 def _transfers(
-    problem: Problem, timeline: Schedule, planned: Sequence[PlannedOperator]
+    cut: _Cut, schedule: Schedule, planned: Sequence[PlannedOperator], sends: Mapping[Step, int]
 ) -> tuple[PlannedTransfer, ...]:
-    """The ways of results to other devices, and then of those that are carried to one for the next input."""
-    links = {(link.source, link.target): link for link in problem.links}
-    sizes = {task.name: task.bytes for task in problem.tasks}
-
-    def transfer(name: str, source: str, target: str, start: float, end: float) -> PlannedTransfer:
-        exclusive = links[source, target].exclusive
-        return PlannedTransfer(name, source, target, sizes[name], end - start, start, end, exclusive)
-
-    found = {
-        (each.task, each.target): transfer(each.task, each.source, each.target, each.start, each.end)
-        for each in timeline.transfers
-    }
+    """The ways of results to other devices, in their turns on buses, and those of what is carried to one."""
+    links = {(link.source, link.target): link for link in cut.problem.links}
+    names, devices = cut.instance.names, cut.instance.device_names
+    sizes = {task.name: task.bytes for task in cut.problem.tasks}
+    turns = {(names[task], devices[target]): behind for (task, target), behind in sends.items()}
+    there = {(each.task, each.target): (each.start, each.end) for each in schedule.transfers}
     placed = {each.name: each for each in planned}
-    for reader in planned:
-        for name in reader.carries:
-            source, target = placed[name], reader.device
-            if source.device == target or (name, target) in found:
-                continue
-            link, start = links[source.device, target], source.end
-            if link.exclusive:
-                way = (source.device, target)
-                start = max([start, *(e.end for e in found.values() if (e.source, e.target) == way)])
+    carried = {(name, reader.device): 0 for reader in planned for name in reader.carries}
+    found: list[PlannedTransfer] = []
+    for (name, target), behind in (
+        turns | {way: 0 for way in (*there, *carried) if way not in turns}
+    ).items():
+        source = placed[name].device
+        if source == target:
+            continue
+        link = links[source, target]
+        start, end = there.get((name, target), (placed[name].end, -1.0))
+        if end < 0:  # for the next input: the schedule of one alone has it not
+            start = max([start, *(e.end for e in found if _share(link, e, (source, target)))])
             end = start + link.seconds(sizes[name])
-            found[name, target] = transfer(name, source.device, target, start, end)
-    return tuple(found.values())
+        seconds = end - start
+        found.append(
+            PlannedTransfer(
+                name, source, target, sizes[name], seconds, start, end, link.exclusive, link.buses, behind
+            )
+        )
+    return tuple(found)
+
+
+def _share(link: Link, other: PlannedTransfer, way: tuple[str, str]) -> bool:
+    """Whether a transfer over a link has to wait for another one."""
+    same = link.exclusive and (other.source, other.target) == way
+    return same or not set(link.buses).isdisjoint(other.buses)
 
 
 def _planned(
-    problem: Problem,
-    segments: Sequence[Segment],
+    cut: _Cut,
     timeline: Schedule,
     operators: Mapping[str, Operator],
     costs: Costs,
@@ -137,28 +218,30 @@ def _planned(
             by_torch=tuple(each for each in layers if each in by_torch),
         )
 
-    return tuple(placed(*each) for each in zip(problem.tasks, segments, strict=True))
+    return tuple(placed(*each) for each in zip(cut.problem.tasks, cut.segments, strict=True))
 
 
 def _whole(
     answer: Schedule | Pipelining,
     planned: tuple[PlannedOperator, ...],
     transfers: tuple[PlannedTransfer, ...],
-    period: float,
+    rounds: Rounds | None,
     machine: Machine,
     subject: Subject,
     others: Mapping[str, float],
 ) -> Plan:
-    """The plan; `period` is that of a stream through one copy."""
+    """The plan; `rounds` are those of a stream through one copy."""
     loads: defaultdict[str, float] = defaultdict(float)
     for each in planned:
         loads[each.device] += each.seconds
-    stream = isinstance(answer, Pipelining)
+    stream = rounds is not None
     replicas = answer.replicas if isinstance(answer, Pipelining) else ({},)
     used = {*loads, *(name for replica in replicas for name in replica.values())}
     makespan = max(each.end for each in planned)
     latest = max([makespan, *(each.end for each in transfers)])
-    period = min(latest, period / len(replicas)) if stream else latest
+    period = latest if rounds is None else min(latest, rounds.period / len(replicas))
+    value = period if stream else makespan
+    optimal = is_optimal(answer) and abs(value - answer.bound) <= ROUNDING * answer.bound
     several: Form = "pipelined" if stream else "placed"
     form: Form = "copies" if len(replicas) > 1 else "sequential" if len(loads) == 1 else several
     return Plan(
@@ -172,10 +255,12 @@ def _whole(
         transfers=transfers,
         makespan=makespan,
         period=period,
-        bound=min(answer.bound, period if stream else makespan),
-        optimal=answer.optimal if isinstance(answer, Schedule) else False,
+        bound=value if optimal else min(answer.bound, value),
+        optimal=optimal,
         method=answer.method,
-        depth=max(2, 2 * len(replicas), len(planned)) if stream else 1,
+        depth=1 if rounds is None else rounds.depth * len(replicas),
+        queue=LEAST_QUEUE if rounds is None else rounds.queue,
+        turns=() if rounds is None else rounds.turns,
         replicas=replicas,
         alternatives=others,
     )
@@ -242,17 +327,18 @@ def _as_problem(
 ) -> Problem:
     """The problem of running the segments where they are."""
     readers: defaultdict[str, set[str]] = defaultdict(set)
-    carried_to: defaultdict[str, set[str]] = defaultdict(set)
     for task in problem.tasks:
-        for source in task.reads:
+        for source in (*task.reads, *task.carries):
             readers[source].add(task.name)
-        for source in task.carries:
-            carried_to[source].add(task.name)
     name_of = {each: name for s, name in zip(segments, names, strict=True) for each in s.operators}
     made = []
+    device_of = {each: segment.device for segment in segments for each in segment.operators}
     for segment, name in zip(segments, names, strict=True):
-        inside = set(segment.operators)
-        given = [each for each in segment.operators if readers[each] - inside or carried_to[each]]
+        given = [
+            each
+            for each in segment.operators
+            if any(device_of[reader] != segment.device for reader in readers[each])
+        ]
         carries = dict.fromkeys(name_of[each] for o in segment.operators for each in tasks[o].carries)
         device = segment.device
         made.append(

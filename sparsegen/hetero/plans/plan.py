@@ -48,7 +48,8 @@ class PlannedOperator:
     """An operator in its place.
 
     reads: operators whose results it needs; carries: those whose results for the input before it needs.
-    layers: the layers of the model's graph that it consists of. bytes: of its result. seconds: what it is
+    layers: the layers of the model's graph that it consists of. bytes: of what other devices need of its
+    result. seconds: what it is
     predicted to take there, all told (its invocation and the weights that it streams, too); `origin` says
     how that is known ("measured", "predicted", "roofline", "table"). start, end: when it runs for the first
     input. utilisation: share of the device's capacity that it takes while it runs. by_torch: layers that
@@ -75,7 +76,9 @@ class PlannedOperator:
 class PlannedTransfer:
     """A result's way to another device: `bytes`, seconds, and when, for the first input.
 
-    exclusive: its link takes one transfer at a time.
+    exclusive: its link takes one transfer at a time. buses: devices on whose bus it goes: there is one
+    transfer at a time on a bus, whichever way it goes. Transfers take turns on both in the plan's order, in
+    rounds, as operators do on devices: in round n that for input n - behind * the number of replicas.
     """
 
     operator: str
@@ -86,6 +89,16 @@ class PlannedTransfer:
     start: float
     end: float
     exclusive: bool = False
+    buses: tuple[str, ...] = ()
+    behind: int = 0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An operator's place in its device's rounds, where it runs for the input `behind` the round's own."""
+
+    operator: str
+    behind: int
 
 
 @dataclass(frozen=True)
@@ -123,14 +136,16 @@ class Plan:
 
     model: what the user called it; fingerprint: a digest of its graph, without the weights' values;
     machine: the CPU, as LLVM calls it, where a real device takes part, else "". operators: in an order that
-    runs; each device runs its own in this order, input after input. depth: inputs that may be under way at
-    once; 1 for the goal of latency. queue: results that wait between two devices at most, for back-
-    pressure. replicas: mappings of the devices that operators name to those that stand in for them; input i
-    is served by replica i modulo their number. One empty mapping: no copies. stages: of the form "stages"
-    alone. makespan: predicted seconds of one input alone; period: predicted seconds between two results of
-    a stream; bound: no plan has a shorter makespan (or period, for the goal of throughput). alternatives:
-    seconds, of the goal, of the plans that were not taken, by what they are ("cpu alone", "heft"). measured:
-    of the last run that was written down with it.
+    runs; each device runs its own in this order for one input. turns: where devices interleave inputs, all
+    operators of devices, in the order of each device's rounds: in round n it runs each of its own once, for
+    input n - behind * the number of replicas, where there is such an input. Without turns it runs one input
+    after the other. depth: inputs that may be under way at once; 1 for the goal of latency. queue: results
+    that wait between two devices at most, for back-pressure. replicas: mappings of the devices that
+    operators name to those that stand in for them; input i is served by replica i modulo their number. One
+    empty mapping: no copies. stages: of the form "stages" alone. makespan: predicted seconds of one input
+    alone; period: predicted seconds between two results of a stream; bound: no plan has a shorter makespan
+    (or period, for the goal of throughput). alternatives: seconds, of the goal, of the plans that were not
+    taken, by what they are ("cpu alone", "heft"). measured: of the last run that was written down with it.
     """
 
     goal: Goal
@@ -150,5 +165,6 @@ class Plan:
     queue: int = 2
     replicas: tuple[Mapping[str, str], ...] = ({},)
     stages: tuple[Stage, ...] = ()
+    turns: tuple[Turn, ...] = ()
     alternatives: Mapping[str, float] | None = None
     measured: Measured | None = None

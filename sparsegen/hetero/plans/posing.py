@@ -96,7 +96,7 @@ def _links(machine: Machine) -> list[Link]:
     for way in machine.ways():
         item = min(_item_bytes(machine.device(name)) for name in (way.source, way.target))
         bandwidth = way.bandwidth * _FLOAT_BYTES / item
-        found.append(Link(way.source, way.target, way.latency, bandwidth, way.exclusive))
+        found.append(Link(way.source, way.target, way.latency, bandwidth, way.exclusive, way.buses))
     return found
 
 

@@ -1,7 +1,8 @@
 """Operators that one device runs in a row, as one: compiled together, called once.
 
 A segment begins where something comes from another device, or from the input before, and ends where something
-goes to another device, so that nothing waits for what it does not need. A result that is carried to another
+goes to another device, so that nothing waits for what it does not need: only the last operator of a segment
+sends anything. A device runs its operators in the order that is given. A result that is carried to another
 device for the next input counts as one that goes there. The graph of segments has no circles.
 """
 
@@ -26,12 +27,13 @@ class Segment:
 def segments_of(
     order: Sequence[str],
     reads: Mapping[str, Sequence[str]],
-    places: Mapping[str, tuple[str, str]],
+    places: Mapping[str, tuple[str, str, int]],
     alone: Sequence[str] = (),
     carries: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Segment]:
-    """The segments of operators in an order that runs; `places` are their devices and implementations.
+    """The segments of operators in an order that runs.
 
+    places: of each its device, its implementation, and a number, which all of a segment share.
     Those of `alone` stay alone: what is no operator of a graph. What `carries` a state begins a segment.
     """
     carries = carries or {}
@@ -41,15 +43,16 @@ def segments_of(
             readers[source].append(name)
     segment_of: dict[str, int] = {}
     members: list[list[str]] = []
-    last_on: dict[tuple[str, str], int] = {}
+    last_on: dict[str, int] = {}
     graph: networkx.DiGraph[int] = networkx.DiGraph()
     for name in order:
         place = places[name]
-        at = last_on.get(place)
+        at = last_on.get(place[0])
         sources = {segment_of[each] for each in reads[name]}
         if (
             at is None
             or name in alone
+            or places[members[at][0]] != place
             or carries.get(name)
             or _sends(members[at], readers, places)
             or any(_comes_late(each, at, graph, members, places) for each in sources - {at})
@@ -58,14 +61,14 @@ def segments_of(
             members.append([])
             graph.add_node(at)
             if name not in alone:
-                last_on[place] = at
+                last_on[place[0]] = at
         members[at].append(name)
         graph.add_edges_from((source, at) for source in sources - {at})
         segment_of[name] = at
     return [
         Segment(
             tuple(each),
-            *places[each[0]],
+            *places[each[0]][:2],
             tuple(sorted({segment_of[source] for name in each for source in reads[name]} - {number})),
         )
         for number, each in enumerate(members)
@@ -77,7 +80,7 @@ def _comes_late(
     at: int,
     graph: networkx.DiGraph[int],
     members: Sequence[Sequence[str]],
-    places: Mapping[str, tuple[str, str]],
+    places: Mapping[str, tuple[str, str, int]],
 ) -> bool:
     """Whether a segment would begin later, or never, if it read another one, too."""
     if graph.has_edge(source, at):
@@ -87,7 +90,7 @@ def _comes_late(
 
 
 def _sends(
-    members: Sequence[str], readers: Mapping[str, Sequence[str]], places: Mapping[str, tuple[str, str]]
+    members: Sequence[str], readers: Mapping[str, Sequence[str]], places: Mapping[str, tuple[str, str, int]]
 ) -> bool:
     """Whether some of a segment's results go to another device already."""
     device = places[members[0]][0]

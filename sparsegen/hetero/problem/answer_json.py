@@ -20,9 +20,32 @@ def schedule_record(schedule: Schedule) -> dict[str, Any]:
         "bound": schedule.bound,
         "optimal": schedule.optimal,
         "method": schedule.method,
+        **_events(schedule),
+    }
+
+
+def pipelining_record(pipelining: Pipelining) -> dict[str, Any]:
+    """Operators and transfers of the first input, as in `Pipelining`; "replicas" where there are copies."""
+    record: dict[str, Any] = {
+        "period": pipelining.period,
+        "latency": pipelining.latency,
+        "bound": pipelining.bound,
+        "optimal": is_optimal(pipelining),
+        "limit": pipelining.limit,
+        "method": pipelining.method,
+        **_events(pipelining),
+    }
+    if len(pipelining.replicas) > 1:
+        record["replicas"] = [dict(each) for each in pipelining.replicas]
+    return record
+
+
+def _events(answer: Schedule | Pipelining) -> dict[str, Any]:
+    """Operators and transfers, in the order of their starts."""
+    return {
         "operators": [
             {"name": run.task, "device": run.device, "start": run.start, "end": run.end}
-            for run in schedule.runs
+            for run in answer.runs
         ],
         "transfers": [
             {
@@ -32,27 +55,13 @@ def schedule_record(schedule: Schedule) -> dict[str, Any]:
                 "start": each.start,
                 "end": each.end,
             }
-            for each in schedule.transfers
+            for each in answer.transfers
         ],
     }
 
 
-def pipelining_record(pipelining: Pipelining) -> dict[str, Any]:
-    """Operators in the order in which each device runs its own; "replicas" where there are copies."""
-    record: dict[str, Any] = {
-        "period": pipelining.period,
-        "latency": pipelining.latency,
-        "bound": pipelining.bound,
-        "optimal": is_optimal(pipelining),
-        "limit": pipelining.limit,
-        "method": pipelining.method,
-        "operators": [{"name": name, "device": device} for name, device in pipelining.placement.items()],
-    }
-    if len(pipelining.replicas) > 1:
-        record["replicas"] = [dict(each) for each in pipelining.replicas]
-    return record
-
-
-def is_optimal(pipelining: Pipelining) -> bool:
-    """Whether no plan has a shorter period."""
-    return pipelining.period <= pipelining.bound * (1 + ROUNDING)
+def is_optimal(answer: Schedule | Pipelining) -> bool:
+    """Whether no answer has a shorter makespan, or a shorter period."""
+    if isinstance(answer, Schedule):
+        return answer.optimal
+    return answer.period <= answer.bound * (1 + ROUNDING)

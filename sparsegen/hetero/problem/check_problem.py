@@ -12,6 +12,7 @@ from sparsegen.hetero.problem.problem import Link, Problem, Store, Task
 from sparsegen.wording import UNICODE, is_unicode
 
 _LARGEST = 1e18  # seconds, bytes, bytes a second: sums and quotients of such numbers stay finite
+_SLOWEST = 1e-18  # bytes a second, where it is not 0: as above
 
 
 def checked(problem: Problem, source: str = "the problem") -> Problem:
@@ -86,7 +87,8 @@ def _checked_links(links: Iterable[Link], devices: tuple[str, ...], source: str)
             raise ProblemError(f"{place} leads from a device to itself: leave it out, no transfer is needed")
         if (link.source, link.target) in found:
             raise ProblemError(f"{place} is there twice: give one link a direction")
-        bandwidth = _number(link.bandwidth, f"{place}: bandwidth")
+        _once(link.buses, "bus", place)
+        bandwidth = _rate(link.bandwidth, f"{place}: bandwidth")
         if bandwidth == 0:
             raise ProblemError(f"{place}: bandwidth is 0: give bytes a second, or leave the link out")
         latency = _number(link.latency, f"{place}: latency")
@@ -98,7 +100,7 @@ def _check_store(store: Store, place: str) -> None:
     for kind, size in (("memory", store.memory), ("cache", store.cache)):
         if size is not None:
             _whole(size, f"{place}: {kind}")
-    if _number(store.stream, f"{place}: stream") == 0 and store.cache is not None:
+    if _rate(store.stream, f"{place}: stream") == 0 and store.cache is not None:
         raise ProblemError(
             f"{place} has a cache, but stream is 0: give the bytes a second of what does not fit, or give "
             "its size as memory"
@@ -116,6 +118,13 @@ def _whole(value: object, place: str) -> int:
     if number != int(number):
         raise ProblemError(f"{place} is {value!r}: a whole number is needed")
     return int(number)
+
+
+def _rate(value: object, place: str) -> float:
+    rate = _number(value, place)
+    if 0 < rate < _SLOWEST:
+        raise ProblemError(f"{place} is {rate}: 0, or {_SLOWEST:.0e} bytes a second at least, is needed")
+    return rate
 
 
 def _number(value: object, place: str) -> float:

@@ -2,9 +2,9 @@
 
 A device runs one operator at a time. A result goes over a link once for each device that reads it, in
 `latency + bytes / bandwidth`; as soon as it exists, and beside any other transfer unless the link is
-`exclusive`. Between two devices without a link nothing goes. An operator runs once, on a device that has a
-time for it. What takes no time on any device, and reads nothing or is read by nothing, is an input or a
-result: in a stream it keeps no device busy.
+`exclusive` or shares a bus. Between two devices without a link nothing goes. An operator runs once, on a
+device that has a time for it. What takes no time on any device, and reads nothing or is read by nothing, is
+an input or a result: in a stream it keeps no device busy.
 """
 
 from __future__ import annotations
@@ -36,13 +36,19 @@ class Task:
 
 @dataclass(frozen=True)
 class Link:
-    """What connects a device to another, in one direction. `exclusive`: one transfer at a time."""
+    """What connects a device to another, in one direction.
+
+    exclusive: one transfer at a time. buses: names of what it shares with other links that name them, the
+    other direction's among them: of all links that name a bus, one transfer at a time. A transfer takes all
+    buses of its link for all of its time.
+    """
 
     source: str
     target: str
     latency: float
     bandwidth: float
     exclusive: bool = False
+    buses: tuple[str, ...] = ()
 
     def seconds(self, size: int) -> float:
         """Time of a transfer of so many bytes."""
@@ -117,11 +123,14 @@ class Schedule:
 class Pipelining:
     """A solution for a stream of inputs.
 
-    `placement` has the device of every task; a device runs its tasks of one input, in the problem's order,
-    and then those of the next. Or, where `replicas` has more than one entry, input i is served by replica i
+    `placement` has the device of every task, and `runs` and `transfers` tell when those of the first input
+    are. All of it happens again for every input, `period` seconds later each, so that devices run tasks of
+    several inputs in turn. Or, where `replicas` has more than one entry, input i is served by replica i
     modulo their number, and each is a mapping of the placement's devices to those that stand in for them
-    there. `period`: seconds between two results in the long run; `bound`: no plan has a shorter one.
-    `limit`: what the period is bound by ("device a", "link a-b", "recurrence x").
+    there; each repeats itself after as many periods as there are replicas. `period`: seconds between two
+    results in the long run; `bound`: no plan has a shorter one that places all inputs alike, or on copies.
+    `latency`: seconds from an input's start to its end, in the stream. `limit`: what the period is bound by
+    ("device a", "link a-b", "bus usb", "recurrence x").
     """
 
     placement: Mapping[str, str]
@@ -131,3 +140,5 @@ class Pipelining:
     limit: str
     method: str
     replicas: tuple[Mapping[str, str], ...] = ({},)
+    runs: tuple[Run, ...] = ()
+    transfers: tuple[Transfer, ...] = ()

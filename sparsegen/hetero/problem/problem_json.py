@@ -5,8 +5,9 @@
      "links": [{"from": "a", "to": "b", "latency": 1e-5, "bandwidth": 1e9}]}
 
 Operators may come in any order. Optional: of an operator "carries", "invocation", "weights" and "group", as
-in `Task`; of a link "exclusive"; beside the links "stores": {"a": {"memory": 1e9, "cache": 7e6, "stream":
-3e8}}, as in `Store`.
+in `Task`; of a link "exclusive", and "bus", a name or a list of names: links that name the same bus take
+one transfer at a time together, where an exclusive link does so alone; beside the links "stores": {"a":
+{"memory": 1e9, "cache": 7e6, "stream": 3e8}}, as in `Store`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sparsegen.wording import UNICODE, is_unicode
 SCHEMA = 1
 _PROBLEM = ({"schema", "devices", "operators"}, {"links", "stores"})
 _OPERATOR = ({"name", "times"}, {"reads", "bytes", "carries", "invocation", "weights", "group"})
-_LINK = ({"from", "to", "latency", "bandwidth"}, {"exclusive"})
+_LINK = ({"from", "to", "latency", "bandwidth"}, {"exclusive", "bus"})
 _STORE: tuple[set[str], set[str]] = (set(), {"memory", "cache", "stream"})
 """Keys that have to be there, and those that may be."""
 
@@ -74,6 +75,7 @@ def problem_record(problem: Problem) -> dict[str, Any]:
         "links": [
             {"from": link.source, "to": link.target, "latency": link.latency, "bandwidth": link.bandwidth}
             | ({"exclusive": True} if link.exclusive else {})
+            | ({"bus": link.buses[0] if len(link.buses) == 1 else list(link.buses)} if link.buses else {})
             for link in problem.links
         ],
     }
@@ -124,7 +126,12 @@ def _link(content: object, place: str) -> Link:
         found["latency"],
         found["bandwidth"],
         exclusive,
+        _buses(found.get("bus", []), f"{place}: bus"),
     )
+
+
+def _buses(content: object, place: str) -> tuple[str, ...]:
+    return (_name(content, place),) if isinstance(content, str) else tuple(_names(content, place))
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

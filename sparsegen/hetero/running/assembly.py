@@ -12,9 +12,10 @@ from sparsegen.errors import ExecutionError, PlanError
 from sparsegen.hetero.plans.lanes import Lane, Work, edges_of, lanes_of, stand_in
 from sparsegen.hetero.plans.plan import Plan, PlannedTransfer
 from sparsegen.hetero.running import runners as known
+from sparsegen.hetero.running.buses import Buses
 from sparsegen.hetero.running.clock import Clock
 from sparsegen.hetero.running.runners import Runner
-from sparsegen.hetero.running.workers import BoundWork, Delivery, Link, Route, Worker
+from sparsegen.hetero.running.workers import BoundWork, Delivery, Route, Worker
 
 if TYPE_CHECKING:
     from sparsegen.hetero.running.isolation import Isolated
@@ -44,6 +45,7 @@ class Team:
     workers: tuple[Worker, ...]
     replicas: tuple[tuple[Worker, ...], ...]
     isolated: tuple[tuple[Isolated, tuple[int, ...]], ...]
+    buses: Buses
 
 
 def check_runners(plan: Plan, runners: Mapping[str, Runner], settings: Settings) -> None:
@@ -112,8 +114,8 @@ def assemble(
             isolated += [(b.runner, _cores(plan, key[0])) for b in works if not _in_process(b.runner)]
             row.append(worker)
         replicas.append(tuple(row))
-    _connect(plan, lanes, replicas, settings)
-    return Team(tuple(workers.values()), tuple(replicas), tuple(isolated))
+    buses = _connect(plan, lanes, replicas, settings)
+    return Team(tuple(workers.values()), tuple(replicas), tuple(isolated), buses)
 
 
 def _runner(runners: Mapping[str, Runner], work: Work, replica: int) -> Runner:
@@ -143,20 +145,37 @@ def _bound(lane: Lane, work: Work, runner: Any, settings: Settings) -> BoundWork
 
 def _connect(
     plan: Plan, lanes: tuple[Lane, ...], replicas: Sequence[Sequence[Worker]], settings: Settings
-) -> None:
-    """Tell the works of every replica where results go, and who waits for their being taken."""
-    links: dict[tuple[str, str], Link] = {}
+) -> Buses:
+    """Tell the works of every replica where results go, and who waits for their being taken.
+
+    Transfers take turns where they are emulated, and take a link or a bus alone.
+    """
+    in_turn = {
+        number
+        for number, each in enumerate(plan.transfers)
+        if (each.exclusive or each.buses) and _is_emulated(plan, each, settings)
+    }
+    buses = Buses(plan, in_turn)
     for replica, row in enumerate(replicas):
         works = {bound.name: bound for worker in row for bound in worker.works[replica]}
         for edge in edges_of(plan, lanes):
             source, target = row[edge.source], row[edge.target]
-            link = links.setdefault((source.device, target.device), Link())
             seconds = _seconds(plan, edge.transfer, settings)
-            works[edge.operator].routes.append(Route(edge, target, link, seconds))
+            number = None if edge.transfer is None else plan.transfers.index(edge.transfer)
+            turns = number if number in in_turn else None
+            route = Route(edge, target, seconds, buses, turns)
+            routes = works[edge.operator].routes
+            shared = (r for r in routes if edge.transfer is not None and r[0].edge.transfer is edge.transfer)
+            together = next(shared, None)
+            if together is None:
+                routes.append([route])
+            else:
+                together.append(route)
             target.uses[edge.operator, replica] = len(edge.readers)
             if edge.depth is not None:
                 reader, back = edge.last
                 works[reader].takes.append((edge.operator, edge.target, back, source))
+    return buses
 
 
 def _seconds(plan: Plan, transfer: PlannedTransfer | None, settings: Settings) -> float:
@@ -165,8 +184,16 @@ def _seconds(plan: Plan, transfer: PlannedTransfer | None, settings: Settings) -
         return 0.0
     if settings.transfer_seconds is not None:
         return settings.transfer_seconds(transfer)
+    return transfer.seconds if _is_emulated(plan, transfer, settings) else 0.0
+
+
+def _is_emulated(plan: Plan, transfer: PlannedTransfer, settings: Settings) -> bool:
+    """Whether a transfer takes its time here; a real one takes what it takes."""
     kinds = {each.name: each.kind for each in plan.devices}
-    return transfer.seconds if _EMULATED in (kinds[transfer.source], kinds[transfer.target]) else 0.0
+    return settings.transfer_seconds is not None or _EMULATED in (
+        kinds[transfer.source],
+        kinds[transfer.target],
+    )
 
 
 def _cores(plan: Plan, name: str) -> tuple[int, ...]:

@@ -12,14 +12,14 @@ from typing import Any
 
 from sparsegen.errors import ExecutionError, InputError, first_line
 from sparsegen.hetero.plans.check import check_plan
-from sparsegen.hetero.plans.events import Timeline, rhythm_of
+from sparsegen.hetero.plans.events import Timeline, rhythm_of, tail_of
 from sparsegen.hetero.plans.lanes import unread
 from sparsegen.hetero.plans.plan import Plan, PlannedTransfer
 from sparsegen.hetero.running import runners as known
 from sparsegen.hetero.running.assembly import Settings, Team, assemble, check_cores, check_runners
 from sparsegen.hetero.running.clock import Clock, MonotonicClock
 from sparsegen.hetero.running.runners import Runner
-from sparsegen.hetero.running.workers import Admission, Delivery, Failure
+from sparsegen.hetero.running.workers import Admission, Delivery, Failure, Flush
 
 _GRACE_S = 5.0  # for a thread to end that has nothing left to do
 
@@ -79,6 +79,7 @@ class Executor:
         self._turn = threading.Lock()
         self._streamer: int | None = None  # the thread that has the turn
         self._next = self._due = 0  # the inputs to be let in, and to be given out, next
+        self._flushed = 0  # the workers know that no other inputs than those before come for now
         self._first = self._begin = 0  # the first of those that may carry results; of the stream
         self._found: dict[int, dict[str, Any]] = {}  # results of inputs under way
         self._admitted: list[float] = []
@@ -123,6 +124,7 @@ class Executor:
             tuple(self._admitted[input] - begin for input in done),
             tuple(max(ends[input]) - begin for input in done),
             rhythm_of(self.plan),
+            tail_of(self.plan),
         )
 
     def close(self) -> None:
@@ -187,6 +189,8 @@ class Executor:
                             ended = True
                         except Exception as error:
                             ended, source_error = True, error
+                    if ended:
+                        self._flush()
                     if self._due == self._next:
                         break
                     yield self._take()
@@ -216,6 +220,14 @@ class Executor:
         for worker in dict.fromkeys(self._team.replicas[self._next % len(self._team.replicas)]):
             worker.mailbox.put(admission)
         self._next += 1
+
+    def _flush(self) -> None:
+        """Tell workers and buses that take turns not to wait for further inputs, unless they know."""
+        if self._flushed != self._next:
+            self._flushed = self._next
+            self._team.buses.flush(self._next)
+            for worker in self._team.workers if self.plan.turns else ():
+                worker.mailbox.put(Flush(self._next))
 
     def _take(self) -> Any:
         """The result of the input that is due, once it is there. Raises ExecutionError for a failure."""
@@ -247,6 +259,7 @@ class Executor:
     def _drain(self) -> None:
         """Wait for what is under way, and drop it with the carried results, if there still is anybody."""
         try:
+            self._flush()
             while self._due < self._next and not self._refusal:
                 self._await_due()
             self.reset()

@@ -3,17 +3,19 @@
 Let the lanes of `lanes_of` run an operator o for input i, on the device that serves i in o's place.
 
     start(o, i)  = max(free(lane), admitted(i), there(r, i), there(c, i - 1))
-                   over the results r that o reads and c that it carries
+                   over the results r that o reads and c that it carries; a lane is free for o when it is done
+                   with its works of the rounds before, and with those of this round before o
     end(o, i)    = start(o, i) + seconds(o, i), where the device is not asked for more than it has
     put(o, i)    = max(end(o, i), taken(o, d, i - depth)) over the other lanes d that need o's result, with
                    the depth of that edge; the lane is free from here on
     there(o, i)  = put(o, i) in o's own lane; elsewhere sent(o, d, i) + seconds of the transfer
-    sent(o, d, i) = put(o, i); over an exclusive link not before the transfers that were put before have ended
+    sent(o, d, i) = put(o, i); over an exclusive link, or on a bus, not before the transfers there have ended
+                   whose turn is before, as on lanes
     taken(o, d, i) = the start of the last operator of d that needs the result
     finished(i)  = the last end(o, i) of the operators that none reads
     admitted(i)  = the last finished(j) of all j <= i - depth of the plan; 0 for the first ones
 
-An input that a lane has begun is not overtaken there by a later one. Operators that are at once on one
+In its last rounds a lane leaves out inputs that do not come. Operators that are at once on one
 device, as the groups of a stage are, together utilise u of it: where u is above 1 each advances at 1 / u of
 its speed. `Assumptions` has what can be switched off.
 """
@@ -23,10 +25,22 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from sparsegen.hetero.plans.events import Event, Timeline, rhythm_of
-from sparsegen.hetero.plans.lanes import Edge, Lane, Work, edges_of, lanes_of, stand_in, unread
+from sparsegen.hetero.plans.events import Event, Timeline, rhythm_of, tail_of
+from sparsegen.hetero.plans.lanes import (
+    Edge,
+    Lane,
+    Taken,
+    Work,
+    edges_of,
+    in_order,
+    lanes_of,
+    stand_in,
+    taken_by,
+    unread,
+)
 from sparsegen.hetero.plans.plan import Plan, PlannedOperator, PlannedTransfer
 
 
@@ -34,10 +48,10 @@ from sparsegen.hetero.plans.plan import Plan, PlannedOperator, PlannedTransfer
 class Assumptions:
     """What a simulation takes for true.
 
-    exclusive_links: of all links, or of those that the plan says it of (None). overlap: a device computes
-    while its results are sent; else its lane waits for them. contention: operators at once on one device slow
-    down beyond its capacity. bounded: an operator holds its result until the queue has room. recurrences:
-    carried results are waited for. depth: inputs under way at once; None: the plan's.
+    exclusive_links: of all links, of none and no bus either, or of those that the plan says it of (None).
+    overlap: a device computes while its results are sent; else its lane waits for them. contention: operators
+    at once on one device slow down beyond its capacity. bounded: an operator holds its result until the queue
+    has room. recurrences: carried results are waited for. depth: inputs under way at once; None: the plan's.
     """
 
     exclusive_links: bool | None = None
@@ -101,12 +115,18 @@ class _LaneState:
     sending: int = 0
 
 
-@dataclass
-class _Link:
-    """What waits for an exclusive link, and until when it is taken."""
+class _Sending(NamedTuple):
+    """A result on its way to another device, over the edges to lanes there."""
 
-    waiting: deque[tuple[Edge, int, _LaneState]] = field(default_factory=deque)
-    taken: bool = False
+    transfer: PlannedTransfer
+    edges: list[Edge]
+    input: int
+    lane: _LaneState
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """The transfer, and of which input."""
+        return self.transfer.operator, self.transfer.target, self.input
 
 
 class _Simulation:
@@ -132,12 +152,11 @@ class _Simulation:
         self.admitted, self.finished = [math.nan] * inputs, [math.nan] * inputs
         self.next_input = self.done = 0  # inputs before `done` have all finished
         self.lanes: dict[tuple[str, int], _LaneState] = {}
-        self.links: dict[tuple[str, str], _Link] = {}
-        self.flying: list[tuple[float, Edge, int, _LaneState, float]] = []  # end, ..., start
-        for input in range(inputs):
-            for number, lane in enumerate(self.planned):
-                state = self._lane(lane, input)
-                state.queue.extend((input, number, work) for work in lane.works)
+        self.waiting: list[_Sending] = []
+        self.turns: dict[Taken, deque[tuple[str, str, int]]] = {}  # of transfers, on links and buses
+        self.busy: set[Taken] = set()
+        self.flying: list[tuple[float, _Sending, float]] = []  # end, ..., start
+        self._queue()
 
     def run(self) -> Timeline:
         """Let everything begin that can, and go to the next end, until all is done."""
@@ -157,8 +176,8 @@ class _Simulation:
                     self._end(lane, lane.running)
         assert self.done == self.inputs, "a sound plan does not come to a stop"
         events = tuple(sorted(self.events, key=lambda each: (each.start, each.end)))
-        rhythm = rhythm_of(self.plan, self.depth)
-        return Timeline(events, tuple(self.admitted), tuple(self.finished), rhythm)
+        rhythm, tail = rhythm_of(self.plan, self.depth), tail_of(self.plan, self.depth)
+        return Timeline(events, tuple(self.admitted), tuple(self.finished), rhythm, tail)
 
     def _admit(self) -> None:
         while self.next_input < min(self.inputs, self.done + self.depth):
@@ -238,44 +257,81 @@ class _Simulation:
     def _put(self, lane: _LaneState, number: int, work: Work, input: int) -> None:
         """Give a result to its own lane, and send it to the others that need it."""
         self.there.add((work.operator.name, number, input))
+        sent: dict[str, _Sending] = {}
         for edge in self.edges.get(work.operator.name, ()):
             if edge.transfer is None:
                 self.there.add((edge.operator, edge.target, input))
-                continue
-            lane.sending += not self.assumed.overlap
-            target = self._lane(self.planned[edge.target], input).device
-            exclusive = self.assumed.exclusive_links
-            if edge.transfer.exclusive if exclusive is None else exclusive:
-                self.links.setdefault((lane.device, target), _Link()).waiting.append((edge, input, lane))
             else:
-                self._fly(edge, input, lane)
+                first = _Sending(edge.transfer, [], input, lane)
+                sent.setdefault(edge.transfer.target, first).edges.append(edge)
+        lane.sending += 0 if self.assumed.overlap else len(sent)
+        self.waiting += sent.values()
+
+    def _takes(self, transfer: PlannedTransfer, input: int) -> tuple[Taken, ...]:
+        """What a transfer takes alone."""
+        assumed = self.assumed.exclusive_links
+        if assumed is None:
+            return taken_by(self.plan, transfer, input)
+        return taken_by(self.plan, replace(transfer, exclusive=True), input) if assumed else ()
 
     def _send(self) -> bool:
-        """Begin the first transfer that waits for each free link; whether there was one."""
-        free = [each for each in self.links.values() if each.waiting and not each.taken]
-        for link in free:
-            link.taken = True
-            self._fly(*link.waiting.popleft())
-        return bool(free)
-
-    def _fly(self, edge: Edge, input: int, lane: _LaneState) -> None:
-        assert edge.transfer is not None
-        self.flying.append((self.now + self.sends(edge.transfer, input), edge, input, lane, self.now))
+        """Begin the transfers whose turn it is on all that they take; whether there was one."""
+        left, begun = list[_Sending](), False
+        for each in self.waiting:
+            takes = self._takes(each.transfer, each.input)
+            if all(self.turns[bus][0] == each.key for bus in takes) and self.busy.isdisjoint(takes):
+                for bus in takes:
+                    self.turns[bus].popleft()
+                self.busy.update(takes)
+                self.flying.append((self.now + self.sends(each.transfer, each.input), each, self.now))
+                begun = True
+            else:
+                left.append(each)
+        self.waiting = left
+        return begun
 
     def _land(self) -> None:
         """End the transfers that end now."""
         for landed in [each for each in self.flying if each[0] <= self.now]:
             self.flying.remove(landed)
-            _, edge, input, lane, start = landed
-            target = self._lane(self.planned[edge.target], input).device
-            self.there.add((edge.operator, edge.target, input))
+            _, (transfer, edges, input, lane), start = landed
+            self.there.update((edge.operator, edge.target, input) for edge in edges)
             lane.sending -= not self.assumed.overlap
-            link = self.links.get((lane.device, target))
-            if link is not None:
-                link.taken = False
+            self.busy.difference_update(self._takes(transfer, input))
+            target = stand_in(self.plan, transfer.target, input)
             self.events.append(
-                Event("transfer", edge.operator, lane.device, target, lane.number, input, start, self.now)
+                Event("transfer", transfer.operator, lane.device, target, lane.number, input, start, self.now)
             )
+
+    def _queue(self) -> None:
+        """Line up what each lane has to do, round by round."""
+        lined: dict[int, list[tuple[int, int, int, int, Work]]] = {}
+        replicas = len(self.plan.replicas)
+        for replica in range(replicas):
+            for number, lane in enumerate(self.planned):
+                if replica < self.inputs:
+                    found = lined.setdefault(id(self._lane(lane, replica)), [])
+                    found += [
+                        (each_round, number, place, each_round - replicas * work.behind, work)
+                        for each_round, place, work in in_order(
+                            lane, range(replica, self.inputs, replicas), replicas
+                        )
+                    ]
+        for state in self.lanes.values():
+            ordered = sorted(lined[id(state)], key=lambda each: each[:3])
+            state.queue.extend((input, number, work) for _, number, _, input, work in ordered)
+        self._queue_transfers()
+
+    def _queue_transfers(self) -> None:
+        """Line up the transfers on exclusive links and buses, round by round."""
+        sent = [
+            (input + len(self.plan.replicas) * each.behind, place, input, each)
+            for place, each in enumerate(self.plan.transfers)
+            for input in range(self.inputs)
+        ]
+        for _, _, input, each in sorted(sent, key=lambda one: one[:3]):
+            for bus in self._takes(each, input):
+                self.turns.setdefault(bus, deque()).append((each.operator, each.target, input))
 
     def _lane(self, lane: Lane, input: int) -> _LaneState:
         device = stand_in(self.plan, lane.device, input)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from sparsegen.hetero.plans.events import Event
 from sparsegen.hetero.plans.lanes import Edge, Work
+from sparsegen.hetero.running.buses import Buses
 from sparsegen.hetero.running.clock import Clock, begun
 from sparsegen.hetero.running.runners import Runner, ended
 
@@ -58,35 +59,28 @@ class Taken(NamedTuple):
     input: int
 
 
-Message = Admission | Delivery | Taken | None
+class Flush(NamedTuple):
+    """No input from this number on comes for now: do all that is left of those before."""
+
+    input: int
+
+
+Message = Admission | Delivery | Taken | Flush | None
 """None: end."""
-
-
-class Link:
-    """What emulated transfers go over: each takes its time, one after the other if it is exclusive."""
-
-    def __init__(self) -> None:
-        self._free = 0.0
-        self._lock = threading.Lock()
-
-    def send(self, now: float, seconds: float, exclusive: bool) -> tuple[float, float]:
-        """When a transfer that is ready now starts and ends."""
-        if not exclusive:
-            return now, now + seconds
-        with self._lock:
-            start = max(now, self._free)
-            self._free = start + seconds
-            return start, self._free
 
 
 @dataclass
 class Route:
-    """An edge from an operator to another worker; `seconds` of its emulated transfer, over `link`."""
+    """An edge from an operator to another worker; `seconds` of its emulated transfer.
+
+    number: of the transfer in the plan, where it takes turns on `buses`.
+    """
 
     edge: Edge
     target: Worker
-    link: Link
     seconds: float
+    buses: Buses
+    number: int | None
 
 
 @dataclass
@@ -95,7 +89,8 @@ class BoundWork:
 
     feeds: numbers of the model's inputs that it takes; None for all. uses: how often its own lane needs its
     result. takes: what it takes off edges: operator, lane, inputs back, and the worker that waits for that.
-    reports: the caller wants its result.
+    routes: where its result goes, those together that one transfer serves. reports: the caller wants its
+    result.
     """
 
     work: Work
@@ -104,7 +99,7 @@ class BoundWork:
     feeds: tuple[int, ...] | None
     uses: int
     reports: bool
-    routes: list[Route] = field(default_factory=list)
+    routes: list[list[Route]] = field(default_factory=list)
     takes: list[tuple[str, int, int, Worker]] = field(default_factory=list)
 
     @property
@@ -127,7 +122,9 @@ class _EndError(Exception):
 
 
 class Worker:
-    """A thread that runs the lane `number` of a device: for each input, the works of its replica.
+    """A thread that runs the lane `number` of a device: for each input a round of the works of its replica.
+
+    A work that is behind runs in the rounds of later inputs, and when there are none left, at a flush.
 
     busy: the work that runs, its input, and since when by the monotonic clock; for the caller to look at.
     events: what has happened, in the clock's time, where it records.
@@ -153,10 +150,11 @@ class Worker:
         self.events: list[Event] = []
         self._cores, self._results, self._initial = cores, results, initial
         self._clock, self._record, self._replicas = clock, record, replicas
-        self._admitted: list[Admission] = []
+        self._rounds: list[Admission | Flush] = []
+        self._under_way: dict[int, Admission] = {}
         self._held: dict[tuple[str, int], _Held] = {}
         self._taken: dict[tuple[str, int, int], int] = {}  # by operator, lane and replica
-        self._first = 0
+        self._kept = 0  # what results of inputs from here on may still be needed
         self._ended = -math.inf  # when the last work did
         self.thread = threading.Thread(target=self._main, name=f"sparsegen {device} {number}", daemon=True)
 
@@ -166,18 +164,33 @@ class Worker:
                 os.sched_setaffinity(0, self._cores)
         try:
             while True:
-                while not self._admitted:
+                while not self._rounds:
                     self._receive()
-                self._serve(self._admitted.pop(0))
+                self._serve(self._rounds.pop(0))
         except _EndError:
             self._held.clear()
 
-    def _serve(self, admission: Admission) -> None:
-        if admission.first != self._first:  # nothing of what came before is under way any more
-            self._first = admission.first
-            self._held = {key: held for key, held in self._held.items() if key[1] >= self._first}
-        for bound in self.works[admission.input % self._replicas]:
-            self._run(bound, admission)
+    def _serve(self, begun_by: Admission | Flush) -> None:
+        """The round of an input; or those in which works that are behind do the last inputs."""
+        longest = self._replicas * max(w.work.behind for works in self.works.values() for w in works)
+        if isinstance(begun_by, Admission):
+            self._under_way[begun_by.input] = begun_by
+            self._round(begun_by.input)
+            self._under_way.pop(begun_by.input - longest, None)
+            return
+        for number in range(begun_by.input, begun_by.input + longest):
+            self._round(number)
+        self._under_way.clear()
+
+    def _round(self, number: int) -> None:
+        first = min((each.first for each in self._under_way.values()), default=self._kept)
+        if first != self._kept:  # nothing of what came before is under way any more
+            self._kept = first
+            self._held = {key: held for key, held in self._held.items() if key[1] >= first}
+        for bound in self.works.get(number % self._replicas, ()):
+            admission = self._under_way.get(number - self._replicas * bound.work.behind)
+            if admission is not None:
+                self._run(bound, admission)
 
     def _receive(self) -> None:
         """Take in one message, and wait for it."""
@@ -188,14 +201,14 @@ class Worker:
                 self._held[operator, input] = _Held(value, ready, self.uses[operator, input % self._replicas])
             case Taken(operator, target, input):
                 self._taken[operator, target, input % self._replicas] = input
-            case Admission() as admission:
-                self._admitted.append(admission)
+            case (Admission() | Flush()) as begun_by:
+                self._rounds.append(begun_by)
 
     def _run(self, bound: BoundWork, admission: Admission) -> None:
         input, name = admission.input, bound.name
         arguments, ready = self._arguments(bound, admission)
         for operator, lane, back, source in bound.takes:
-            if input - back >= self._first:
+            if input - back >= admission.first:
                 source.mailbox.put(Taken(operator, lane, input - back))
         value: Any = next((each for each in arguments if type(each) is Failure), None)
         start = self._clock.now()
@@ -216,17 +229,18 @@ class Worker:
             self._results.put(Delivery(name, input, value, end))
         if bound.uses:
             self._held[name, input] = _Held(value, end, bound.uses)
-        for route in bound.routes:
-            self._wait_for_room(route.edge, input)
-        for route in bound.routes:
-            self._send(route, input, value)
+        for together in bound.routes:
+            for route in together:
+                self._wait_for_room(route.edge, admission)
+        for together in bound.routes:
+            self._send(together, input, value)
 
     def _arguments(self, bound: BoundWork, admission: Admission) -> tuple[list[Any], float | None]:
         """What an operator is called with, as soon as all is there, and since when; None: since now."""
         found, ready = list[Any](), -math.inf
         for need in bound.work.needs:
             key = need.operator, admission.input - need.back
-            if key[1] < self._first:
+            if key[1] < admission.first:
                 if need.passed:
                     found.append(self._initial.get(need.operator))
                 continue
@@ -247,25 +261,30 @@ class Worker:
         fed = given if bound.feeds is None else [given[each] for each in bound.feeds]
         return [*found, *fed], ready if math.isfinite(ready) and not fed else None
 
-    def _wait_for_room(self, edge: Edge, input: int) -> None:
+    def _wait_for_room(self, edge: Edge, admission: Admission) -> None:
         """Until then the device is not free."""
         if edge.depth is None:
             return
-        before = input - edge.depth * self._replicas
-        key = edge.operator, edge.target, input % self._replicas
-        while before >= self._first and self._taken.get(key, -1) < before:
+        before = admission.input - edge.depth * self._replicas
+        key = edge.operator, edge.target, admission.input % self._replicas
+        while before >= admission.first and self._taken.get(key, -1) < before:
             self._receive()
             self._ended = self._clock.now()
 
-    def _send(self, route: Route, input: int, value: Any) -> None:
-        now = self._clock.now()
-        start, ready, transfer = now, now, route.edge.transfer
-        if transfer is not None:
-            start, ready = route.link.send(now, route.seconds, transfer.exclusive)
-            if self._record:
+    def _send(self, routes: Sequence[Route], input: int, value: Any) -> None:
+        now, route = self._clock.now(), routes[0]
+
+        def deliver(start: float, ready: float) -> None:
+            if route.edge.transfer is not None and self._record:
                 target = route.target.device
                 event = Event(
-                    "transfer", transfer.operator, self.device, target, self.number, input, start, ready
+                    "transfer", route.edge.operator, self.device, target, self.number, input, start, ready
                 )
                 self.events.append(event)
-        route.target.mailbox.put(Delivery(route.edge.operator, input, value, ready))
+            for each in routes:
+                each.target.mailbox.put(Delivery(each.edge.operator, input, value, ready))
+
+        if route.number is None:
+            deliver(now, now + (route.seconds if route.edge.transfer is not None else 0.0))
+        else:
+            route.buses.send(route.number, input, now, route.seconds, deliver)

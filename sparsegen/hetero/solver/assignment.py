@@ -1,45 +1,63 @@
 """The least period, exactly: depth-first branch and bound over the tasks' devices, in the problem's order.
 
-A branch ends where one of these, of the tasks placed so far, is past the best period: a device's load;
-the cycle of a device that waits for itself (see `steady`); or the priced load, with the rest where it is
-fastest (see `bounds`). Where the bound equals the best period, the branch
-ends if its latency cannot be less.
+A branch ends where one of these, of the tasks placed so far, is past the best period: the load of a device or
+of a bus; or the priced load, with the rest where it is fastest (see `bounds`). Where the bound equals the
+best period, the branch ends if its latency cannot be less. A placement counts with the period that is reached
+under it; where that is not its least one, the least one stays a bound of what may be possible.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sparsegen.hetero.solver.bounds import ROUNDING, best_prices, least_work, tails
 from sparsegen.hetero.solver.instance import NEVER, Instance, Placement
+from sparsegen.hetero.solver.periodic import is_entangled, periodic
 from sparsegen.hetero.solver.places import Places
 from sparsegen.hetero.solver.steady import Steady, steady
+
+ORDER = "the order of what waits for each other"
+"""What a period is bound by that is above all loads and recurrences."""
 
 
 @dataclass(frozen=True)
 class Assigned:
-    """The best placement, its steady state, and whether the search ended: then there is no better one."""
+    """The best placement, its steady state, a bound of any placement's period; 0: it was cut short."""
 
     placement: Placement
     state: Steady
-    complete: bool
+    bound: float
 
 
-def assign(instance: Instance, start: Placement, *, most_nodes: int, until: float = NEVER) -> Assigned:
-    """Search for a placement better than `start`, in so many nodes, until a time of `time.monotonic`."""
-    search = _Search(instance, start, most_nodes, until)
+def assign(
+    instance: Instance, start: Placement, state: Steady, *, most_nodes: int, until: float = NEVER
+) -> Assigned:
+    """Search for a placement better than one of this state, in nodes, until a time of `time.monotonic`."""
+    search = _Search(instance, start, state, most_nodes, until)
     search.extend(0)
-    return Assigned(search.best, search.state, not search.cut_short)
+    return Assigned(
+        search.best, search.state, 0.0 if search.cut_short else min(search.state.period, search.possible)
+    )
+
+
+def reached(instance: Instance, placement: Placement, state: Steady) -> Steady:
+    """The state with the period that a schedule was found for: a longer one at times, see `is_entangled`."""
+    if state.period == NEVER or not is_entangled(instance):
+        return state
+    period = periodic(instance, placement, state.period).period
+    return state if period <= state.period * (1 + ROUNDING) else replace(state, period=period, limit=ORDER)
 
 
 class _Search:
-    def __init__(self, instance: Instance, start: Placement, most_nodes: int, until: float) -> None:
+    def __init__(
+        self, instance: Instance, start: Placement, state: Steady, most_nodes: int, until: float
+    ) -> None:
         self._instance, self._nodes_left, self._until = instance, most_nodes, until
-        self.cut_short = False
-        self.best, self.state = list(start), steady(instance, start)
+        self.cut_short, self.possible = False, NEVER
+        self.best, self.state = list(start), state
         self._places, self._tails = Places(instance), tails(instance)
         self._placement = [-1] * instance.count
         work = least_work(instance)
@@ -54,8 +72,8 @@ class _Search:
             [np.cumsum(priced[:, ::-1], axis=1)[:, ::-1], np.zeros((len(priced), 1))], axis=1
         )
         self._loads, self._held = [0.0] * instance.devices, [0] * instance.devices
-        # Of each task, the longest ways to its end: from each device's first start, and from the input's.
-        self._ways: list[list[float]] = []
+        self._bus_loads = [0.0] * len(instance.bus_names)
+        self._ends: list[float] = []  # of each task, at the earliest
 
     def extend(self, task: int) -> None:
         """Place a task and those after it in every way that may be better."""
@@ -78,10 +96,13 @@ class _Search:
             load = self._loads[device]
             self._loads[device] += seconds
             self._held[device] += instance.weights[task]
-            self._ways.append(self._way(task, device, seconds))
-            if self._may_be_better(task, device):
+            self._ends.append(self._end(task, device, seconds))
+            sent = self._bus_loads.copy()
+            self._send(task, device)
+            if self._may_be_better(task):
                 self.extend(task + 1)
-            self._ways.pop()
+            self._bus_loads = sent
+            self._ends.pop()
             self._held[device] -= instance.weights[task]
             self._loads[device] = load
             self._placement[task] = -1
@@ -99,38 +120,38 @@ class _Search:
             seconds += past * instance.stream[device]
         return seconds
 
-    def _way(self, task: int, device: int, seconds: float) -> list[float]:
-        """The longest ways to a task's end."""
-        width = self._instance.devices
-        passing = self._instance.passing
-        earlier = (each for each in reversed(range(task)) if not passing[each])
-        before = next((each for each in earlier if self._placement[each] == device), None)
-        if passing[task]:
-            way = [0.0 if each == width else -NEVER for each in range(width + 1)]
-        elif before is None:
-            way = [0.0 if each in (device, width) else -NEVER for each in range(width + 1)]
-        else:
-            way = self._ways[before]
-        for read in self._instance.reads[task]:
-            delay = self._instance.delay[read][self._placement[read]][device]
-            way = [max(a, b + delay) for a, b in zip(way, self._ways[read], strict=True)]
-        return [each + seconds for each in way]
-
-    def _may_be_better(self, task: int, device: int) -> bool:
-        way = self._ways[-1]
-        bound = max(*self._loads, 0.0 if self._instance.passing[task] else way[device])
-        bound = max(
-            bound, float((self._prices @ self._loads + self._rest[:, task + 1]).max()) * (1 - ROUNDING)
+    def _end(self, task: int, device: int, seconds: float) -> float:
+        """When a task ends at the earliest, by what it reads."""
+        delay, placement = self._instance.delay, self._placement
+        ready = (
+            self._ends[read] + delay[read][placement[read]][device] for read in self._instance.reads[task]
         )
+        return max(ready, default=0.0) + seconds
+
+    def _send(self, task: int, device: int) -> None:
+        """Count the transfers to a task, but for what is there for another one."""
+        instance, placement = self._instance, self._placement
+        for read in instance.reads[task] if self._bus_loads else ():
+            source = placement[read]
+            if all(each >= task or placement[each] != device for each in instance.readers[read]):
+                for bus in instance.buses[source][device]:
+                    self._bus_loads[bus] += instance.delay[read][source][device]
+
+    def _may_be_better(self, task: int) -> bool:
+        priced = float((self._prices @ self._loads + self._rest[:, task + 1]).max()) * (1 - ROUNDING)
+        bound = max(*self._loads, *self._bus_loads, priced)
         if bound < self.state.period * (1 - ROUNDING):
             return True
-        latency = max(
-            ways[-1] + self._tails[each][self._placement[each]] for each, ways in enumerate(self._ways)
-        )
+        latency = max(end + self._tails[each][self._placement[each]] for each, end in enumerate(self._ends))
         return bound <= self.state.period * (1 + ROUNDING) and latency < self.state.latency * (1 - ROUNDING)
 
     def _finish(self) -> None:
-        state = steady(self._instance, self._placement)
+        least = steady(self._instance, self._placement)
+        if not is_better(least, self.state):
+            return
+        state = reached(self._instance, self._placement, least)
+        if state.period > least.period:
+            self.possible = min(self.possible, least.period)
         if is_better(state, self.state):
             self.best, self.state = list(self._placement), state
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from sparsegen.hetero.problem.problem import Pipelining, Problem, Store
@@ -28,7 +29,8 @@ def copies(
     """The best plan of two copies or more, or None where none is possible.
 
     Copies take the same number of devices of each group, and `solve` places one of them; None says that it
-    cannot. With results that are carried from one input to the next there are no copies.
+    cannot. Copies that would share a bus go without its links. With results that are carried from one input
+    to the next there are no copies.
     """
     if any(task.carries for task in problem.tasks):
         return None
@@ -40,6 +42,7 @@ def copies(
         found = solve(_restricted(problem, kept))
         if found is None:
             continue
+        bound = min(bound, found.bound / count)
         replicas = tuple(
             {
                 name: group[copy * share + place]
@@ -48,13 +51,26 @@ def copies(
             }
             for copy in range(count)
         )
-        plan = dataclasses.replace(
-            found, period=found.period / count, bound=found.bound / count, replicas=({}, *replicas[1:])
-        )
-        bound = min(bound, plan.bound)
+        shared = _shared_buses(problem, replicas)
+        if shared:
+            apart = tuple(link for link in problem.links if not shared.intersection(link.buses))
+            found = solve(_restricted(dataclasses.replace(problem, links=apart), kept))
+            if found is None:
+                continue
+        plan = dataclasses.replace(found, period=found.period / count, replicas=({}, *replicas[1:]))
         if best is None or (plan.period, plan.latency) < (best.period, best.latency):
             best = plan
     return None if best is None else dataclasses.replace(best, bound=bound)
+
+
+def _shared_buses(problem: Problem, replicas: Sequence[Mapping[str, str]]) -> set[str]:
+    """The buses that links within more than one copy take."""
+    taken: Counter[str] = Counter()
+    for replica in replicas:
+        own = set(replica.values())
+        within = (link for link in problem.links if {link.source, link.target} <= own)
+        taken.update({name for link in within for name in link.buses})
+    return {name for name, copies_ in taken.items() if copies_ > 1}
 
 
 def _restricted(problem: Problem, devices: Sequence[str]) -> Problem:
@@ -80,8 +96,12 @@ def _stands_in(problem: Problem, first: str, second: str) -> bool:
     links = {
         (link.source, link.target): (link.latency, link.bandwidth, link.exclusive) for link in problem.links
     }
+    names = {name for link in problem.links for name in link.buses}
+    ways = [[(ln.source, ln.target) for ln in problem.links if name in ln.buses] for name in names]
     return (
-        all(
+        Counter(frozenset(each) for each in ways)
+        == Counter(frozenset((other.get(a, a), other.get(b, b)) for a, b in each) for each in ways)
+        and all(
             task.times.get(first) == task.times.get(second)
             and task.invocation.get(first, 0.0) == task.invocation.get(second, 0.0)
             for task in problem.tasks

@@ -1,13 +1,13 @@
 """The least makespan of any DAG: best-first search over down-sets with Pareto dominance, exact where it ends.
 
 A label is a partial schedule, made by appending steps in the order of their starts; a step runs a task, or
-sends a result over an exclusive link, for there the order of transfers is a decision too. Its down-set is the
-set of tasks done. What the future sees of a label is: when each device, and each exclusive link, is free;
-when each result that is still to be read arrives at each device; the weights on each device; and the start of
-the last step. All these times count as no earlier than that start, since no later step starts before it. Of
-two labels with the same down-set, of which one is nowhere later, the other is dropped. (Where the device of a
-result matters beyond its arrival, for `invocation` or for a transfer that is still to be sent, and where a
-group has its device, labels are only compared with their like.)
+sends a result over a bus (an exclusive link is one), for there the order of transfers is a decision too. Its
+down-set is the set of tasks done. What the future sees of a label is: when each device, and each bus, is
+free; when each result that is still to be read arrives at each device; the weights on each device; and the
+start of the last step. All these times count as no earlier than that start, since no later step starts before
+it. Of two labels with the same down-set, of which one is nowhere later, the other is dropped. (Where the
+device of a result matters beyond its arrival, for `invocation` or for a transfer that is still to be sent,
+and where a group has its device, labels are only compared with their like.)
 
 A step that could have started before the last one is not appended: the same steps in another order give a
 schedule that is as early everywhere, and earlier on that step's device. (Steps that take no time excepted.)

@@ -5,7 +5,7 @@ Tasks go by their upward rank, which is the length of the longest way to the end
     rank(v) = mean time(v) + max over readers w of  (mean delay(v) + rank(w)),
 
 each to the device on which it ends first, into a gap between the tasks that are there where it fits. Where
-links are exclusive, or a weight cache makes a task's time depend on those before it, tasks are appended.
+links have buses, or a weight cache makes a task's time depend on those before it, tasks are appended.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def by_rank(instance: Instance) -> Order:
 
 def heft(instance: Instance) -> Candidate | None:
     """HEFT's schedule; None where it runs into a dead end of links, groups or memory."""
-    if instance.exclusive_links or any(size < NEVER for size in instance.cache):
+    if instance.bus_names or any(size < NEVER for size in instance.cache):
         return _appended(instance)
     places = Places(instance)
     placement, ends, starts = ([0] * instance.count, [0.0] * instance.count, [0.0] * instance.count)

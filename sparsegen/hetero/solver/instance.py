@@ -22,9 +22,10 @@ class Instance:
 
     count, devices: how many tasks and devices. reads, readers: of a task. seconds[task][device]: NEVER where
     the device cannot run it. invocation[task][device], weights[task]. delay[task][a][b]: of the transfer of
-    a task's result; 0 where a is b, NEVER without a link. exclusive[a][b]: the number of the exclusive link
-    from a to b, or -1. memory[device], cache[device]: NEVER without a limit; stream[device]: seconds a byte.
-    passing[task]: whether it is an input or a result, which takes no time and keeps no device busy.
+    a task's result; 0 where a is b, NEVER without a link. buses[a][b]: what the link from a to b takes one
+    transfer at a time of, by number: itself, where it is exclusive, and the buses that it shares; bus_names
+    tells what those are. memory[device], cache[device]: NEVER without a limit; stream[device]: seconds a
+    byte. passing[task]: whether it is an input or a result, which takes no time and keeps no device busy.
     units: the tasks that have to share a device, together, the others alone; unit_of[task]. domains[unit]:
     the devices that it may be on, without those that a missing link rules out.
     """
@@ -65,8 +66,9 @@ class Instance:
 
     def _take_links(self, device: dict[str, int]) -> None:
         span = range(self.devices)
-        self.exclusive = [[-1] * self.devices for _ in span]
-        self.exclusive_links: list[tuple[int, int]] = []
+        self.buses: list[list[tuple[int, ...]]] = [[()] * self.devices for _ in span]
+        numbers: dict[object, int] = {}
+        self.bus_names: list[str] = []
         self.delay = [
             [[0.0 if source == target else NEVER for target in span] for source in span] for _ in self.names
         ]
@@ -74,9 +76,11 @@ class Instance:
             source, target = device[link.source], device[link.target]
             for task, each in enumerate(self.problem.tasks):
                 self.delay[task][source][target] = link.seconds(each.bytes)
+            taken: dict[object, str] = {name: f"bus {name}" for name in link.buses}
             if link.exclusive:
-                self.exclusive[source][target] = len(self.exclusive_links)
-                self.exclusive_links.append((source, target))
+                taken[source, target] = f"link {link.source}-{link.target}"
+            self.bus_names += [told for key, told in taken.items() if key not in numbers]
+            self.buses[source][target] = tuple(numbers.setdefault(key, len(numbers)) for key in taken)
 
     def _take_stores(self) -> None:
         stores = [self.problem.stores.get(name, Store()) for name in self.device_names]

@@ -16,7 +16,7 @@ class Label:
     done: int
     last: float
     free: tuple[float, ...]
-    links: tuple[float, ...]
+    buses: tuple[float, ...]
     live: dict[int, tuple[int, float, tuple[float, ...]]]
     held: tuple[int, ...]
     groups: tuple[int, ...]
@@ -33,7 +33,7 @@ class Labels:
         self._all_done = (1 << instance.count) - 1
         self._needs = [sum(1 << read for read in reads) for reads in instance.reads]
         self._readers = [sum(1 << reader for reader in readers) for readers in instance.readers]
-        self._place_matters = instance.has_invocation or bool(instance.exclusive_links)
+        self._place_matters = instance.has_invocation or bool(instance.bus_names)
         self._group_left = [sum(1 << task for task in tasks) for tasks in instance.units]
         self._ready: dict[int, list[int]] = {}
 
@@ -41,8 +41,8 @@ class Labels:
         """The label of which nothing is done."""
         instance = self._instance
         free, held = (0.0,) * instance.devices, (0,) * instance.devices
-        links, groups = (0.0,) * len(instance.exclusive_links), (-1,) * len(instance.units)
-        return Label(0, 0.0, free, links, {}, held, groups, None, (-1, -1), -1)
+        buses, groups = (0.0,) * len(instance.bus_names), (-1,) * len(instance.units)
+        return Label(0, 0.0, free, buses, {}, held, groups, None, (-1, -1), -1)
 
     def is_whole(self, label: Label) -> bool:
         """Whether all tasks are done."""
@@ -57,14 +57,14 @@ class Labels:
                 child = self._run(label, task, device)
                 if child is not None:
                     yield child
-        if label.links:
+        if label.buses:
             for task, (source, end, arrivals) in label.live.items():
                 for device, arrival in enumerate(arrivals):
-                    link = instance.exclusive[source][device]
-                    if arrival == NEVER and link >= 0 and self._is_wanted(label, task, device):
-                        start = max(end, label.links[link])
+                    taken = instance.buses[source][device]
+                    if arrival == NEVER and taken and self._is_wanted(label, task, device):
+                        start = max([end, *(label.buses[bus] for bus in taken)])
                         if start >= label.last or instance.delay[task][source][device] == 0:
-                            yield self._send(label, task, device, link, max(start, label.last))
+                            yield self._send(label, task, device, max(start, label.last))
 
     def _ready_tasks(self, done: int) -> list[int]:
         """Tasks to come that read nothing but what is done."""
@@ -115,15 +115,14 @@ class Labels:
             live[task] = (device, end, self._arrivals(task, device, end))
         free = (*label.free[:device], end, *label.free[device + 1 :])
         return Label(
-            done, start, free, label.links, live, held, self._pinned(label, task, device, done), label,
+            done, start, free, label.buses, live, held, self._pinned(label, task, device, done), label,
             (task, -1), device,
         )  # fmt: skip
 
     def _arrivals(self, task: int, device: int, end: float) -> tuple[float, ...]:
-        """Of a result at each device; NEVER over an exclusive link, until it is sent."""
-        instance = self._instance
-        delays, exclusive = instance.delay[task][device], instance.exclusive[device]
-        return tuple(NEVER if exclusive[target] >= 0 else end + delay for target, delay in enumerate(delays))
+        """Of a result at each device; NEVER over a bus, until it is sent."""
+        delays, buses = self._instance.delay[task][device], self._instance.buses[device]
+        return tuple(NEVER if taken else end + delay for taken, delay in zip(buses, delays, strict=True))
 
     def _pinned(self, label: Label, task: int, device: int, done: int) -> tuple[int, ...]:
         """The devices of the groups that have a member to come."""
@@ -133,17 +132,18 @@ class Labels:
         now = device if self._group_left[unit] & ~done else -1
         return (*label.groups[:unit], now, *label.groups[unit + 1 :])
 
-    def _send(self, label: Label, task: int, device: int, link: int, start: float) -> Label:
+    def _send(self, label: Label, task: int, device: int, start: float) -> Label:
         source, end, arrivals = label.live[task]
         arrival = start + self._instance.delay[task][source][device]
         live = dict(label.live)
         live[task] = (source, end, (*arrivals[:device], arrival, *arrivals[device + 1 :]))
-        links = (*label.links[:link], arrival, *label.links[link + 1 :])
+        taken = self._instance.buses[source][device]
+        buses = tuple(arrival if bus in taken else free for bus, free in enumerate(label.buses))
         return Label(
             label.done,
             start,
             label.free,
-            links,
+            buses,
             live,
             label.held,
             label.groups,
@@ -161,12 +161,12 @@ class Labels:
         """What the future sees; less is better, everywhere."""
         last = label.last
         free = [max(last, each) for each in label.free]
-        values = [last, *free, *(max(last, each) for each in label.links)]
+        values = [last, *free, *(max(last, each) for each in label.buses)]
         if self._instance.has_stores:
             values += label.held
         for task in sorted(label.live):
             _, end, arrivals = label.live[task]
-            if label.links:
+            if label.buses:
                 values.append(max(last, end))
             values += map(max, arrivals, free)
         return tuple(values)

@@ -51,7 +51,7 @@ class _Search:
     def __init__(self, instance: Instance, start: Candidate, tail: list[list[float]], random: Random) -> None:
         self._instance, self._random = instance, random
         self._mover = Mover(instance, random)
-        self._time = _Sends(instance) if instance.exclusive_links else _Times(instance, tail)
+        self._time = _Sends(instance) if instance.bus_names else _Times(instance, tail)
         self.best_placement, self.best_order, self.best = list(start.placement), start.order, NEVER
         self._placement, self._order, self._now = self.best_placement, self.best_order, NEVER
         self._return()
@@ -97,7 +97,7 @@ class _Search:
 
 
 class _Times:
-    """Makespans by the equations of `retime`, without exclusive links, from the first changed position on."""
+    """Makespans by the equations of `retime`, without buses, from the first changed position on."""
 
     def __init__(self, instance: Instance, tail: list[list[float]]) -> None:
         self._instance, self._tail = instance, tail
@@ -158,7 +158,7 @@ class _Times:
 
 
 class _Sends:
-    """Makespans where links are exclusive: all of it by a timeline."""
+    """Makespans where there are buses: all of it by a timeline."""
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance

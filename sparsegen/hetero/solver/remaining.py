@@ -85,12 +85,14 @@ class Remaining:
     def _arrivals(self, label: Label, read: int) -> tuple[float, ...]:
         """Of a result at each device, at the earliest where it is still to be sent."""
         source, end, arrivals = label.live[read]
-        if not label.links:
+        if not label.buses:
             return arrivals
-        delays, links = self._instance.delay[read][source], self._instance.exclusive[source]
+        delays, buses = self._instance.delay[read][source], self._instance.buses[source]
         return tuple(
-            max(end, label.last, label.links[link]) + delay if arrival == NEVER and link >= 0 else arrival
-            for arrival, delay, link in zip(arrivals, delays, links, strict=True)
+            max([end, label.last, *(label.buses[bus] for bus in taken)]) + delay
+            if arrival == NEVER and taken
+            else arrival
+            for arrival, delay, taken in zip(arrivals, delays, buses, strict=True)
         )
 
     def _next(self, done: int) -> list[int]:

@@ -3,15 +3,15 @@
 The equations, for task v on device d, in the order in which a device's tasks are appended:
 
     arrival(u, d)  = end(u)                              where u is on d
-                   = end(u) + delay(u, d)                over a link that is not exclusive
-                   = max(end(u), link free) + delay(u, d)    over an exclusive link, in the order of sending
+                   = end(u) + delay(u, d)                over a link without a bus
+                   = max(end(u), its buses free) + delay(u, d)    over one with buses, in the order of sending
     start(v)       = max(end of the task before on d, arrival(u, d) for all u that v reads)
     end(v)         = start(v) + seconds(v, d) + invocation(v, d) [v reads nothing, or from another device]
                      + streamed(v, d) / stream(d)
     streamed(v, d) = the bytes of v's weights past the cache, after those of the tasks before on d
 
-A result goes to a device once, as soon as it exists; over an exclusive link when it is sent, or else right
-before the first task that needs it there is appended.
+A result goes to a device once, as soon as it exists; over a link with a bus (its own, where
+it is exclusive) when it is sent, or else right before the first task that needs it there is appended.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class Timeline:
         self.free = [0.0] * instance.devices
         self.held = [0] * instance.devices
         self.arrivals: dict[tuple[int, int], float] = {}
-        self._link_free = [0.0] * len(instance.exclusive_links)
+        self._bus_free = [0.0] * len(instance.bus_names)
         self._sent: dict[tuple[int, int], float] = {}
 
     def peek(self, task: int, device: int) -> tuple[float, float]:
         """Start and end that a task would have on a device; NEVER where a link is missing."""
         instance = self._instance
-        start, links = self.free[device], list(self._link_free)
+        start, buses = self.free[device], list(self._bus_free)
         for read in self._in_order(task):
-            start = max(start, self._arrival(read, device, links)[1])
+            start = max(start, self._arrival(read, device, buses)[1])
         seconds = instance.seconds[task][device] + self._streaming(task, device)
         reads = instance.reads[task]
         if not reads or any(self.placed[read] != device for read in reads):
@@ -65,7 +65,7 @@ class Timeline:
         """Send the result of a task to a device, unless it is on its way there."""
         if (task, device) in self.arrivals:
             return
-        began, arrival = self._arrival(task, device, self._link_free)
+        began, arrival = self._arrival(task, device, self._bus_free)
         self._sent[task, device], self.arrivals[task, device] = began, arrival
 
     def makespan(self) -> float:
@@ -88,22 +88,21 @@ class Timeline:
         return Schedule(tuple(runs), tuple(transfers), self.makespan(), bound, optimal, method)
 
     def _in_order(self, task: int) -> Sequence[int]:
-        """What a task reads, the first to end first: so a link delivers the last of them earliest."""
+        """What a task reads, the first to end first: so a bus delivers the last of them earliest."""
         reads = self._instance.reads[task]
-        return sorted(reads, key=self.ends.__getitem__) if self._link_free and len(reads) > 1 else reads
+        return sorted(reads, key=self.ends.__getitem__) if self._bus_free and len(reads) > 1 else reads
 
-    def _arrival(self, task: int, device: int, links: list[float]) -> tuple[float, float]:
-        """Start and end of a result's way to a device; takes the time of an exclusive one from `links`."""
+    def _arrival(self, task: int, device: int, buses: list[float]) -> tuple[float, float]:
+        """Start and end of a result's way to a device; takes its time from its `buses`."""
         source, end = self.placed[task], self.ends[task]
         if source == device:
             return end, end
         if (task, device) in self.arrivals:
             return end, self.arrivals[task, device]
-        delay, link = self._instance.delay[task][source][device], self._instance.exclusive[source][device]
-        if link < 0:
-            return end, end + delay
-        start = max(end, links[link])
-        links[link] = start + delay
+        delay, taken = self._instance.delay[task][source][device], self._instance.buses[source][device]
+        start = max([end, *(buses[bus] for bus in taken)])
+        for bus in taken:
+            buses[bus] = start + delay
         return start, start + delay
 
     def _streaming(self, task: int, device: int) -> float:
@@ -122,7 +121,7 @@ def retime(instance: Instance, placement: Sequence[int], order: Iterable[int]) -
 
 
 def replay(instance: Instance, placement: Sequence[int], steps: Iterable[Step]) -> Timeline:
-    """The timeline of steps: tasks that run, and results that are sent ahead over exclusive links."""
+    """The timeline of steps: tasks that run, and results that are sent ahead over buses."""
     timeline = Timeline(instance)
     for task, device in steps:
         if device < 0:

@@ -142,7 +142,8 @@ def least_makespan(
         better = improve(instance, best, tail, bound=bound, work=work, seed=seed, until=until)
         best, makespan = _shortest(instance, [best, better])
     optimal = _is_met(makespan, bound)
-    return best.timeline(instance).schedule(min(bound, makespan), optimal=optimal, method=best.method)
+    bound = makespan if optimal else min(bound, makespan)
+    return best.timeline(instance).schedule(bound, optimal=optimal, method=best.method)
 
 
 def best_alone(problem: Problem) -> tuple[str, float] | None:

@@ -8,8 +8,8 @@ import time
 from random import Random
 
 from sparsegen.errors import ProblemError
-from sparsegen.hetero.problem.problem import Pipelining, Problem
-from sparsegen.hetero.solver.assignment import assign, is_better
+from sparsegen.hetero.problem.problem import Pipelining, Problem, Run, Transfer
+from sparsegen.hetero.solver.assignment import assign, is_better, reached
 from sparsegen.hetero.solver.bounds import ROUNDING, best_prices, least_work
 from sparsegen.hetero.solver.contiguous import stages
 from sparsegen.hetero.solver.copies import copies, equivalent_devices
@@ -17,8 +17,9 @@ from sparsegen.hetero.solver.greedy import greedy, singles
 from sparsegen.hetero.solver.heft import heft
 from sparsegen.hetero.solver.instance import NEVER, Instance, Placement
 from sparsegen.hetero.solver.moves import Mover
+from sparsegen.hetero.solver.periodic import is_entangled, periodic
 from sparsegen.hetero.solver.places import Places, some_placement
-from sparsegen.hetero.solver.steady import Steady, steady
+from sparsegen.hetero.solver.steady import Steady, sent, steady
 from sparsegen.progress import Listener, Steps
 
 EXACT_TASKS = 24
@@ -26,6 +27,7 @@ EXACT_TASKS = 24
 
 _MOST_NODES = 30_000
 _TRIES = 600_000  # moves of the local search times tasks, times devices: some seconds
+_SCHEDULES = 40  # that the local search makes, where periods may be out of reach
 _HOT, _COLD = 0.05, 0.001  # temperatures, of the period
 
 
@@ -88,24 +90,51 @@ def _placed(problem: Problem, seed: int, until: float, steps: Steps) -> Pipelini
         best, state, method = better, improved, "local search"
     steps.begin("branch and bound")
     if instance.count <= EXACT_TASKS:
-        assigned = assign(instance, best, most_nodes=_MOST_NODES, until=until)
+        assigned = assign(instance, best, state, most_nodes=_MOST_NODES, until=until)
         if is_better(assigned.state, state):
             best, state, method = assigned.placement, assigned.state, "exact"
-        if assigned.complete:
-            bound, method = state.period, "exact"
+        bound = max(bound, assigned.bound)
+        if bound >= state.period * (1 - ROUNDING):
+            method = "exact"
     if state.period == NEVER:
         raise ProblemError(
             "no placement was found for which links carry all that passes between devices, from one "
             "input to the next, too: add links"
         )
-    names = instance.device_names
-    placement = {name: names[device] for name, device in zip(instance.names, best, strict=True)}
-    return Pipelining(placement, state.period, state.latency, min(bound, state.period), state.limit, method)
+    return pipelining(instance, best, state, bound, method)
+
+
+def pipelining(
+    instance: Instance, placement: Placement, state: Steady, bound: float, method: str
+) -> Pipelining:
+    """The answer of an allowed placement of a state, with a bound of any answer's period, and its method."""
+    found = periodic(instance, placement, steady(instance, placement).period)
+    names, devices = instance.names, instance.device_names
+    runs = [
+        Run(names[task], devices[placement[task]], start, start + found.seconds[task])
+        for task, start in enumerate(found.starts)
+    ]
+    transfers = []
+    for task, target in sent(instance, placement):
+        source = placement[task]
+        start = found.sends.get((task, target), runs[task].end)
+        end = start + instance.delay[task][source][target]
+        transfers.append(Transfer(names[task], devices[source], devices[target], start, end))
+    return Pipelining(
+        placement={run.task: run.device for run in runs},
+        period=found.period,
+        latency=found.latency,
+        bound=found.period if found.period <= bound * (1 + ROUNDING) else bound,
+        limit=state.limit,
+        method=method,
+        runs=tuple(sorted(runs, key=lambda run: (run.start, run.end))),
+        transfers=tuple(sorted(transfers, key=lambda each: (each.start, each.end))),
+    )
 
 
 def _best(instance: Instance, found: list[tuple[str, Placement]]) -> tuple[str, Placement, Steady]:
     """The first of those that no other is better than, with its method."""
-    states = [(method, placement, steady(instance, placement)) for method, placement in found]
+    states = [(name, each, reached(instance, each, steady(instance, each))) for name, each in found]
     best = states[0]
     for each in states[1:]:
         if is_better(each[2], best[2]):
@@ -142,7 +171,7 @@ def _improved(
     """Simulated annealing over placements, on the period; the best of all that were tried."""
     random = Random(seed)
     mover, best, found = Mover(instance, random), placement, state
-    now, period = placement, state.period
+    now, period, schedules = placement, state.period, _SCHEDULES
     tries = max(400, min(4_000, _TRIES // (instance.count * instance.devices)))
     for turn in itertools.count():
         if turn == tries or time.monotonic() > until or found.period <= bound * (1 + ROUNDING):
@@ -155,6 +184,9 @@ def _improved(
         tried = steady(instance, moved, limit)
         if tried.period <= limit and tried.period < NEVER:
             now, period = moved, tried.period
-            if is_better(tried, found):
-                best, found = moved, tried
+            if is_better(tried, found) and schedules:
+                schedules -= is_entangled(instance)
+                tried = reached(instance, moved, tried)
+                if is_better(tried, found):
+                    best, found = moved, tried
     return best, found
