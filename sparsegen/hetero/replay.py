@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsegen.devices import Machine, check_present, make_device
 from sparsegen.errors import OptionError
 from sparsegen.hetero.options import PlaceOptions
 from sparsegen.hetero.planned import PlannedModel
-from sparsegen.hetero.plans.plan import Plan
 from sparsegen.hetero.plans.plan_json import load_plan
 from sparsegen.hetero.run import SIMULATED, Ran, prepared, run
 from sparsegen.hetero.running.simulator import simulate
@@ -33,19 +31,8 @@ def replay(path: Path, model: str | None, options: PlaceOptions, listen: Listene
     plan = load_plan(path)
     measured = None
     if model is not None:
-        machine = machine_of_plan(plan)
         graph, inputs = prepared(model, options, listen)
-        with PlannedModel(plan, graph, machine) as planned:
+        with PlannedModel(plan, graph) as planned:
             measured = run(planned, inputs, options.run) if options.run else None
     simulated = simulate(plan, options.run or SIMULATED) if options.simulate else None
     return Ran(plan, measured, simulated)
-
-
-def machine_of_plan(plan: Plan) -> Machine:
-    """The devices that a plan names, without links: the plan has its transfers.
-
-    Raises DeviceError for one that cannot be made, or is not here.
-    """
-    devices = tuple(make_device(each.name, each.kind, each.settings) for each in plan.devices)
-    check_present(devices)
-    return Machine(devices, (), devices[0].name)

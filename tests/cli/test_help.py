@@ -16,7 +16,7 @@ from sparsegen.hetero.rewriting.options import MAX_ERROR, RewriteOptions
 from sparsegen.inspection.options import InspectOptions
 from sparsegen.options import ExampleInput, ModelOptions
 from sparsegen.pruning.registry import METHODS
-from sparsegen.pruning.run import DEFAULT_RATIOS
+from sparsegen.pruning.run import DEFAULT_METHOD, DEFAULT_RATIOS
 from sparsegen.pruning.structures import DEFAULT_SPARSITY, parse_structure
 from sparsegen.tuner.options import TuneOptions
 
@@ -50,7 +50,9 @@ DEFAULTS = {
         **INPUTS,
         "batch": batch_of(ModelOptions),
         "sparsity": f"{DEFAULT_SPARSITY:g}",
-        "rows": f"{of_method('vector', 'rows')} for vector, {of_method('n_m', 'rows')} for n_m",
+        "method": DEFAULT_METHOD,
+        "rows": f"{of_method('vector', 'rows')} for vector and kernel, {of_method('n_m', 'rows')} for n_m, "
+        "N:M for budget",
         "block": "x".join(map(str, of_method("block", "shape"))),
         "group": f"{of_method('column_combine', 'group')}",
         "conflicts": f"{of_method('column_combine', 'conflicts'):g}",
