@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
-from sparsegen.hetero.problem.problem import Problem
+from sparsegen.hetero.problem.problem import Link, Problem
 
 
 def least_makespan(problem: Problem) -> float:
@@ -102,6 +102,31 @@ class _Model:
                 self.add(-3 * far, [*self.after(v, u), *both, (y, -far)])
                 self.add(-2 * far, [*self.after(u, v), *both, (y, far)])
 
+    def load(self) -> None:
+        """Each task has one device; T is no less than any load of a device or a bus. There are no pairs."""
+        span, self.pairs = range(len(self.devices)), []
+        for v in range(len(self.tasks)):
+            self.add(1, [(self.x(v, d), 1) for d in span])
+            self.add(-1, [(self.x(v, d), -1) for d in span])
+        on_bus: dict[object, list[tuple[int, float]]] = {}
+        for u, task in enumerate(self.tasks):
+            readers = [v for v, other in enumerate(self.tasks) if task.name in other.reads]
+            for (a, source), (b, target) in itertools.permutations(enumerate(self.devices), 2):
+                link = self.links.get((source, target))
+                self.pairs.append((u, u))
+                z = self.first_y + len(self.pairs) - 1
+                for v in readers:
+                    both = [(self.x(u, a), -1.0), (self.x(v, b), -1.0)]
+                    self.add(-1, both if link is None else [*both, (z, 1.0)])
+                for bus in [] if link is None else _buses(link):
+                    way = 1e3 * link.seconds(task.bytes)  # type: ignore[union-attr]
+                    on_bus.setdefault(bus, []).append((z, -way))
+        for d in span:
+            loads = [(self.x(v, d), -self.milliseconds(v, d)) for v in range(len(self.tasks))]
+            self.add(0, [(0, 1), *loads])
+        for taken in on_bus.values():
+            self.add(0, [(0, 1), *taken])
+
     def solve(self) -> float:
         total = self.first_y + len(self.pairs)
         upper = np.ones(total)
@@ -120,3 +145,19 @@ class _Model:
         )
         assert solved.success, solved.message
         return float(solved.fun)
+
+
+def _buses(link: Link) -> list[object]:
+    """What a transfer over a link has for itself."""
+    return [*link.buses, *([(link.source, link.target)] if link.exclusive else [])]
+
+
+def least_period(problem: Problem) -> float:
+    """The least greatest load of a device or a bus: x(v, d), and z(u, a, b) where a result goes from a to b.
+
+    Devices and buses can do their work of a period in any order. Tasks have times, reads and bytes alone;
+    none is an input or a result, and a link has one bus at most.
+    """
+    model = _Model(problem)
+    model.load()
+    return model.solve() / 1e3

@@ -21,7 +21,7 @@ def test_segments_of_random_placements(seed: int, count: int, devices: int) -> N
         name: tuple(sorted({draw.choice(order[:at]) for _ in range(draw.randint(0, 2))} if at else ()))
         for at, name in enumerate(order)
     }
-    places = {name: (f"d{draw.randrange(devices)}", draw.choice(("ours", "torch"))) for name in order}
+    places = {name: (f"d{draw.randrange(devices)}", draw.choice(("ours", "torch")), 0) for name in order}
     alone = [name for name in order if draw.random() < 0.1]
     carries = {name: (draw.choice(order),) for name in order if draw.random() < 0.1}
     found = segments_of(order, reads, places, alone, carries)
@@ -32,7 +32,7 @@ def test_segments_of_random_placements(seed: int, count: int, devices: int) -> N
     assert networkx.is_directed_acyclic_graph(graph)
     of = {name: at for at, segment in enumerate(found) for name in segment.operators}
     for at, segment in enumerate(found):
-        assert {places[name] for name in segment.operators} == {(segment.device, segment.implementation)}
+        assert {places[name] for name in segment.operators} == {(segment.device, segment.implementation, 0)}
         first, *others = segment.operators
         assert not others or not {first, *others} & {*alone}
         here = {of[read] for read in reads[first]} | {at}
@@ -48,7 +48,7 @@ def test_segments_of_random_placements(seed: int, count: int, devices: int) -> N
 
 def test_one_device_is_one_segment() -> None:
     reads = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
-    places = dict.fromkeys("abcd", ("cpu", "ours"))
+    places = dict.fromkeys("abcd", ("cpu", "ours", 0))
     (segment,) = segments_of("abcd", reads, places)
     assert segment.operators == ("a", "b", "c", "d")
 
@@ -59,7 +59,7 @@ def test_a_recurrent_cell_on_one_device_is_one_segment() -> None:
     for step in range(3):
         before = f"state{step - 1}" if step else "first"
         reads |= {f"gate{step}": (before,), f"state{step}": (f"gate{step}", before)}
-    places = dict.fromkeys(reads, ("cpu", "ours"))
+    places = dict.fromkeys(reads, ("cpu", "ours", 0))
     carries = {"first": ("state2",)}
     found = segments_of(list(reads), reads, places, ["frame"], carries)
     assert [each.operators[0] for each in found] == ["frame", "encode", "first"]
@@ -68,5 +68,5 @@ def test_a_recurrent_cell_on_one_device_is_one_segment() -> None:
 
 def test_what_has_to_wait_for_another_device_begins_a_segment() -> None:
     reads = {"a": (), "b": ("a",), "c": ("a",), "d": ("c", "b")}
-    places = {name: ("gpu" if name == "b" else "cpu", "ours") for name in reads}
+    places = {name: ("gpu" if name == "b" else "cpu", "ours", 0) for name in reads}
     assert [each.operators for each in segments_of("abcd", reads, places)] == [("a",), ("b",), ("c",), ("d",)]

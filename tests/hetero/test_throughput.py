@@ -20,7 +20,7 @@ from sparsegen.hetero.solver.periodic import is_entangled
 from sparsegen.hetero.solver.retime import is_allowed
 from sparsegen.hetero.solver.steady import carries_arrive, steady
 from sparsegen.hetero.solver.throughput import pipelining
-from tests.hetero import exhaustive_period
+from tests.hetero import exhaustive_period, milp
 from tests.hetero.periodic_checker import check_pipelining, least_period
 from tests.hetero.problems import on_buses, random_problem
 from tests.hetero.stream import latest
@@ -100,6 +100,21 @@ def test_no_placement_is_better(row: int, column: int) -> None:
         assert found.period == pytest.approx(least)
     else:
         assert found.period < least
+
+
+@large(("row", "column", "bus"), product(range(10), range(10), (False, True)), sample=30)
+def test_a_mixed_integer_program_finds_nothing_better(row: int, column: int, bus: bool) -> None:
+    """Of 10 operators; with links that are exclusive, or that all share a bus."""
+    seed = 10 * row + column
+    problem = random_problem(seed, tasks=10, density=0.3, exclusive=0.5)
+    if bus:
+        links = tuple(replace(link, exclusive=False, buses=("usb",)) for link in problem.links)
+        problem = replace(problem, links=links)
+    found = solve(problem, "throughput")
+    check_pipelining(problem, found)
+    if len(found.replicas) == 1:
+        assert is_optimal(found)
+        assert found.period == pytest.approx(milp.least_period(problem), rel=1e-6)
 
 
 @large(("row", "column", "carries"), product(range(10), range(20), (False, True)), sample=30)

@@ -61,7 +61,8 @@ def plan_of(
     alone = [*posed.inputs, posed.result]
     rounds: Rounds | None = None
     if isinstance(answer, Schedule):
-        cut = _Cut.of(problem, {r.task: r.device for r in answer.runs}, costs, alone, _as_run(answer))
+        placement = {run.task: run.device for run in answer.runs}
+        cut = _Cut.of(problem, placement, costs, alone, list(placement))
         order = list(range(len(cut.segments)))
         device = {name: number for number, name in enumerate(problem.devices)}
         sends = {(cut.of_task[each.task], device[each.target]): 0 for each in answer.transfers}
@@ -115,10 +116,6 @@ class _Cut:
         return cls(segments, whole, Instance(whole), [number[each.device] for each in segments], of_task)
 
 
-def _as_run(answer: Schedule) -> list[str]:
-    return [run.task for run in answer.runs]
-
-
 def _steps(cut: _Cut, order: Sequence[int], sends: Sequence[Step]) -> Iterator[Step]:
     """The segments in an order, and each result that others wait for as soon as it is its turn."""
     done: set[int] = set()
@@ -132,18 +129,23 @@ def _steps(cut: _Cut, order: Sequence[int], sends: Sequence[Step]) -> Iterator[S
 
 
 def _stream(problem: Problem, answer: Pipelining, costs: Costs, alone: Sequence[str]) -> tuple[_Cut, Rounds]:
-    """The segments of a stream and their rounds: apart by recurrences, where that shortens the period."""
+    """The segments of a stream and their rounds: apart where that shortens the period.
+
+    Operators of one segment wait for all that the first of them waits for, which may make recurrences longer.
+    """
     order = [task.name for task in problem.tasks]
     graph: networkx.DiGraph[str] = networkx.DiGraph()
     graph.add_nodes_from(order)
     graph.add_edges_from((name, t.name) for t in problem.tasks for name in (*t.reads, *t.carries))
     together = [group for group in networkx.strongly_connected_components(graph) if len(group) > 1]
     apart = {name: number for number, group in enumerate(together, 1) for name in group}
-    single = {name: number for number, name in enumerate(apart, 1)}
+    alone_too = {name: number for number, name in enumerate(apart, 1)}
+    each_alone = {name: number for number, name in enumerate(order)}
     found = []
-    for each in ({}, apart, single) if apart else ({},):
+    tries = ({}, apart, alone_too, each_alone) if any(task.carries for task in problem.tasks) else ({},)
+    for each in tries:
         cut = _Cut.of(problem, answer.placement, costs, alone, order, each)
-        passing = [costs_of.implementation == PASSED_ON for costs_of in cut.segments]
+        passing = [segment.implementation == PASSED_ON for segment in cut.segments]
         found.append((cut, rounds_of(cut.instance, cut.placed, passing)))
     best = min(rounds.period for _, rounds in found)
     return next((cut, rounds) for cut, rounds in found if rounds.period <= best * (1 + ROUNDING))

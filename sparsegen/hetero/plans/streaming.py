@@ -65,7 +65,8 @@ def _sends(instance: Instance, placed: Sequence[int], found: Periodic) -> dict[t
     if not ways:
         return {}
     starts = [found.sends.get(way, found.starts[way[0]] + found.seconds[way[0]]) for way in ways]
-    turns = in_rounds(range(len(ways)), starts, [1.0] * len(ways), found.period)
+    seconds = [instance.delay[task][placed[task]][target] for task, target in ways]
+    turns = in_rounds(range(len(ways)), starts, seconds, found.period)
     return {ways[each]: behind for each, behind in turns}
 
 

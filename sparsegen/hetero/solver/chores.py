@@ -92,5 +92,8 @@ def in_rounds(
     for each in chores:
         behind = math.floor((starts[each] - first) / period * (1 + ROUNDING) + ROUNDING) if period else 0
         place = max(0.0, starts[each] - first - behind * period)
-        turns.append((place, seconds[each] > 0, each, behind))
+        # What takes no time goes before what begins at the same time.
+        turns.append(
+            (round(place / (10 * ROUNDING * period)) if period else 0, seconds[each] > 0, each, behind)
+        )
     return [(each, behind) for _, _, each, behind in sorted(turns)]
