@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from typer.testing import CliRunner, Result
 from sparsegen.cli.app import app
 from sparsegen.devices import describe_graph, table, unsupported
 from sparsegen.frontend import from_torch, load_program
+from sparsegen.hetero.rewriting.report import layers_on_host
 from tests.hetero.models import EDGE
+from tests.hetero.plans import operator, plan_of
 
 
 def gated() -> nn.Module:
@@ -39,6 +42,19 @@ MODEL = "tests.hetero.test_rewriting:gated"
 
 def sparsegen(*arguments: str) -> Result:
     return CliRunner().invoke(app, [*arguments, "--input-shape", "3x32x32"])
+
+
+def test_a_view_is_no_layer_of_the_host() -> None:
+    plan = plan_of(
+        [
+            operator("conv", "device", 2.0, layers=("conv",)),
+            operator("floor", "host", 1.0, ["conv"], layers=("floor", "exp")),
+            operator("view", "host", 1.0, ["floor"], layers=("view",)),
+        ]
+    )
+    assert layers_on_host(plan) == 3
+    free = [replace(each, seconds=float(each.name != "view")) for each in plan.operators]
+    assert layers_on_host(replace(plan, operators=tuple(free))) == 2
 
 
 def test_a_model_is_rewritten_and_read_back(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def lines(model: RewrittenModel) -> Iterator[str]:
         f"results off by at most {accuracy.error:.3g} on {on}, {share:.2g} of the largest{agreement}"
         + ("" if model.calibrated else "; --calibration FILE compares on real ones")
     )
-    before, after = _on_host(model.before), _on_host(model.after)
+    before, after = layers_on_host(model.before), layers_on_host(model.after)
     gained = model.before.makespan / model.after.makespan
     yield (
         f"predicted by tables: {_ms(model.before)} ms before, {_ms(model.after)} ms after, {gained:.2f}x; "
@@ -89,7 +89,7 @@ def record(model: RewrittenModel) -> dict[str, Any]:
             "rows": model.accuracy.rows,
         },
         "predicted_seconds": {"before": model.before.makespan, "after": model.after.makespan},
-        "layers_on_host": {"before": _on_host(model.before), "after": _on_host(model.after)},
+        "layers_on_host": {"before": layers_on_host(model.before), "after": layers_on_host(model.after)},
     }
 
 
@@ -124,10 +124,10 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _on_host(plan: Plan) -> int:
-    """Layers that the host computes."""
+def layers_on_host(plan: Plan) -> int:
+    """Layers that the host computes; views cost nothing, and are where what they look at is."""
     there = (each for each in plan.operators if each.device == "host" and each.implementation != PASSED_ON)
-    return sum(len(each.layers) for each in there)
+    return sum(len(each.layers) for each in there if each.seconds)
 
 
 def _ms(plan: Plan) -> str:
