@@ -11,6 +11,8 @@ from sparsegen.typed import typed
 _CONVOLUTIONS = ("conv", "depthwise", "grouped")
 _OF_ANY_BATCH = ("linear", "softmax", "slice")
 """Operators to which images are rows like any others."""
+_SPECIAL = {"rsqrt": "pow"}
+"""Operators that a device also has by a more general one."""
 
 
 @typed
@@ -21,7 +23,11 @@ def unsupported(profile: Profile, operator: Operator, dtype: str | None = None) 
         return f"{profile.name} computes in {' or '.join(profile.rates)}, not in {dtype}"
     limits = profile.limits
     if limits.operators is not None:
-        missing = [name for name in names_of(operator) if name not in limits.operators]
+        missing = [
+            name
+            for name in names_of(operator)
+            if name not in limits.operators and _SPECIAL.get(name) not in limits.operators
+        ]
         if missing:
             return f"{profile.name} has no {' and no '.join(missing)}"
     if profile.rate(operator.kind, dtype) is None and operator.kind != "view":

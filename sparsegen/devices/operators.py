@@ -227,8 +227,13 @@ def _multiply_adds(layer: Layer, shapes: Mapping[str, Shape]) -> int:
 
 
 def _step_name(step: Step) -> str:
-    """The step's operator; of what is approximated in our kernels the function: other devices have that."""
-    return step.op if step.approximated is None else step.approximated.function
+    """The step's operator; of what is approximated in our kernels the function: other devices have that.
+
+    The power of -1/2 is one of its own, as of all powers an EdgeTPU has this one.
+    """
+    if step.approximated is not None:
+        return step.approximated.function
+    return "rsqrt" if (step.op, step.parameters) == ("pow", (-0.5,)) else step.op
 
 
 def _weights(layer: Layer) -> int:

@@ -76,6 +76,12 @@ def test_a_device_without_a_link_moves_nothing() -> None:
     assert alone_seconds(unlinked, [POOL], inputs=300, outputs=20) == pytest.approx(2e-3 + 10e-6 + 5e-6)
 
 
+def test_a_device_with_powers_has_reciprocal_square_roots() -> None:
+    operator = Operator("pointwise", "pointwise", 1, 1, 1, steps=("rsqrt",))
+    assert unsupported(profile(supports={"operators": ["pow"]}), operator) == ""
+    assert unsupported(profile(supports={"operators": ["sqrt"]}), operator) == "sample has no rsqrt"
+
+
 SOFTMAX = Operator("softmax", "softmax", 0, 16001, 16001, extents=(16001,))
 
 
@@ -89,6 +95,8 @@ SOFTMAX = Operator("softmax", "softmax", 0, 16001, 16001, extents=(16001,))
             "edgetpu-usb3 has no gelu and no erf",
         ),
         (Operator("pointwise", "pointwise", 1, 1, 1, steps=("add", "relu")), ""),
+        (Operator("pointwise", "pointwise", 1, 1, 1, steps=("rsqrt",)), ""),
+        (Operator("pointwise", "pointwise", 1, 1, 1, steps=("pow",)), "edgetpu-usb3 has no pow"),
         (Operator("transpose", "move", 0, 1, 1), "edgetpu-usb3 has no transpose"),
         (replace(CONV, name="linear", kind="linear", constant_weights=False), "weights have to be constant"),
         (replace(CONV, dilation=(1, 2)), "its dilation is 1 down and 2 across"),

@@ -104,12 +104,12 @@ def test_means_and_sums_over_all_dimensions(keepdim: bool) -> None:
         (
             "layer norm by means",
             alone(LayerNorm((2, 3), 1e-5)),
-            ["mean", "sub", "square", "mean", "add", "pow", "mul"],
+            ["mean", "sub", "square", "mean", "add", "rsqrt", "mul"],
         ),
         (
             "layer norm by means",
             alone(LayerNorm((3,), 1e-5, centred=False)),
-            ["square", "mean", "add", "pow", "mul"],
+            ["square", "mean", "add", "rsqrt", "mul"],
         ),
         ("group norm by layer norm", alone(GroupNorm(2, 1e-5)), ["reshape", "layer_norm", "reshape"]),
         (
@@ -199,8 +199,8 @@ def test_matrix_products_of_all_sides(rule: str, turn_a: bool, turn_b: bool) -> 
         ("matrix products one by one", product((3, 4), (4, 5)), "it is one product"),
         (
             "matrix products one by one",
-            product((65, 3, 4), (65, 4, 5)),
-            "it would take 65 products, and 64 are the most",
+            product((129, 3, 4), (129, 4, 5)),
+            "it would take 129 products, and 128 are the most",
         ),
         ("matrix products one by one", product((2, 3, 4), (4, 5)), "its batches are not of one shape"),
         (
