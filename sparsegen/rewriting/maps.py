@@ -21,7 +21,7 @@ from sparsegen.rewriting.views import reshaped
 
 MOST_WEIGHTS = 1 << 22
 """Of a convolution that moves elements, zeros included: in int8 more than half of an EdgeTPU's cache."""
-MOST_PARTS = 64
+MOST_PARTS = 128
 """That a rule cuts a value into: each is an operator or more."""
 
 

@@ -153,14 +153,14 @@ def test_the_halves_of_a_kernel_are_halved_until_they_are_small() -> None:
         (GROUPS[0], conv((1, 2048, 3, 3), (2048, 1, 3, 3), groups=2048), "it would take 37,748,736 weights"),
         (
             GROUPS[1],
-            conv((1, 130, 3, 3), (130, 2, 1, 1), groups=65),
-            "it would take 65 convolutions, and 64 are the most",
+            conv((1, 258, 3, 3), (258, 2, 1, 1), groups=129),
+            "it would take 129 convolutions, and 128 are the most",
         ),
         (GROUPS[2], conv((1, 4, 3, 3), (4, 2, 3, 3), groups=2), "its groups have 2 channels"),
         (GROUPS[3], conv((1, 4, 3, 3), (4, 1, 3, 3), groups=4), "it has one image"),
         (HALVES[0], conv((1, 4, 3, 3), (1, 4, 3, 3)), "it has nothing that could be halved"),
         (HALVES[1], conv((1, 1, 3, 3), (4, 1, 3, 3)), "it has nothing that could be halved"),
-        (GROUPS[4], conv((65, 1, 1, 1), (1, 1, 1, 1)), "it would take 65 images, and 64 are the most"),
+        (GROUPS[4], conv((129, 1, 1, 1), (1, 1, 1, 1)), "it would take 129 images, and 128 are the most"),
     ],
 )
 def test_why_a_rule_refuses(rule: str, here: Site, reason: str) -> None:

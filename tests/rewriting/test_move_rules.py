@@ -190,8 +190,8 @@ def test_resizes_by_other_factors(mode: str, size: tuple[int, int]) -> None:
         ("transposition by reshape", transposed((1, 0), (4, 5)), "dimensions above 1 change their order"),
         (
             "transposition by slices",
-            transposed((1, 0), (65, 66)),
-            "it would take 65 slices, and 64 are the most",
+            transposed((1, 0), (129, 130)),
+            "it would take 129 slices, and 128 are the most",
         ),
         (
             "transposition by slices",
@@ -227,8 +227,8 @@ def test_resizes_by_other_factors(mode: str, size: tuple[int, int]) -> None:
         ),
         (
             "gather by slices",
-            moved(Gather(1, (2, 0) * 33), (2, 66, 7, 9)),
-            "it would take 65 slices or more, and 64 are the most",
+            moved(Gather(1, (2, 0) * 65), (2, 130, 7, 9)),
+            "it would take 129 slices or more, and 128 are the most",
         ),
         (
             "shuffle by transposition",

@@ -128,8 +128,8 @@ def test_a_window_as_large_as_the_image_is_a_kernel_as_large() -> None:
         (MAX[3], pool(Pool2d("max", (3, 3), (1, 1), (1, 1, 1, 1))), "its padding is as much before as after"),
         (
             MAX[4],
-            pool(Pool2d("max", (33, 33), (1, 1)), (1, 1, 40, 40)),
-            "it would take 66 slices, and 64 are the most",
+            pool(Pool2d("max", (65, 65), (1, 1)), (1, 1, 70, 70)),
+            "it would take 130 slices, and 128 are the most",
         ),
         (MAX[0], adaptive("max", (3, 3)), "its windows are chosen for the size of its result"),
         (AVERAGE[0], adaptive("avg", (3, 3)), "its windows are chosen for the size of its result"),
@@ -148,8 +148,8 @@ def test_a_window_as_large_as_the_image_is_a_kernel_as_large() -> None:
         (ADAPTIVE[0], pool(Pool2d("max", (2, 2), (2, 2))), "its windows have a given size"),
         (
             ADAPTIVE[1],
-            adaptive("max", (60, 5), (1, 1, 61, 5)),
-            "it would take 65 windows, and 64 are the most",
+            adaptive("max", (124, 5), (1, 1, 125, 5)),
+            "it would take 129 windows, and 128 are the most",
         ),
         ("images as channels", pool(Pool2d("max", (2, 2), (2, 2)), (1, 3, 4, 4)), "it has one image"),
     ],
