@@ -32,6 +32,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "race": (("--folder", "/dev/null/race"), "Not a directory"),
     "recurrent": (UNWRITABLE, "there is no folder"),
     "relu_approximation": (UNWRITABLE, "there is no folder"),
+    "rewriting": (UNWRITABLE, "there is no folder"),
     "same": (("--against", "nosuchcommit"), "nosuchcommit cannot be checked out"),
     "seed_figures": (UNWRITABLE, "there is no folder"),
     "simulated": (UNWRITABLE, "there is no folder"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -53,24 +54,36 @@ def as_it_is(site: Site) -> LayerGraph:
 
 def in_float64(graph: LayerGraph, *inputs: torch.Tensor) -> torch.Tensor:
     """What a graph of one result computes, all of it in float64; every value has its layer's shape."""
-    layers = [_doubled(layer) for layer in graph.layers]
-    constants: Any = {name: array.astype(np.float64) for name, array in graph.constants.items()}
-    dtypes = dict.fromkeys(graph.inputs, FLOAT64)
-    doubled = replace(graph, layers=layers, constants=constants, input_dtypes=dtypes)
     given, shapes = [each.double() for each in inputs], graph.shapes()
 
     def see(name: str, value: torch.Tensor) -> None:
         assert tuple(value.shape) == shapes[name], f"{name} is {tuple(value.shape)}, not {shapes[name]}"
 
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # of what a graph makes of nothing
-    try:
-        computed = TorchGraph(doubled)
+    with float64_by_default():
+        computed = TorchGraph(doubled(graph))
         computed.watched(see, *given)
         result: torch.Tensor = computed(*given)
+    return result
+
+
+def doubled(graph: LayerGraph) -> LayerGraph:
+    """The graph with inputs, weights and constants in float64."""
+    layers = [_doubled(layer) for layer in graph.layers]
+    constants: Any = {name: _doubled(array) for name, array in graph.constants.items()}
+    types = {name: graph.input_dtype(name) for name in graph.inputs}
+    dtypes = {name: FLOAT64 if dtype == "float32" else dtype for name, dtype in types.items()}
+    return replace(graph, layers=layers, constants=constants, input_dtypes=dtypes)
+
+
+@contextmanager
+def float64_by_default() -> Iterator[None]:
+    """While it lasts, what a graph makes of nothing is float64."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
     finally:
         torch.set_default_dtype(usual)
-    return result
 
 
 def drawn(site: Site, seed: int = 0, scale: float = 3.0) -> list[torch.Tensor]:

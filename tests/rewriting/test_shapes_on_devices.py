@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench.detectors import Boxes
 from sparsegen.devices import describe_graph, estimate, table, unsupported
 from sparsegen.devices.section import Section
 from sparsegen.devices.table_files import parse_table
@@ -106,3 +107,26 @@ def test_smaller_operators_that_are_refused_for_the_same_are_not_followed() -> N
     )
     assert told["images as channels"] == "what it makes is refused, too: it has no max_pool"
     assert len(asked) < 1000
+
+
+def test_heads_of_detectors_are_supported_and_the_same() -> None:
+    torch.manual_seed(0)
+    head = Boxes(4, 16, 8, ((10.0, 13.0), (16.0, 30.0), (33.0, 23.0)))
+    x = torch.randn(1, 4, 16, 16)
+    graph = from_torch(head.eval(), (x,))
+    found = rewritten(graph, "edgetpu-usb3")
+    assert found.unsupported == ()
+    assert {each.operator for each in found.replaced} >= {"transpose", "square"}
+    torch.testing.assert_close(in_float64(found.graph, x), in_float64(graph, x), rtol=1e-5, atol=1e-5)
+
+
+def test_layer_norm_runs_by_reciprocal_square_roots() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1, 6, 8)
+    graph = from_torch(nn.LayerNorm(8).eval(), (x,))
+    found = rewritten(graph, "edgetpu-usb3")
+    assert found.unsupported == ()
+    torch.testing.assert_close(in_float64(found.graph, x), in_float64(graph, x), rtol=1e-5, atol=1e-5)
+    (left,) = rewritten(graph, "ethos-u55").unsupported
+    (tried,) = left.tried
+    assert tried.reason == "it needs pow: ethos-u55 has no rsqrt"
