@@ -58,8 +58,8 @@ GRAPHS = {
     "linear of rows": linear_graph(1),
 }
 SERVED = {
-    "convolution": {"dense_panels", "panels", "winograd"},
-    "pixels": {"dense_panels", "panels", "winograd"},
+    "convolution": {"dense_panels", "panels", "winograd", "sparse_winograd"},
+    "pixels": {"dense_panels", "panels", "winograd", "sparse_winograd"},
     "dense": {"dense_panels"},
     "grouped": {"grouped"},
     "depthwise": {"depthwise"},
