@@ -104,11 +104,9 @@ def race(channels: int, pixels: int, batch: int, threads: int, weight: Array, sa
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     conv = graph(weight).layers[0].core
     assert isinstance(conv, Conv2d)
-    reference, errors = convolution_reference(conv, x), {}
-    for name, model in compiled.items():
-        found = accuracy(model(x), reference).relative_error
-        if name != "idle":
-            errors[name] = found
+    reference, results = convolution_reference(conv, x), {name: model(x) for name, model in compiled.items()}
+    del results["idle"]  # of no weights
+    errors = {name: accuracy(result, reference).relative_error for name, result in results.items()}
     if not max(errors.values()) <= _MOST_ERROR:
         raise MeasurementError(f"{channels} channels at {pixels} pixels: results are off by {errors}")
     torch.set_num_threads(threads)

@@ -9,7 +9,7 @@ import tvm_ffi
 from tvm import tirx
 
 from sparsegen.lowering.expressions import Expr
-from sparsegen.lowering.passes import REGISTERS, with_body
+from sparsegen.lowering.passes import REGISTERS, loads_of, with_body
 
 AHEAD = "sparsegen.ahead"  # annotates a loop with the name of the buffer that it reads addresses from
 DEPTH = 2
@@ -34,13 +34,7 @@ def _ahead(loop: Any) -> Any:
     if AHEAD not in loop.annotations:
         return loop
     name = str(loop.annotations[AHEAD])
-    reads: list[Any] = []
-
-    def find(load: Any) -> None:
-        if load.source.name == name:
-            reads.append(load)
-
-    tvm_ffi.structural_walk(loop.body, (tvm.ir.TensorLoad, find))
+    reads = loads_of(loop.body, name)
     source, index = reads[0].source, reads[0].indices[0]
     assert all(tvm_ffi.structural_equal(each.indices[0], index) for each in reads)
     held = [

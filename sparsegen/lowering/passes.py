@@ -24,6 +24,18 @@ def with_body(loop: Any, body: Any, *, without: str = "") -> Any:
     return tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body, loop.thread_binding, rest)
 
 
+def loads_of(body: Any, name: str) -> list[Any]:
+    """The loads of the buffer of a name, in order."""
+    found: list[Any] = []
+
+    def find(load: Any) -> None:
+        if load.source.name == name:
+            found.append(load)
+
+    tvm_ffi.structural_walk(body, (tvm.ir.TensorLoad, find))
+    return found
+
+
 def bind_output(store: Store, shape: tuple[int, ...]) -> Any:
     """Pass: the function's last parameter becomes a buffer of `shape`.
 

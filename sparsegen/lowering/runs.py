@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import tvm
 import tvm_ffi
 from tvm import tirx
 
 from sparsegen.graph import ITEM_BYTES
-from sparsegen.lowering.passes import with_body
+from sparsegen.lowering.passes import loads_of, with_body
 from sparsegen.lowering.prefetch import fetch_line
 
 RUN = "sparsegen.run"  # annotates a loop with the buffer's name that it reads, one element after the other
@@ -37,14 +36,10 @@ def fetch_runs() -> Any:
 def _ahead(loop: Any) -> Any:
     if RUN not in loop.annotations:
         return loop
-    name = str(loop.annotations[RUN])
-    reads: list[Any] = []
+    first = loads_of(loop.body, str(loop.annotations[RUN]))[0]
     inner: list[Any] = []
     tvm_ffi.structural_walk(loop.body, (tirx.For, inner.append))
-    tvm_ffi.structural_walk(
-        loop.body, (tvm.ir.TensorLoad, lambda load: reads.append(load) if load.source.name == name else None)
-    )
-    source, (index,) = reads[0].source, reads[0].indices
+    source, (index,) = first.source, first.indices
     for each in inner:  # the first element that an iteration reads
         index = tvm_ffi.structural_map(
             index, (tirx.Var, lambda own, each=each: each.min if own.same_as(each.loop_var) else own)

@@ -56,13 +56,16 @@ class WinogradChoice:
     @property
     def kept_share(self) -> float:
         """Share of the filters that are multiplied."""
-        candidate = Candidates.of(self.problem, self.schedule)
-        return float(candidate.kept[0]) / self.problem.channels[1]
+        return float(self._alone.kept[0]) / self.problem.channels[1]
 
     @property
     def weight_bytes(self) -> int:
         """Bytes of the transformed weights."""
-        return int(_weight_bytes(self.problem, Candidates.of(self.problem, self.schedule))[0])
+        return int(_weight_bytes(self.problem, self._alone)[0])
+
+    @property
+    def _alone(self) -> Candidates:
+        return Candidates.of(self.problem, self.schedule)
 
     def beats(self, cycles: float) -> bool:
         """Whether it is estimated to be faster than another kernel of so many cycles."""
@@ -215,8 +218,7 @@ def _whole(problem: WinogradProblem, knobs: Knobs) -> Any:
 def _fits(problem: WinogradProblem, target: Target, knobs: Knobs) -> Any:
     """Whether groups and chunks are whole, sums fit the registers, and a task some memory."""
     tiles = knobs.tiles_h * knobs.tiles_w
-    chains = knobs.chains if isinstance(knobs, Candidates | SparseWinogradSchedule) else 1
-    sums = chains * knobs.rows * tiles
+    sums = knobs.chains * knobs.rows * tiles
     return (
         _whole(problem, knobs)
         & (knobs.rows <= problem.channels[0])

@@ -101,12 +101,12 @@ def _products(
 
     groups = _tile_groups(problem, knobs)
     visit, of_row = (*groups, n, n, panels), (knobs.rows, *_group(knobs), problem.out.lanes)
-    sums = te.compute((*visit, weights.chains, *of_row), term, name="registers")
+    sums = te.compute((*visit, knobs.chains, *of_row), term, name="registers")
 
     def added(*point: Expr) -> Expr:
         at, of_row = point[: len(visit)], point[len(visit) :]
         value = sums[(*at, 0, *of_row)]
-        for chain in range(1, weights.chains):
+        for chain in range(1, knobs.chains):
             value = value + sums[(*at, chain, *of_row)]
         return value
 

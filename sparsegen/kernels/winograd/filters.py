@@ -23,14 +23,13 @@ class Filters:
     """Transformed filters as the expression reads them.
 
     `placeholders` are parameters of the kernel. `term(read, i, j, panel, chain, r)` is the product that is
-    summed over `axis` at position (i, j) in one of `chains` sums, `read(c)` being the transformed input of
-    channel c.
+    summed over `axis` at position (i, j) in one of the schedule's chains, `read(c)` being the transformed
+    input of channel c.
     """
 
     placeholders: tuple[Any, ...]
     axis: Any
     term: Callable[[Callable[[Expr], Expr], Expr, Expr, Expr, Expr, Expr], Expr]
-    chains: int = 1
 
 
 def filters(problem: WinogradProblem, knobs: WinogradSchedule) -> Filters:
@@ -46,19 +45,20 @@ def packed(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[NDArray[A
     These are [n, n, panels, C, rows], or [n, n, kept, rows] of the channels that panels keep: one stream of
     memory a panel.
     """
-    panels, rows = problem.panels(knobs), knobs.rows
-    weights = problem.transform(knobs).weights(problem.filters)
-    n, _, out_channels, channels = weights.shape
-    padded = np.pad(weights, ((0, 0), (0, 0), (0, panels * rows - out_channels), (0, 0)))
-    of_panels = padded.reshape(n, n, panels, rows, channels).swapaxes(3, 4)
+    panels, rows, transform = problem.panels(knobs), knobs.rows, problem.transform(knobs)
+    out_channels, channels, *taps = problem.filters.shape
+    padded = np.pad(problem.filters, ((0, panels * rows - out_channels), (0, 0), (0, 0), (0, 0)))
+    of_panels = padded.reshape(panels, rows, channels, *taps).swapaxes(1, 2)
     if not isinstance(knobs, SparseWinogradSchedule):
-        return (np.ascontiguousarray(of_panels),)
+        weights = transform.weights(of_panels.reshape(panels * channels, rows, *taps))
+        n = transform.inputs
+        return (np.ascontiguousarray(weights).reshape(n, n, panels, channels, rows),)
     kept = KeptChannels.of(problem.kept, rows=rows, panels=panels, multiple=knobs.chains)
-    values = of_panels[:, :, kept.panel_of, kept.channels]
-    values[:, :, kept.repeated] = 0
-    if not len(kept.channels):  # an array has a number of everything, even where none is read
-        values = np.zeros((n, n, 1, rows), np.float32)
-    return np.ascontiguousarray(values), kept.addresses, kept.starts
+    filters = of_panels[kept.panel_of, kept.channels]
+    filters[kept.repeated] = 0
+    if not len(filters):  # an array has a number of everything, even where none is read
+        filters = np.zeros((1, rows, *taps), np.float32)
+    return np.ascontiguousarray(transform.weights(filters)), kept.addresses, kept.starts
 
 
 def _dense(problem: WinogradProblem, knobs: WinogradSchedule) -> Filters:
@@ -85,4 +85,4 @@ def _sparse(problem: WinogradProblem, knobs: SparseWinogradSchedule) -> Filters:
         product = weight[i, j, at, r] * read(channel_of[at])
         return tirx.if_then_else(c < count, product, tirx.const(0, problem.out.dtype))
 
-    return Filters((weight, channel_of, starts), c, term, chains)
+    return Filters((weight, channel_of, starts), c, term)

@@ -47,6 +47,10 @@ class Knobs(Protocol):
     def chunk(self) -> Any:
         """Groups of rows."""
 
+    @property
+    def chains(self) -> int:
+        """One number, of many schedules too."""
+
 
 @dataclass(frozen=True)
 class WinogradSchedule:
@@ -62,6 +66,11 @@ class WinogradSchedule:
     tiles_h: int
     tiles_w: int
     chunk: int
+
+    @property
+    def chains(self) -> int:
+        """Sums that each result is added up in."""
+        return 1
 
     def as_dict(self) -> Point:
         """Knob by name."""
