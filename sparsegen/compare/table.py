@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sparsegen.compare.headlines import details_line, error_text, headlines, inaccuracies, torch_line
 from sparsegen.compare.report import OURS, Accuracy, Comparison, LayerComparison, Race, Timing
+from sparsegen.formats import SHORT_NAMES
 from sparsegen.wording import dimensions, milliseconds, short_names
 
 _FORMATTED = 132
@@ -21,13 +22,7 @@ _CSR = 8
 """Terminal columns that CSR products take."""
 
 _RIVALS = {"torch-nchw": "nchw", "torch-nhwc": "nhwc", OURS: "ours"}
-_FORMATS = {
-    "masked_panels": "masked",
-    "column_combined": "combined",
-    "dense_panels": "dense",
-    "sparse_winograd": "sp.winograd",
-}
-"""Short names of rivals, and of formats for narrow terminals."""
+"""Short names of rivals."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ _COLUMNS = (
     _Column("input", lambda layer: dimensions(layer.input_shape[1:]), 118),
     _Column("kept", lambda layer: f"{layer.density:.0%}", 94),
     _Column("runs", lambda layer: _runs(layer), left=True),
-    _Column("kernel", lambda layer: _FORMATS.get(layer.format, layer.format), below=_FORMATTED, left=True),
+    _Column("kernel", lambda layer: SHORT_NAMES.get(layer.format, layer.format), below=_FORMATTED, left=True),
     _Column("kernel", lambda layer: layer.implementation, _FORMATTED, left=True),
     _Column("format", lambda layer: layer.format, _FORMATTED, left=True),
     _Column("schedule", lambda layer: _knobs(layer.schedule), 158, left=True, elastic=True),

@@ -11,6 +11,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from sparsegen.formats import SHORT_NAMES
 from sparsegen.formats.detect import FULL
 from sparsegen.inspection.report import Inspection, LayerInspection
 from sparsegen.pruning.prunable import names_of
@@ -18,16 +19,6 @@ from sparsegen.wording import dimensions, operators_phrase, short_names, threads
 
 _WIDE, _WIDER, _WIDEST = 110, 150, 200
 """Terminal columns from which the table shows sizes, reasons, and everything."""
-
-_FORMATS = {
-    "masked_panels": "masked",
-    "masked_vectors": "vectors",
-    "lookups": "lookups",
-    "dense_panels": "dense",
-    "column_combined": "combined",
-    "sparse_winograd": "sp.winograd",
-}
-"""Short names of formats, for narrow terminals."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +46,7 @@ _COLUMNS = (
     _Column("kept", lambda layer: f"{layer.density:.0%}"),
     _Column("structure", lambda layer: layer.structure.partition(",")[0], below=_WIDEST, left=True),
     _Column("structure", lambda layer: layer.structure, _WIDEST, left=True),
-    _Column("format", lambda layer: _FORMATS.get(layer.format, layer.format), below=_WIDE, left=True),
+    _Column("format", lambda layer: SHORT_NAMES.get(layer.format, layer.format), below=_WIDE, left=True),
     _Column("format", lambda layer: layer.format, _WIDE, left=True),
     _Column("panel\nrows", lambda layer: _rows(layer), _WIDE),
     _Column("packed\nKiB", lambda layer: _kib(layer.packed_bytes), _WIDE),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sparsegen.errors import PruningError
-from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
+from sparsegen.pruning.masks import PrunedLayer
 from sparsegen.pruning.prunable import Model, prunable_layers
 from sparsegen.pruning.registry import register
-from sparsegen.pruning.selection import check_not_undone, check_sparsity, keep_blocks
+from sparsegen.pruning.selection import check_sparsity, keep_blocks, prune_layers
 
 SHAPE = (4, 4)
 """Output by input channels of a block, unless told."""
@@ -39,9 +39,7 @@ def block(
     check_sparsity(sparsity)
     check_shape(shape)
     layers = prunable_layers(model, skip=skip, linear=linear)
-    choices = [Choice(layer, keep_blocks(layer.weight, sparsity, shape)) for layer in layers]
-    check_not_undone(choices)
-    return set_masks(choices)
+    return prune_layers(layers, lambda layer: keep_blocks(layer.weight, sparsity, shape))
 
 
 def check_shape(shape: tuple[int, int]) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from sparsegen.errors import PruningError
-from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
+from sparsegen.pruning.masks import PrunedLayer
 from sparsegen.pruning.prunable import Model, WeightLayer, prunable_layers
 from sparsegen.pruning.registry import register
-from sparsegen.pruning.selection import check_not_undone, check_rows, check_sparsity, keep_blocks
+from sparsegen.pruning.selection import check_rows, check_sparsity, keep_blocks, prune_layers
 from sparsegen.pruning.vector import ROWS
 
 
@@ -33,8 +33,7 @@ def kernel(
     Each layer loses the round(sparsity * n) of its n groups of filters with the least mean magnitude, which
     is the L1 norm made fair to a last group of fewer rows; the rows of a layer that has fewer output channels
     than `rows` are one group. Of equal ones those with the lower index go first. Depthwise convolutions stay
-    dense, as always.
-    `skip` and `linear` are those of `magnitude`.
+    dense, as always. `skip` and `linear` are those of `magnitude`.
 
     Raises PruningError for a sparsity outside [0, 1), rows < 1, a layer that would lose all of its weights or
     has more zeros than asked for, and a model without a layer to prune.
@@ -42,9 +41,7 @@ def kernel(
     check_sparsity(sparsity)
     check_rows(rows)
     layers = prunable_layers(model, skip=skip, linear=linear)
-    choices = [Choice(layer, keep_filters(layer, sparsity, rows)) for layer in layers]
-    check_not_undone(choices)
-    return set_masks(choices)
+    return prune_layers(layers, lambda layer: keep_filters(layer, sparsity, rows))
 
 
 def keep_filters(layer: WeightLayer, sparsity: float, rows: int) -> Tensor:

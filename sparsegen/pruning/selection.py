@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from sparsegen.errors import PruningError
-from sparsegen.pruning.masks import Choice
+from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
+from sparsegen.pruning.prunable import WeightLayer
 
 
 def check_sparsity(sparsity: float) -> None:
@@ -59,6 +60,15 @@ def keep_blocks(weight: Tensor, sparsity: float, shape: tuple[int, int], *, whol
     keep = keep.repeat_interleave(rows, dim=0)[: weight.shape[0]]
     keep = keep.repeat_interleave(columns, dim=1)[:, : weight.shape[1]]
     return keep.expand(-1, -1, taps).reshape(weight.shape)
+
+
+def prune_layers(
+    layers: Sequence[WeightLayer], keep: Callable[[WeightLayer], Tensor]
+) -> tuple[PrunedLayer, ...]:
+    """Zero what `keep` does not keep of each layer. Raises PruningError as `check_not_undone` does."""
+    choices = [Choice(layer, keep(layer)) for layer in layers]
+    check_not_undone(choices)
+    return set_masks(choices)
 
 
 def check_not_undone(choices: Sequence[Choice]) -> None:

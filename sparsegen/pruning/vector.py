@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
+from sparsegen.pruning.masks import PrunedLayer
 from sparsegen.pruning.prunable import Model, prunable_layers
 from sparsegen.pruning.registry import register
-from sparsegen.pruning.selection import check_not_undone, check_rows, check_sparsity, keep_blocks
+from sparsegen.pruning.selection import check_rows, check_sparsity, keep_blocks, prune_layers
 
 ROWS = 4
 """Output channels of a vector, unless told."""
@@ -38,6 +38,4 @@ def vector(
     check_sparsity(sparsity)
     check_rows(rows)
     layers = prunable_layers(model, skip=skip, linear=linear)
-    choices = [Choice(layer, keep_blocks(layer.weight, sparsity, (rows, 1))) for layer in layers]
-    check_not_undone(choices)
-    return set_masks(choices)
+    return prune_layers(layers, lambda layer: keep_blocks(layer.weight, sparsity, (rows, 1)))
