@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 Origin = Literal["measured", "predicted", "roofline"]
 """Timed; told by a model of the kernel's loops; bytes over bandwidth, or operations over peak."""
@@ -12,7 +12,8 @@ Origin = Literal["measured", "predicted", "roofline"]
 AnyOrigin = Literal[Origin, "table"]
 """Or told by a device's table."""
 
-_SUREST = get_args(Origin)
+_SUREST = get_args(AnyOrigin)
+AnOrigin = TypeVar("AnOrigin", bound=AnyOrigin)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Cost:
         )
 
 
-def least_sure(*origins: Origin) -> Origin:
+def least_sure(*origins: AnOrigin) -> AnOrigin:
     """The origin of what is made of things with these: that of the least sure one."""
     return max(origins, key=_SUREST.index)
 

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
+from sparsegen.cost import least_sure
 from sparsegen.devices import Machine
 from sparsegen.errors import OptionError
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.costs.costs import Costs
 from sparsegen.hetero.operators.cut import Granularity, operators
-from sparsegen.hetero.operators.export import ORIGINS, OperatorCost
+from sparsegen.hetero.operators.export import OperatorCost
 from sparsegen.hetero.operators.operators import Operator
 from sparsegen.hetero.plans.plan import Plan, PlannedOperator
 from sparsegen.hetero.plans.posing import RESULT
@@ -83,7 +84,7 @@ def _rows(costs: Costs, asked: Sequence[Operator], machine: Machine) -> list[tup
     for device in machine.devices:
         for (name, implementation, threads), each in found.items():
             if name == device.name and len(each) == len(asked):
-                seconds, origin = sum(cost.seconds for cost in each), _least_sure(c.origin for c in each)
+                seconds, origin = sum(cost.seconds for cost in each), least_sure(*(c.origin for c in each))
                 rows.append((name, implementation, str(threads), _ms(seconds), origin))
         reasons = (costs.reasons.get((operator.name, device.name)) for operator in asked)
         refused = next((reason for reason in reasons if reason), None)
@@ -100,10 +101,6 @@ def _planned(holder: PlannedOperator) -> tuple[str, ...]:
         _ms(holder.seconds),
         holder.origin,
     )
-
-
-def _least_sure(origins: Iterable[str]) -> str:
-    return max(origins, key=ORIGINS.index)
 
 
 def _names(pieces: Iterable[Operator]) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
-from sparsegen.hetero.problem.problem import Link, Problem, Schedule, Store
+from sparsegen.hetero.problem.problem import Link, Problem, Schedule, Store, Task
 
 CLOSE = 1e-9
 
@@ -63,18 +63,27 @@ def _check_device(problem: Problem, schedule: Schedule, device: str) -> None:
     devices = {run.task: run.device for run in schedule.runs}
     here = [run for run in schedule.runs if run.device == device]
     _check_apart((run.start, run.end) for run in here)
-    store, held = problem.stores.get(device, Store()), 0
+    seconds = seconds_of(problem, devices, device, [tasks[run.task] for run in here])
     for run in here:
-        task = tasks[run.task]
+        assert abs(run.end - run.start - seconds[run.task]) < CLOSE
+
+
+def seconds_of(
+    problem: Problem, placement: Mapping[str, str], device: str, order: Iterable[Task]
+) -> dict[str, float]:
+    """What a device's tasks take, in the order in which it runs them; their weights are within the memory."""
+    store, held, found = problem.stores.get(device, Store()), 0, {}
+    for task in order:
         seconds = task.times[device]
-        if not task.reads or any(devices[read] != device for read in task.reads):
+        if not task.reads or any(placement[read] != device for read in task.reads):
             seconds += task.invocation.get(device, 0.0)
         if store.cache is not None:
             kept = min(max(store.cache - held, 0), task.weights)
             seconds += (task.weights - kept) / store.stream
         held += task.weights
-        assert abs(run.end - run.start - seconds) < CLOSE
+        found[task.name] = seconds
     assert store.memory is None or held <= store.memory
+    return found
 
 
 def _check_apart(spans: Iterable[tuple[float, float]]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import combinations
 
-from sparsegen.hetero.problem.problem import Link, Pipelining, Problem, Store
+from sparsegen.hetero.problem.problem import Link, Pipelining, Problem
+from tests.hetero.checker import seconds_of
 
 CLOSE = 1e-9  # of the period
 
@@ -98,20 +99,8 @@ def _buses(link: Link) -> list[object]:
 
 def seconds_on(problem: Problem, placement: dict[str, str], device: str) -> dict[str, float]:
     """What a device's tasks take, in the problem's order."""
-    store, held, found = problem.stores.get(device, Store()), 0, {}
-    for task in problem.tasks:
-        if placement[task.name] != device:
-            continue
-        seconds = task.times[device]
-        if not task.reads or any(placement[read] != device for read in task.reads):
-            seconds += task.invocation.get(device, 0.0)
-        if store.cache is not None:
-            kept = min(max(store.cache - held, 0), task.weights)
-            seconds += (task.weights - kept) / store.stream
-        held += task.weights
-        found[task.name] = seconds
-    assert store.memory is None or held <= store.memory
-    return found
+    here = [task for task in problem.tasks if placement[task.name] == device]
+    return seconds_of(problem, placement, device, here)
 
 
 def _check_times(problem: Problem, found: Pipelining, device: str, slack: float) -> None:

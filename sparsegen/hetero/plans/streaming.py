@@ -10,7 +10,7 @@ from itertools import pairwise
 import networkx
 
 from sparsegen.hetero.plans.plan import Turn
-from sparsegen.hetero.solver.chores import ROUNDING, in_rounds
+from sparsegen.hetero.solver.chores import EXACTLY, in_rounds
 from sparsegen.hetero.solver.instance import Instance
 from sparsegen.hetero.solver.periodic import Periodic, periodic
 from sparsegen.hetero.solver.steady import sent, steady
@@ -97,4 +97,4 @@ def _queue(instance: Instance, placed: Sequence[int], found: Periodic) -> int:
 
 
 def _periods(count: float) -> int:
-    return math.ceil(count * (1 - ROUNDING) - ROUNDING)
+    return math.ceil(count * (1 - EXACTLY) - EXACTLY)

@@ -155,10 +155,10 @@ def _connect(
         for number, each in enumerate(plan.transfers)
         if (each.exclusive or each.buses) and _is_emulated(plan, each, settings)
     }
-    buses = Buses(plan, in_turn)
+    buses, edges = Buses(plan, in_turn), edges_of(plan, lanes)
     for replica, row in enumerate(replicas):
         works = {bound.name: bound for worker in row for bound in worker.works[replica]}
-        for edge in edges_of(plan, lanes):
+        for edge in edges:
             source, target = row[edge.source], row[edge.target]
             seconds = _seconds(plan, edge.transfer, settings)
             number = None if edge.transfer is None else plan.transfers.index(edge.transfer)

@@ -285,6 +285,6 @@ class Worker:
                 each.target.mailbox.put(Delivery(each.edge.operator, input, value, ready))
 
         if route.number is None:
-            deliver(now, now + (route.seconds if route.edge.transfer is not None else 0.0))
+            deliver(now, now + route.seconds)
         else:
             route.buses.send(route.number, input, now, route.seconds, deliver)

@@ -10,7 +10,8 @@ from sparsegen.hetero.solver.instance import Instance
 from sparsegen.hetero.solver.retime import retime
 from sparsegen.hetero.solver.steady import sent
 
-ROUNDING = 1e-12  # relative: what sums of seconds may differ by
+EXACTLY = 1e-12
+"""Relative: what equal places in a period may differ by, far less than equal times of plans in `bounds`."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,7 @@ class Chores:
     @classmethod
     def of(cls, instance: Instance, placement: Sequence[int]) -> Chores:
         """What one input takes under an allowed placement."""
-        timeline = retime(instance, placement, range(instance.count))
-        seconds = [end - start for start, end in zip(timeline.starts, timeline.ends, strict=True)]
+        seconds = retime(instance, placement, range(instance.count)).seconds()
         takes: list[tuple[int, ...]] = [
             () if passing else (device,) for passing, device in zip(instance.passing, placement, strict=True)
         ]
@@ -90,10 +90,10 @@ def in_rounds(
     first = min(starts[each] for each in chores)
     turns = []
     for each in chores:
-        behind = math.floor((starts[each] - first) / period * (1 + ROUNDING) + ROUNDING) if period else 0
+        behind = math.floor((starts[each] - first) / period * (1 + EXACTLY) + EXACTLY) if period else 0
         place = max(0.0, starts[each] - first - behind * period)
         # What takes no time goes before what begins at the same time.
         turns.append(
-            (round(place / (10 * ROUNDING * period)) if period else 0, seconds[each] > 0, each, behind)
+            (round(place / (10 * EXACTLY * period)) if period else 0, seconds[each] > 0, each, behind)
         )
     return [(each, behind) for _, _, each, behind in sorted(turns)]

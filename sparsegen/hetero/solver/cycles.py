@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, overload
 
 import numpy as np
 
 from sparsegen.hetero.solver.bounds import Array
-from sparsegen.hetero.solver.chores import ROUNDING, Wait
+from sparsegen.hetero.solver.chores import EXACTLY, Wait
 from sparsegen.hetero.solver.instance import NEVER
 
 
@@ -32,7 +31,7 @@ def greatest_ratio(count: int, waits: Sequence[Wait], least: float) -> float:
 
 def _long_cycle(count: int, waits: Sequence[Wait], period: float) -> list[Wait]:
     """A cycle that takes longer than the inputs that it goes back; none for a sufficient period."""
-    slack = ROUNDING * max([period, *(wait.seconds for wait in waits)])
+    slack = EXACTLY * max([period, *(wait.seconds for wait in waits)])
     starts, came = [0.0] * count, dict[int, Wait]()
     for turn in range(count + 1):
         changed = False
@@ -66,36 +65,26 @@ def _cycle(came: dict[int, Wait]) -> list[Wait]:
     return []
 
 
-@overload
-def longest_ways(count: int, waits: Sequence[Wait], period: float) -> list[float]: ...
+def ways_between(count: int, waits: Sequence[Wait], period: float) -> Array:
+    """How much later than each the others start at least, at a period; -NEVER where one does not wait."""
+    ways = np.full((count, count), -NEVER)
+    for wait in waits:
+        way = wait.seconds - wait.back * period
+        ways[wait.before, wait.after] = max(ways[wait.before, wait.after], way)
+    np.fill_diagonal(ways, np.maximum(ways.diagonal(), 0.0))
+    for middle in range(count):
+        np.maximum(ways, ways[:, middle, None] + ways[None, middle], out=ways)
+    return ways
 
 
-@overload
-def longest_ways(count: int, waits: Sequence[Wait], period: float, *, pairs: Literal[True]) -> Array: ...
-
-
-def longest_ways(
-    count: int, waits: Sequence[Wait], period: float, *, pairs: bool = False
-) -> list[float] | Array:
-    """The least starts at a period, none below 0; or, for pairs, how much later than each the others start.
-
-    -NEVER where a chore does not wait for another.
-    """
-    if pairs:
-        ways = np.full((count, count), -NEVER)
-        for wait in waits:
-            way = wait.seconds - wait.back * period
-            ways[wait.before, wait.after] = max(ways[wait.before, wait.after], way)
-        np.fill_diagonal(ways, np.maximum(ways.diagonal(), 0.0))
-        for middle in range(count):
-            np.maximum(ways, ways[:, middle, None] + ways[None, middle], out=ways)
-        return ways
+def least_starts(count: int, waits: Sequence[Wait], period: float) -> list[float]:
+    """The least starts at a period, none below 0."""
     starts = [0.0] * count
     for _ in range(count + 1):
         changed = False
         for wait in waits:
             start = starts[wait.before] + wait.seconds - wait.back * period
-            if start > starts[wait.after] + ROUNDING * period:
+            if start > starts[wait.after] + EXACTLY * period:
                 starts[wait.after], changed = start, True
         if not changed:
             break

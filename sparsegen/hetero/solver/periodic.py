@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from sparsegen.hetero.solver.chores import ROUNDING, Chores, Wait
-from sparsegen.hetero.solver.cycles import greatest_ratio, longest_ways
+from sparsegen.hetero.solver.chores import EXACTLY, Chores, Wait
+from sparsegen.hetero.solver.cycles import greatest_ratio, least_starts, ways_between
 from sparsegen.hetero.solver.instance import NEVER, Instance
 from sparsegen.hetero.solver.reservations import Reservations
 
@@ -65,7 +65,7 @@ def is_entangled(instance: Instance) -> bool:
 def _schedule(chores: Chores, least: float) -> tuple[float, list[float]]:
     period, starts = _one_at_a_time(chores)
     period, starts = _reduced(chores, period, starts, least)
-    if period <= least * (1 + ROUNDING):
+    if period <= least * (1 + EXACTLY):
         return period, starts
     found = _at_period(chores, least)
     if found is not None:
@@ -107,7 +107,7 @@ def _reduced(chores: Chores, period: float, starts: list[float], least: float) -
     """The least period in the order of a schedule, and its starts then."""
     waits = [*chores.waits, *chores.in_turn(starts, period)]
     reduced = min(period, greatest_ratio(len(starts), waits, least))
-    return reduced, longest_ways(len(starts), waits, reduced)
+    return reduced, least_starts(len(starts), waits, reduced)
 
 
 def _at_period(chores: Chores, period: float) -> list[float] | None:
@@ -177,7 +177,7 @@ class _Attempt:
             for w in self._incoming.get(after, ())
             if w.before in number
         ]
-        ways = longest_ways(len(group), within, self._period, pairs=True)
+        ways = ways_between(len(group), within, self._period)
         low, high = np.full(len(group), -NEVER), np.full(len(group), NEVER)  # starts, by what has its place
         left = np.ones(len(group), dtype=bool)
         for turn in range(len(group)):
@@ -225,7 +225,7 @@ class _Attempt:
             return None
         lowest = min(self._starts[each] for each in group)
         later = max(least, -lowest) / self._period if self._period else 0.0
-        shift = math.ceil(later * (1 - ROUNDING) - ROUNDING) * self._period
+        shift = math.ceil(later * (1 - EXACTLY) - EXACTLY) * self._period
         for each in group:
             self._starts[each] += shift
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Iterable
 
-from sparsegen.hetero.solver.chores import ROUNDING
+from sparsegen.hetero.solver.chores import EXACTLY
 from sparsegen.hetero.solver.instance import NEVER
 
 
@@ -13,7 +13,7 @@ class Reservations:
     """Spans of time of each resource, modulo the period."""
 
     def __init__(self, period: float) -> None:
-        self._period, self._slack = period, period * ROUNDING
+        self._period, self._slack = period, period * EXACTLY
         self._spans: dict[int, list[tuple[float, float]]] = {}
 
     def earliest(self, takes: Iterable[int], seconds: float, ready: float, latest: float = NEVER) -> float:

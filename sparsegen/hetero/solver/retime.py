@@ -68,6 +68,10 @@ class Timeline:
         began, arrival = self._arrival(task, device, self._bus_free)
         self._sent[task, device], self.arrivals[task, device] = began, arrival
 
+    def seconds(self) -> list[float]:
+        """What each task takes, once all are there."""
+        return [end - start for start, end in zip(self.starts, self.ends, strict=True)]
+
     def makespan(self) -> float:
         """The end of what is appended."""
         return max(self.free)

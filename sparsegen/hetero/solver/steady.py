@@ -17,10 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sparsegen.hetero.solver.bounds import ROUNDING
 from sparsegen.hetero.solver.instance import NEVER, Instance
 from sparsegen.hetero.solver.retime import is_allowed, retime
-
-CLOSE = 1e-9  # relative
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def steady(instance: Instance, placement: Sequence[int], limit: float = NEVER) -
     if not is_allowed(instance, placement) or not carries_arrive(instance, placement):
         return _REFUSED
     timeline = retime(instance, placement, range(instance.count))
-    seconds = [end - start for start, end in zip(timeline.starts, timeline.ends, strict=True)]
+    seconds = timeline.seconds()
     loads = [0.0] * instance.devices
     for task, device in enumerate(placement):
         loads[device] += seconds[task]
@@ -49,12 +48,12 @@ def steady(instance: Instance, placement: Sequence[int], limit: float = NEVER) -
         return _REFUSED
     cause = f"device {instance.device_names[loads.index(period)]}"
     for bus, load in enumerate(bus_loads(instance, placement)):
-        if load > period * (1 + CLOSE):
+        if load > period * (1 + ROUNDING):
             period, cause = load, instance.bus_names[bus]
     if any(instance.carries):
         wait = waits(instance, placement, seconds)
         mean = greatest_mean(wait)
-        if mean > period * (1 + CLOSE):
+        if mean > period * (1 + ROUNDING):
             period, cause = mean, _recurrence(instance, wait, mean)
     return Steady(period, cause, timeline.makespan())
 
@@ -133,6 +132,6 @@ def _recurrence(instance: Instance, wait: list[list[float]], mean: float) -> str
     """The recurrence behind a period: a task that carries, if possible one that alone explains it."""
     readers = [task for task, carries in enumerate(instance.carries) for _ in carries]
     for token, reader in enumerate(readers):
-        if wait[token][token] >= mean * (1 - CLOSE):
+        if wait[token][token] >= mean * (1 - ROUNDING):
             return f"recurrence {instance.names[reader]}"
     return f"recurrence {instance.names[readers[0]]}"
