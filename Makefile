@@ -4,6 +4,8 @@ VENV ?= .venv
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
+# The distribution that runs what the compiler made: Python and C.
+RUNTIME := sparsegen/runtime/native
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 # As many tests at a time as there are cores, up to 8: each process takes 1 GB. Neighbours stay together, as they
@@ -53,9 +55,9 @@ check: setup
 setup: $(STAMP)
 
 # setuptools comes first, pinned, so that the build that follows uses it and fetches no other.
-$(STAMP): pyproject.toml constraints.txt tests/no-deps-requirements.txt sparsegen/runtime/native.c
+$(STAMP): pyproject.toml constraints.txt tests/no-deps-requirements.txt $(RUNTIME)/pyproject.toml $(wildcard $(RUNTIME)/src/* $(RUNTIME)/include/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --constraint constraints.txt setuptools
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[bench,peers,zoo,dev]'
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable $(RUNTIME) --editable '.[bench,peers,zoo,dev]'
 	$(PIP) install --no-deps --requirement tests/no-deps-requirements.txt
 	touch $@

@@ -9,7 +9,7 @@ import torch
 
 from sparsegen.compare.report import Machine
 from sparsegen.noise import governors
-from sparsegen.runtime.native import fma_peak_gflops
+from sparsegen.runtime.bindings import fma_peak_gflops
 from sparsegen.target import Target, cpu_model
 
 

@@ -20,7 +20,7 @@ from sparsegen.errors import (
     first_line,
     is_out_of_memory,
 )
-from sparsegen.runtime import native
+from sparsegen.runtime import bindings
 from sparsegen.runtime.memory import LINE, allocate_result
 from sparsegen.runtime.program import Clearing
 from sparsegen.runtime.structures import clearing_struct
@@ -130,7 +130,7 @@ BoundCall = BoundKernel | BoundOperator
 def clearer(clearing: Clearing, data: NDArray[Any]) -> Callable[[], None]:
     """A call that zeroes what is to be zero of a buffer."""
     held = clearing_struct(clearing, data)
-    clear = native.library().sparsegen_zero_halo
+    clear = bindings.library().sparsegen_zero_halo
     return lambda: clear(ctypes.byref(held))
 
 

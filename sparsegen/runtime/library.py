@@ -17,7 +17,7 @@ import tvm_ffi
 
 from sparsegen.errors import ProgramError, ToolchainError
 from sparsegen.files import temporary_room
-from sparsegen.runtime import native
+from sparsegen.runtime import bindings
 from sparsegen.runtime.memory_files import with_file, write_to
 from sparsegen.stopwatch import part
 
@@ -57,7 +57,7 @@ def load(library: bytes, symbols: Collection[str] = ()) -> Library:
         try:
             # TVM's own `load_module` would keep it until the process ends.
             module = tvm_ffi.get_global_func("ffi.Module.load_from_file.so")(path, "so")
-            native.use_torch_threads(kernels)
+            bindings.use_torch_threads(kernels)
             addresses = {symbol: _address(kernels, symbol) for symbol in symbols}
         finally:
             _ctypes.dlclose(kernels._handle)  # the module has it open, too

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from sparsegen.errors import OptionError, SparsegenError
-from sparsegen.runtime import native
+from sparsegen.runtime import bindings
 from sparsegen.runtime.arguments import leaves_of
 from sparsegen.runtime.calls import BoundCall, BoundKernel, Slots
 from sparsegen.runtime.contexts import Contexts
@@ -182,7 +182,7 @@ class CompiledModel:
         return arrange_results(outputs, self._known, self._structure)
 
     def _run(self, calls: Sequence[Any], slots: Slots, clocked: Clocked | None = None) -> None:
-        native.set_threads(self.threads)
+        bindings.set_threads(self.threads)
         with as_compiled(self.threads) if self._runs_torch else nullcontext():
             call = None
             try:

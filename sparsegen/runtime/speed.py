@@ -12,7 +12,7 @@ import torch
 from sparsegen.calibration import Calibration
 from sparsegen.errors import MeasurementError
 from sparsegen.isa import Speed
-from sparsegen.runtime.native import fma_peak_gflops
+from sparsegen.runtime.bindings import fma_peak_gflops
 from sparsegen.target import Target, cpu_model
 
 _BYTES = 256 << 20  # of an array: far more than caches hold

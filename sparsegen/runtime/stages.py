@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sparsegen.errors import SparsegenError
-from sparsegen.runtime import native
+from sparsegen.runtime import bindings
 from sparsegen.runtime.calls import BoundCall, BoundKernel, Slots
 from sparsegen.runtime.program import CallGroup, CallStage, KernelCall, Program, Region, TorchCall, Weight
 from sparsegen.runtime.structures import CallStruct, ClearingStruct, GroupStruct, call_struct, group_struct
@@ -25,11 +25,11 @@ class GroupKernel(BoundKernel):
 
     def run(self, slots: Slots) -> None:
         """Call the function on the group's threads."""
-        native.set_threads(self.threads)
+        bindings.set_threads(self.threads)
         try:
             super().run(slots)
         finally:
-            native.set_threads(self.team)
+            bindings.set_threads(self.team)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class BoundStages:
         return list(zip(clock[::2], clock[1::2], strict=True))
 
     def _run(self, clock: Any) -> None:
-        run = native.library().sparsegen_run_stages
+        run = bindings.library().sparsegen_run_stages
         calls, stages = len(self.calls), len(self.sizes)
         failed = run(self.calls, calls, self.groups, self.sizes, stages, self.threads, clock)
         if failed >= 0:

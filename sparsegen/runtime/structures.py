@@ -1,4 +1,4 @@
-"""What native code and generated functions read: structures of `native.c`, of DLPack and of TVM's ABI."""
+"""What native code and generated functions read: structures of ours, of DLPack and of TVM's ABI."""
 
 from __future__ import annotations
 

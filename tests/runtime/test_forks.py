@@ -16,7 +16,7 @@ import os, sys, threading
 import numpy as np
 import torch
 from sparsegen.frontend import program
-from sparsegen.runtime import forks, native
+from sparsegen.runtime import bindings, forks
 from tests.runtime.networks import compiled_network, example
 
 torch.set_num_threads(2)
@@ -42,7 +42,7 @@ def child():
     for _ in range(3):
         np.testing.assert_allclose(model(x).numpy(), expected, rtol=1e-4, atol=1e-5)
     model.run_layer("0")
-    assert native.fma_peak_gflops(8, 2) > 0
+    assert bindings.fma_peak_gflops(8, 2) > 0
     team = forks.with_team(lambda: len(os.listdir("/proc/self/task")))
     assert team >= 3, team  # this thread, the one that stands in for it, and the rest of its team
 

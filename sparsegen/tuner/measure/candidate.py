@@ -18,7 +18,7 @@ from sparsegen.files import temporary_files
 from sparsegen.kernels import build_kernel
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.lowering.build import build_alone
-from sparsegen.runtime import native
+from sparsegen.runtime import bindings
 from sparsegen.runtime.calls import as_tvm
 from sparsegen.runtime.library import function_of, load
 from sparsegen.runtime.memory import allocate, place_arrays
@@ -108,7 +108,7 @@ def run(
     """
     case = case_of(path)
     torch.set_num_threads(threads)
-    native.set_threads(threads)
+    bindings.set_threads(threads)
     source = _allocate(case.source.shape, case.source.dtype)
     out = _allocate((case.out.groups, case.out.size), getattr(torch, case.out.dtype))
     calls = [_bind(candidate, source, out) for candidate in candidates]

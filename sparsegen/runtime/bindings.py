@@ -1,4 +1,4 @@
-"""Bindings of `native.c`: torch's thread pool for generated code, halo zeroing, the FMA peak."""
+"""The native library in this process: on torch's thread pool, for generated code, halos, the FMA peak."""
 
 from __future__ import annotations
 
@@ -6,32 +6,37 @@ import ctypes
 import functools
 from pathlib import Path
 
+import sparsegen_runtime.library
 import torch
 
 from sparsegen.errors import ToolchainError
 from sparsegen.runtime.forks import with_team
 
+_ENTRY_POINTS = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """The compiled `native.c`, bound to torch's own OpenMP library.
+    """The native library, its teams those of torch's own OpenMP library.
 
-    Raises SparsegenError where the package was installed without its compiled part, or that cannot be loaded.
+    Raises SparsegenError where the runtime was installed without it, or it cannot be loaded.
     """
-    built = sorted(Path(__file__).parent.glob("_native*.so"))
-    if not built:
-        raise ToolchainError("sparsegen.runtime was installed without its compiled part; reinstall with gcc")
     try:
-        for openmp in Path(torch.__file__).parent.glob("lib/libgomp*"):
-            ctypes.CDLL(str(openmp), mode=ctypes.RTLD_GLOBAL)
-        native = ctypes.CDLL(str(built[0]))
+        native = sparsegen_runtime.library.library()
+        openmp = _torch_openmp()
     except OSError as error:
-        raise ToolchainError(f"the compiled part of sparsegen.runtime cannot be loaded: {error}") from error
-    native.sparsegen_fma_peak.restype = ctypes.c_double
-    pointer, size = ctypes.c_void_p, ctypes.c_int64
-    native.sparsegen_run_stages.restype = ctypes.c_int64
-    native.sparsegen_run_stages.argtypes = (pointer, size, pointer, pointer, size, size, pointer)
+        raise ToolchainError(
+            f"the compiled part of sparsegen-runtime cannot be loaded: {error}; reinstall it with gcc"
+        ) from error
+    entries = (ctypes.cast(getattr(openmp, name), ctypes.c_void_p) for name in _ENTRY_POINTS)
+    native.sparsegen_use_openmp(*entries)
     return native
+
+
+def _torch_openmp() -> ctypes.CDLL:
+    """The OpenMP library that torch brings, or the one that the process has."""
+    brought = sorted(Path(torch.__file__).parent.glob("lib/libgomp*"))
+    return ctypes.CDLL(str(brought[0])) if brought else ctypes.CDLL(None)
 
 
 def set_threads(threads: int) -> None:

@@ -1,0 +1,3 @@
+"""Runs models that sparsegen compiled, with numpy alone."""
+
+from __future__ import annotations
