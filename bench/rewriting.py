@@ -121,12 +121,12 @@ def digit_subjects(images: int | None) -> Iterator[Subject]:
     """Networks trained on digits; `images` of the test set are compared, None for all."""
     images_of_all, labels = mnist_5k()
     training, testing = split(F.avg_pool2d(images_of_all, images_of_all.shape[-1] // PIXELS), labels)
-    seen = list(training.images[:: len(training.images) // _TRAINING_IMAGES].split(1))
+    seen = list(training.inputs[:: len(training.inputs) // _TRAINING_IMAGES].split(1))
     for name in DIGIT_NETWORKS:
         network = trained(name, training)
         with torch.inference_mode():
-            right = (network(testing.images).argmax(1) == testing.labels).double().mean().item()
-        compared = testing.images[:: len(testing.images) // images] if images else testing.images
+            right = (network(testing.inputs).argmax(1) == testing.labels).double().mean().item()
+        compared = testing.inputs[:: len(testing.inputs) // images] if images else testing.inputs
         graph = from_torch(network, (compared[:1],))
         told = f"digits ({right:.1%} right)"
         yield Subject(name, network, graph, _calls(seen), _calls(compared.split(1)), told)

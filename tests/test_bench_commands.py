@@ -25,6 +25,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "device_tables": (UNWRITABLE, "there is no folder"),
     "epilogues": (UNWRITABLE, "there is no folder"),
     "finetune_digits": (UNWRITABLE, "there is no folder"),
+    "finetune_vowels": (UNWRITABLE, "there is no folder"),
     "interoperator": (UNWRITABLE, "there is no folder"),
     "mixed": (UNWRITABLE, "there is no folder"),
     "permutation": (UNWRITABLE, "there is no folder"),
