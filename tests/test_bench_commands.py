@@ -39,6 +39,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "simulated": (UNWRITABLE, "there is no folder"),
     "sparse_winograd": (UNWRITABLE, "there is no folder"),
     "throughput": (UNWRITABLE, "there is no folder"),
+    "trained_layers": (UNWRITABLE, "there is no folder"),
     "tuning": (("/dev/null/tuning",), "Not a directory"),
 }
 
