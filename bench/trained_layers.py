@@ -1,11 +1,11 @@
-"""Zeros of trained networks: how many filters they empty, which kernel wins, and whether split layers would pay.
+"""Zeros of trained networks: filters that they empty, the kernel that wins, whether split layers would pay.
 
     OMP_NUM_THREADS=1 python -m bench.trained_layers [--sparsities 0.5 0.88 0.9 0.95] [--batch 16]
         [--samples 21] [--json FILE]
 
 The networks of bench.finetune_digits and bench.finetune_vowels, trained and pruned without structure as
-there, seed 0. Of each pruned convolution: the share of its 3x3 filters that are empty, beside that of random zeros,
-and the times, in turn, of our dense kernel, sparse panels, sparse Winograd and our choice among all.
+there, seed 0. Of each pruned convolution: the share of its 3x3 filters that are empty, beside that of random
+zeros, and the times, in turn, of our dense kernel, sparse panels, sparse Winograd and our choice among all.
 
 A split layer computes the rows that keep most weights by one kernel and the others by another. Its time here
 is the sum of two layers of our choice, at the best of three places; that is what it could reach at best, as
