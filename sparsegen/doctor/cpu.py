@@ -48,6 +48,11 @@ def unknown(name: str, failure: str) -> Finding:
     return Finding(name, "note", f"not known, as TVM does not answer: {failure}", "see the check TVM")
 
 
+def needless(name: str) -> Finding:
+    """What is to be told of a check of what no code can be made for."""
+    return Finding(name, "note", "not looked at, as no code can be made here", "see the check instructions")
+
+
 def instructions(cpu: Cpu) -> Finding:
     """The instruction set, and what machine and system hide of it."""
     if cpu.refusal:

@@ -23,6 +23,8 @@ NAMES = (
     *("temporary folder", "cache folder"),
 )
 """The checks, in the order in which they are told."""
+_FOR_CODE = ("caches", "schedules")
+"""Those that are of use only where code can be made."""
 
 
 def examine(root: Path = Path("/")) -> list[Finding]:
@@ -82,11 +84,13 @@ def _of_cpu(tvm: Answer) -> Checks:
     """The checks that need LLVM's name of this CPU."""
     told = tvm.facts.get("cpu")
     if told is None:
-        names = ("instructions", "caches", "schedules")
-        return {name: partial(cpu.unknown, name, tvm.failure) for name in names}
+        return {name: partial(cpu.unknown, name, tvm.failure) for name in ("instructions", *_FOR_CODE)}
     own = Cpu.read(told)
+    instructions = partial(cpu.instructions, own)
+    if own.refusal:
+        return {"instructions": instructions, **{name: partial(cpu.needless, name) for name in _FOR_CODE}}
     return {
-        "instructions": partial(cpu.instructions, own),
+        "instructions": instructions,
         "caches": partial(cpu.caches, own),
         "schedules": partial(_schedules, own),
     }

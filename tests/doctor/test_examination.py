@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,12 @@ from typer.testing import CliRunner, Result
 from sparsegen.cli.app import app
 from sparsegen.doctor import examination
 from sparsegen.doctor.child import Answer, Child
+from sparsegen.doctor.cpu import Cpu
 from sparsegen.doctor.examination import NAMES, examine, run
 from sparsegen.doctor.finding import Finding, as_data, worst
+from sparsegen.doctor.schedules import Shipped
 from sparsegen.doctor.show import print_findings
+from sparsegen.doctor.torch_build import TorchBuild
 
 FINE = Finding("caches", "ok", "L1 48 KiB", "tiles fit")
 NOTED = Finding("huge pages", "note", "never", "slower", "echo madvise")
@@ -75,6 +79,29 @@ def test_a_cpu_of_the_environments_that_is_none(monkeypatch: pytest.MonkeyPatch)
     found = {finding.name: finding for finding in examine()}
     assert found["instructions"].status == "broken"
     assert "'z80'" in found["instructions"].found
+    assert {found[name].found for name in ("caches", "schedules")} == {
+        "not looked at, as no code can be made here"
+    }
+
+
+def test_torch_that_answers_and_our_part_that_crashes() -> None:
+    build = asdict(TorchBuild("2.13.0", "", 0, "AVX2", onednn=True, openmp=True, threads=2))
+    crash = Answer({"torch": build}, "crashed (SIGSEGV)", crashed=True)
+    found = run(examination._of_packages(Answer(failure="no TVM"), crash))
+    assert found["torch"].status == "ok"
+    assert (found["sparsegen"].status, found["TVM"].status) == ("broken", "broken")
+    assert "crashed (SIGSEGV)" in found["sparsegen"].found
+    assert found["instructions"].found == "not known, as TVM does not answer: no TVM"
+
+
+def test_shipped_schedules_that_are_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged() -> tuple[Shipped, ...]:
+        raise KeyError("cpu")
+
+    monkeypatch.setattr(examination, "read_shipped", damaged)
+    found = examination._schedules(Cpu("EPYC", "znver5", "AVX-512"))
+    assert found.status == "broken"
+    assert "KeyError" in found.found
 
 
 def test_a_check_that_fails_is_a_note_and_the_others_go_on() -> None:
