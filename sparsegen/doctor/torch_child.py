@@ -37,10 +37,10 @@ def main() -> None:
     from sparsegen.errors import SparsegenError
 
     tell(torch=asdict(build()))
-    from sparsegen.runtime import native
+    from sparsegen.runtime import bindings
 
     try:
-        native.library()
+        bindings.library()
         tell(native="")
     except SparsegenError as error:
         tell(native=str(error))
