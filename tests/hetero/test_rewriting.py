@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,15 @@ from typer.testing import CliRunner, Result
 from sparsegen.cli.app import app
 from sparsegen.devices import describe_graph, table, unsupported
 from sparsegen.frontend import from_torch, load_program
+from sparsegen.graph import LayerGraph
+from sparsegen.hetero.api import find_plan
+from sparsegen.hetero.plans.plan import Goal
+from sparsegen.hetero.plans.plan_json import load_plan
+from sparsegen.hetero.plans.streams import Planned
+from sparsegen.hetero.rewriting.gain import best_rewritten
+from sparsegen.hetero.rewriting.options import RewriteOptions
 from sparsegen.hetero.rewriting.report import layers_on_host
+from sparsegen.hetero.rewriting.run import host_and_device
 from tests.hetero.models import EDGE
 from tests.hetero.plans import operator, plan_of
 
@@ -30,6 +39,12 @@ def gated() -> nn.Module:
         nn.GELU(),
         nn.Conv2d(64, 8, 1),
     )
+
+
+def tiny() -> nn.Module:
+    """Too little work for an EdgeTPU: calling it takes longer than all of it on the host."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 2, 8, 8), nn.Mish(), nn.Conv2d(2, 2, 3), nn.Mish())
 
 
 def shrunk() -> nn.Module:
@@ -137,6 +152,43 @@ def test_place_rewrites_where_that_gains(tmp_path: Path) -> None:
     before, after = (float(line.split(word)[0].split()[-1]) for word in (" ms before", " ms after"))
     assert after < before
     assert "2 operators replaced, 0 left" in line
+
+
+def test_place_keeps_a_model_that_rewriting_makes_slower(tmp_path: Path) -> None:
+    devices = tmp_path / "edge.toml"
+    devices.write_text(EDGE)
+    name, plans = "tests.hetero.test_rewriting:tiny", [tmp_path / each for each in ("is.json", "re.json")]
+    for plan, options in zip(plans, ((), ("--rewrite",)), strict=True):
+        result = sparsegen("place", name, "--devices", str(devices), "--json", str(plan), *options)
+        assert result.exit_code == 0, result.output
+    (line,) = [each for each in result.output.splitlines() if "rewritten" in each]
+    assert line.startswith("not rewritten, as nothing is gained")
+    as_it_is, rewritten = (float(line.split(word)[0].split()[-1]) for word in (" ms as it", " ms rewritten"))
+    assert rewritten > as_it_is
+    assert "2 operators replaced, 0 left" in line
+    kept, chosen = (load_plan(each) for each in plans)
+    assert (kept.fingerprint, kept.makespan) == (chosen.fingerprint, chosen.makespan)
+
+
+@pytest.mark.parametrize("goal", ["latency", "throughput"])
+@pytest.mark.parametrize("device", ["edgetpu-usb3", "ethos-u55", "relu-conv"])
+@pytest.mark.parametrize("model", [gated, tiny])
+def test_what_is_chosen_is_never_slower(model: Callable[[], nn.Module], device: str, goal: Goal) -> None:
+    inputs = (torch.zeros(1, 3, 32, 32),)
+    graph, machine = from_torch(model().eval(), inputs), host_and_device("arm-a53x4", device)
+
+    def plan(graph: LayerGraph) -> Planned:
+        return find_plan(graph, machine, inputs, goal=goal)
+
+    chosen, planned, gain = best_rewritten(graph, machine, inputs, RewriteOptions(), plan)
+    before = plan(graph).plan
+    seconds = (
+        (planned.plan.period, before.period)
+        if goal == "throughput"
+        else (planned.plan.makespan, before.makespan)
+    )
+    assert seconds[0] <= seconds[1] == gain.before
+    assert gain.is_taken == (gain.after < gain.before) == (chosen is not graph)
 
 
 def test_a_rewriting_needs_an_accelerator() -> None:

@@ -3,8 +3,8 @@
 A segment begins where something comes from another device, or from the input before, and ends where something
 goes to another device, so that nothing waits for what it does not need: only the last operator of a segment
 sends anything. A device runs its operators in the order that is given. A result that is carried to another
-device for the next input counts as one that goes there. The graph of segments has no circles, and each segment
-comes after those that it reads: what is alone moves ahead of one that began before it.
+device for the next input counts as one that goes there. The graph of segments has no circles, and each comes
+after those that it reads: what is alone moves ahead of one that began before it.
 """
 
 from __future__ import annotations

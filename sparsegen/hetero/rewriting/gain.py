@@ -22,6 +22,7 @@ class Gain:
     """The best plan's seconds before and after rewriting for a device: of one input, or a stream's period.
 
     replaced, left: operators that it lacks and that were, or were not, replaced. accuracy: of the results.
+    after: of the rewritten model, also where that is no faster, and so is not taken.
     """
 
     device: str
@@ -31,13 +32,23 @@ class Gain:
     left: int
     accuracy: Accuracy
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether the rewritten model is predicted to be faster: otherwise the model stays as it is."""
+        return self.after < self.before
+
     def told(self) -> str:
         """One line."""
-        error = f"results off by at most {self.accuracy.error:.3g}"
+        counts = f"{self.replaced} operators replaced, {self.left} left"
+        if not self.is_taken:
+            return (
+                f"not rewritten, as nothing is gained: {1e3 * self.before:.4g} ms as it is, "
+                f"{1e3 * self.after:.4g} ms rewritten for {self.device} ({counts})"
+            )
         return (
             f"rewritten for {self.device}: {1e3 * self.before:.4g} ms before, {1e3 * self.after:.4g} ms "
-            f"after, {self.before / self.after:.2f}x; {self.replaced} operators replaced, {self.left} left, "
-            f"{error}"
+            f"after, {self.before / self.after:.2f}x; {counts}, "
+            f"results off by at most {self.accuracy.error:.3g}"
         )
 
 
@@ -69,7 +80,7 @@ def best_rewritten(
         gain = Gain(device.name, _seconds(before), _seconds(after), count, left, accuracy)
         found.append((rewritten.graph, after, gain))
     best = min(found, key=lambda each: each[2].after)
-    return best if best[2].after < best[2].before else (graph, before, best[2])
+    return best if best[2].is_taken else (graph, before, best[2])
 
 
 def _accelerators(machine: Machine) -> list[Device]:
