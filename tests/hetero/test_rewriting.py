@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner, Result
 
+import sparsegen.devices as sparsegen_devices
 from sparsegen.cli.app import app
 from sparsegen.devices import describe_graph, table, unsupported
 from sparsegen.frontend import from_torch, load_program
@@ -118,7 +119,7 @@ def test_what_stays_fails_and_writes_nothing(tmp_path: Path) -> None:
     result = sparsegen(*arguments)
     assert result.exit_code == 1
     assert "hardshrink stays on the host, as edgetpu-usb3 has no hardshrink" in result.output
-    assert "1 operators are left that edgetpu-usb3 does not run: hardshrink" in result.output
+    assert "1 operator left that edgetpu-usb3 does not run: hardshrink" in result.output
     assert not output.exists()
     assert sparsegen(*arguments, "--partial").exit_code == 0
     assert output.exists()
@@ -129,9 +130,10 @@ def test_what_stays_fails_and_writes_nothing(tmp_path: Path) -> None:
     [
         (("--device", "nope"), "there is no table 'nope'"),
         (("--device", "gpu", "--max-error", "nan"), "max_error is nan"),
-        (("--device", "edgetpu-usb3", "--max-error", "-1"), "give a number, at least 0"),
+        (("--device", "gpu", "--max-error", "inf"), "max_error is inf: give a finite number"),
+        (("--device", "edgetpu-usb3", "--max-error", "-1"), "give a finite number, at least 0"),
         (("--device", "edgetpu-usb3", "--end-to-end", "1e-2"), "give them, as .npy or .npz"),
-        (("--device", "edgetpu-usb3", "--end-to-end", "0"), "give a number above 0"),
+        (("--device", "edgetpu-usb3", "--end-to-end", "0"), "give a finite number above 0"),
         (("--device", "edgetpu-usb3", "--max-error", "1", "--end-to-end", "1"), "give one of them"),
         (("--device", "edgetpu-usb3", "--calibration", "nowhere.npy"), "nowhere.npy cannot be read"),
         (("--device", "arm-a53x4"), "is no accelerator"),
@@ -189,6 +191,21 @@ def test_what_is_chosen_is_never_slower(model: Callable[[], nn.Module], device: 
     )
     assert seconds[0] <= seconds[1] == gain.before
     assert gain.is_taken == (gain.after < gain.before) == (chosen is not graph)
+
+
+def test_nothing_is_rewritten_for_a_device_without_relu(tmp_path: Path) -> None:
+    shipped = Path(sparsegen_devices.__file__).parent / "shipped" / "relu-conv.toml"
+    table_file, devices = tmp_path / "bare.toml", tmp_path / "devices.toml"
+    table_file.write_text(shipped.read_text().replace('"relu", ', ""))
+    devices.write_text(EDGE.replace("edgetpu-usb3", str(table_file)))
+    told = "has no relu, which nothing replaces: it has add, concat, conv"
+    for arguments in (
+        ("rewrite", MODEL, "--device", str(table_file)),
+        ("place", MODEL, "--devices", str(devices), "--rewrite"),
+    ):
+        result = sparsegen(*arguments)
+        assert result.exit_code == 1
+        assert told in result.output
 
 
 def test_a_rewriting_needs_an_accelerator() -> None:

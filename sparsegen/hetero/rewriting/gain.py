@@ -11,10 +11,11 @@ from sparsegen.errors import RewritingError
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.plans.streams import Planned
 from sparsegen.hetero.rewriting.options import RewriteOptions
-from sparsegen.hetero.rewriting.run import rewritten_for
+from sparsegen.hetero.rewriting.run import check_relu, rewritten_for
 from sparsegen.progress import Listener
 from sparsegen.rewriting.accuracy import Accuracy
 from sparsegen.rewriting.calibration import load_calibration
+from sparsegen.wording import counted
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Gain:
 
     def told(self) -> str:
         """One line."""
-        counts = f"{self.replaced} operators replaced, {self.left} left"
+        counts = f"{counted(self.replaced, 'operator')} replaced, {self.left} left"
         if not self.is_taken:
             return (
                 f"not rewritten, as nothing is gained: {1e3 * self.before:.4g} ms as it is, "
@@ -63,7 +64,7 @@ def best_rewritten(
     """The graph and plan of the fewest seconds: rewritten for one of the machine's accelerators, or as it is.
 
     Where the model as it is has the better plan, that is kept, and the gain tells of the best rewriting.
-    Raises RewritingError where no device but the host is a table.
+    Raises RewritingError where no device but the host is a table, or one of them has no ReLU.
     """
     calls = load_calibration(options.calibration, graph) if options.calibration is not None else []
     accelerators = _accelerators(machine)
@@ -71,6 +72,9 @@ def best_rewritten(
         raise RewritingError(
             "there is nothing to rewrite for: no device but the host is a table; name some with --devices"
         )
+    for device in accelerators:
+        assert device.profile is not None
+        check_relu(f"device {device.name!r}", device.profile)
     before = plan(graph)
     found = []
     for device in accelerators:

@@ -188,13 +188,14 @@ class _Scan:
         """How far lines get above and below hulls, from a gate on, from where both kinds of bounds bind.
 
         Searches spend nearly all their time here: so lines are three numbers each, and what hulls do is
-        written out.
+        written out: fi and ci are their `first`, fn and cn the numbers of their points.
         """
         x, lows, highs = self._x, self._low, self._high
         up, up_x, up_y = steepest or (0.0, 0.0, math.inf)
         down, down_x, down_y = flattest or (0.0, 0.0, -math.inf)
         rests_high = rests_low = 0
-        floor_x, floor_y, ceiling_x, ceiling_y = floor.x, floor.y, ceiling.x, ceiling.y
+        fx, fy, fi, fn = floor.x, floor.y, floor.first, len(floor.x)
+        cx, cy, ci, cn = ceiling.x, ceiling.y, ceiling.first, len(ceiling.x)
         for gate in range(start, len(x)):
             at, least, most = x[gate], lows[gate], highs[gate]
             top, bottom = up_y + up * (at - up_x), down_y + down * (at - down_x)
@@ -202,28 +203,40 @@ class _Scan:
                 return self._missed(Line(up, up_x, up_y), gate, False, rests_high)
             if bottom > most:
                 return self._missed(Line(down, down_x, down_y), gate, True, rests_low)
-            if top > most and floor.starts_before(at):
-                up, up_x, up_y, rests_high = floor.tangent(at, most), at, most, gate
-            if bottom < least and ceiling.starts_before(at):
-                down, down_x, down_y, rests_low = ceiling.tangent(at, least), at, least, gate
-            last = len(floor_x) - 1
-            while last > floor.first:
-                ax, ay, bx, by = floor_x[last - 1], floor_y[last - 1], floor_x[last], floor_y[last]
-                if (by - ay) * (at - ax) > (least - ay) * (bx - ax):
+            if top > most and fn and fx[fi] < at:
+                up, up_x, up_y, rests_high = (most - fy[fi]) / (at - fx[fi]), at, most, gate
+                while fi + 1 < fn and fx[fi + 1] < at:
+                    slope = (most - fy[fi + 1]) / (at - fx[fi + 1])
+                    if slope > up:
+                        break
+                    fi, up = fi + 1, slope
+            if bottom < least and cn and cx[ci] < at:
+                down, down_x, down_y, rests_low = (least - cy[ci]) / (at - cx[ci]), at, least, gate
+                while ci + 1 < cn and cx[ci + 1] < at:
+                    slope = (least - cy[ci + 1]) / (at - cx[ci + 1])
+                    if slope < down:
+                        break
+                    ci, down = ci + 1, slope
+            while fn - fi > 1:
+                ax, ay = fx[-2], fy[-2]
+                if (fy[-1] - ay) * (at - ax) > (least - ay) * (fx[-1] - ax):
                     break
-                del floor_x[last], floor_y[last]
-                last -= 1
-            floor_x.append(at)
-            floor_y.append(least)
-            last = len(ceiling_x) - 1
-            while last > ceiling.first:
-                ax, ay, bx, by = ceiling_x[last - 1], ceiling_y[last - 1], ceiling_x[last], ceiling_y[last]
-                if (by - ay) * (at - ax) < (most - ay) * (bx - ax):
+                fx.pop()
+                fy.pop()
+                fn -= 1
+            fx.append(at)
+            fy.append(least)
+            fn += 1
+            while cn - ci > 1:
+                ax, ay = cx[-2], cy[-2]
+                if (cy[-1] - ay) * (at - ax) < (most - ay) * (cx[-1] - ax):
                     break
-                del ceiling_x[last], ceiling_y[last]
-                last -= 1
-            ceiling_x.append(at)
-            ceiling_y.append(most)
+                cx.pop()
+                cy.pop()
+                cn -= 1
+            cx.append(at)
+            cy.append(most)
+            cn += 1
         return self._past_all(
             None if math.isinf(up_y) else Line(up, up_x, up_y),
             None if math.isinf(down_y) else Line(down, down_x, down_y),
