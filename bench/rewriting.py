@@ -179,7 +179,7 @@ def _left(found: Rewritten) -> dict[str, str]:
 
 
 def table(found: Sequence[Row], host: str) -> Table:
-    """A row a network and device; errors and bounds are absolute."""
+    """A row a network and device; errors and bounds are absolute, `left` counts kinds of operators."""
     shown = Table(
         title=f"rewritten networks; milliseconds are SIMULATED, {host} with the device, by shipped tables",
         box=box.SIMPLE,
@@ -190,8 +190,8 @@ def table(found: Sequence[Row], host: str) -> Table:
         "of", "agree", "host ms", "before", "rewritten", "x", "placed",
     )  # fmt: skip
     for heading in headings:
-        left = heading in ("network", "device", "inputs", "left")
-        shown.add_column(heading, justify="left" if left else "right", no_wrap=heading != "network")
+        left = heading in ("network", "device", "inputs")
+        shown.add_column(heading, justify="left" if left else "right", no_wrap=True)
     for row in found:
         times, accuracy, speedups = row.simulated, row.accuracy, row.simulated.speedups
         counts = (row.supported, row.decomposed, row.approximated)
@@ -200,7 +200,7 @@ def table(found: Sequence[Row], host: str) -> Table:
             row.device,
             row.inputs,
             *map(str, counts),
-            ", ".join(row.left) or "-",
+            str(len(row.left)),
             "-" if row.sites.bound is None else f"{row.sites.bound:.1e}",
             f"{row.sites.error:.1e}",
             f"{row.double_error:.1e}",
