@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench import compile_time
 from bench.compile_time import Setting
-from tests.preloaded import run
 
 BENCH = Path(__file__).parents[1] / "bench"
 UNWRITABLE = ("--json", "/no such folder/results.json")
@@ -50,12 +53,27 @@ def test_these_are_all() -> None:
     assert commands == WRONG.keys()
 
 
+@pytest.fixture
+def threads_of_torch() -> Iterator[None]:
+    """Leave them as they were: some commands have their own."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("threads_of_torch")
+@pytest.mark.filterwarnings("ignore:'bench:RuntimeWarning")  # other tests have imported some of them
 @pytest.mark.parametrize("command", WRONG)
-def test_bad_input_is_one_line_and_status_2(command: str) -> None:
+def test_bad_input_is_one_line_and_status_2(
+    command: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As `python -m bench.COMMAND` runs them, in this process: what they import takes seconds."""
     arguments, message = WRONG[command]
-    ended = run("-m", f"bench.{command}", *arguments)
-    assert ended.returncode == 2
-    (line,) = ended.stderr.splitlines()
+    monkeypatch.setattr(sys, "argv", [command, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"bench.{command}", run_name="__main__", alter_sys=True)
+    assert ended.value.code == 2
+    (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert message in line
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 import sparsegen
 from sparsegen.frontend import from_torch
 from tests.frontend.checking import check, describe, images
+from tests.sampling import large
 
 SIZES = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
 ATTENTION = ["Conv2d", "Reshape"] * 3 + ["MatMul mul", "Softmax", "MatMul", "Reshape"]
@@ -40,20 +42,20 @@ def test_encoder_of_few_tokens(attention: str) -> None:
     assert "Linear gelu" in describe(graph)
 
 
-@pytest.mark.parametrize(
-    ("batch", "tokens", "target"),
-    [
-        (1, 16, "native"),
-        (1, 21, "haswell"),
-        (3, 100, "native"),
-        (16, 16, "native"),
-        (16, 9, "native"),  # batch lanes: so few tokens would leave vectors half empty
-        (17, 33, "haswell"),
-        (2, 5, "native"),
-    ],
-)
-@pytest.mark.parametrize("sparsity", [0.0, 0.5])
-def test_compiled_encoder(batch: int, tokens: int, target: str, sparsity: float) -> None:
+SETTINGS = [  # batches, tokens and targets
+    (1, 16, "native"),
+    (1, 21, "haswell"),
+    (3, 100, "native"),
+    (16, 16, "native"),
+    (16, 9, "native"),  # batch lanes: so few tokens would leave vectors half empty
+    (17, 33, "haswell"),
+    (2, 5, "native"),
+]
+
+
+@large(("setting", "sparsity"), itertools.product(SETTINGS, [0.0, 0.5]), sample=7)
+def test_compiled_encoder(setting: tuple[int, int, str], sparsity: float) -> None:
+    batch, tokens, target = setting
     model, x = encoder("sdpa"), images(batch, tokens, 32)
     if sparsity:
         sparsegen.prune(model, "unstructured", sparsity=sparsity)

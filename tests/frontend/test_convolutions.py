@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import cast
 
 import numpy as np
@@ -19,7 +20,7 @@ from sparsegen.graph import Conv2d, LayerGraph, PixelShuffle
 from tests.frontend.checking import Function, check, describe, images, randomised
 from tests.kernels.contract import TOLERANCE
 from tests.reference import evaluate
-from tests.sampling import examples
+from tests.sampling import examples, large
 
 
 @st.composite
@@ -229,8 +230,7 @@ def test_they_are_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from_torch(model, (images(),))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("batch", [1, 3, 16, 17])
+@large(("batch", "threads"), itertools.product([1, 3, 16, 17], [1, 2]), sample=4)
 def test_compiled(batch: int, threads: int) -> None:
     """Between convolutions with halos, pruned and not; shuffles with a crop and without."""
     model = nn.Sequential(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +17,7 @@ from sparsegen.graph import GroupNorm, LocalResponseNorm
 from tests.frontend.checking import Function, check, describe, images, randomised
 from tests.kernels.contract import TOLERANCE
 from tests.reference import evaluate
+from tests.sampling import large
 
 Norm = Callable[[Tensor], Tensor]
 
@@ -126,8 +128,7 @@ def test_norms_are_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from_torch(model, (images(),))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("batch", [1, 3, 16, 17])
+@large(("batch", "threads"), itertools.product([1, 3, 16, 17], [1, 2]), sample=4)
 def test_between_convolutions(batch: int, threads: int) -> None:
     """Their halos are zero, before and after; what is pointwise goes into the norm."""
     norms = affine(nn.GroupNorm(2, 6)), affine(nn.InstanceNorm2d(4, affine=True)), nn.LocalResponseNorm(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from sparsegen.kernels.plan import plan_graph
 from sparsegen.runtime.model import CompiledModel
 from sparsegen.target import parse_target
 from tests.frontend.checking import check, check_close, images
+from tests.sampling import large
 
 KINDS = (nn.LSTM, nn.GRU)
 TARGETS = ("native", "haswell")
@@ -66,31 +68,39 @@ def test_the_graph_computes_what_torch_does(
     assert sum(isinstance(layer.core, Recurrent) for layer in graph.layers) == 2 + 2 * bidirectional
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    ("batch", "steps", "threads"), [(1, 7, 1), (3, 1, 2), (16, 7, 2), (17, 7, 1), (17, 2, 2)]
+@large(
+    ("setting", "kind", "target"),
+    itertools.product(
+        [(1, 7, 1), (3, 1, 2), (16, 7, 2), (17, 7, 1), (17, 2, 2)],  # batches, steps and threads
+        KINDS,
+        TARGETS,
+    ),
+    sample=8,
 )
 def test_batches_steps_and_threads(
-    kind: type[nn.RNNBase], batch: int, steps: int, threads: int, target: str
+    setting: tuple[int, int, int], kind: type[nn.RNNBase], target: str
 ) -> None:
+    batch, steps, threads = setting
     model = network(kind, 20, 24, batch_first=True, bidirectional=True, density=0.2)
     compiled = agree(model, images(batch, steps, 20), threads=threads, target=target)
     assert "torch" not in kinds(compiled)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("hidden", "density"), [(1, 1.0), (8, 0.15), (33, 0.15), (33, 1.0), (64, 0.0)])
-def test_any_number_of_units_and_zeros(kind: type[nn.RNNBase], hidden: int, density: float) -> None:
+@large(
+    ("kind", "units"),
+    itertools.product(KINDS, [(1, 1.0), (8, 0.15), (33, 0.15), (33, 1.0), (64, 0.0)]),  # and their density
+    sample=6,
+)
+def test_any_number_of_units_and_zeros(kind: type[nn.RNNBase], units: tuple[int, float]) -> None:
+    hidden, density = units
     agree(network(kind, 9, hidden, num_layers=2, density=density), images(4, 2, 9))
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_given_states(target: str) -> None:
-    lstm, gru = (network(kind, 6, 10, num_layers=2, bidirectional=True) for kind in KINDS)
+@large(("kind", "target"), itertools.product(KINDS, TARGETS), sample=2)
+def test_given_states(kind: type[nn.RNNBase], target: str) -> None:
     value, hidden, cell = images(3, 5, 6), images(4, 5, 10, seed=1), images(4, 5, 10, seed=2)
-    agree(lstm, value, (hidden, cell), target=target)
-    agree(gru, value, hidden, target=target)
+    states = (hidden, cell) if kind is nn.LSTM else hidden
+    agree(network(kind, 6, 10, num_layers=2, bidirectional=True), value, states, target=target)
 
 
 class Known(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -17,7 +18,7 @@ from sparsegen.graph import Resample2d
 from tests.frontend.checking import Function, check, describe, images
 from tests.kernels.contract import TOLERANCE
 from tests.reference import evaluate
-from tests.sampling import examples
+from tests.sampling import examples, large
 
 aten = torch.ops.aten
 CASES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -98,8 +99,7 @@ def test_a_position_that_is_copied_has_one_tap() -> None:
     assert core.columns.copies
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("batch", [1, 3, 16, 17])
+@large(("batch", "threads"), itertools.product([1, 3, 16, 17], [1, 2]), sample=4)
 def test_between_convolutions(batch: int, threads: int) -> None:
     """Their halos are zero, before and after; what is pointwise goes into the resampling."""
     model = nn.Sequential(

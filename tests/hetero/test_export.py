@@ -170,10 +170,16 @@ DAMAGED = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def whole() -> str:
+    """A file that nothing is wrong with."""
+    return to_json(decoder())
+
+
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_damaged_files(damage: str) -> None:
+def test_damaged_files(damage: str, whole: str) -> None:
     change, message = DAMAGED[damage]
-    written = json.loads(to_json(decoder()))
+    written = json.loads(whole)
     written["inputs"].append({"name": "x", "shape": [1], "dtype": "float32"})
     change(written)
     with pytest.raises(ProblemError, match=message):

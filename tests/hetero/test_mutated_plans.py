@@ -280,10 +280,16 @@ READING: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A plan of two boards, for tests to change copies of."""
+    return latency(CostCache(tmp_path_factory.mktemp("sound") / "costs.sqlite"))
+
+
 @pytest.mark.parametrize("case", READING)
-def test_what_reading_refuses(case: str, tmp_path: Path) -> None:
+def test_what_reading_refuses(case: str, sound: Case, tmp_path: Path) -> None:
     change, message = READING[case]
-    found = edited(latency(CostCache(tmp_path / "costs.sqlite")), change)
+    found = edited(sound, change)
     (tmp_path / "plan.json").write_text(json.dumps(found))
     with pytest.raises(PlanError) as raised:
         load_plan(tmp_path / "plan.json")
@@ -321,9 +327,8 @@ OF_MODEL: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 
 @pytest.mark.usefixtures("torchs")
 @pytest.mark.parametrize("case", OF_MODEL)
-def test_what_the_model_refuses(case: str, tmp_path: Path) -> None:
+def test_what_the_model_refuses(case: str, sound: Case, tmp_path: Path) -> None:
     change, message = OF_MODEL[case]
-    sound = latency(CostCache(tmp_path / "costs.sqlite"))
     (tmp_path / "plan.json").write_text(json.dumps(edited(sound, change)))
     with pytest.raises(PlanError, match="the plan is not of this model") as raised:
         PlannedModel(load_plan(tmp_path / "plan.json"), sound.graph)
@@ -331,15 +336,14 @@ def test_what_the_model_refuses(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("torchs", "no_thread_left")
-def test_a_plan_runs_on_the_devices_that_it_names_or_on_their_machine(tmp_path: Path) -> None:
-    case = latency(CostCache(tmp_path / "costs.sqlite"))
-    (tmp_path / "plan.json").write_text(json.dumps(case.written))
+def test_a_plan_runs_on_the_devices_that_it_names_or_on_their_machine(sound: Case, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(json.dumps(sound.written))
     read = load_plan(tmp_path / "plan.json")
     for machine in (None, two_boards()):
-        with PlannedModel(read, case.graph, machine) as model:
-            torch.testing.assert_close([*model.map(case.inputs)], case.wanted, rtol=1e-4, atol=1e-5)
+        with PlannedModel(read, sound.graph, machine) as model:
+            torch.testing.assert_close([*model.map(sound.inputs)], sound.wanted, rtol=1e-4, atol=1e-5)
     with pytest.raises(PlanError, match="the plan has a device 'words'; the machine has eyes: make a plan"):
-        PlannedModel(read, case.graph, joined_boards(two_boards().devices[0]))
+        PlannedModel(read, sound.graph, joined_boards(two_boards().devices[0]))
     others = joined_boards(two_boards().devices[0], board("words", "linear", "other"))
     with pytest.raises(PlanError, match="device 'words' is a profile of other settings"):
-        PlannedModel(read, case.graph, others)
+        PlannedModel(read, sound.graph, others)

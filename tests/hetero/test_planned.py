@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from sparsegen.hetero.plans.plan_json import from_json, to_json
 from sparsegen.hetero.plans.streams import ALL_CORES, COPIES, ONE_CORE, PIPELINE
 from tests.frontend.checking import images
 from tests.hetero.networks import Decoder
+from tests.sampling import large
 
 FRAMES = [images(2, 3, 8, 8, seed=seed) for seed in range(6)]
 CORES = sorted(os.sched_getaffinity(0))
@@ -335,8 +337,7 @@ def wrong_calls(given: Tensor) -> dict[str, tuple[Any, str]]:
     }
 
 
-@pytest.mark.parametrize("case", wrong_calls(FRAMES[0]))
-@pytest.mark.parametrize("goal", ["latency", "throughput"])
+@large(("case", "goal"), product(wrong_calls(FRAMES[0]), ["latency", "throughput"]), sample=7)
 def test_wrong_inputs_are_refused_before_they_are_let_in(case: str, goal: Any, cache: CostCache) -> None:
     wrong, message = wrong_calls(FRAMES[0])[case]
     app = captioner()

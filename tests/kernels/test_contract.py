@@ -33,7 +33,7 @@ def test_dense_kernel_multiplies_every_weight(kind: str) -> None:
 @large(
     ("layer", "batch", "target"),
     itertools.product(LAYERS, [1, 3, 16, 17], ["native", "haswell"]),
-    sample=48,
+    sample=24,
 )
 def test_any_layer(layer: str, batch: int, target: str) -> None:
     check(LAYERS[layer](batch), threads=1 + batch % 2, target=target)
@@ -61,7 +61,7 @@ def test_every_format_has_a_schedule() -> None:
     assert {knobs.format for knobs in SCHEDULES.values()} == set(FORMATS)
 
 
-@large(("name", "kind"), itertools.product(SCHEDULES, WEIGHTS), sample=44)
+@large(("name", "kind"), itertools.product(SCHEDULES, WEIGHTS), sample=22)
 def test_any_format(name: str, kind: str) -> None:
     graph = conv_graph(weights((13, 12, 3, 3), kind), (16, 12, 6, 7), padding=(1, 1, 1, 1))
     check(graph, threads=2, schedules={"layer": SCHEDULES[name]})
@@ -75,7 +75,7 @@ def test_any_format(name: str, kind: str) -> None:
         ["native", "haswell"],
         SCHEDULES,
     ),
-    sample=60,
+    sample=30,
 )
 def test_any_format_on_any_layer(layer: str, batch: int, target: str, name: str) -> None:
     knobs = replace(SCHEDULES[name], tile_w=1) if layer.startswith("linear") else SCHEDULES[name]
@@ -88,7 +88,7 @@ def test_any_format_on_any_layer(layer: str, batch: int, target: str, name: str)
         [name for name in LAYERS if name not in ("grouped", "depthwise")],
         [(1, "native"), (3, "haswell"), (16, "native"), (16, "haswell")],  # batches and targets
     ),
-    sample=20,
+    sample=12,
 )
 def test_packed_input_on_any_layer(layer: str, setting: tuple[int, str]) -> None:
     batch, target = setting

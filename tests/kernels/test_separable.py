@@ -87,7 +87,7 @@ SCHEDULES = {
         [(1, (7, 7)), (2, (14, 14)), (1, (5, 9)), (2, (9, 5))],  # strides and sizes
         [(16, "native"), (28, "native"), (16, "haswell")],  # batches and targets
     ),
-    sample=28,
+    sample=12,
 )
 def test_any_schedule(name: str, image: tuple[int, tuple[int, int]], setting: tuple[int, str]) -> None:
     (stride, size), (batch, target) = image, setting
@@ -104,10 +104,14 @@ def test_dense_multiplies_every_weight() -> None:
     check(fused(pair(16, 24, (14, 14), 32)), threads=2, dense=True)
 
 
-@pytest.mark.parametrize(
-    "steps", [(), (Step("relu6"),), (Step("hardswish"),), (Step("mul", 0.5), Step("add", 1.0), Step("relu"))]
+@large(
+    ("steps", "bias"),
+    itertools.product(
+        [(), (Step("relu6"),), (Step("hardswish"),), (Step("mul", 0.5), Step("add", 1.0), Step("relu"))],
+        [True, False],
+    ),
+    sample=4,
 )
-@pytest.mark.parametrize("bias", [True, False])
 def test_any_steps_between(steps: tuple[Step, ...], bias: bool) -> None:
     check(fused(pair(16, 12, (7, 7), 9, steps=steps, bias=bias)), threads=1)
 

@@ -20,6 +20,7 @@ from sparsegen.kernels.space import KernelSchedule, Space
 from sparsegen.lowering.pipeline import lower
 from sparsegen.target import parse_target
 from tests.kernels.contract import LAYERS, check, conv_graph, single, weights
+from tests.sampling import large
 
 Graphs = dict[str, Callable[[int], LayerGraph]]
 
@@ -95,7 +96,7 @@ def lowered(graph: LayerGraph, schedule: KernelSchedule) -> object:
     return tvm_ffi.StructuralKey(lower(kernel.module, kernel.store, kernel.store.shape))  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize(("name", "batch", "target"), COMPILED)
+@large(("name", "batch", "target"), COMPILED, sample=16)
 def test_legal_schedules_compute_the_layer(name: str, batch: int, target: str) -> None:
     graph, threads = GRAPHS[name](batch), 1 + batch % 2
     _, space = planned(graph, threads=threads, target=target)
@@ -114,7 +115,7 @@ def test_the_default_is_a_legal_point(name: str, batch: int, target: str) -> Non
         assert space.read(space.default.as_dict()) == space.default
 
 
-@pytest.mark.parametrize(("name", "batch"), CASES)
+@large(("name", "batch"), CASES, sample=11)
 def test_no_two_legal_points_are_the_same_code(name: str, batch: int) -> None:
     graph = GRAPHS[name](batch)
     schedules = sampled(planned(graph)[1], 30)

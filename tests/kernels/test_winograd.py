@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsegen.compiler import compile_graph
-from sparsegen.graph import Conv2d, Layer, LayerGraph, Shape, Step
+from sparsegen.graph import Conv2d, Layer, LayerGraph, Step
 from sparsegen.kernels.panels import PanelSchedule
 from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.registry import space_of
@@ -35,6 +35,7 @@ from tests.kernels.contract import WEIGHTS, check, conv_graph, weights
 from tests.sampling import examples, large
 
 SAME = (1, 1, 1, 1)
+TARGETS = ("native", "haswell")
 
 
 def space(graph: LayerGraph, *, target: str = "native", threads: int = 1, dense: bool = True) -> Space:
@@ -105,49 +106,46 @@ def test_any_weights(kind: str, name: str) -> None:
     check(graph, threads=2, schedules={"layer": SCHEDULES[name]})
 
 
-@pytest.mark.parametrize("target", ["native", "haswell"])
-@pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize(
-    ("source", "padding"),
-    [
-        ((16, 5, 8, 8), SAME),
-        ((15, 3, 6, 8), SAME),
-        ((32, 4, 10, 10), (0, 0, 0, 0)),
-        ((16, 4, 7, 6), (2, 1, 0, 3)),
-    ],
-    ids=["whole tiles", "a part of the lanes", "without padding", "uneven padding"],
-)
-def test_any_image(name: str, source: Shape, padding: tuple[int, int, int, int], target: str) -> None:
+IMAGES = {
+    "whole tiles": ((16, 5, 8, 8), SAME),
+    "a part of the lanes": ((15, 3, 6, 8), SAME),
+    "without padding": ((32, 4, 10, 10), (0, 0, 0, 0)),
+    "uneven padding": ((16, 4, 7, 6), (2, 1, 0, 3)),
+}
+
+
+@large(("image", "name", "target"), itertools.product(IMAGES, SCHEDULES, TARGETS), sample=10)
+def test_any_image(image: str, name: str, target: str) -> None:
+    source, padding = IMAGES[image]
     graph = conv_graph(
         weights((14, source[1], 3, 3), "dense"), source, padding=padding, epilogue=(Step("relu"),)
     )
     check(graph, threads=2, target=target, schedules={"layer": SCHEDULES[name]})
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize(
-    ("kernel", "stride", "size", "padding"),
-    [
-        (7, 2, (32, 30), (3, 3, 3, 3)),
-        (7, 2, (13, 16), (3, 2, 3, 2)),
-        (3, 2, (16, 13), SAME),
-        (4, 1, (8, 8), (1, 2, 1, 2)),
-        (2, 1, (8, 8), (0, 0, 0, 0)),
-        (5, 3, (14, 20), (2, 2, 2, 2)),
-    ],
-    ids=["7x7 by 2", "7x7 by 2, uneven", "3x3 by 2", "4x4", "2x2", "5x5 by 3"],
-)
-def test_any_kernel_and_stride(
-    name: str, kernel: int, stride: int, size: tuple[int, int], padding: tuple[int, int, int, int]
-) -> None:
+WINDOWS = {  # by kernel and stride: those, the image's size, and the padding
+    "7x7 by 2": (7, 2, (32, 30), (3, 3, 3, 3)),
+    "7x7 by 2, uneven": (7, 2, (13, 16), (3, 2, 3, 2)),
+    "3x3 by 2": (3, 2, (16, 13), SAME),
+    "4x4": (4, 1, (8, 8), (1, 2, 1, 2)),
+    "2x2": (2, 1, (8, 8), (0, 0, 0, 0)),
+    "5x5 by 3": (5, 3, (14, 20), (2, 2, 2, 2)),
+}
+
+
+@large(("window", "name"), itertools.product(WINDOWS, SCHEDULES), sample=8)
+def test_any_kernel_and_stride(window: str, name: str) -> None:
+    kernel, stride, size, padding = WINDOWS[window]
     weight = weights((13, 3, kernel, kernel), "dense")
     graph = conv_graph(weight, (16, 3, *size), stride=(stride, stride), padding=padding)
     check(graph, threads=2, schedules={"layer": SCHEDULES[name]})
 
 
-@pytest.mark.parametrize("target", ["native", "haswell"])
-@pytest.mark.parametrize("size", [(12, 12), (13, 7), (6, 61)], ids=str)
-@pytest.mark.parametrize("batch", [1, 16])
+@large(
+    ("batch", "size", "target"),
+    itertools.product([1, 16], [(12, 12), (13, 7), (6, 61)], TARGETS),
+    sample=5,
+)
 def test_large_tiles(batch: int, size: tuple[int, int], target: str) -> None:
     graph = conv_graph(
         weights((14, 5, 3, 3), "dense"), (batch, 5, *size), padding=SAME, epilogue=(Step("relu"),)
@@ -169,10 +167,11 @@ OF_PIXELS = {
 }
 
 
-@pytest.mark.parametrize("target", ["native", "haswell"])
-@pytest.mark.parametrize("name", OF_PIXELS)
-@pytest.mark.parametrize("size", [(4, 7), (9, 30), (6, 61), (5, 90)])
-@pytest.mark.parametrize("batch", [1, 3])
+@large(
+    ("name", "size", "batch", "target"),
+    itertools.product(OF_PIXELS, [(4, 7), (9, 30), (6, 61), (5, 90)], [1, 3], TARGETS),
+    sample=12,
+)
 def test_any_image_of_pixel_lanes(name: str, size: tuple[int, int], batch: int, target: str) -> None:
     graph = conv_graph(
         weights((14, 5, 3, 3), "dense"), (batch, 5, *size), padding=SAME, epilogue=(Step("relu"),)
@@ -183,8 +182,12 @@ def test_any_image_of_pixel_lanes(name: str, size: tuple[int, int], batch: int, 
 LONG = 2 * parse_target("native").lanes + 1  # a row of two vectors and a pixel
 
 
-@pytest.mark.parametrize("size", [(14, 14), (13, 14), (7, 7), (17, 13), (3, LONG)], ids=str)
-def test_rows_that_vectors_do_not_cut_evenly(size: tuple[int, int]) -> None:
+@large(
+    ("size", "number"),
+    itertools.product([(14, 14), (13, 14), (7, 7), (17, 13), (3, LONG)], range(5)),
+    sample=11,
+)
+def test_rows_that_vectors_do_not_cut_evenly(size: tuple[int, int], number: int) -> None:
     graph = conv_graph(weights((6, 5, 3, 3), "dense"), (3, 5, *size), padding=SAME, epilogue=(Step("relu"),))
     plan = plan_graph(graph, threads=2, target=parse_target("native"))
     core, context = plan.layer("layer").core, plan.context
@@ -194,9 +197,8 @@ def test_rows_that_vectors_do_not_cut_evenly(size: tuple[int, int]) -> None:
     choice = choose(problem, context.target, threads=2)
     assert choice is not None
     schedules = list(winograd_space(choice, context.target, threads=2).schedules())
-    assert schedules
-    for schedule in random.Random(0).sample(schedules, min(5, len(schedules))):
-        check(graph, threads=2, schedules={"layer": schedule})
+    drawn = random.Random(0).sample(schedules, len(schedules))
+    check(graph, threads=2, schedules={"layer": drawn[number % len(drawn)]})
 
 
 @pytest.mark.parametrize("batch", [1, 16])
@@ -232,18 +234,27 @@ def test_what_lies_past_the_image_does_not_matter() -> None:
     assert torch.equal(*results)
 
 
-@pytest.mark.parametrize("batch", [1, 16])
-@pytest.mark.parametrize(("threads", "target"), [(1, "native"), (2, "native"), (2, "haswell")])
-def test_schedules_of_the_space_are_right(threads: int, target: str, batch: int) -> None:
+@large(
+    ("setting", "batch", "which"),
+    itertools.product(
+        [(1, "native"), (2, "native"), (2, "haswell")],  # threads and targets
+        [1, 16],
+        ["first", "middle", "last", "default"],
+    ),
+    sample=8,
+)
+def test_schedules_of_the_space_are_right(setting: tuple[int, str], batch: int, which: str) -> None:
+    threads, target = setting
     graph = conv_graph(weights((64, 64, 3, 3), "dense"), (batch, 64, 28, 28), padding=SAME)
     found = space(graph, threads=threads, target=target)
     assert found.kernel == "winograd"
     assert found.legal(found.default)
     schedules = list(found.schedules())
     assert found.default in schedules
-    for schedule in {schedules[0], schedules[-1], schedules[len(schedules) // 2], found.default}:
-        assert all(math.isfinite(value) for value in found.features(schedule).values())
-        check(graph, threads=threads, target=target, schedules={"layer": schedule}, tolerance=1e-4)
+    places = {"first": 0, "middle": len(schedules) // 2, "last": -1}
+    schedule = schedules[places[which]] if which in places else found.default
+    assert all(math.isfinite(value) for value in found.features(schedule).values())
+    check(graph, threads=threads, target=target, schedules={"layer": schedule}, tolerance=1e-4)
 
 
 @examples(20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from sparsegen.kernels.winograd import WinogradSchedule
 from sparsegen.target import parse_target
 from tests.kernels.contract import check, conv_graph, single, weights
 from tests.lowering.assembly import assembly
+from tests.sampling import large
 
 BLOCKS = PanelSchedule(rows=3, tile_h=1, tile_w=4, block=8, chunk=2)
 TILES = WinogradSchedule(outputs=4, rows=4, tiles_h=1, tiles_w=1, chunk=3)
@@ -58,9 +60,11 @@ def test_vectors_that_lie_across_lines_are_stored_as_ever() -> None:
     assert STREAMED not in code
 
 
-@pytest.mark.parametrize("batch", [1, 16, 20])
-@pytest.mark.parametrize("graph", [convolution, depthwise, linear])
-@pytest.mark.parametrize("threads", [1, 2])
+@large(
+    ("graph", "batch", "threads"),
+    itertools.product([convolution, depthwise, linear], [1, 16, 20], [1, 2]),
+    sample=9,
+)
 def test_results_are_the_same(
     graph: Callable[[int], LayerGraph], batch: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

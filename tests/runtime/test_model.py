@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from torch import nn
 import sparsegen
 from sparsegen.errors import SparsegenError
 from sparsegen.runtime.memory import allocate
+from tests.sampling import large
 
 
 class Branches(nn.Module):
@@ -47,8 +49,7 @@ def compiled(network: nn.Module) -> sparsegen.CompiledModel:
     return sparsegen.compile(network, inputs(16), threads=2, winograd=False)  # one kernel on every CPU
 
 
-@pytest.mark.parametrize("batch", [1, 3, 16, 40])
-@pytest.mark.parametrize("target", ["native", "haswell"])
+@large(("batch", "target"), itertools.product([1, 3, 16, 40], ["native", "haswell"]), sample=4)
 def test_results_have_the_torch_models_structure_and_values(
     network: nn.Module, batch: int, target: str
 ) -> None:

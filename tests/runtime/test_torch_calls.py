@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ import sparsegen
 from sparsegen.errors import InputError, OptionError, OutOfMemoryError, ToolchainError
 from sparsegen.runtime.program import TorchCall
 from tests.frontend.checking import Function, images
+from tests.sampling import large
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch itself computes")
 
@@ -97,8 +99,7 @@ PLACES: dict[str, Callable[[Any, Tensor], Any]] = {
 }
 
 
-@pytest.mark.parametrize("batch", [2, 16])
-@pytest.mark.parametrize("place", PLACES)
+@large(("place", "batch"), itertools.product(PLACES, [2, 16]), sample=len(PLACES))
 def test_wherever_torch_stands(place: str, batch: int) -> None:
     check(Between(PLACES[place]), images(batch, 4, 8, 8))
 
