@@ -51,6 +51,11 @@ def test_a_schedule_from_end_to_end(problem: Path, tmp_path: Path) -> None:
     assert [(each["operator"], each["from"], each["to"]) for each in found["transfers"]] == [("w", "b", "a")]
 
 
+def test_help_says_among_which_plans_a_stream_is_optimal() -> None:
+    told = " ".join(place("--help").stdout.replace("│", " ").split())
+    assert "optimal means: among plans that place all inputs alike, or in equal copies." in told
+
+
 def test_a_pipeline_from_end_to_end(problem: Path, tmp_path: Path) -> None:
     answer = tmp_path / "answer.json"
     result = place("--problem", str(problem), "--goal", "throughput", "--json", str(answer))
