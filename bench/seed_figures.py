@@ -24,14 +24,15 @@ from rich.table import Table
 from bench.caption_model import captioner
 from bench.command import run
 from bench.seed_caption import Changes, Simulated, device_table, machine_of, simulated
-from bench.seed_graphs import read_graphs, trace_graphs
-from bench.streams import best_stages, greedy, least_possible, sequential, units_on
-from sparsegen.devices import Machine, Profile
+from bench.seed_graphs import Node, read_graphs, trace_graphs
+from sparsegen.devices import Machine, Profile, estimate
 from sparsegen.devices.section import Section
 from sparsegen.devices.table_files import parse_table
 from sparsegen.files import check_writable, write_file
 from sparsegen.hetero.operators.application_graph import CarriedGraph, joined
 from sparsegen.hetero.operators.cut import Granularity
+from sparsegen.hetero.stages.shared_search import chosen_stages
+from sparsegen.hetero.stages.sharing import SharedUnit, greedy, least_possible, sequential
 
 PUBLISHED_MS = (931.0, 23.9, 16.9)
 """ARM alone, placed, pipelined: derived from 39x, 54.9x and 59 frames a second (ACM TACO 19(3), 2022)."""
@@ -138,16 +139,25 @@ def stage_tables() -> list[Profile]:
     ]
 
 
+def units_on(profile: Profile, nodes: Sequence[Node]) -> list[SharedUnit]:
+    """A network's operators on a table of capacity 1, a unit each."""
+    costs = [estimate(profile, node.operator) for node in nodes]
+    return [
+        SharedUnit.of([str(number)], node.reads, ((cost.seconds, cost.utilisation),))
+        for number, (node, cost) in enumerate(zip(nodes, costs, strict=True))
+    ]
+
+
 def stage_cases() -> list[Stages]:
     """Sequential, greedy and ours, by the tables."""
     found = []
     for profile in stage_tables():
         for network, nodes in read_graphs().items():
-            units, operators = units_on(profile, nodes), units_on(profile, nodes, chains=False)
-            alone, rival = sequential(units), greedy(operators)
-            work, longest = least_possible(units)
-            ours = min(best_stages(units).seconds, greedy(units), alone)
-            times = (1e3 * seconds for seconds in (alone, rival, ours))
+            operators = units_on(profile, nodes)
+            alone, rival = sequential(operators).seconds, greedy(operators).seconds
+            work, longest = least_possible(operators)
+            _, ours = chosen_stages(operators)
+            times = (1e3 * seconds for seconds in (alone, rival, ours.seconds))
             found.append(Stages(profile.name, network, *times, work / alone, longest / alone))
     return found
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
+import sys
 import warnings
+from contextlib import suppress
 from importlib import metadata
 from typing import Annotated, Any, TextIO
 
@@ -95,6 +99,23 @@ def sparsegen(
         _show_log(logging.INFO if verbose == 1 else logging.DEBUG)
 
 
+_INTERRUPTED = 130
+"""The exit status after Ctrl-C."""
+
+
 def main() -> None:
-    """Run the `sparsegen` command."""
-    app()
+    """Run the `sparsegen` command.
+
+    After Ctrl-C the process does not wait for threads in native code, which compilers cannot be called back
+    from: what has to be cleaned up at the end is, and then it is gone.
+    """
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            atexit._run_exitfuncs()
+            with suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(_INTERRUPTED)
+        raise

@@ -114,7 +114,8 @@ def place(
     """Place the operators of MODEL on devices: plan, and if asked run and simulate, its inputs.
 
     With `--plan`, a plan that --json wrote is run or simulated again, and nothing is searched. With
-    `--problem`, the operators are those of a file, in seconds and bytes: a schedule comes out.
+    `--problem`, the operators are those of a file, in seconds and bytes: a schedule comes out. For a stream,
+    optimal means: among plans that place all inputs alike, or in equal copies.
     """
     from sparsegen.outputs import check_outputs
 

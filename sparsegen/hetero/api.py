@@ -21,6 +21,7 @@ from sparsegen.hetero.plans.placing import Subject, by_core, machine_name
 from sparsegen.hetero.plans.plan import Goal
 from sparsegen.hetero.plans.streams import APART, TOGETHER, Planned, Planner, best_stream
 from sparsegen.hetero.stages.kept import plan_in_stages
+from sparsegen.hetero.stages.table_plan import in_table_stages, leaves_room
 from sparsegen.progress import Listener
 from sparsegen.typed import typed
 
@@ -53,7 +54,8 @@ def plan(
 
     Where the only device is one CPU, the plan for latency is the sequential program, or stages of operators
     at once where these are measured to be faster; that for throughput is one program on all cores, copies,
-    or a pipeline over the cores. What carries a state gets neither stages nor copies.
+    or a pipeline over the cores. Where it is a table that says what part of the device operators fill, the
+    plan for latency may have stages, too, by that table. What carries a state gets neither stages nor copies.
 
     Raises OptionError for arguments of other types, and SparsegenError for a model or devices that cannot be
     had, where no device runs an operator, and where too little was measured to predict from.
@@ -110,7 +112,9 @@ def find_plan(
         return planner.best(machine, goal).beside(seconds)
     split = by_core(machine) if goal == "throughput" else None
     if split is None:
-        return planner.best(machine, goal)
+        found = planner.best(machine, goal)
+        shared = not others and leaves_room(only) and goal == "latency" and not whole.carried
+        return in_table_stages(found, whole) if shared else found
     if alone:
         return best_stream(planner.streams(machine, split))
     return best_stream({TOGETHER: planner.best(machine, goal), APART: planner.best(split, goal)})

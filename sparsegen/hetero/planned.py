@@ -46,8 +46,8 @@ class PlannedModel:
     stream is left early, or `reset` is called. Close it, or use it as a context manager: its threads end
     then. `machine` is what the plan was made for, whose devices have to be those that it names; None: those,
     made of what it says of them. `costs` are those that the plan was made with, where operators were placed;
-    `compiled` is the program of a plan of stages, compiled here where it is not given. limit_s: what an
-    operator takes longer for has hung.
+    `compiled` is the program of a plan of stages on cores, compiled here where it is not given. limit_s: what
+    an operator takes longer for has hung.
 
     Raises PlanError for an unsound plan, and for one of another model, CPU or machine; DeviceError for
     devices that are not here; and SparsegenError for what cannot be compiled here.
@@ -78,7 +78,7 @@ class PlannedModel:
         if machine is not None:
             _check_devices(devices, machine)
         self.plan = plan
-        if plan.form == "stages" and compiled is None:
+        if plan.form == "stages" and compiled is None and plan.operators[0].implementation == OURS:
             compiled = _in_stages(plan, whole, devices)
         self.compiled, self.costs = compiled, costs
         self._whole, self._forms = whole, _forms(whole)
@@ -130,7 +130,7 @@ class PlannedModel:
             self._executor.reset()
 
     def timeline(self) -> Timeline | None:
-        """What ran when, until now; None for a plan of stages."""
+        """What ran when, until now; None for a plan of stages on cores."""
         return None if self._executor is None else self._executor.timeline()
 
     def close(self) -> None:
@@ -215,7 +215,8 @@ def _computing(operator: PlannedOperator, part: LayerGraph, device: Device) -> C
         program = on_cores(device.cores, lambda: compile_graph(mixed, threads=len(device.cores)))
         compute = _on_threads(program, len(device.cores))
     elif operator.implementation == EMULATED:
-        compute = Emulated(compile_graph(part), operator.seconds)
+        seconds = operator.end - operator.start  # more than its own where others slow it down
+        compute = Emulated(compile_graph(part), seconds)
     elif device.kind == "cuda":
         compute = TorchGraph(part, torch.device("cuda", device.index or 0))
     elif operator.implementation == TORCH:

@@ -10,6 +10,7 @@ from sparsegen.devices import Machine
 from sparsegen.hetero.plans.events import Timeline
 from sparsegen.hetero.plans.plan import PASSED_ON, Plan
 from sparsegen.hetero.plans.table import plan_table
+from sparsegen.hetero.stages.table_plan import leaves_room
 from sparsegen.wording import milliseconds
 
 _FORMS = {
@@ -21,7 +22,7 @@ _FORMS = {
 }
 
 
-_SEARCHED = ("heft", "without ", "stages ")
+_SEARCHED = ("heft", "without ", "stages ", "greedy ")
 """How the names of plans begin that are no single device's and no single program's."""
 
 _EXECUTOR_MS = 0.1
@@ -47,7 +48,7 @@ def summary(plan: Plan) -> str:
     """One line: the goal's seconds, beside the best single device's, and how sure the plan is the best."""
     stream = plan.goal == "throughput"
     seconds, word = (plan.period, "period") if stream else (plan.makespan, "makespan")
-    line = f"{word} {_ms(seconds)} ms predicted, {_FORMS[plan.form]}"
+    line = f"{word} {_ms(seconds)} ms {_how_known(plan)}, {_form(plan)}"
     single = _single(plan)
     if single is not None:
         line += f"; {single}: {_beside(plan, single)}"
@@ -66,7 +67,7 @@ def rejected(plan: Plan) -> str:
 
 def note_on_times(plan: Plan) -> str:
     """One line: what measured times of a plan have in them that predicted ones have not."""
-    if plan.form == "stages":
+    if plan.form == "stages" and not _on_table(plan):
         return ""
     note = f"predictions leave out what the executor itself takes: up to about {_EXECUTOR_MS:g} ms a row"
     emulated = [each.name for each in plan.devices if each.kind == "profile"]
@@ -77,19 +78,27 @@ def note_on_times(plan: Plan) -> str:
 
 
 def note_on_stages(plan: Plan, machine: Machine) -> str:
-    """One line, where a device's table says that operators leave room on it: the plan makes no use of it."""
+    """One line, where the table of a device in use says that operators leave room on it: what that gives."""
     used = {each.device for each in plan.operators if each.implementation != PASSED_ON}
-    roomy = [
-        each.name
-        for each in machine.devices
-        if each.name in used and each.profile is not None and (each.profile.elements or each.profile.share)
-    ]
+    roomy = [each.name for each in machine.devices if each.name in used and leaves_room(each)]
     if not roomy:
         return ""
+    if len(machine.devices) > 1 or plan.goal == "throughput":
+        return (
+            f"{', '.join(roomy)} runs one operator at a time in this plan, though its table says what part "
+            "each fills: stages of operators at once are planned for the goal latency, where there is no "
+            "other device"
+        )
+    (device,) = roomy
+    if plan.form != "stages":
+        return f"{device} runs one operator at a time: by its table, nothing is gained by several at once"
+    alone = sum(each.seconds for each in plan.operators)
+    fill = sum(each.seconds * each.utilisation for each in plan.operators) / alone
+    several = [len(stage.groups) for stage in plan.stages if len(stage.groups) > 1]
     return (
-        f"{', '.join(roomy)} runs one operator at a time in this plan, though its table says what part each "
-        "fills: stages of operators at once are searched on cores alone, where they are measured; "
-        "python -m bench.seed_figures simulates them on tables"
+        f"stages on {device} are simulated by its table, not measured: operators fill {fill:.1%} of it on "
+        f"average, so {len(several)} of {len(plan.stages) - 2} stages run several at once, up to "
+        f"{max(several)}; no stages gain more than {alone / plan.bound:.2f}x over one after the other"
     )
 
 
@@ -98,6 +107,19 @@ def _rivals(plan: Plan) -> dict[str, float]:
     used = {each.device for each in plan.operators}
     itself = {f"{name} alone" for name in used} if len(used) == len(plan.replicas) == 1 else set()
     return {name: value for name, value in (plan.alternatives or {}).items() if name not in itself}
+
+
+def _form(plan: Plan) -> str:
+    on_table = plan.form == "stages" and _on_table(plan)
+    return "stages of operators at once on one device" if on_table else _FORMS[plan.form]
+
+
+def _how_known(plan: Plan) -> str:
+    return "by the table" if plan.form == "stages" and _on_table(plan) else "predicted"
+
+
+def _on_table(plan: Plan) -> bool:
+    return all(each.kind == "profile" for each in plan.devices)
 
 
 def _single(plan: Plan) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,32 @@ def test_an_interrupt_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
     result = compare("tests.cli.networks:small")
     assert result.exit_code == 130
     assert "Traceback" not in result.output
+
+
+LEFT_ALONE = """
+import atexit, threading
+from sparsegen.cli import main
+from sparsegen.cli.app import app
+
+@app.command()
+def compile() -> None:
+    threading.Thread(target=threading.Event().wait).start()  # as long as native code takes
+    raise KeyboardInterrupt
+
+atexit.register(print, "cleaned up")
+main()
+"""
+
+
+def test_an_interrupt_waits_for_no_thread_and_cleans_up() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", LEFT_ALONE, "compile"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (130, "cleaned up\n", "stopped\n")
 
 
 def test_help_and_version() -> None:

@@ -51,6 +51,11 @@ def test_a_schedule_from_end_to_end(problem: Path, tmp_path: Path) -> None:
     assert [(each["operator"], each["from"], each["to"]) for each in found["transfers"]] == [("w", "b", "a")]
 
 
+def test_help_says_among_which_plans_a_stream_is_optimal() -> None:
+    told = " ".join(place("--help").stdout.replace("│", " ").split())
+    assert "optimal means: among plans that place all inputs alike, or in equal copies." in told
+
+
 def test_a_pipeline_from_end_to_end(problem: Path, tmp_path: Path) -> None:
     answer = tmp_path / "answer.json"
     result = place("--problem", str(problem), "--goal", "throughput", "--json", str(answer))
@@ -205,13 +210,28 @@ def test_the_gain_of_each_accelerator_is_told(tmp_path: Path) -> None:
     assert "without other: " in result.stdout
 
 
-def test_stages_on_a_table_are_not_searched_and_it_says_so(tmp_path: Path, devices: Path) -> None:
+def test_stages_are_planned_on_a_table_alone_and_told_as_simulated(tmp_path: Path, devices: Path) -> None:
+    gpu = '[[device]]\nname = "gpu"\nkind = "profile"\ntable = "v100"\n'
     path = tmp_path / "gpu.toml"
-    path.write_text('[[device]]\nname = "gpu"\nkind = "profile"\ntable = "v100"\n')
-    result = place_model("--devices", str(path))
+    path.write_text(gpu)
+    branches = ("tests.hetero.models:branches", "--input-shape", "3x16x16")
+    result = place(*branches, "--devices", str(path), "--simulate", "--no-measure")
     assert result.exit_code == 0, result.output
-    assert "gpu runs one operator at a time in this plan, though" in result.stdout
-    assert "at a time in this plan" not in place_model("--devices", str(devices)).stdout
+    (summary,) = [line for line in result.stdout.splitlines() if line.startswith("makespan")]
+    assert "ms by the table, stages of operators at once on one device; sequential, gpu: " in summary
+    assert "not taken: greedy stages, gpu: " in result.stdout
+    assert "stages on gpu are simulated by its table, not measured: operators fill " in result.stdout
+    assert "simulated, not measured: first result after" in result.stdout
+    chain = place_model("--devices", str(path))
+    assert "by its table, nothing is gained by several at once" in chain.stdout
+    stream = place_model("--devices", str(path), "--goal", "throughput").stdout
+    assert "gpu runs one operator at a time in this plan, though" in stream
+    both = tmp_path / "both.toml"
+    both.write_text(EDGE.replace('name = "tpu"', 'name = "gpu"').replace("edgetpu-usb3", "v100"))
+    assert (
+        "gpu runs one operator at a time in this plan, though" in place_model("--devices", str(both)).stdout
+    )
+    assert "at a time" not in place_model("--devices", str(devices)).stdout
 
 
 @pytest.mark.parametrize(

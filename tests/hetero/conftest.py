@@ -9,18 +9,24 @@ from collections.abc import Iterator
 from types import FrameType
 
 import pytest
+from hypothesis import settings
+
+from tests.sampling import SOAK
 
 _LIMIT_S = 300  # on a busy machine
+_SOAK_LIMIT_S = 3600  # of a test with as many examples as a soak has
 
 
 @pytest.fixture(autouse=True)
 def limited() -> Iterator[None]:
+    limit = _SOAK_LIMIT_S if settings.get_current_profile_name() == SOAK else _LIMIT_S
+
     def late(number: int, frame: FrameType | None) -> None:
         faulthandler.dump_traceback()
-        raise TimeoutError(f"the test did not end in {_LIMIT_S} s")
+        raise TimeoutError(f"the test did not end in {limit} s")
 
     before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(_LIMIT_S)
+    signal.alarm(limit)
     try:
         yield
     finally:

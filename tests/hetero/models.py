@@ -20,6 +20,23 @@ class Small(nn.Module):
         return (self.left(x) + self.right(x)).mean((2, 3))
 
 
+class Branches(nn.Module):
+    """Branches of unlike lengths that meet; the sum is split, and put together again."""
+
+    def __init__(self, channels: int = 8) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.branches = nn.ModuleList(
+            nn.Sequential(*(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(length)))
+            for length in (1, 3, 2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b, c = (branch(x) for branch in self.branches)
+        left, right = (a + b * c).chunk(2, 2)
+        return torch.cat([right, left.relu()], 2)
+
+
 EDGE = """
 [[device]]
 name = "arm"
@@ -36,3 +53,7 @@ table = "edgetpu-usb3"
 
 def small() -> nn.Module:
     return Small().eval()
+
+
+def branches() -> nn.Module:
+    return Branches(3).eval()

@@ -11,7 +11,8 @@ def latest(problem: Problem, found: Pipelining) -> float:
     """Seconds by which anything ends later than in the schedule, at most, in one copy.
 
     Devices and buses keep to the schedule's order, and begin as soon as they can. What takes no time and
-    reads nothing, or is read by nothing, does not keep its device.
+    reads nothing, or is read by nothing, does not keep its device; what takes none goes before what begins at
+    the same time.
     """
     read = {name for task in problem.tasks for name in task.reads}
     tasks = {task.name: task for task in problem.tasks}
@@ -24,19 +25,19 @@ def latest(problem: Problem, found: Pipelining) -> float:
     links = {(link.source, link.target): link for link in problem.links}
     period, place = found.period * len(found.replicas), {name: at for at, name in enumerate(tasks)}
     events = [
-        (round(run.start + i * period, 12), i, place[run.task], 0, run)
+        (round(run.start + i * period, 12), run.end > run.start, i, place[run.task], 0, run)
         for run in found.runs
         for i in range(INPUTS)
     ]
     events += [
-        (round(each.start + i * period, 12), i, place[each.task], 1, each)  # type: ignore[misc]
+        (round(each.start + i * period, 12), each.end > each.start, i, place[each.task], 1, each)  # type: ignore[misc]
         for each in found.transfers
         for i in range(INPUTS)
     ]
     free: dict[object, float] = {}
     there: dict[tuple[str, str, int], float] = {}
     late = 0.0
-    for _, i, _, kind, each in sorted(events, key=lambda event: event[:4]):
+    for _, _, i, _, kind, each in sorted(events, key=lambda event: event[:5]):
         seconds = each.end - each.start
         if kind:
             link = links[each.source, each.target]  # type: ignore[attr-defined]

@@ -41,7 +41,7 @@ def ticks(plan: Plan, inputs: int) -> Ticks:
             while sum(_act(plan, state, each, input, now, sinks) for each, input in work):
                 pass
             moved = _send(plan, state, now)
-        if len(state.put) == len(work):
+        if len(state.put) == len(work) and len(state.sent) == inputs * len(plan.transfers):
             state.finished = [max(state.ended[name, i] for name in sinks) for i in range(inputs)]
             return state
     raise AssertionError("a deadlock")

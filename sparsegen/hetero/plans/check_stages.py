@@ -1,14 +1,17 @@
-"""Whether the stages of a plan are sound: all operators once, in an order that runs, their groups apart."""
+"""Whether the stages of a plan are sound: all operators once, in an order that runs, their groups apart.
+
+What runs at once, and asks for more than the device has, advances at 1 / (sum of utilisations) of its speed.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import networkx
 
-from sparsegen.hetero.plans.plan import Plan, Stage
+from sparsegen.hetero.plans.plan import Plan, PlannedOperator, Stage
 
 _TOLERANCE = 1e-6  # of the makespan, as in `check`
 
@@ -76,6 +79,7 @@ def _time_faults(plan: Plan) -> Iterator[str]:
     slack = 1e-9 + _TOLERANCE * plan.makespan
     placed = {each.name: each for each in plan.operators}
     for number, stage in enumerate(plan.stages):
+        yield from _speed_faults([placed[name] for name in _names(stage)], slack)
         for group in stage.groups:
             for before, after in pairwise(placed[name] for name in group.operators):
                 if after.start < before.end - slack:
@@ -87,6 +91,20 @@ def _time_faults(plan: Plan) -> Iterator[str]:
         for name in _names(after_stage):
             if placed[name].start < ended - slack:
                 yield f"operator {name} begins before the stage before it has ended"
+
+
+def _speed_faults(operators: Sequence[PlannedOperator], slack: float) -> Iterator[str]:
+    """Operators that run for longer or shorter than they take at the speed that others at once leave them."""
+    marks = sorted({time for each in operators for time in (each.start, each.end)})
+    done = dict.fromkeys((each.name for each in operators), 0.0)
+    for begin, end in pairwise(marks):
+        running = [each for each in operators if each.start <= begin and end <= each.end]
+        speed = 1 / max(1.0, sum(each.utilisation for each in running))
+        for each in running:
+            done[each.name] += (end - begin) * speed
+    for each in operators:
+        if abs(done[each.name] - each.seconds) > slack:
+            yield f"operator {each.name} takes {each.seconds:g} s, and runs for {done[each.name]:g} s"
 
 
 def _names(stage: Stage) -> list[str]:

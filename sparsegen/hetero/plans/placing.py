@@ -12,6 +12,7 @@ from sparsegen.devices import Machine, make_device
 from sparsegen.devices.machine import connect
 from sparsegen.hetero.costs.costs import Costs
 from sparsegen.hetero.operators.operators import Operator
+from sparsegen.hetero.plans.merging import bound_of_plans
 from sparsegen.hetero.plans.plan import (
     MIXED,
     PASSED_ON,
@@ -24,7 +25,6 @@ from sparsegen.hetero.plans.plan import (
 from sparsegen.hetero.plans.posing import Posed
 from sparsegen.hetero.plans.segments import Segment, segments_of
 from sparsegen.hetero.plans.streaming import LEAST_QUEUE, Rounds, rounds_of
-from sparsegen.hetero.problem.answer_json import is_optimal
 from sparsegen.hetero.problem.problem import Link, Pipelining, Problem, Schedule, Task
 from sparsegen.hetero.solver.bounds import ROUNDING
 from sparsegen.hetero.solver.heft import heft
@@ -74,7 +74,8 @@ def plan_of(
     found = _planned(cut, schedule, {each.name: each for each in operators}, costs, machine)
     planned = tuple(found[at] for at in order)
     transfers = _transfers(cut, schedule, planned, sends)
-    return _whole(answer, planned, transfers, rounds, machine, subject, alternatives(problem))
+    bound = bound_of_plans(problem, answer, alone)
+    return _whole(answer, bound, planned, transfers, rounds, machine, subject, alternatives(problem))
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,6 +226,7 @@ def _planned(
 
 def _whole(
     answer: Schedule | Pipelining,
+    bound: float,
     planned: tuple[PlannedOperator, ...],
     transfers: tuple[PlannedTransfer, ...],
     rounds: Rounds | None,
@@ -232,7 +234,7 @@ def _whole(
     subject: Subject,
     others: Mapping[str, float],
 ) -> Plan:
-    """The plan; `rounds` are those of a stream through one copy."""
+    """The plan; no plan is below the bound, and `rounds` are those of a stream through one copy."""
     loads: defaultdict[str, float] = defaultdict(float)
     for each in planned:
         loads[each.device] += each.seconds
@@ -243,7 +245,7 @@ def _whole(
     latest = max([makespan, *(each.end for each in transfers)])
     period = latest if rounds is None else min(latest, rounds.period / len(replicas))
     value = period if stream else makespan
-    optimal = is_optimal(answer) and abs(value - answer.bound) <= ROUNDING * answer.bound
+    optimal = value <= bound * (1 + ROUNDING)
     several: Form = "pipelined" if stream else "placed"
     form: Form = "copies" if len(replicas) > 1 else "sequential" if len(loads) == 1 else several
     return Plan(
@@ -257,7 +259,7 @@ def _whole(
         transfers=transfers,
         makespan=makespan,
         period=period,
-        bound=value if optimal else min(answer.bound, value),
+        bound=value if optimal else bound,
         optimal=optimal,
         method=answer.method,
         depth=1 if rounds is None else rounds.depth * len(replicas),

@@ -61,7 +61,7 @@ def _events(answer: Schedule | Pipelining) -> dict[str, Any]:
 
 
 def is_optimal(answer: Schedule | Pipelining) -> bool:
-    """Whether no answer has a shorter makespan, or a shorter period."""
+    """Whether no answer has a shorter makespan, or, as `Pipelining.bound` has it, a shorter period."""
     if isinstance(answer, Schedule):
         return answer.optimal
     return answer.period <= answer.bound * (1 + ROUNDING)

@@ -128,7 +128,7 @@ class Pipelining:
     several inputs in turn. Or, where `replicas` has more than one entry, input i is served by replica i
     modulo their number, and each is a mapping of the placement's devices to those that stand in for them
     there; each repeats itself after as many periods as there are replicas. `period`: seconds between two
-    results in the long run; `bound`: no plan has a shorter one that places all inputs alike, or on copies.
+    results in the long run; `bound`: no plan that places all inputs alike, or in equal copies, is below it.
     `latency`: seconds from an input's start to its end, in the stream. `limit`: what the period is bound by
     ("device a", "link a-b", "bus usb", "recurrence x").
     """

@@ -15,7 +15,7 @@ import numpy as np
 
 from sparsegen.hetero.solver.bounds import ROUNDING, best_prices, least_work, tails
 from sparsegen.hetero.solver.instance import NEVER, Instance, Placement
-from sparsegen.hetero.solver.periodic import is_entangled, periodic
+from sparsegen.hetero.solver.periodic import is_entangled, period_of
 from sparsegen.hetero.solver.places import Places
 from sparsegen.hetero.solver.steady import Steady, steady
 
@@ -47,7 +47,7 @@ def reached(instance: Instance, placement: Placement, state: Steady) -> Steady:
     """The state with the period that a schedule was found for: a longer one at times, see `is_entangled`."""
     if state.period == NEVER or not is_entangled(instance):
         return state
-    period = periodic(instance, placement, state.period).period
+    period = period_of(instance, placement, state.period)
     return state if period <= state.period * (1 + ROUNDING) else replace(state, period=period, limit=ORDER)
 
 

@@ -11,7 +11,7 @@ a bus with gaps that nothing fits into, its chores are packed: in a row, in thei
 not fit between what is reserved, the longest first; each into the tightest gap. Without recurrences, and with
 one bus a transfer at most, so all periods can be had that no load exceeds. Else periods are tried from the
 least one on; and the period of the schedule that was found is reduced to the greatest mean time of a cycle of
-its waits.
+its waits. What has a period has its latency shortened last, see `windows`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sparsegen.hetero.solver.chores import EXACTLY, Chores, Wait
 from sparsegen.hetero.solver.cycles import greatest_ratio, least_starts, ways_between
 from sparsegen.hetero.solver.instance import NEVER, Instance
 from sparsegen.hetero.solver.reservations import Reservations
+from sparsegen.hetero.solver.windows import latency, shortened
 
 _TRIES = 8  # periods between the least one and one input at a time
 
@@ -44,17 +45,22 @@ class Periodic:
     @property
     def latency(self) -> float:
         """From the start of an input to its last task's end."""
-        ends = (start + seconds for start, seconds in zip(self.starts, self.seconds, strict=True))
-        return max(ends) - min(self.starts)
+        return latency(self.starts, self.seconds)
 
 
 def periodic(instance: Instance, placement: Sequence[int], least: float) -> Periodic:
     """A periodic schedule of an allowed placement; `least` is a period that none is below."""
     chores = Chores.of(instance, placement)
     period, starts = _schedule(chores, least)
+    starts = shortened(chores, period, starts)
     count = instance.count
     sends = dict(zip(chores.sends, starts[count:], strict=True))
     return Periodic(period, starts[:count], sends, chores.seconds[:count])
+
+
+def period_of(instance: Instance, placement: Sequence[int], least: float) -> float:
+    """The period of `periodic`."""
+    return _schedule(Chores.of(instance, placement), least)[0]
 
 
 def is_entangled(instance: Instance) -> bool:

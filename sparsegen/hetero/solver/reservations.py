@@ -45,9 +45,17 @@ class Reservations:
         return min(gaps)[1] if gaps else NEVER
 
     def take(self, takes: Iterable[int], start: float, seconds: float) -> None:
-        """Reserve resources from a start on."""
+        """Reserve resources from a start on.
+
+        Spans that begin at the same time, but for rounding, get the very same begin, so that what takes no
+        time comes before what does, and hides nothing of it.
+        """
+        place = self._within(start)
         for each in takes:
-            insort(self._spans.setdefault(each, []), (self._within(start), seconds))
+            spans = self._spans.setdefault(each, [])
+            at = bisect_right(spans, (place - self._slack, -1.0))
+            same = at < len(spans) and spans[at][0] <= place + self._slack
+            insort(spans, (spans[at][0] if same else place, seconds))
 
     def _within(self, time: float) -> float:
         place = time % self._period if self._period else 0.0

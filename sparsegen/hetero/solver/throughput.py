@@ -75,7 +75,7 @@ def _placed(problem: Problem, seed: int, until: float, steps: Steps) -> Pipelini
     instance = Instance(problem)
     steps.begin("bounds and simple placements")
     _, bound = best_prices(least_work(instance))
-    bound = max(bound * (1 - ROUNDING), _recurrence_bound(instance))
+    bound = max(bound * (1 - ROUNDING), recurrence_bound(instance))
     found = [(each.method, each.placement) for each in singles(instance)]
     found += [
         (each.method, each.placement) for each in (heft(instance), greedy(instance)) if each is not None
@@ -142,7 +142,7 @@ def _best(instance: Instance, found: list[tuple[str, Placement]]) -> tuple[str, 
     return best
 
 
-def _recurrence_bound(instance: Instance) -> float:
+def recurrence_bound(instance: Instance) -> float:
     """The longest that a task which carries its own result takes, where it is fastest."""
     own = (
         min(instance.seconds[task][device] for device in instance.domain(task))

@@ -164,7 +164,7 @@ class _Search:
             if count == terms.most_endings:
                 self.exact = False
                 return
-            parts = self._parts(ending)
+            parts = [[self._block[bit] for bit in part] for part in apart(ending, self._reads)]
             stage = pack(parts, self._units, terms) if len(parts) > 1 else None
             if stage is not None and stage.seconds < sum(
                 self._units[number].seconds[team] for part in parts for number in part
@@ -187,22 +187,23 @@ class _Search:
 
         yield from grow(0, 0, 0)
 
-    def _parts(self, ending: int) -> list[list[int]]:
-        """The units of an ending, those together that depend on each other."""
-        parts: list[tuple[int, list[int]]] = []
-        for bit, reads in enumerate(self._reads):
-            if not ending >> bit & 1:
-                continue
-            joined, rest = [bit], []
-            mask = 1 << bit
-            for part_mask, part in parts:
-                if part_mask & reads:
-                    joined = [*part, *joined]
-                    mask |= part_mask
-                else:
-                    rest.append((part_mask, part))
-            parts = [*rest, (mask, joined)]
-        return [[self._block[bit] for bit in sorted(part)] for _, part in parts]
+
+def apart(ending: int, reads: Sequence[int]) -> list[list[int]]:
+    """The units of an ending, those together that depend on each other; `reads` has a mask for each unit."""
+    parts: list[tuple[int, list[int]]] = []
+    for unit, sources in enumerate(reads):
+        if not ending >> unit & 1:
+            continue
+        joined, rest = [unit], []
+        mask = 1 << unit
+        for part_mask, part in parts:
+            if part_mask & sources:
+                joined = [*part, *joined]
+                mask |= part_mask
+            else:
+                rest.append((part_mask, part))
+        parts = [*rest, (mask, joined)]
+    return [sorted(part) for _, part in parts]
 
 
 def chained(stages: Sequence[FoundStage]) -> list[FoundStage]:

@@ -7,13 +7,24 @@ from random import Random
 
 import pytest
 
+from bench.seed_figures import units_on
 from bench.seed_graphs import Node, read_graphs
-from bench.streams import Steps, Streamed, best_stages, greedy, least_possible, sequential, together, units_on
 from sparsegen.devices import Operator, table
+from sparsegen.hetero.stages.shared_search import best_stages, chosen_stages
+from sparsegen.hetero.stages.sharing import (
+    SharedUnit,
+    Steps,
+    ends_at_once,
+    greedy,
+    in_chains,
+    least_possible,
+    sequential,
+    together,
+)
 
 
-def unit(seconds: float, share: float, *reads: int) -> Streamed:
-    return Streamed(("x",), {1: seconds}, reads, ((seconds, share),))
+def unit(seconds: float, share: float, *reads: int) -> SharedUnit:
+    return SharedUnit.of(["x"], reads, ((seconds, share),))
 
 
 @pytest.mark.parametrize(
@@ -28,9 +39,15 @@ def unit(seconds: float, share: float, *reads: int) -> Streamed:
 )
 def test_operators_at_once_share_the_device(groups: Sequence[Steps], seconds: float) -> None:
     assert together(groups) == pytest.approx(seconds)
+    assert [len(ends) for ends in ends_at_once(groups)] == [len(group) for group in groups]
 
 
-def random_units(seed: int, count: int) -> list[Streamed]:
+def test_each_step_ends_where_those_beside_it_let_it() -> None:
+    ends = ends_at_once([((1.0, 1.0),), ((1.0, 0.5), (0.0, 0.5), (1.0, 0.5))])
+    assert ends == [[pytest.approx(1.5)], [pytest.approx(1.5), pytest.approx(1.5), pytest.approx(2.5)]]
+
+
+def random_units(seed: int, count: int) -> list[SharedUnit]:
     random = Random(seed)
     return [
         unit(
@@ -42,7 +59,7 @@ def random_units(seed: int, count: int) -> list[Streamed]:
     ]
 
 
-def exhaustive(units: Sequence[Streamed], done: frozenset[int] = frozenset()) -> float:
+def exhaustive(units: Sequence[SharedUnit], done: frozenset[int] = frozenset()) -> float:
     """The least time of any stages, by trying all: no masks, no blocks, no order."""
     if len(done) == len(units):
         return 0.0
@@ -56,7 +73,7 @@ def exhaustive(units: Sequence[Streamed], done: frozenset[int] = frozenset()) ->
     return best
 
 
-def parts(units: Sequence[Streamed], stage: set[int]) -> list[set[int]]:
+def parts(units: Sequence[SharedUnit], stage: set[int]) -> list[set[int]]:
     """The connected parts of a stage."""
     found: list[set[int]] = []
     for n in sorted(stage):
@@ -78,18 +95,28 @@ def test_a_narrow_search_keeps_between_the_bound_and_its_rivals(seed: int) -> No
     units = random_units(seed, 20)
     found = best_stages(units, width=4, most_endings=30).seconds
     assert max(least_possible(units)) <= found * (1 + 1e-9)
-    assert found <= sequential(units) * (1 + 1e-9)
-    assert sequential(units) == pytest.approx(sum(each.alone for each in units))
-    assert greedy(units) >= max(least_possible(units)) * (1 - 1e-9)
+    assert found <= sequential(units).seconds * (1 + 1e-9)
+    assert sequential(units).seconds == pytest.approx(sum(each.alone for each in units))
+    assert greedy(units).seconds >= max(least_possible(units)) * (1 - 1e-9)
 
 
 def test_chains_are_one_unit() -> None:
     operator = Operator("conv", "conv", 10**6, 10**4, 10**4)
     nodes = [Node(operator, ()), Node(operator, (0,)), Node(operator, (1,)), Node(operator, (1,))]
-    units = units_on(table("v100"), nodes)
+    alone = units_on(table("v100"), nodes)
+    units = in_chains(alone)
     assert [each.layers for each in units] == [("0", "1"), ("2",), ("3",)]
     assert [each.reads for each in units] == [(), (0,), (0,)]
-    assert sequential(units) == pytest.approx(sequential(units_on(table("v100"), nodes, chains=False)))
+    assert sequential(units).seconds == pytest.approx(sequential(alone).seconds)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_chosen_stages_are_no_slower_than_any_rival(seed: int) -> None:
+    operators = random_units(seed, 15)
+    units, chosen = chosen_stages(operators)
+    rivals = [sequential(units), greedy(units), best_stages(units)]
+    assert chosen.seconds == min(each.seconds for each in rivals)
+    assert sorted(n for stage in chosen.stages for n in stage) == list(range(len(units)))
 
 
 def test_graphs_are_in_an_order_that_runs() -> None:
