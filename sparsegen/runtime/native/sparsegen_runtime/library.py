@@ -16,9 +16,14 @@ def library() -> ctypes.CDLL:
     Raises OSError where the package was installed without it, or it cannot be loaded.
     """
     native = ctypes.CDLL(str(PATH))
-    pointer, size = ctypes.c_void_p, ctypes.c_int64
+    pointer, size, bytes_, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_size_t, ctypes.c_int
     native.sparsegen_fma_peak.restype = ctypes.c_double
     native.sparsegen_run_stages.restype = size
     native.sparsegen_run_stages.argtypes = (pointer, size, pointer, pointer, size, size, pointer)
     native.sparsegen_use_openmp.argtypes = (pointer, pointer, pointer)
+    native.sparsegen_decode_zeros.argtypes = (pointer, size, pointer, bytes_, pointer, bytes_)
+    for decode in (native.sparsegen_decode_narrow, native.sparsegen_decode_deltas):
+        decode.argtypes = (pointer, size, pointer, bytes_, number, ctypes.c_int32)
+    filters = (pointer, pointer, size, number, number, pointer)
+    native.sparsegen_decode_transformed.argtypes = (*filters, size, size)
     return native
