@@ -87,7 +87,7 @@ int model_open(sparsegen_model *model, const char *path, int threads, int verify
 }
 
 void model_close(sparsegen_model *model) {
-    for (int i = 0; i < model->count; i++) elf_free(model->variants[i].library);
+    for (int i = 0; i < model->count; i++) library_free(model->variants[i].library);
     weights_free(&model->weights);
     artefact_close(&model->artefact);
     pthread_mutex_destroy(&model->lock);
@@ -102,7 +102,7 @@ static int find_functions(Bump *memory, Variant *variant) {
     for (int32_t i = 0; i < plan->calls_count; i++) {
         char name[256];
         int length = snprintf(name, sizeof name, "__tvm_ffi_%s", plan->calls[i].symbol);
-        functions[i] = length < (int)sizeof name ? elf_function(variant->library, name) : NULL;
+        functions[i] = length < (int)sizeof name ? library_function(variant->library, name) : NULL;
         if (!functions[i]) return fail_damaged("its code has no function '%.60s'", plan->calls[i].symbol);
     }
     variant->functions = functions;
@@ -111,7 +111,7 @@ static int find_functions(Bump *memory, Variant *variant) {
 
 static int make(sparsegen_model *model, Variant *variant) {
     if (!variant->library && variant->plan.calls_count) {
-        variant->library = elf_load(variant->code->data, variant->code->bytes, "the code");
+        variant->library = library_load(variant->code->data, variant->code->bytes, "the code");
         if (!variant->library) return -1;
     }
     if (find_functions(&model->artefact.memory, variant)) return -1;

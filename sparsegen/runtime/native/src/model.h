@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 #include "artefact.h"
-#include "elf.h"
+#include "loader.h"
 #include "plan.h"
 #include "sparsegen.h"
 #include "weights.h"
