@@ -32,7 +32,8 @@ def pack(variants: Sequence[Variant], weights: Mapping[str, NDArray[Any]]) -> by
     sections = dict(weights)
     listed = []
     for number, variant in enumerate(variants):
-        own = {"plan": _json(variant.plan), "code": variant.code, "extents": _json(variant.extents)}
+        extents = {"code": hashlib.sha256(variant.code).hexdigest(), **variant.extents}
+        own = {"plan": _json(variant.plan), "code": variant.code, "extents": _json(extents)}
         names = {kind: f"{kind}/{number}" for kind in own}
         sections |= {names[kind]: np.frombuffer(held, np.uint8) for kind, held in own.items()}
         listed.append(

@@ -33,6 +33,13 @@ static const Section *section_of(const Artefact *artefact, const Json *written, 
     return NULL;
 }
 
+/* Whether extents are those of a section of code, by the sum that was checked. */
+static int belongs(const Artefact *artefact, const Json *extents, const Section *code) {
+    const char *told = json_text(json_get(extents, "code"));
+    const char *sum = json_text(json_get(json_get(artefact->manifest, "sha256"), code->name));
+    return told && sum && !strcmp(told, sum);
+}
+
 static int read_variant(Artefact *artefact, const Json *written, Variant *variant, int threads) {
     Bump *memory = &artefact->memory;
     const Section *plan = section_of(artefact, written, "plan"), *extents = section_of(artefact, written, "extents");
@@ -41,7 +48,9 @@ static int read_variant(Artefact *artefact, const Json *written, Variant *varian
     const Json *plan_json = json_parse(memory, plan->data, plan->bytes, "a plan");
     if (!plan_json || plan_read(memory, plan_json, &variant->plan)) return -1;
     const Json *extents_json = json_parse(memory, extents->data, extents->bytes, "the extents of code");
-    if (!extents_json || plan_check_extents(&variant->plan, extents_json)) return -1;
+    if (!extents_json) return -1;
+    if (!belongs(artefact, extents_json, variant->code)) return fail_damaged("a variant's extents are of other code");
+    if (plan_check_extents(&variant->plan, extents_json)) return -1;
     char *text = bump_new(memory, plan->bytes + 1, 1);
     if (!text) return -1;
     memcpy(text, plan->data, plan->bytes);
