@@ -1,4 +1,4 @@
-"""The native library in this process: on torch's thread pool, for generated code, halos, the FMA peak."""
+"""The native library in this process: on torch's thread pool, for kernels, halos, filters, the FMA peak."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import ctypes
 import functools
 from pathlib import Path
 
+import numpy as np
+import sparsegen_runtime.decoding
 import sparsegen_runtime.library
 import torch
+from numpy.typing import NDArray
 
 from sparsegen.errors import ToolchainError
 from sparsegen.runtime.forks import with_team
@@ -56,3 +59,12 @@ def use_torch_threads(kernels: ctypes.CDLL) -> None:
 def fma_peak_gflops(lanes: int, threads: int) -> float:
     """Measured peak of float32 multiply-adds from registers, in GF/s of all `threads` together."""
     return float(with_team(lambda: library().sparsegen_fma_peak(lanes, threads)))
+
+
+def transformed_filters(filters: NDArray[np.float32], matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Filters [..., r, r] in Winograd's domain: [n, n, ...], by a matrix [n, r].
+
+    A saved model's reader computes the same bits.
+    """
+    library()  # has an error of its own where it is missing
+    return sparsegen_runtime.decoding.transformed(filters, matrix)

@@ -20,6 +20,7 @@ from tvm import tirx
 
 from sparsegen.graph import Array
 from sparsegen.lowering.expressions import Expr
+from sparsegen.runtime import bindings
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -58,9 +59,7 @@ class Transform:
 
     def weights(self, weight: Array) -> NDArray[np.float32]:
         """Filters [K, C, r, r] as [n, n, K, C], computed in float64."""
-        matrix = np.array(self.weight)
-        transformed: NDArray[np.float64] = np.einsum("ia,jb,kcab->ijkc", matrix, matrix, np.float64(weight))
-        return transformed.astype(np.float32)
+        return bindings.transformed_filters(weight, np.array(self.weight))
 
 
 @cache

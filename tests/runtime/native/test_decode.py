@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import sparsegen_runtime.library
 from numpy.typing import NDArray
+from sparsegen_runtime.decoding import transformed
+
+from sparsegen.kernels.winograd import transforms
 
 PATHS = pytest.mark.parametrize("path", [0, 1, 2], ids=["plain", "AVX2", "AVX-512"], indirect=True)
 COUNTS = (0, 1, 7, 8, 9, 15, 16, 17, 31, 64, 1000, 1003)
@@ -157,3 +160,18 @@ def test_transforms_that_cannot_be_are_refused(l: int, n: int, r: int, begin: in
     nothing = np.zeros(1)
     decode = sparsegen_runtime.library.library().sparsegen_decode_transformed
     assert decode(pointer(nothing), pointer(nothing), l, n, r, pointer(nothing), begin, end) == REFUSED
+
+
+def test_compilation_transforms_filters_as_readers_do() -> None:
+    transform, rng = transforms.transform(4, 3), np.random.default_rng(0)
+    filters = rng.standard_normal((5, 70, 3, 3)).astype(np.float32)
+    expected = in_order(filters.reshape(-1, 3, 3), np.array(transform.weight)).reshape(6, 6, 5, 70)
+    assert transform.weights(filters).tobytes() == expected.tobytes()
+    assert transform.weights(filters[:, ::2]).tobytes() == expected[..., ::2].tobytes()
+    assert transform.weights(filters[:0]).shape == (6, 6, 0, 70)
+
+
+def test_filters_of_another_size_are_refused() -> None:
+    for shape in ((4, 3, 5), (4, 5, 5)):
+        with pytest.raises(ValueError, match=r"\(6, 3\) transforms filters of shape \(4, "):
+            transformed(np.zeros(shape, np.float32), np.zeros((6, 3)))
