@@ -41,6 +41,7 @@ static int read_groups(Bump *memory, const Json *json, const Plan *plan, PlanSta
         group->threads = json_count(json_get(&items[i], "threads"));
         if (group->threads < 1 || group->threads > plan->threads) return -1;
         if (read_calls(memory, json_get(&items[i], "calls"), stage->first, stage->end, &group->calls, &calls)) return -1;
+        if (!calls) return -1;
         group->count = (int64_t)calls;
         for (size_t c = 0; c < calls; c++) {
             if ((c && group->calls[c] <= group->calls[c - 1]) || seen[group->calls[c] - stage->first]) return -1;

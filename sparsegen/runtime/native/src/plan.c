@@ -1,5 +1,6 @@
 #include "plan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "errors.h"
@@ -55,6 +56,10 @@ static int read_outputs(Bump *memory, const Json *json, Plan *plan) {
         plan->outputs[i].slot = json_count(&items[i]);
         if (plan->outputs[i].slot < plan->inputs_count || plan->outputs[i].slot >= plan->slots)
             return fail_damaged("output %d of a plan is none of its slots, or an input", i);
+        char *name = bump_new(memory, 20, 1);
+        if (!name) return -1;
+        snprintf(name, 20, "output %d", i);
+        plan->outputs[i].name = name;
     }
     return 0;
 }

@@ -1,4 +1,4 @@
-#include "elf.h"
+#include "loader.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -376,7 +376,7 @@ static int load(Library *library, const unsigned char *bytes, size_t size) {
            relocate_all(library, library->calls) || fill_hooks(library) || protect(library);
 }
 
-Library *elf_load(const unsigned char *bytes, size_t size, const char *what) {
+Library *library_load(const unsigned char *bytes, size_t size, const char *what) {
     Library *library = calloc(1, sizeof *library);
     if (!library) {
         fail_memory(sizeof *library, what);
@@ -384,17 +384,17 @@ Library *elf_load(const unsigned char *bytes, size_t size, const char *what) {
     }
     library->what = what;
     if (!load(library, bytes, size)) return library;
-    elf_free(library);
+    library_free(library);
     return NULL;
 }
 
-void *elf_function(const Library *library, const char *name) {
+void *library_function(const Library *library, const char *name) {
     Elf64_Sym symbol;
     if (!find(library, name, &symbol) || ELF64_ST_TYPE(symbol.st_info) != STT_FUNC) return NULL;
     return lies_in(library, symbol.st_value, 1, 1, PF_X) ? library->base + symbol.st_value : NULL;
 }
 
-void elf_free(Library *library) {
+void library_free(Library *library) {
     if (!library) return;
     if (library->base) munmap(library->base, library->size);
     free(library);
