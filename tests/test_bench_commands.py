@@ -37,6 +37,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "seed_figures": (UNWRITABLE, "there is no folder"),
     "simulated": (UNWRITABLE, "there is no folder"),
     "sparse_winograd": (UNWRITABLE, "there is no folder"),
+    "team": (UNWRITABLE, "there is no folder"),
     "throughput": (UNWRITABLE, "there is no folder"),
     "tuning": (("/dev/null/tuning",), "Not a directory"),
 }

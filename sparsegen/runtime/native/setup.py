@@ -32,7 +32,8 @@ setup(
             SOURCES,
             include_dirs=["include"],
             extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"],
-            extra_link_args=["-pthread"],
+            # Sleeping threads are inside the library for as long as the threads last that they work for.
+            extra_link_args=["-pthread", "-Wl,-z,nodelete"],
         )
     ],
 )

@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include "export.h"
+#include "workers.h"
 
 /* Both of the calling thread, so that models with different thread counts may run side by side. */
 __thread int team = 1;
@@ -21,7 +22,8 @@ static struct {
     int (*count)(void);
 } openmp;
 
-/* Makes all teams those of an OpenMP library: of its GOMP_parallel, omp_get_thread_num, omp_get_num_threads. */
+/* Makes all teams those of an OpenMP library: of its GOMP_parallel, omp_get_thread_num, omp_get_num_threads; of
+ * threads of our own where `parallel` is NULL, as at first. No team may be at work. */
 EXPORTED void sparsegen_use_openmp(void *parallel, void *index, void *count) {
     openmp.parallel = (void (*)(void (*)(void *), void *, unsigned, unsigned))parallel;
     openmp.index = (int (*)(void))index;
@@ -69,10 +71,12 @@ void together(Work work, void *data) {
         order(led, work, data);
         work(data, 0, led->size);
         for (int done = 0; done < led->size - 1;) done = wait_while(&led->done, done);
-    } else if (team == 1 || !openmp.parallel) {
+    } else if (team == 1) {
         work(data, 0, 1);
-    } else {
+    } else if (openmp.parallel) {
         Shared shared = {work, data};
         openmp.parallel(shared_body, &shared, (unsigned)team, 0);
+    } else {
+        with_workers(work, data, team);
     }
 }
