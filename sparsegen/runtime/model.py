@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ import torch
 from sparsegen.errors import OptionError, SparsegenError
 from sparsegen.runtime import bindings
 from sparsegen.runtime.arguments import leaves_of
+from sparsegen.runtime.artefact.save import Saved, save_programs
 from sparsegen.runtime.calls import BoundCall, BoundKernel, Slots
 from sparsegen.runtime.contexts import Contexts
 from sparsegen.runtime.forks import with_team
@@ -100,6 +102,15 @@ class CompiledModel:
         memory is left; and ToolchainError where a kernel fails.
         """
         return with_team(lambda: self._call(inputs, named))
+
+    def save(self, path: str | os.PathLike[str]) -> Saved:
+        """Write the model into a file that `sparsegen.load`, and C, run without compiling.
+
+        It is written whole or not at all; `docs/artefact.md` describes it. `sparsegen.save` puts several
+        models into one file. Returns what was stored. Raises FileError where the file cannot be written,
+        and ProgramError where the model takes or returns a class that cannot be written down.
+        """
+        return save_programs(path, [self.program])
 
     def run_layer(self, name: str) -> None:
         """Run one layer's kernel again, on what the last call left in the buffers: for timing.
