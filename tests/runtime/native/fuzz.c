@@ -2,8 +2,9 @@
  *
  *     fuzz ARTEFACT SCRATCH FIRST COUNT
  *
- * Damage number N is the same in every run. A file that is run has its code and its extents as they were: code is
- * code, and reads what it was made to read. SCRATCH is where files are written. Prints how many were opened and run. */
+ * Damage number N is the same in every run. A file that is run has its code and its extents as they were:
+ * code is code, and reads what it was made to read. SCRATCH is where files are written. Prints how many were
+ * opened and run. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
@@ -71,7 +72,10 @@ static void flip_bits(Bytes *bytes) {
 
 /* ---- JSON, as text ------------------------------------------------------------------------------ */
 
-typedef struct { size_t at, length; char kind; } Token; /* '0' for a number, '"' for a text, '[' or '{' for all of one */
+typedef struct {
+    size_t at, length;
+    char kind;
+} Token; /* '0' for a number, '"' for a text, '[' or '{' for all of one */
 
 static Token tokens[MOST_TOKENS];
 
@@ -103,10 +107,10 @@ static size_t find_tokens(const Bytes *text) {
 
 static void edge_number(Bytes *text, Token token) {
     static const char *const edges[] = {
-        "0", "1", "-1", "2", "3", "16", "17", "63", "64", "65", "255", "4095", "4096", "65536", "2147483647", "2147483648",
-        "4294967295", "4294967296", "70368744177664", "1099511627776", "4611686018427387904", "9223372036854775807",
-        "9223372036854775808", "-9223372036854775808", "18446744073709551616", "1e308", "1e999", "0.5", "-0", "00", "1.",
-        "null", "true", "\"1\"", "[]", "{}", "[[]]"};
+        "0", "1", "-1", "2", "3", "16", "17", "63", "64", "65", "255", "4095", "4096", "65536", "2147483647",
+        "2147483648", "4294967295", "4294967296", "70368744177664", "1099511627776", "4611686018427387904",
+        "9223372036854775807", "9223372036854775808", "-9223372036854775808", "18446744073709551616", "1e308",
+        "1e999", "0.5", "-0", "00", "1.", "null", "true", "\"1\"", "[]", "{}", "[[]]"};
     char number[32];
     long long was = strtoll(text->data + token.at, NULL, 10);
     uint64_t pick = chance(2 * sizeof edges / sizeof *edges);
@@ -126,7 +130,8 @@ static void other_value(Bytes *text, Token one, size_t count) {
         other = tokens[chance(count)];
         if (other.kind == one.kind && other.at != one.at) break;
     }
-    Bytes mine = copy_of(text->data + one.at, one.length), theirs = copy_of(text->data + other.at, other.length);
+    Bytes mine = copy_of(text->data + one.at, one.length),
+          theirs = copy_of(text->data + other.at, other.length);
     int apart = one.at + one.length <= other.at || other.at + other.length <= one.at;
     int both = apart && chance(2);
     if (both && other.at > one.at) replace(text, other.at, other.length, mine.data, mine.size);
@@ -140,7 +145,8 @@ static void damage_json(Bytes *text) {
     size_t count = find_tokens(text);
     if (!count) return;
     Token token = tokens[chance(count)];
-    for (int tries = 0; tries < 3 && token.kind != '0'; tries++) token = tokens[chance(count)]; /* most are numbers */
+    for (int tries = 0; tries < 3 && token.kind != '0'; tries++)
+        token = tokens[chance(count)]; /* most are numbers */
     switch (chance(12)) {
     case 0: replace(text, token.at, token.length, "", 0); return;
     case 1: replace(text, token.at, 0, text->data + token.at, chance(token.length + 1)); return;
@@ -167,7 +173,9 @@ static void take_apart(void) {
     for (size_t i = 0; i < whole.count && i < MOST_SECTIONS; i++) {
         const Section *from = &whole.sections[i];
         Part *part = &file.parts[file.count++];
-        *part = (Part){.name = from->name, .dtype = from->dtype->stored, .data = copy_of(from->data, from->bytes)};
+        *part = (Part){.name = from->name,
+                       .dtype = from->dtype->stored,
+                       .data = copy_of(from->data, from->bytes)};
         snprintf(part->shape, sizeof part->shape, "%zu", from->bytes / from->dtype->bytes);
     }
     file.manifest = copy_of(manifest->text, manifest->count);
@@ -213,14 +221,17 @@ static Bytes header_of(int damaged) {
     append_text(&header, line);
     for (size_t i = 0; i < file.count; i++) {
         const Part *part = &file.parts[i];
-        size_t multiple = part->data.size >= 4096 ? 4096 : 64, padding = (multiple - at % multiple) % multiple;
+        size_t multiple = part->data.size >= 4096 ? 4096 : 64,
+               padding = (multiple - at % multiple) % multiple;
         if (padding) {
-            snprintf(line, sizeof line, ", \"pad/%zu\": {\"dtype\": \"U8\", \"shape\": [%zu], \"data_offsets\": [%zu, %zu]}",
+            snprintf(line, sizeof line,
+                     ", \"pad/%zu\": {\"dtype\": \"U8\", \"shape\": [%zu], \"data_offsets\": [%zu, %zu]}",
                      pads++, padding, at, at + padding);
             append_text(&header, line);
         }
         at += padding;
-        snprintf(line, sizeof line, ", \"%.100s\": {\"dtype\": \"%s\", \"shape\": [%s], \"data_offsets\": [%zu, %zu]}",
+        snprintf(line, sizeof line,
+                 ", \"%.100s\": {\"dtype\": \"%s\", \"shape\": [%s], \"data_offsets\": [%zu, %zu]}",
                  part->name, part->dtype, part->shape, at, at + part->data.size);
         append_text(&header, line);
         at += part->data.size;
@@ -263,7 +274,8 @@ static void damage_part(const char *kind, void (*damage)(Bytes *)) {
     Part *part = some_part(kind);
     Bytes before = copy_of(part->data.data, part->data.size);
     damage(&part->data);
-    if (part->dtype[0] == 'U' && part->dtype[1] == '8') snprintf(part->shape, sizeof part->shape, "%zu", part->data.size);
+    if (part->dtype[0] == 'U' && part->dtype[1] == '8')
+        snprintf(part->shape, sizeof part->shape, "%zu", part->data.size);
     sum_again(&before, &part->data);
     free(before.data);
 }
@@ -326,7 +338,8 @@ static void *guarded(size_t bytes, void **map, size_t *mapped) {
 static int run(const sparsegen_model *model, int variant, sparsegen_context *context) {
     void *memory[2][64] = {{0}}, *maps[128];
     size_t sizes[128], count = 0;
-    int inputs = sparsegen_inputs(model, variant), outputs = sparsegen_outputs(model, variant), ok = 1, status = 0;
+    int inputs = sparsegen_inputs(model, variant), outputs = sparsegen_outputs(model, variant), ok = 1,
+        status = 0;
     for (int i = 0; i < inputs + outputs && ok; i++) {
         int is_output = i >= inputs, at = is_output ? i - inputs : i;
         sparsegen_tensor tensor;
@@ -371,7 +384,8 @@ static void one(const char *path) {
     state = (uint64_t)number;
     take_apart();
     as_a_whole = chance(8) == 0;
-    for (uint64_t i = 0, count = 1 + chance(3); !as_a_whole && i < count; i++) may_run &= damage(&damaged_header);
+    for (uint64_t i = 0, count = 1 + chance(3); !as_a_whole && i < count; i++)
+        may_run &= damage(&damaged_header);
     Bytes all = put_together(damaged_header);
     if (as_a_whole) damage_bytes(&all);
     FILE *out = fopen(path, "wb");

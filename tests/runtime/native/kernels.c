@@ -37,7 +37,8 @@ int __tvm_ffi_sum(void *self, const Packed *arguments, int32_t count, void *resu
     const Tensor *to = arguments[count - 1].tensor;
     double sum = 0;
     for (int32_t i = 0; i + 1 < count; i++)
-        for (int64_t at = 0; at < count_of(arguments[i].tensor); at++) sum += value_at(arguments[i].tensor, at);
+        for (int64_t at = 0; at < count_of(arguments[i].tensor); at++)
+            sum += value_at(arguments[i].tensor, at);
     for (int64_t at = 0; at < count_of(to); at++) ((float *)to->data)[at] = (float)(sum + (double)at);
     return 0;
 }

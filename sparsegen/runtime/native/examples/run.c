@@ -3,16 +3,16 @@
  *     gcc run.c -o run $(pkg-config --cflags --libs sparsegen)
  *     ./run model.sparsegen [INPUT.bin ...]
  *
- * Each INPUT.bin has the bytes of one input, row-major, as numpy's `array.tofile` writes them; inputs without a file
- * are zeros. The outputs are written in the same way to output0.bin, output1.bin and so on.
+ * Each INPUT.bin has the bytes of one input, row-major, as numpy's `array.tofile` writes them; inputs without
+ * a file are zeros. The outputs are written in the same way to output0.bin, output1.bin and so on.
  */
 #include <sparsegen.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The library prints nothing and ends nothing: that is up to its caller. Its messages begin with the file's name, and
- * tell what to do. */
+/* The library prints nothing and ends nothing: that is up to its caller. Its messages begin with the file's
+ * name, and tell what to do. */
 static void give_up(void) {
     fprintf(stderr, "%s\n", sparsegen_last_error());
     exit(1);
@@ -60,13 +60,13 @@ int main(int count, char **arguments) {
         return 2;
     }
 
-    /* Opening maps the file and checks it. NULL stands for options that are all zero: as many threads as the model
-     * was compiled for, and no reading of all weights to check their sums. */
+    /* Opening maps the file and checks it. NULL stands for options that are all zero: as many threads as the
+     * model was compiled for, and no reading of all weights to check their sums. */
     sparsegen_model *model = sparsegen_open(arguments[1], NULL);
     if (model == NULL) give_up();
 
-    /* The file may have the model for several CPUs and batch sizes. Only variants that run on this machine are
-     * counted, and number 0 is the best of them for the first shapes. */
+    /* The file may have the model for several CPUs and batch sizes. Only variants that run on this machine
+     * are counted, and number 0 is the best of them for the first shapes. */
     const int variant = 0;
     int inputs = sparsegen_inputs(model, variant), outputs = sparsegen_outputs(model, variant);
 
@@ -90,8 +90,8 @@ int main(int count, char **arguments) {
         results[i] = room_for(&tensor);
     }
 
-    /* A context is the memory of one run at a time: a program that runs the model on several threads at once has
-     * one for each of them, and one model. The first one loads the code and makes the weights ready. */
+    /* A context is the memory of one run at a time: a program that runs the model on several threads at once
+     * has one for each of them, and one model. The first one loads the code and makes the weights ready. */
     sparsegen_context *context = sparsegen_context_new(model, variant);
     if (context == NULL) give_up();
 

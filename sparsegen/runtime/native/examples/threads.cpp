@@ -62,7 +62,8 @@ int main(int count, char **arguments) try {
         std::cerr << "usage: " << arguments[0] << " MODEL.sparsegen [THREADS [RUNS]]\n";
         return 2;
     }
-    const int threads = count > 2 ? std::atoi(arguments[2]) : 2, runs = count > 3 ? std::atoi(arguments[3]) : 100;
+    const int threads = count > 2 ? std::atoi(arguments[2]) : 2,
+              runs = count > 3 ? std::atoi(arguments[3]) : 100;
 
     // One thread for each run: more runs at a time serve more requests than one run on more threads does.
     sparsegen_options options = {};

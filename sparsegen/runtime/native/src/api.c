@@ -27,7 +27,8 @@ static int read_options(const sparsegen_options *given, sparsegen_options *optio
     options->threads = given->threads;
     options->verify = given->verify;
     if (given->threads < 0 || given->threads > MOST_THREADS)
-        return fail("threads is %d; give 1 to %d, or 0 for as many as compiled", given->threads, MOST_THREADS);
+        return fail("threads is %d; give 1 to %d, or 0 for as many as compiled", given->threads,
+                    MOST_THREADS);
     return 0;
 }
 
@@ -93,9 +94,12 @@ EXPORTED int sparsegen_outputs(const sparsegen_model *model, int number) {
 }
 
 static int tell(const PlanTensor *tensors, int count, int number, const char *what, sparsegen_tensor *to) {
-    if (number < 0 || number >= count) return fail("there is no %s %d; there are %d, from 0 on", what, number, count);
+    if (number < 0 || number >= count)
+        return fail("there is no %s %d; there are %d, from 0 on", what, number, count);
     const PlanTensor *tensor = &tensors[number];
-    *to = (sparsegen_tensor){.name = tensor->name, .dtype = tensor->form.dtype->name, .rank = tensor->form.rank,
+    *to = (sparsegen_tensor){.name = tensor->name,
+                             .dtype = tensor->form.dtype->name,
+                             .rank = tensor->form.rank,
                              .bytes = (size_t)tensor->form.bytes};
     memcpy(to->shape, tensor->form.shape, (size_t)tensor->form.rank * sizeof *to->shape);
     return 0;
@@ -106,7 +110,8 @@ EXPORTED int sparsegen_input(const sparsegen_model *model, int number, int input
     return variant ? tell(variant->plan.inputs, variant->plan.inputs_count, input, "input", tensor) : -1;
 }
 
-EXPORTED int sparsegen_output(const sparsegen_model *model, int number, int output, sparsegen_tensor *tensor) {
+EXPORTED int sparsegen_output(const sparsegen_model *model, int number, int output,
+                              sparsegen_tensor *tensor) {
     const Variant *variant = find_variant(model, number);
     return variant ? tell(variant->plan.outputs, variant->plan.outputs_count, output, "output", tensor) : -1;
 }

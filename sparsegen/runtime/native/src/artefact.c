@@ -26,7 +26,8 @@ typedef unsigned char Digest[DIGEST];
 static int map_file(Artefact *artefact, const char *path) {
     struct stat about;
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe would wait for a writer */
-    if (file < 0) return fail("the file cannot be opened (%s); give one that sparsegen wrote", strerror(errno));
+    if (file < 0)
+        return fail("the file cannot be opened (%s); give one that sparsegen wrote", strerror(errno));
     int failed = 0;
     if (fstat(file, &about)) failed = fail("the file cannot be read (%s)", strerror(errno));
     else if (!S_ISREG(about.st_mode)) failed = fail("this is no regular file; give one that sparsegen wrote");
@@ -80,7 +81,8 @@ static int read_tensor(Section *to, const JsonMember *tensor, const unsigned cha
     const char *name = tensor->name;
     const Json *offsets = json_items(json_get(&tensor->value, "data_offsets"), &count);
     const Dtype *dtype = dtype_stored(json_text(json_get(&tensor->value, "dtype")));
-    if (!dtype) return fail_damaged("tensor '%.80s' has no type, or one that this version does not know", name);
+    if (!dtype)
+        return fail_damaged("tensor '%.80s' has no type, or one that this version does not know", name);
     if (count != 2) return fail_damaged("tensor '%.80s' has no data_offsets", name);
     int64_t begin = json_count(&offsets[0]), end = json_count(&offsets[1]);
     if (begin < 0 || end < begin || (uint64_t)end > size)
@@ -89,8 +91,8 @@ static int read_tensor(Section *to, const JsonMember *tensor, const unsigned cha
         return fail_damaged("tensor '%.80s' has %zu bytes, and another number by its shape", name,
                             (size_t)(end - begin));
     if (!is_padding(name) && (begin % LINE || (bytes >= PAGE && begin % PAGE)))
-        return fail_damaged("tensor '%.80s' begins at byte %zu, which is no multiple of %d", name, (size_t)begin,
-                            bytes >= PAGE ? PAGE : LINE);
+        return fail_damaged("tensor '%.80s' begins at byte %zu, which is no multiple of %d", name,
+                            (size_t)begin, bytes >= PAGE ? PAGE : LINE);
     *to = (Section){name, data + begin, bytes, dtype, NULL};
     return 0;
 }
@@ -124,7 +126,8 @@ static int read_sections(Artefact *artefact, const Json *header, size_t data) {
         end += section->bytes;
         if (!is_padding(section->name)) artefact->sections[artefact->count++] = *section;
     }
-    if (end != begin + size) return fail_damaged("%zu bytes of data belong to nothing", size - (size_t)(end - begin));
+    if (end != begin + size)
+        return fail_damaged("%zu bytes of data belong to nothing", size - (size_t)(end - begin));
     qsort(artefact->sections, artefact->count, sizeof(Section), by_name);
     return 0;
 }
@@ -187,14 +190,16 @@ static int check_sums(const Artefact *artefact, int verify) {
         return fail_damaged("it has not one checksum for each section");
     if (verify) together(sum_work, &summing); else sum_work(&summing, 0, 1);
     if (summing.wrong == artefact->count) return 0;
-    return fail_damaged("section '%.80s' is not what its checksum says", artefact->sections[summing.wrong].name);
+    return fail_damaged("section '%.80s' is not what its checksum says",
+                        artefact->sections[summing.wrong].name);
 }
 
 /* ---- the manifest ------------------------------------------------------------------------------- */
 
 static int read_manifest(Artefact *artefact, const Json *metadata) {
     const Json *manifest = json_get(metadata, "manifest");
-    const char *format = json_text(json_get(metadata, "format")), *schema = json_text(json_get(metadata, "schema"));
+    const char *format = json_text(json_get(metadata, "format")),
+               *schema = json_text(json_get(metadata, "schema"));
     Digest told, found;
     if (!format || strcmp(format, "sparsegen"))
         return fail("this is a safetensors file of something else; give one that sparsegen wrote");

@@ -28,9 +28,9 @@ typedef struct {
     size_t count;
 } Artefact;
 
-/* Maps a file and checks it: all sizes and offsets, and the checksums of manifest, plans, code and extents; with
- * `verify` those of all sections. The threads of the calling one's team share that. Returns 0, or -1 with a
- * message; either way artefact_close undoes it. */
+/* Maps a file and checks it: all sizes and offsets, and the checksums of manifest, plans, code and extents;
+ * with `verify` those of all sections. The threads of the calling one's team share that. Returns 0, or -1
+ * with a message; either way artefact_close undoes it. */
 int artefact_open(Artefact *artefact, const char *path, int verify);
 
 void artefact_close(Artefact *artefact);

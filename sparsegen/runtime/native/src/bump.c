@@ -12,7 +12,8 @@ struct Chunk {
 
 void *bump_new(Bump *bump, size_t count, size_t size) {
     size_t bytes, whole;
-    if (__builtin_mul_overflow(count, size, &bytes) || __builtin_add_overflow(bytes, 15 + sizeof(Chunk), &whole)) {
+    if (__builtin_mul_overflow(count, size, &bytes) ||
+        __builtin_add_overflow(bytes, 15 + sizeof(Chunk), &whole)) {
         fail_memory((size_t)-1, "what the file describes");
         return NULL;
     }

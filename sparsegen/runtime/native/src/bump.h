@@ -12,7 +12,7 @@ typedef struct {
     char *next, *end;
 } Bump;
 
-/* `count` times `size` bytes of zeros, at a multiple of 16; NULL, with a message, where the system has none. */
+/* `count` times `size` bytes of zeros, at a multiple of 16; NULL, with a message, where there are none. */
 void *bump_new(Bump *bump, size_t count, size_t size);
 
 void bump_free(Bump *bump);

@@ -31,10 +31,10 @@ typedef struct {
 
 enum { ON_CPU = 1, TENSOR_POINTER = 7 };
 
-/* What a slot holds in a run: the memory of an input, of an output, or of the context. `tensors` are those that have
- * to point to it. */
+/* What a slot holds in a run: the memory of an input, of an output, or of the context. `tensors` are those
+ * that have to point to it. */
 typedef struct {
-    unsigned char *own; /* of the context: for a value of its own, or in place of memory that code cannot take */
+    unsigned char *own; /* of the context: for a value of its own, or for memory that code cannot take */
     int64_t bytes;
     int aligned; /* of an input: has to start at a cache line, as all else does */
     int32_t count;
@@ -86,7 +86,8 @@ static void *data_of(const sparsegen_context *context, const Variant *variant, c
     }
 }
 
-static void bind_argument(sparsegen_context *context, const Variant *variant, const Argument *argument, Tensor *to) {
+static void bind_argument(sparsegen_context *context, const Variant *variant, const Argument *argument,
+                          Tensor *to) {
     const Form *form = &argument->form;
     *to = (Tensor){.data = data_of(context, variant, argument),
                    .device_type = ON_CPU,
@@ -130,7 +131,8 @@ static int bind_calls(sparsegen_context *context, const Variant *variant) {
     for (int32_t c = 0; c < plan->calls_count; c++)
         for (int32_t i = 0; i < plan->calls[c].count; i++) {
             const Argument *argument = &plan->calls[c].arguments[i];
-            if (argument->place == IN_SLOT || argument->place == IN_NEW) context->values[argument->value].count++;
+            if (argument->place == IN_SLOT || argument->place == IN_NEW)
+                context->values[argument->value].count++;
         }
     for (int32_t i = 0; i < plan->values_count; i++) {
         Held *held = &context->values[i];
@@ -145,8 +147,8 @@ static int bind_calls(sparsegen_context *context, const Variant *variant) {
 
 /* ---- stages ------------------------------------------------------------------------------------- */
 
-/* Appends a call to the last stage where that is one group of as many threads: calls then need not meet in between.
- * Otherwise it becomes a stage of its own. `at` is where the groups' lists of calls go on. */
+/* Appends a call to the last stage where that is one group of as many threads: calls then need not meet in
+ * between. Otherwise it becomes a stage of its own. `at` is where the groups' lists of calls go on. */
 static void add_call(sparsegen_context *context, int32_t call, int32_t **at) {
     int64_t stages = context->stages_count;
     Group *last = stages ? &context->groups[context->groups_count - 1] : NULL;
@@ -176,7 +178,8 @@ static void add_stage(sparsegen_context *context, const PlanStage *stage, int32_
     }
 }
 
-/* With another number of threads, or in one group of all, calls run one after the other: the plan's order runs, too. */
+/* With another number of threads, or in one group of all, calls run one after the other: the plan's order
+ * runs, too. */
 static int runs_at_once(const sparsegen_context *context, const PlanStage *stage) {
     if (context->threads != context->plan->threads) return 0;
     return stage->count > 1 || stage->groups[0].threads != context->threads;
@@ -218,7 +221,8 @@ sparsegen_context *context_new(const sparsegen_model *model, const Variant *vari
     context->threads = variant->threads;
     context->calls = bump_new(&context->memory, (size_t)variant->plan.calls_count, sizeof *context->calls);
     context->values = bump_new(&context->memory, (size_t)variant->plan.values_count, sizeof *context->values);
-    if (context->calls && context->values && !place(context) && !bind_calls(context, variant) && !bind_stages(context))
+    if (context->calls && context->values && !place(context) && !bind_calls(context, variant) &&
+        !bind_stages(context))
         return context;
     context_free(context);
     return NULL;
@@ -244,7 +248,8 @@ static int take_inputs(const sparsegen_context *context, const void *const *inpu
         const Held *held = &context->values[i];
         const PlanTensor *input = &context->plan->inputs[i];
         uintptr_t multiple = held->aligned ? LINE : input->form.dtype->bytes;
-        if (!inputs[i] && held->bytes) return about(context), fail("input %d, '%.60s', is NULL; give an address", i, input->name);
+        if (!inputs[i] && held->bytes)
+            return about(context), fail("input %d, '%.60s', is NULL; give an address", i, input->name);
         if ((uintptr_t)inputs[i] % multiple == 0) {
             point(held, (void *)inputs[i]);
             continue;
@@ -279,15 +284,18 @@ static void give_outputs(const sparsegen_context *context, void *const *outputs)
 int context_run(sparsegen_context *context, const void *const *inputs, void *const *outputs) {
     const Plan *plan = context->plan;
     if ((plan->inputs_count && !inputs) || (plan->outputs_count && !outputs))
-        return about(context), fail("the inputs or the outputs are NULL; give an array with an address for each");
+        return about(context),
+               fail("the inputs or the outputs are NULL; give an array with an address for each");
     if (take_inputs(context, inputs) || take_outputs(context, outputs)) return -1;
     int before = team;
     int64_t failed = run_stages(context->calls, plan->calls_count, context->groups, context->stages,
                                 context->stages_count, context->threads, NULL, context->scratch);
     team = before;
     if (failed >= 0)
-        return about(context), fail("the kernel of layer '%.60s' failed, as where memory for its temporary values is "
-                                    "missing; free some", plan->calls[failed].layer);
+        return about(context),
+               fail("the kernel of layer '%.60s' failed, as where memory for its temporary values is "
+                    "missing; free some",
+                    plan->calls[failed].layer);
     give_outputs(context, outputs);
     return 0;
 }

@@ -105,7 +105,8 @@ int cpu_has(const char *feature) {
         const Feature *f = &features[i];
         uint32_t registers[4];
         if (strcmp(f->name, feature)) continue;
-        return leaf(f->leaf, f->subleaf, registers) && registers[f->in] >> f->bit & 1 && system_saves(f->state);
+        return leaf(f->leaf, f->subleaf, registers) && registers[f->in] >> f->bit & 1 &&
+               system_saves(f->state);
     }
     return 0;
 }

@@ -7,8 +7,8 @@
 /* The file that messages of this thread begin with, until the next one; the text is copied. NULL: none. */
 void errors_about(const char *path);
 
-/* Keeps a message, "FILE: what is wrong; what to do", for sparsegen_last_error; returns -1. What of it is no text
- * of UTF-8, as names from a damaged file may be, or would move a terminal's cursor, becomes '?'. */
+/* Keeps a message, "FILE: what is wrong; what to do", for sparsegen_last_error; returns -1. What of it is no
+ * text of UTF-8, as names from a damaged file may be, or would move a terminal's cursor, becomes '?'. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2), cold));
 
 /* The same for memory that the system does not give. */

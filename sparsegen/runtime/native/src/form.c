@@ -25,10 +25,13 @@ int form_read(Bump *memory, const Json *object, Form *form) {
 }
 
 int same_shape(const Form *one, const Form *other) {
-    return one->rank == other->rank && !memcmp(one->shape, other->shape, (size_t)one->rank * sizeof *one->shape);
+    return one->rank == other->rank &&
+           !memcmp(one->shape, other->shape, (size_t)one->rank * sizeof *one->shape);
 }
 
-int same_form(const Form *one, const Form *other) { return one->dtype == other->dtype && same_shape(one, other); }
+int same_form(const Form *one, const Form *other) {
+    return one->dtype == other->dtype && same_shape(one, other);
+}
 
 int shape_is(const Form *form, const Json *shape, int nulls) {
     size_t rank;

@@ -18,8 +18,8 @@ typedef struct {
     int64_t count, bytes;
 } Form;
 
-/* The form that `shape` and `dtype` of an object tell. Returns 0, or -1, without a message but where memory is
- * missing, where that is none: a negative extent, a size past LARGEST_BYTES, an unknown type. */
+/* The form that `shape` and `dtype` of an object tell. Returns 0, or -1, without a message but where memory
+ * is missing, where that is none: a negative extent, a size past LARGEST_BYTES, an unknown type. */
 int form_read(Bump *memory, const Json *object, Form *form);
 
 /* Whether two have the same shape, and the same form. */

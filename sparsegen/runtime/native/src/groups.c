@@ -12,7 +12,8 @@
 /* ---- reading ------------------------------------------------------------------------------------ */
 
 /* Numbers of calls, ascending, from `first` to before `end`. */
-static int read_calls(Bump *memory, const Json *list, int32_t first, int64_t end, const int32_t **to, size_t *count) {
+static int read_calls(Bump *memory, const Json *list, int32_t first, int64_t end, const int32_t **to,
+                      size_t *count) {
     const Json *items = json_items(list, count);
     int32_t *calls = *count <= MOST_AT_ONCE ? bump_new(memory, *count, sizeof *calls) : NULL;
     if (!items || !calls) return -1;
@@ -25,8 +26,8 @@ static int read_calls(Bump *memory, const Json *list, int32_t first, int64_t end
     return 0;
 }
 
-/* Each call of the stage is in one group, in the order of the plan; all groups together have the plan's threads at
- * most. */
+/* Each call of the stage is in one group, in the order of the plan; all groups together have the plan's
+ * threads at most. */
 static int read_groups(Bump *memory, const Json *json, const Plan *plan, PlanStage *stage) {
     size_t count, calls;
     int64_t threads = 0, total = 0;
@@ -40,11 +41,13 @@ static int read_groups(Bump *memory, const Json *json, const Plan *plan, PlanSta
         Group *group = &stage->groups[i];
         group->threads = json_count(json_get(&items[i], "threads"));
         if (group->threads < 1 || group->threads > plan->threads) return -1;
-        if (read_calls(memory, json_get(&items[i], "calls"), stage->first, stage->end, &group->calls, &calls)) return -1;
+        if (read_calls(memory, json_get(&items[i], "calls"), stage->first, stage->end, &group->calls, &calls))
+            return -1;
         if (!calls) return -1;
         group->count = (int64_t)calls;
         for (size_t c = 0; c < calls; c++) {
-            if ((c && group->calls[c] <= group->calls[c - 1]) || seen[group->calls[c] - stage->first]) return -1;
+            if ((c && group->calls[c] <= group->calls[c - 1]) || seen[group->calls[c] - stage->first])
+                return -1;
             seen[group->calls[c] - stage->first] = 1;
         }
         threads += group->threads;
@@ -64,7 +67,8 @@ static int read_after(Bump *memory, const Json *json, PlanStage *stage) {
         long call = strtol(member->name, &rest, 10);
         if (*rest || rest == member->name || call < stage->first || call >= stage->end) return -1;
         int at = (int)(call - stage->first);
-        if (read_calls(memory, &member->value, stage->first, call, &stage->after[at].calls, &count)) return -1;
+        if (read_calls(memory, &member->value, stage->first, call, &stage->after[at].calls, &count))
+            return -1;
         stage->after[at].count = (int32_t)count;
     }
     return 0;
@@ -76,7 +80,8 @@ static int read_after(Bump *memory, const Json *json, PlanStage *stage) {
 typedef struct { uint64_t *bits; size_t words; } Ended;
 
 static void add_source(Ended *ended, int32_t call, int32_t source) {
-    uint64_t *to = ended->bits + (size_t)call * ended->words, *from = ended->bits + (size_t)source * ended->words;
+    uint64_t *to = ended->bits + (size_t)call * ended->words,
+             *from = ended->bits + (size_t)source * ended->words;
     for (size_t word = 0; word < ended->words; word++) to[word] |= from[word];
     to[source / BITS] |= (uint64_t)1 << source % BITS;
 }
@@ -86,7 +91,8 @@ static int find_ended(const PlanStage *stage, const int32_t *previous, Ended *en
     int32_t count = stage->end - stage->first;
     ended->words = ((size_t)count + BITS - 1) / BITS;
     ended->bits = calloc((size_t)count * ended->words, sizeof *ended->bits);
-    if (!ended->bits) return fail_memory((size_t)count * ended->words * sizeof *ended->bits, "calls that run at once");
+    if (!ended->bits)
+        return fail_memory((size_t)count * ended->words * sizeof *ended->bits, "calls that run at once");
     for (int32_t call = 0; call < count; call++) {
         if (previous[call] >= 0) add_source(ended, call, previous[call]);
         for (int32_t i = 0; i < stage->after[call].count; i++)
@@ -101,7 +107,8 @@ static int arguments_meet(const PlanCall *one, const PlanCall *other) {
             const Argument *mine = &one->arguments[i], *theirs = &other->arguments[k];
             int written = i + 1 == one->count || k + 1 == other->count;
             if (!written || mine->place != IN_ARENA || theirs->place != IN_ARENA) continue;
-            if (mine->index < theirs->index + theirs->form.bytes && theirs->index < mine->index + mine->form.bytes)
+            if (mine->index < theirs->index + theirs->form.bytes &&
+                theirs->index < mine->index + mine->form.bytes)
                 return 1;
         }
     return 0;
@@ -112,13 +119,15 @@ static int check_meetings(const Plan *plan, const PlanStage *stage, const Ended 
         const PlanCall *one = &plan->calls[stage->first + call];
         for (int32_t i = 0; i < one->count; i++)
             if (one->arguments[i].place != IN_ARENA && one->arguments[i].place != IN_ARRAY)
-                return fail_damaged("the call of layer '%.40s' runs beside others, and is not on the arena alone",
-                                    one->layer);
+                return fail_damaged(
+                    "the call of layer '%.40s' runs beside others, and is not on the arena alone",
+                    one->layer);
         for (int32_t other = 0; other < call; other++) {
             if (ended->bits[(size_t)call * ended->words + (size_t)other / BITS] >> other % BITS & 1) continue;
             if (arguments_meet(one, &plan->calls[stage->first + other]))
-                return fail_damaged("the calls of layers '%.40s' and '%.40s' run at once, and meet in the arena",
-                                    plan->calls[stage->first + other].layer, one->layer);
+                return fail_damaged(
+                    "the calls of layers '%.40s' and '%.40s' run at once, and meet in the arena",
+                    plan->calls[stage->first + other].layer, one->layer);
         }
     }
     return 0;
@@ -148,7 +157,8 @@ int plan_read_stages(Bump *memory, const Json *stages, Plan *plan) {
     plan->stages_count = (int32_t)count;
     for (size_t i = 0; i < count; i++) {
         PlanStage *stage = &plan->stages[i];
-        int64_t first = json_count(json_get(&items[i], "first")), end = json_count(json_get(&items[i], "end"));
+        int64_t first = json_count(json_get(&items[i], "first")),
+                end = json_count(json_get(&items[i], "end"));
         if (first < past || end <= first || end > plan->calls_count || end - first > MOST_AT_ONCE)
             return fail_damaged("stage %zu of a plan has other calls than there are, or too many", i);
         past = end;

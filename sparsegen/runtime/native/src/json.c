@@ -42,7 +42,8 @@ static void skip_space(Parser *p) {
 
 static int word(Parser *p, const char *letters, Json *to, JsonKind kind) {
     size_t length = strlen(letters);
-    if ((size_t)(p->end - p->at) < length || memcmp(p->at, letters, length)) return wrong(p, "a value is expected");
+    if ((size_t)(p->end - p->at) < length || memcmp(p->at, letters, length))
+        return wrong(p, "a value is expected");
     p->at += length;
     to->kind = kind;
     return 0;

@@ -1,4 +1,5 @@
-/* JSON, read strictly: UTF-8, no names twice in an object, no characters of value 0, whole numbers within int64. */
+/* JSON, read strictly: UTF-8, no names twice in an object, no characters of value 0, whole numbers within
+ * int64. */
 #ifndef SPARSEGEN_JSON_H
 #define SPARSEGEN_JSON_H
 
@@ -7,12 +8,21 @@
 
 #include "bump.h"
 
-typedef enum { JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_INTEGER, JSON_REAL, JSON_TEXT, JSON_LIST, JSON_OBJECT } JsonKind;
+typedef enum {
+    JSON_NULL,
+    JSON_FALSE,
+    JSON_TRUE,
+    JSON_INTEGER,
+    JSON_REAL,
+    JSON_TEXT,
+    JSON_LIST,
+    JSON_OBJECT
+} JsonKind;
 
 typedef struct Json Json;
 typedef struct JsonMember JsonMember;
 
-/* A value; `count` are the bytes of a text, which a zero ends, the items of a list, the members of an object. */
+/* A value; `count` are the bytes of a text, which a zero ends, items of a list, members of an object. */
 struct Json {
     JsonKind kind;
     size_t count;

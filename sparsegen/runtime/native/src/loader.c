@@ -1,68 +1,17 @@
 #include "loader.h"
 
 #include <elf.h>
-#include <errno.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "errors.h"
 #include "imports.h"
-
-#define PAGE ((uint64_t)4096)
-#define MOST_SEGMENTS 32
-#define LARGEST ((uint64_t)1 << 30) /* bytes of memory */
-
-/* Memory of an object: [begin, end), of which what lies from `filled` on is zero. */
-typedef struct { uint64_t begin, filled, end; uint32_t flags; } Segment;
-
-/* A table of an object: `count` entries from an address on. */
-typedef struct { uint64_t at, count; } Table;
-
-struct Library {
-    const char *what;
-    unsigned char *base; /* where its address 0 is */
-    uint64_t size;
-    Segment segments[MOST_SEGMENTS];
-    int count;
-    uint64_t dynamic, dynamic_bytes;
-    /* of the dynamic section; 0: it has none */
-    uint64_t names, names_bytes, symbols, hash, init_bytes;
-    Table relocations, calls;
-    /* of the hash table: see `read_hash` */
-    uint32_t buckets, first;
-    uint64_t bucket, chain;
-    uint64_t symbol_count;
-};
-
-static int refuse(const Library *library, const char *format, ...) __attribute__((format(printf, 2, 3), cold));
-
-static int refuse(const Library *library, const char *format, ...) {
-    char why[256];
-    va_list values;
-    va_start(values, format);
-    vsnprintf(why, sizeof why, format, values);
-    va_end(values);
-    return fail("%s cannot be loaded: %s; write the file again", library->what, why);
-}
+#include "object.h"
 
 /* ---- memory ------------------------------------------------------------------------------------- */
 
-/* Whether [at, at + bytes) lies in one segment: in the part of it that is of the file, where `filled`; and whether
- * that has all of `flags`. */
-static int lies_in(const Library *library, uint64_t at, uint64_t bytes, int filled, uint32_t flags) {
-    for (int i = 0; i < library->count; i++) {
-        const Segment *segment = &library->segments[i];
-        uint64_t end = filled ? segment->filled : segment->end;
-        if (at >= segment->begin && at <= end && bytes <= end - at) return (segment->flags & flags) == flags;
-    }
-    return 0;
-}
-
-/* The same for an array; its size may be past all numbers. */
+/* Whether an array of the file lies in one segment that is read; its size may be past all numbers. */
 static int array_lies_in(const Library *library, uint64_t at, uint64_t count, uint64_t item) {
     uint64_t bytes;
     return !__builtin_mul_overflow(count, item, &bytes) && lies_in(library, at, bytes, 1, PF_R);
@@ -77,75 +26,6 @@ static uint32_t word_at(const Library *library, uint64_t at) {
     uint32_t word;
     read_at(library, at, &word, sizeof word);
     return word;
-}
-
-static uint64_t page_end(uint64_t at) { return (at + PAGE - 1) & ~(PAGE - 1); }
-
-/* ---- segments ----------------------------------------------------------------------------------- */
-
-static int add_segment(Library *library, const Elf64_Phdr *header, size_t size) {
-    const Segment *before = library->count ? &library->segments[library->count - 1] : NULL;
-    if (header->p_offset > size || header->p_filesz > size - header->p_offset || header->p_filesz > header->p_memsz)
-        return refuse(library, "a segment lies outside of its %zu bytes", size);
-    if (header->p_vaddr > LARGEST || header->p_memsz > LARGEST - header->p_vaddr)
-        return refuse(library, "a segment takes more memory than %llu bytes", (unsigned long long)LARGEST);
-    if (before && (header->p_vaddr & ~(PAGE - 1)) < page_end(before->end))
-        return refuse(library, "two segments share memory");
-    if (library->count == MOST_SEGMENTS) return refuse(library, "it has more than %d segments", MOST_SEGMENTS);
-    if ((header->p_flags & (PF_W | PF_X)) == (PF_W | PF_X))
-        return refuse(library, "a segment is both written and run");
-    library->segments[library->count++] = (Segment){header->p_vaddr, header->p_vaddr + header->p_filesz,
-                                                    header->p_vaddr + header->p_memsz, header->p_flags};
-    return 0;
-}
-
-static int read_segment(Library *library, const Elf64_Phdr *header, size_t size) {
-    switch (header->p_type) {
-    case PT_LOAD: return add_segment(library, header, size);
-    case PT_DYNAMIC:
-        if (library->dynamic_bytes) return refuse(library, "it has two dynamic sections");
-        library->dynamic = header->p_vaddr;
-        library->dynamic_bytes = header->p_filesz;
-        return 0;
-    case PT_TLS: return refuse(library, "it has variables of each thread");
-    case PT_INTERP: return refuse(library, "it is a program");
-    case PT_GNU_STACK: return header->p_flags & PF_X ? refuse(library, "it runs code on its stack") : 0;
-    default: return 0; /* notes, and what debuggers and unwinders read */
-    }
-}
-
-static int read_headers(Library *library, const unsigned char *bytes, size_t size, Elf64_Ehdr *header) {
-    static const unsigned char kind[] = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT};
-    if (size < sizeof *header || memcmp(bytes, kind, sizeof kind))
-        return refuse(library, "it is no ELF object of 64 bits");
-    memcpy(header, bytes, sizeof *header);
-    if (header->e_type != ET_DYN || header->e_machine != EM_X86_64)
-        return refuse(library, "it is no shared object for x86-64");
-    if (header->e_phentsize != sizeof(Elf64_Phdr) || header->e_phoff > size ||
-        header->e_phnum > (size - header->e_phoff) / sizeof(Elf64_Phdr))
-        return refuse(library, "its headers lie outside of its %zu bytes", size);
-    for (int i = 0; i < header->e_phnum; i++) {
-        Elf64_Phdr segment;
-        memcpy(&segment, bytes + header->e_phoff + (size_t)i * sizeof segment, sizeof segment);
-        if (read_segment(library, &segment, size)) return -1;
-    }
-    if (!library->count) return refuse(library, "it has no segments");
-    return 0;
-}
-
-static int map(Library *library, const unsigned char *bytes, const Elf64_Ehdr *header) {
-    library->size = page_end(library->segments[library->count - 1].end);
-    if (!library->size) return refuse(library, "it is empty");
-    void *base = mmap(NULL, library->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED) return fail_memory(library->size, library->what);
-    library->base = base;
-    for (int i = 0; i < header->e_phnum; i++) {
-        Elf64_Phdr segment;
-        memcpy(&segment, bytes + header->e_phoff + (size_t)i * sizeof segment, sizeof segment);
-        if (segment.p_type == PT_LOAD && segment.p_filesz)
-            memcpy(library->base + segment.p_vaddr, bytes + segment.p_offset, segment.p_filesz);
-    }
-    return 0;
 }
 
 /* ---- the dynamic section ------------------------------------------------------------------------ */
@@ -169,16 +49,23 @@ static int read_entry(Library *library, Dynamic *dynamic, const Elf64_Dyn *entry
             return refuse(library, "it needs too many other libraries");
         dynamic->needed[dynamic->needs++] = value;
         return 0;
-    case DT_SYMENT: return value == sizeof(Elf64_Sym) ? 0 : refuse(library, "its symbols have a size of their own");
+    case DT_SYMENT:
+        return value == sizeof(Elf64_Sym) ? 0 : refuse(library, "its symbols have a size of their own");
     case DT_RELAENT:
         return value == sizeof(Elf64_Rela) ? 0 : refuse(library, "its relocations have a size of their own");
     case DT_PLTREL: return value == DT_RELA ? 0 : refuse(library, "its relocations are not of the kind RELA");
     case DT_FLAGS:
         return value & (DF_TEXTREL | DF_STATIC_TLS) ? refuse(library, "it has relocations in code") : 0;
-    /* What is called as it is loaded and unloaded is gcc's, and does nothing without a profiler or transactional
-     * memory. `init_bytes` tells of more. */
+    /* What is called as it is loaded and unloaded is gcc's, and does nothing without a profiler or
+     * transactional memory. `init_bytes` tells of more. */
     case DT_INIT: case DT_FINI: case DT_INIT_ARRAY: case DT_FINI_ARRAY: case DT_FINI_ARRAYSZ:
-    case DT_HASH: case DT_PLTGOT: case DT_RELACOUNT: case DT_SONAME: case DT_RPATH: case DT_RUNPATH: case DT_DEBUG:
+    case DT_HASH:
+    case DT_PLTGOT:
+    case DT_RELACOUNT:
+    case DT_SONAME:
+    case DT_RPATH:
+    case DT_RUNPATH:
+    case DT_DEBUG:
     case DT_BIND_NOW: case DT_SYMBOLIC: case DT_FLAGS_1: case DT_VERSYM: case DT_VERNEED: case DT_VERNEEDNUM:
     case DT_VERDEF: case DT_VERDEFNUM: return 0;
     default: return refuse(library, "it has a dynamic entry %#llx, which is not supported",
@@ -228,10 +115,11 @@ static int read_dynamic(Library *library) {
 
 /* ---- symbols ------------------------------------------------------------------------------------ */
 
-/* GNU's table of hashes: four numbers, a filter, for each bucket the number of its first symbol or 0, and for each
- * symbol from `first` on its hash, whose last bit ends the bucket. Symbols are as many as it takes. */
+/* GNU's table of hashes: four numbers, a filter, for each bucket the number of its first symbol or 0, and for
+ * each symbol from `first` on its hash, whose last bit ends the bucket. Symbols are as many as it takes. */
 static int read_hash(Library *library) {
-    if (!lies_in(library, library->hash, 16, 1, PF_R)) return refuse(library, "its table of hashes lies outside");
+    if (!lies_in(library, library->hash, 16, 1, PF_R))
+        return refuse(library, "its table of hashes lies outside");
     library->buckets = word_at(library, library->hash);
     library->first = word_at(library, library->hash + 4);
     library->bucket = library->hash + 16 + 8 * (uint64_t)word_at(library, library->hash + 8);
@@ -247,7 +135,8 @@ static int read_hash(Library *library) {
     if (last >= library->first && last)
         for (uint64_t at = last;; at++) {
             uint64_t place = library->chain + 4 * (at - library->first);
-            if (!lies_in(library, place, 4, 1, PF_R)) return refuse(library, "its table of hashes has no end");
+            if (!lies_in(library, place, 4, 1, PF_R))
+                return refuse(library, "its table of hashes has no end");
             if (word_at(library, place) & 1) {
                 library->symbol_count = at + 1;
                 break;
@@ -356,24 +245,10 @@ static int fill_hooks(const Library *library) {
 
 /* ---- all of it ---------------------------------------------------------------------------------- */
 
-static int protect(const Library *library) {
-    for (int i = 0; i < library->count; i++) {
-        const Segment *segment = &library->segments[i];
-        uint64_t begin = segment->begin & ~(PAGE - 1), end = page_end(segment->end);
-        int allowed = (segment->flags & PF_R ? PROT_READ : 0) | (segment->flags & PF_W ? PROT_WRITE : 0) |
-                      (segment->flags & PF_X ? PROT_READ | PROT_EXEC : 0);
-        if (end > begin && mprotect(library->base + begin, end - begin, allowed))
-            return fail("the system does not let %s run (%s); let the process map memory that is executable",
-                        library->what, strerror(errno));
-    }
-    return 0;
-}
-
 static int load(Library *library, const unsigned char *bytes, size_t size) {
-    Elf64_Ehdr header;
-    return read_headers(library, bytes, size, &header) || map(library, bytes, &header) || read_dynamic(library) ||
-           read_hash(library) || relocate_all(library, library->relocations) ||
-           relocate_all(library, library->calls) || fill_hooks(library) || protect(library);
+    return object_map(library, bytes, size) || read_dynamic(library) || read_hash(library) ||
+           relocate_all(library, library->relocations) || relocate_all(library, library->calls) ||
+           fill_hooks(library) || object_protect(library);
 }
 
 Library *library_load(const unsigned char *bytes, size_t size, const char *what) {

@@ -22,8 +22,8 @@ static int lacking_feature(const Json *variant, const char **lacking) {
     return features ? 0 : -1;
 }
 
-/* The section of a variant's plan, code or extents, which bears the name of its kind, as those that are checked do;
- * NULL with a message. */
+/* The section of a variant's plan, code or extents, which bears the name of its kind, as those that are
+ * checked do; NULL with a message. */
 static const Section *section_of(const Artefact *artefact, const Json *written, const char *kind) {
     size_t length = strlen(kind);
     const char *name = json_text(json_get(written, kind));
@@ -42,14 +42,16 @@ static int belongs(const Artefact *artefact, const Json *extents, const Section 
 
 static int read_variant(Artefact *artefact, const Json *written, Variant *variant, int threads) {
     Bump *memory = &artefact->memory;
-    const Section *plan = section_of(artefact, written, "plan"), *extents = section_of(artefact, written, "extents");
+    const Section *plan = section_of(artefact, written, "plan"),
+                  *extents = section_of(artefact, written, "extents");
     variant->code = section_of(artefact, written, "code");
     if (!plan || !extents || !variant->code) return -1;
     const Json *plan_json = json_parse(memory, plan->data, plan->bytes, "a plan");
     if (!plan_json || plan_read(memory, plan_json, &variant->plan)) return -1;
     const Json *extents_json = json_parse(memory, extents->data, extents->bytes, "the extents of code");
     if (!extents_json) return -1;
-    if (!belongs(artefact, extents_json, variant->code)) return fail_damaged("a variant's extents are of other code");
+    if (!belongs(artefact, extents_json, variant->code))
+        return fail_damaged("a variant's extents are of other code");
     if (plan_check_extents(&variant->plan, extents_json)) return -1;
     char *text = bump_new(memory, plan->bytes + 1, 1);
     if (!text) return -1;
@@ -71,7 +73,8 @@ static int read_variants(sparsegen_model *model, int threads) {
     model->variants = bump_new(&model->artefact.memory, count, sizeof *model->variants);
     if (!model->variants) return -1;
     for (size_t i = 0; i < count; i++) {
-        if (lacking_feature(&written[i], &lacking)) return fail_damaged("a variant does not tell its features");
+        if (lacking_feature(&written[i], &lacking))
+            return fail_damaged("a variant does not tell its features");
         if (lacking) {
             lacked = lacking;
             target = json_text(json_get(&written[i], "target"));

@@ -32,8 +32,8 @@ struct sparsegen_model {
     pthread_mutex_t lock; /* of what the first context of a variant makes */
 };
 
-/* Opens a file, and reads the plans of the variants that run here, on so many threads (0: as compiled). Returns 0, or
- * -1 with a message; either way model_close undoes it. */
+/* Opens a file, and reads the plans of the variants that run here, on so many threads (0: as compiled).
+ * Returns 0, or -1 with a message; either way model_close undoes it. */
 int model_open(sparsegen_model *model, const char *path, int threads, int verify);
 
 void model_close(sparsegen_model *model);

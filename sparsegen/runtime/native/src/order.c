@@ -22,15 +22,17 @@ static int read_slot(const Plan *plan, const int32_t *held, Argument *argument, 
                             (long long)argument->index);
     const Form *there = &plan->values[value].form;
     if (there->count != argument->form.count || there->dtype != argument->form.dtype)
-        return fail_damaged("the call of layer '%.40s' reads another number or type of elements of slot %lld than it holds",
-                            layer, (long long)argument->index);
+        return fail_damaged(
+            "the call of layer '%.40s' reads another number or type of elements of slot %lld than it holds",
+            layer, (long long)argument->index);
     argument->value = value;
     return 0;
 }
 
 static int write_slot(Plan *plan, int32_t *held, Argument *argument, const char *layer) {
     if (argument->index < plan->inputs_count)
-        return fail_damaged("the call of layer '%.40s' writes over input %lld", layer, (long long)argument->index);
+        return fail_damaged("the call of layer '%.40s' writes over input %lld", layer,
+                            (long long)argument->index);
     argument->value = held[argument->index] = plan->values_count;
     plan->values[plan->values_count++].form = argument->form;
     return 0;
@@ -81,7 +83,8 @@ typedef struct { const Argument **regions; int32_t count; } Held;
 
 static int holds(const Held *held, const Argument *region) {
     for (int32_t i = 0; i < held->count; i++)
-        if (held->regions[i]->index == region->index && same_form(&held->regions[i]->form, &region->form)) return 1;
+        if (held->regions[i]->index == region->index && same_form(&held->regions[i]->form, &region->form))
+            return 1;
     return 0;
 }
 
@@ -99,8 +102,9 @@ static int arena_of_call(Held *held, const PlanCall *call) {
         const Argument *region = &call->arguments[i];
         if (region->place != IN_ARENA) continue;
         if (!holds(held, region))
-            return fail_damaged("the call of layer '%.40s' reads bytes of the arena from %lld on that hold no such value",
-                                call->layer, (long long)region->index);
+            return fail_damaged(
+                "the call of layer '%.40s' reads bytes of the arena from %lld on that hold no such value",
+                call->layer, (long long)region->index);
         if (output->place == IN_ARENA && meets(output, region))
             return fail_damaged("the call of layer '%.40s' writes over what it reads", call->layer);
     }

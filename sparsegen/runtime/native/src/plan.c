@@ -47,7 +47,8 @@ static int read_inputs(Bump *memory, const Json *json, Plan *plan) {
 static int read_outputs(Bump *memory, const Json *json, Plan *plan) {
     const Json *items, *shapes;
     int32_t count;
-    if (list(json, "outputs", &items, &plan->outputs_count) || list(json, "output_shapes", &shapes, &count)) return -1;
+    if (list(json, "outputs", &items, &plan->outputs_count) || list(json, "output_shapes", &shapes, &count))
+        return -1;
     if (count != plan->outputs_count)
         return fail_damaged("a plan has %d outputs, and %d shapes of them", plan->outputs_count, count);
     plan->outputs = bump_new(memory, (size_t)count, sizeof *plan->outputs);
@@ -105,17 +106,19 @@ static int read_halos(Bump *memory, const Json *json, Plan *plan) {
             number(&items[i], "head", halo->size, &halo->head) ||
             number(&items[i], "planes", LARGEST_BYTES, &halo->planes) ||
             number(&items[i], "plane", LARGEST_BYTES, &halo->plane)) return -1;
-        if (read_spans(memory, &items[i], halo)) return fail_damaged("halo %d of a plan has spans outside of it", i);
+        if (read_spans(memory, &items[i], halo))
+            return fail_damaged("halo %d of a plan has spans outside of it", i);
     }
     return 0;
 }
 
 /* ---- calls -------------------------------------------------------------------------------------- */
 
-/* Whether a halo lies in a buffer: no more planes than begin in it, so that there are no more than elements. */
+/* Whether a halo lies in a buffer: no more planes than begin in it, so no more than elements. */
 static int suits(const Clearing *halo, const Form *form) {
     int64_t last;
-    if (form->rank != 2 || form->shape[0] != halo->groups || form->shape[1] != halo->size || !form->count) return 0;
+    if (form->rank != 2 || form->shape[0] != halo->groups || form->shape[1] != halo->size || !form->count)
+        return 0;
     if (halo->planes <= 1) return 1;
     return halo->plane > 0 && !__builtin_mul_overflow(halo->planes - 1, halo->plane, &last) &&
            last <= halo->size - halo->head;
@@ -124,13 +127,15 @@ static int suits(const Clearing *halo, const Form *form) {
 static int read_region(const Json *json, const Plan *plan, Argument *to, const char *layer) {
     const Json *halo = json_get(json, "halo");
     if (to->index > plan->arena_bytes || to->form.bytes > plan->arena_bytes - to->index || to->index % LINE)
-        return fail_damaged("the call of layer '%.*s' names %lld bytes from %lld on of an arena of %lld", LONGEST_NAME,
-                            layer, (long long)to->form.bytes, (long long)to->index, (long long)plan->arena_bytes);
+        return fail_damaged("the call of layer '%.*s' names %lld bytes from %lld on of an arena of %lld",
+                            LONGEST_NAME, layer, (long long)to->form.bytes, (long long)to->index,
+                            (long long)plan->arena_bytes);
     to->halo = -1;
     if (!halo) return 0;
     int64_t number = json_count(halo);
     if (number < 0 || number >= plan->halos_count || !suits(&plan->halos[number], &to->form))
-        return fail_damaged("the call of layer '%.*s' names a halo that does not suit its buffer", LONGEST_NAME, layer);
+        return fail_damaged("the call of layer '%.*s' names a halo that does not suit its buffer",
+                            LONGEST_NAME, layer);
     to->halo = (int32_t)number;
     return 0;
 }
@@ -144,12 +149,16 @@ static int read_argument(Bump *memory, const Json *json, const Plan *plan, Argum
         to->place = kinds[i].place;
     }
     to->index = json_count(index);
-    int64_t count = to->place == IN_ARRAY ? plan->arrays_count : to->place == IN_ARENA ? INT64_MAX : plan->slots;
+    int64_t count = to->place == IN_ARRAY   ? plan->arrays_count
+                    : to->place == IN_ARENA ? INT64_MAX
+                                            : plan->slots;
     if (to->index < 0 || to->index >= count)
-        return fail_damaged("the call of layer '%.*s' names something that is not there", LONGEST_NAME, layer);
+        return fail_damaged("the call of layer '%.*s' names something that is not there", LONGEST_NAME,
+                            layer);
     if (to->place == IN_ARRAY) to->form = plan->arrays[to->index].form;
     else if (form_read(memory, json, &to->form))
-        return fail_damaged("the call of layer '%.*s' names something without shape or type", LONGEST_NAME, layer);
+        return fail_damaged("the call of layer '%.*s' names something without shape or type", LONGEST_NAME,
+                            layer);
     to->aligned = json_flag(json_get(json, "aligned"));
     if (to->aligned < 0) return fail_damaged("'aligned' is neither true nor false");
     return to->place == IN_ARENA ? read_region(json, plan, to, layer) : 0;
@@ -170,13 +179,14 @@ static int read_call(Bump *memory, const Json *json, const Plan *plan, PlanCall 
         if (read_argument(memory, &items[i], plan, &call->arguments[i], call->layer)) return -1;
     for (int32_t i = 0; i + 1 < call->count; i++)
         if (call->arguments[i].place == IN_NEW)
-            return fail_damaged("the call of layer '%.*s' makes a tensor that is not its last argument", LONGEST_NAME,
-                                call->layer);
+            return fail_damaged("the call of layer '%.*s' makes a tensor that is not its last argument",
+                                LONGEST_NAME, call->layer);
     const Argument *output = call->count ? &call->arguments[call->count - 1] : NULL;
     if (!output || (output->place != IN_NEW && output->place != IN_ARENA))
         return fail_damaged("the call of layer '%.*s' writes nothing", LONGEST_NAME, call->layer);
     if (call->clears && (output->place != IN_ARENA || output->halo < 0))
-        return fail_damaged("the call of layer '%.*s' clears a halo that it has not", LONGEST_NAME, call->layer);
+        return fail_damaged("the call of layer '%.*s' clears a halo that it has not", LONGEST_NAME,
+                            call->layer);
     return 0;
 }
 
@@ -210,12 +220,17 @@ int plan_read(Bump *memory, const Json *json, Plan *plan) {
     int64_t schema, threads;
     *plan = (Plan){0};
     if (number(json, "schema", INT64_MAX, &schema)) return -1;
-    if (schema != 2) return fail("a plan has schema %lld, and this version reads 2; write the file again", (long long)schema);
+    if (schema != 2)
+        return fail("a plan has schema %lld, and this version reads 2; write the file again",
+                    (long long)schema);
     if (number(json, "threads", MOST_THREADS, &threads) || number(json, "slots", MOST_ITEMS, &plan->slots) ||
         number(json, "arena_bytes", LARGEST_BYTES, &plan->arena_bytes)) return -1;
     if (!threads) return fail_damaged("a plan has no threads");
     plan->threads = (int32_t)threads;
-    return read_inputs(memory, json, plan) || read_outputs(memory, json, plan) || read_arrays(memory, json, plan) ||
-           read_halos(memory, json, plan) || read_calls(memory, json, plan) || plan_check_order(memory, plan) ||
-           check_output_shapes(json, plan) || plan_read_stages(memory, json_get(json, "stages"), plan) ? -1 : 0;
+    return read_inputs(memory, json, plan) || read_outputs(memory, json, plan) ||
+                   read_arrays(memory, json, plan) || read_halos(memory, json, plan) ||
+                   read_calls(memory, json, plan) || plan_check_order(memory, plan) ||
+                   check_output_shapes(json, plan) || plan_read_stages(memory, json_get(json, "stages"), plan)
+               ? -1
+               : 0;
 }

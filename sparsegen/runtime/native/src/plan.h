@@ -11,7 +11,7 @@
 #define MOST_THREADS 4096
 #define MOST_CALLS 16384
 
-/* Where an argument lies: in a slot, which the call reads or (IN_NEW) writes, in the arena, or in an array. */
+/* Where an argument lies: in a slot, which the call reads or (IN_NEW) writes, the arena, or an array. */
 typedef enum { IN_SLOT, IN_NEW, IN_ARENA, IN_ARRAY } Place;
 
 /* An argument of a call: `index` is its slot, its array, or the first byte of it in the arena. */
@@ -25,8 +25,8 @@ typedef struct {
     int flat;      /* whether the function takes it as elements in one dimension */
 } Argument;
 
-/* A call of the function `symbol` for a layer. The last argument is what it writes; the halo of that is zeroed
- * before, where it `clears`. No call reads the slots of `frees` after it. */
+/* A call of the function `symbol` for a layer. The last argument is what it writes; the halo of that is
+ * zeroed before, where it `clears`. No call reads the slots of `frees` after it. */
 typedef struct {
     const char *layer, *symbol;
     Argument *arguments;
@@ -35,8 +35,8 @@ typedef struct {
     const Json *frees;
 } PlanCall;
 
-/* Groups of the calls from `first` to before `end`, which run at once. `after` has for each of these calls how many
- * of other groups it begins after, and which. */
+/* Groups of the calls from `first` to before `end`, which run at once. `after` has for each of these calls
+ * how many of other groups it begins after, and which. */
 typedef struct {
     int32_t first, end, count;
     Group *groups;
@@ -72,12 +72,12 @@ typedef struct {
     Value *values;
 } Plan;
 
-/* Reads a plan and checks all that runtime/check.py checks of what lies where: that each call's arguments are inside
- * the arena and of forms that hold together, that what is read was written before, and that calls that run at once
- * do not meet. Returns 0, or -1 with a message. */
+/* Reads a plan and checks all that runtime/check.py checks of what lies where: that each call's arguments are
+ * inside the arena and of forms that hold together, that what is read was written before, and that calls that
+ * run at once do not meet. Returns 0, or -1 with a message. */
 int plan_read(Bump *memory, const Json *json, Plan *plan);
 
-/* Checks a plan against the extents of its code: the forms that the functions take, and those of each call. */
+/* Checks a plan against the extents of its code: the forms that functions take, and those of each call. */
 int plan_check_extents(Plan *plan, const Json *extents);
 
 /* Parts of plan_read: see order.c and meeting.c. */

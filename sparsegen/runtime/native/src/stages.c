@@ -109,8 +109,8 @@ static void stages_body(void *pointer, int index, int count) {
     else if (index == 0) stages_alone(run, run->total);
 }
 
-int64_t run_stages(const Call *calls, int64_t total, const Group *groups, const int64_t *stages, int64_t count,
-                   int64_t threads, double *clock, StagesMemory memory) {
+int64_t run_stages(const Call *calls, int64_t total, const Group *groups, const int64_t *stages,
+                   int64_t count, int64_t threads, double *clock, StagesMemory memory) {
     Stages run = {calls, groups, stages, count, threads, memory.squads, 0, 0, -1, clock, memory.ended,
                   (int32_t)total};
     memset(memory.ended, 0, (size_t)total * sizeof *memory.ended);

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* Bytes of the character that `text` begins with, of `size` bytes; 0 where that is none: cut short, longer than it
- * has to be, a surrogate, or past the last character there is. */
+/* Bytes of the character that `text` begins with, of `size` bytes; 0 where that is none: cut short, longer
+ * than it has to be, a surrogate, or past the last character there is. */
 static inline size_t utf8_length(const unsigned char *text, size_t size) {
     if (size == 0) return 0;
     unsigned char first = text[0];

@@ -29,7 +29,7 @@ struct Block {
     Pages pages;
 };
 
-/* An array that is to be made: what it is made of. `filters` are those of a transformed one, made before it. */
+/* An array that is to be made: what it is made of. `filters` are a transformed one's, made before it. */
 typedef struct Job Job;
 struct Job {
     Decoded *array;
@@ -92,8 +92,8 @@ static int read_numbers(Making *making, Job *job, const char *kind) {
     const Json *base = json_get(job->array->stored, "base");
     int64_t width = json_count(json_get(job->array->stored, "width"));
     if (find_section(making->artefact, job->array->stored, kind, &job->values)) return -1;
-    if (strcmp(form->dtype->name, "int32") || !base || base->kind != JSON_INTEGER || base->integer < INT32_MIN ||
-        base->integer > INT32_MAX || (width != 1 && width != 2) ||
+    if (strcmp(form->dtype->name, "int32") || !base || base->kind != JSON_INTEGER ||
+        base->integer < INT32_MIN || base->integer > INT32_MAX || (width != 1 && width != 2) ||
         !section_is(job->values, width == 1 ? "U8" : "U16", form->count * width))
         return wrong("of small numbers has a base, or a section of another type or size");
     job->width = (int)width;
@@ -130,7 +130,8 @@ static int read_transformed(Making *making, Job *job) {
     job->filters = bump_new(&making->memory, 1, sizeof *job->filters);
     if (!shape || !filters || !job->filters) return -1;
     if (read_matrix(making, job)) return wrong("that is transformed has no matrix, or one that is too large");
-    if (strcmp(form->dtype->name, "float32") || form->rank < 3 || form->shape[0] != job->n || form->shape[1] != job->n)
+    if (strcmp(form->dtype->name, "float32") || form->rank < 3 || form->shape[0] != job->n ||
+        form->shape[1] != job->n)
         return wrong("that is transformed is of another shape or type than its matrix tells");
     shape[0] = form->count / (job->n * job->n);
     shape[1] = shape[2] = job->r;
@@ -165,12 +166,14 @@ static int decode(const Job *job) {
     const Form *form = &job->array->form;
     switch (job->storing) {
     case ZEROS:
-        return decode_zeros(job->to, form->count, job->mask->data, job->mask->bytes, (const float *)job->values->data,
-                            job->values->bytes / sizeof(float));
+        return decode_zeros(job->to, form->count, job->mask->data, job->mask->bytes,
+                            (const float *)job->values->data, job->values->bytes / sizeof(float));
     case NARROW:
-        return decode_narrow(job->to, form->count, job->values->data, job->values->bytes, job->width, job->base);
+        return decode_narrow(job->to, form->count, job->values->data, job->values->bytes, job->width,
+                             job->base);
     case DELTAS:
-        return decode_deltas(job->to, form->count, job->values->data, job->values->bytes, job->width, job->base);
+        return decode_deltas(job->to, form->count, job->values->data, job->values->bytes, job->width,
+                             job->base);
     default: return 0;
     }
 }
@@ -201,7 +204,8 @@ static void transform_work(void *pointer, int index, int count) {
             int64_t begin = __atomic_fetch_add(&job->next, piece, __ATOMIC_RELAXED);
             if (begin >= all) break;
             int64_t end = all - begin < piece ? all : begin + piece;
-            if (decode_transformed(job->to, job->filters->array->data, all, job->n, job->r, job->matrix, begin, end))
+            if (decode_transformed(job->to, job->filters->array->data, all, job->n, job->r, job->matrix,
+                                   begin, end))
                 __atomic_store_n(&making->failed, 1, __ATOMIC_RELAXED);
         }
     }
@@ -212,8 +216,8 @@ static int larger(const void *one, const void *other) {
     return a > b ? -1 : a < b;
 }
 
-/* Gives all jobs but those in the file memory, in two pieces: of arrays, and of filters, which are needed no more
- * once they are transformed. */
+/* Gives all jobs but those in the file memory, in two pieces: of arrays, and of filters, which are needed no
+ * more once they are transformed. */
 static int place(Making *making, Weights *weights, Pages *filters) {
     int64_t bytes = 0, of_filters = 0;
     for (size_t i = 0; i < making->count; i++) {
@@ -309,7 +313,8 @@ static int check_integers(const Plan *plan, const Json *integers, Decoded *const
         unsigned char told[DIGEST];
         if (!found[i] || !dtype_is_whole(found[i]->form.dtype)) continue;
         snprintf(name, sizeof name, "%d", i);
-        if (digest_from_text(json_text(json_get(integers, name)), told) || memcmp(told, found[i]->digest, DIGEST))
+        if (digest_from_text(json_text(json_get(integers, name)), told) ||
+            memcmp(told, found[i]->digest, DIGEST))
             return fail_damaged("array %d is not the one that the code was made for", i);
     }
     return 0;
@@ -327,7 +332,8 @@ static int find_all(Making *making, const Plan *plan, Decoded **found) {
     return 0;
 }
 
-int weights_make(Weights *weights, Artefact *artefact, const Plan *plan, const Json *integers, const void **arrays) {
+int weights_make(Weights *weights, Artefact *artefact, const Plan *plan, const Json *integers,
+                 const void **arrays) {
     Making making = {.artefact = artefact};
     size_t count = (size_t)plan->arrays_count;
     Decoded **found = bump_new(&making.memory, count, sizeof *found);
