@@ -25,7 +25,11 @@ class BuildLibrary(build_ext):
         super().build_extension(extension)
         folder, name = Path(self.get_ext_fullpath(extension.name)).parent, extension.name.rpartition(".lib")[2]
         objects = self.compiler.object_filenames(extension.sources, output_dir=self.build_temp)
-        self.compiler.create_static_lib(objects, name, output_dir=str(folder))
+        # As one object, whose own names are not in the way of those of the programs that it is linked into.
+        whole = str(Path(self.build_temp) / f"{name}.o")
+        self.spawn(["ld", "-r", "-o", whole, *objects])
+        self.spawn(["objcopy", "--localize-hidden", whole])
+        self.compiler.create_static_lib([whole], name, output_dir=str(folder))
 
 
 class AnyPython(bdist_wheel):
