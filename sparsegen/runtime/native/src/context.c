@@ -56,8 +56,8 @@ struct sparsegen_context {
 
 /* ---- memory ------------------------------------------------------------------------------------- */
 
+/* What a value takes: whole lines, and something behind it. */
 static int64_t in_lines(int64_t bytes) { return (bytes + LINE) & ~(int64_t)(LINE - 1); }
-
 
 /* The arena, and a place for each value. */
 static int place(sparsegen_context *context) {
