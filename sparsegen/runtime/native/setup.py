@@ -23,7 +23,8 @@ class BuildLibrary(build_ext):
 
     def build_extension(self, extension):
         super().build_extension(extension)
-        folder, name = Path(self.get_ext_fullpath(extension.name)).parent, extension.name.rpartition(".lib")[2]
+        folder = Path(self.get_ext_fullpath(extension.name)).parent
+        name = extension.name.rpartition(".lib")[2]
         objects = self.compiler.object_filenames(extension.sources, output_dir=self.build_temp)
         # As one object, whose own names are not in the way of those of the programs that it is linked into.
         whole = str(Path(self.build_temp) / f"{name}.o")
@@ -47,7 +48,15 @@ setup(
             files("src/*.c"),
             include_dirs=[INCLUDED],
             depends=files("src/*.h", f"{INCLUDED}/*.h"),
-            extra_compile_args=["-std=gnu11", "-O2", "-g0", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"],
+            extra_compile_args=[
+                "-std=gnu11",
+                "-O2",
+                "-g0",
+                "-Wall",
+                "-Wextra",
+                "-fvisibility=hidden",
+                "-pthread",
+            ],
             # Sleeping threads are inside the library for as long as the threads last that they work for.
             libraries=["m"],
             extra_link_args=["-pthread", "-Wl,-z,nodelete"],

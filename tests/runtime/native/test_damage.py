@@ -52,7 +52,8 @@ def test_the_undamaged_file_runs(code: bytes, tmp_path: Path) -> None:
     with opened(write(tmp_path / "m", [one], sections), verify=True) as model:
         first, second = model.run(X)
         assert np.isfinite(first).all()
-        np.testing.assert_allclose(second, np.exp(first))
+        with np.errstate(over="ignore"):
+            np.testing.assert_allclose(second, np.exp(first))
 
 
 def refusal(path: Path, *, verify: bool = False) -> str:
