@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sparsegen_runtime.errors import SparsegenError
 
-from tests.runtime.native.artefacts import Variant
-from tests.runtime.native.models import call, new, plan, region, slot, stored_arrays, variant, write
+from tests.runtime.native.artefacts import Variant, store
+from tests.runtime.native.models import MATRIX, call, new, plan, region, slot, stored_arrays, variant, write
 from tests.runtime.native.opened import Opened, opened, shifted
 
 X = np.arange(4, dtype=np.float32)
@@ -46,6 +46,30 @@ def test_all_stored_forms_are_decoded(code: bytes, tmp_path: Path) -> None:
             results = model.run(np.zeros(1, np.float32), variant=number)
             sums = [float(array.sum(dtype=np.float64)) for array in arrays]
             np.testing.assert_array_equal(results, [[each, each + 1] for each in sums])
+
+
+def test_filters_without_their_zeros_are_transformed_in_pieces(code: bytes, tmp_path: Path) -> None:
+    rng, matrix = np.random.default_rng(0), np.array(MATRIX)
+    filters = rng.integers(-4, 5, (20_003, 2, 2)).astype(np.float32)
+    filters[rng.random(filters.shape) < 0.7] = 0
+    transformed = np.einsum("ia,jb,lab->ijl", matrix, matrix, filters, dtype=np.float64).astype(np.float32)
+    sections: dict[str, np.ndarray] = {}
+    told = {
+        "shape": [3, 3, 20_003],
+        "dtype": "float32",
+        "stored": {"transformed": store(filters, "f", sections), "matrix": MATRIX},
+    }
+    calls = [call("sum", slot(0, [1]), {"weight": 0}, new(1, [1]))]
+    written = plan(calls, [1], {1: 1}, arrays=[told])
+    with opened(write(tmp_path / "m", [variant(code, written, [transformed])], sections)) as model:
+        assert model.run(np.zeros(1, np.float32))[0][0] == np.float32(transformed.sum(dtype=np.float64))
+    mask = sections["weights/f/mask"]
+    mask[:50], mask[-50:] = 255, 0
+    with (
+        pytest.raises(SparsegenError, match="other bytes than its form needs"),
+        opened(write(tmp_path / "m", [variant(code, written, [transformed])], sections)) as model,
+    ):
+        model.context()
 
 
 def test_halos_are_cleared_before_each_run(code: bytes, tmp_path: Path) -> None:

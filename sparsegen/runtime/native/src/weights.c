@@ -11,7 +11,7 @@
 
 #define LINE 64
 #define DIGEST 32
-#define A_PIECE ((int64_t)1 << 18) /* elements of an array that one thread transforms at a time */
+#define A_PIECE ((int64_t)1 << 16) /* elements that one thread transforms at a time, and has room for */
 
 typedef enum { RAW, ZEROS, NARROW, DELTAS, TRANSFORMED } Storing;
 
@@ -29,7 +29,7 @@ struct Block {
     Pages pages;
 };
 
-/* An array that is to be made: what it is made of. `filters` are a transformed one's, made before it. */
+/* An array that is to be made: what it is made of. `filters` are a transformed one's, made piece by piece. */
 typedef struct Job Job;
 struct Job {
     Decoded *array;
@@ -41,7 +41,11 @@ struct Job {
     Job *filters;
     double *matrix;
     int n, r;
-    int64_t next; /* element of the last dimensions that no thread has transformed yet */
+    int64_t
+        piece; /* filters that one thread transforms at a time: a multiple of 8, for whole bytes of masks */
+    int64_t *before; /* of filters without their zeros: how many values lie before each piece, and before the
+                        end */
+    int64_t next;    /* filter that no thread has taken yet */
 };
 
 typedef struct {
@@ -49,7 +53,7 @@ typedef struct {
     Bump memory;
     Job *jobs;
     size_t count, next, next_transformed;
-    int failed;
+    int failed, lacks_memory;
 } Making;
 
 /* What an array takes in a block: whole lines, and something behind it. */
@@ -122,6 +126,15 @@ static int read_matrix(Making *making, Job *job) {
 
 static int read_stored(Making *making, Job *job);
 
+/* Pieces of filters, and room for what `count_values` finds. */
+static int plan_pieces(Making *making, Job *job) {
+    int64_t larger = job->n > job->r ? job->n : job->r;
+    job->piece = A_PIECE / (larger * larger) & ~(int64_t)7;
+    size_t pieces = (size_t)(job->filters->array->form.shape[0] / job->piece) + 2;
+    job->before = bump_new(&making->memory, pieces, sizeof *job->before);
+    return job->before ? 0 : -1;
+}
+
 /* The filters are an array of their own, which nothing keeps. */
 static int read_transformed(Making *making, Job *job) {
     const Form *form = &job->array->form;
@@ -142,7 +155,7 @@ static int read_transformed(Making *making, Job *job) {
     filters->stored = json_get(job->array->stored, "transformed");
     *job->filters = (Job){.array = filters};
     if (read_stored(making, job->filters)) return -1;
-    return job->filters->storing == TRANSFORMED ? wrong("is transformed twice") : 0;
+    return job->filters->storing == TRANSFORMED ? wrong("is transformed twice") : plan_pieces(making, job);
 }
 
 static int read_stored(Making *making, Job *job) {
@@ -178,11 +191,38 @@ static int decode(const Job *job) {
     }
 }
 
+static int64_t bits_in(const unsigned char *bytes, int64_t count) {
+    int64_t bits = 0;
+    uint64_t word;
+    for (; count >= 8; count -= 8, bytes += 8) {
+        memcpy(&word, bytes, sizeof word);
+        bits += __builtin_popcountll(word);
+    }
+    while (count-- > 0) bits += __builtin_popcount(*bytes++);
+    return bits;
+}
+
+/* Where the values of each piece of filters begin; -1 where a mask has more than there are. */
+static int count_values(Job *job) {
+    const Job *filters = job->filters;
+    int64_t all = filters->array->form.shape[0], values = (int64_t)(filters->values->bytes / sizeof(float)),
+            seen = 0;
+    int64_t bytes = job->piece * job->r * job->r / 8, last = 0;
+    if (filters->storing != ZEROS) return 0;
+    for (int64_t begin = 0; begin < all && seen <= values; begin += job->piece, last++) {
+        job->before[last] = seen;
+        if (all - begin > job->piece) seen += bits_in(filters->mask->data + last * bytes, bytes);
+    }
+    job->before[last] = values;
+    return seen <= values ? 0 : -1;
+}
+
 static void make(Making *making, Job *job) {
-    Job *own = job->filters ? job->filters : job;
     Decoded *array = job->array;
-    if (decode(own)) __atomic_store_n(&making->failed, 1, __ATOMIC_RELAXED);
-    else if (dtype_is_whole(array->form.dtype)) sha256(array->data, (size_t)array->form.bytes, array->digest);
+    if (job->storing == TRANSFORMED ? count_values(job) : decode(job))
+        __atomic_store_n(&making->failed, 1, __ATOMIC_RELAXED);
+    else if (dtype_is_whole(array->form.dtype))
+        sha256(array->data, (size_t)array->form.bytes, array->digest);
 }
 
 static void make_work(void *pointer, int index, int count) {
@@ -192,23 +232,37 @@ static void make_work(void *pointer, int index, int count) {
         make(making, &making->jobs[at]);
 }
 
-/* Filters in pieces, as one layer may have most of a network's. */
+/* One piece of filters, by way of `room` where they are stored without their zeros. */
+static int transform(const Job *job, int64_t begin, float *room) {
+    const Job *filters = job->filters;
+    int64_t all = filters->array->form.shape[0], end = all - begin < job->piece ? all : begin + job->piece;
+    int64_t first = begin * job->r * job->r, count = (end - begin) * job->r * job->r, at = begin / job->piece;
+    const float *from = (const float *)filters->values->data;
+    if (filters->storing == ZEROS) {
+        if (decode_zeros(room, count, filters->mask->data + first / 8, (size_t)(count / 8 + (count % 8 != 0)),
+                         from + job->before[at], (size_t)(job->before[at + 1] - job->before[at])))
+            return -1;
+        /* Of all filters, those before the piece are not there. */
+        from = (const float *)((uintptr_t)room - (uintptr_t)first * sizeof *room);
+    }
+    return decode_transformed(job->to, from, all, job->n, job->r, job->matrix, begin, end);
+}
+
+/* Filters in pieces, as one layer may have most of a network's, and memory of theirs would have to be zeroed.
+ */
 static void transform_work(void *pointer, int index, int count) {
     (void)index, (void)count;
     Making *making = pointer;
-    for (size_t i = 0; i < making->count; i++) {
+    float *room = malloc((size_t)A_PIECE * sizeof *room);
+    if (!room) __atomic_store_n(&making->lacks_memory, 1, __ATOMIC_RELAXED);
+    for (size_t i = 0; room && i < making->count; i++) {
         Job *job = &making->jobs[i];
         if (job->storing != TRANSFORMED) continue;
-        int64_t all = job->filters->array->form.shape[0], piece = A_PIECE / (job->n * job->n) + 1;
-        for (;;) {
-            int64_t begin = __atomic_fetch_add(&job->next, piece, __ATOMIC_RELAXED);
-            if (begin >= all) break;
-            int64_t end = all - begin < piece ? all : begin + piece;
-            if (decode_transformed(job->to, job->filters->array->data, all, job->n, job->r, job->matrix,
-                                   begin, end))
-                __atomic_store_n(&making->failed, 1, __ATOMIC_RELAXED);
-        }
+        for (int64_t begin; (begin = __atomic_fetch_add(&job->next, job->piece, __ATOMIC_RELAXED)) <
+                            job->filters->array->form.shape[0];)
+            if (transform(job, begin, room)) __atomic_store_n(&making->failed, 1, __ATOMIC_RELAXED);
     }
+    free(room);
 }
 
 static int larger(const void *one, const void *other) {
@@ -216,49 +270,38 @@ static int larger(const void *one, const void *other) {
     return a > b ? -1 : a < b;
 }
 
-/* Gives all jobs but those in the file memory, in two pieces: of arrays, and of filters, which are needed no
- * more once they are transformed. */
-static int place(Making *making, Weights *weights, Pages *filters) {
-    int64_t bytes = 0, of_filters = 0;
+/* Gives all jobs but those in the file memory. */
+static int place(const Making *making, Weights *weights) {
+    int64_t bytes = 0;
     for (size_t i = 0; i < making->count; i++) {
         const Job *job = &making->jobs[i];
         if (job->storing != RAW && __builtin_add_overflow(bytes, in_lines(job->array->form.bytes), &bytes))
             return wrong("is too large");
-        if (job->filters && job->filters->storing != RAW &&
-            __builtin_add_overflow(of_filters, in_lines(job->filters->array->form.bytes), &of_filters))
-            return wrong("is too large");
     }
+    if (!bytes) return 0;
     Block *block = calloc(1, sizeof *block);
     if (!block) return fail_memory(sizeof *block, "weights");
     block->before = weights->blocks;
     weights->blocks = block;
-    if (bytes && pages_new(&block->pages, (size_t)bytes, "weights")) return -1;
-    if (of_filters && pages_new(filters, (size_t)of_filters, "filters")) return -1;
-    unsigned char *at = block->pages.begin, *filters_at = filters->begin;
+    if (pages_new(&block->pages, (size_t)bytes, "weights")) return -1;
+    unsigned char *at = block->pages.begin;
     for (size_t i = 0; i < making->count; i++) {
         Job *job = &making->jobs[i];
         if (job->storing == RAW) continue;
         job->array->data = job->to = at;
         at += in_lines(job->array->form.bytes);
-        if (!job->filters || job->filters->storing == RAW) continue;
-        job->filters->array->data = job->filters->to = filters_at;
-        filters_at += in_lines(job->filters->array->form.bytes);
     }
     return 0;
 }
 
 static int run(Making *making, Weights *weights) {
-    Pages filters = {0};
     if (!making->count) return 0;
     qsort(making->jobs, making->count, sizeof *making->jobs, larger);
-    int failed = place(making, weights, &filters);
-    if (!failed) {
-        together(make_work, making);
-        if (!making->failed) together(transform_work, making);
-        if (making->failed) failed = wrong("is stored in other bytes than its form needs");
-    }
-    pages_free(&filters);
-    return failed;
+    if (place(making, weights)) return -1;
+    together(make_work, making);
+    if (!making->failed) together(transform_work, making);
+    if (making->lacks_memory) return fail_memory((size_t)A_PIECE * sizeof(float), "filters");
+    return making->failed ? wrong("is stored in other bytes than its form needs") : 0;
 }
 
 /* ---- arrays of a plan --------------------------------------------------------------------------- */
