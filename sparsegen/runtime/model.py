@@ -169,6 +169,10 @@ class CompiledModel:
         with_team(lambda: self._call(inputs, named, clocked))
         return [(name, begin - started, end - started) for name, begin, end in spans]
 
+    def run_on(self, leaves: Sequence[Any]) -> Any:
+        """The model's result for the tensors among its arguments, in order; raises as a call does."""
+        return with_team(lambda: self._run_on(leaves))
+
     def _call(
         self,
         inputs: Sequence[Any],
@@ -179,7 +183,10 @@ class CompiledModel:
     ) -> Any:
         if named or not self._by_position:
             inputs = leaves_of(self._call_form, inputs, named)
-        given = checked_inputs(inputs, self._inputs)
+        return self._run_on(inputs, clocked, alone=alone)
+
+    def _run_on(self, leaves: Sequence[Any], clocked: Clocked | None = None, *, alone: bool = False) -> Any:
+        given = checked_inputs(leaves, self._inputs)
         slots: Slots = [*given, *self._unfilled]
         context = self._contexts.take()
         try:

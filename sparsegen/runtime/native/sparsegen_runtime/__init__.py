@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from sparsegen_runtime.errors import (
     InputError,
     NeedsTorchError,
@@ -19,7 +21,9 @@ from sparsegen_runtime.errors import (
     TargetError,
     ToolchainError,
 )
-from sparsegen_runtime.model import LoadedModel, load
+
+if TYPE_CHECKING:
+    from sparsegen_runtime.model import LoadedModel, load
 
 __all__ = [
     "InputError",
@@ -33,3 +37,12 @@ __all__ = [
     "ToolchainError",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs NumPy, which those who ask for errors alone need not wait for."""
+    if name not in ("LoadedModel", "load"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sparsegen_runtime import model
+
+    return getattr(model, name)

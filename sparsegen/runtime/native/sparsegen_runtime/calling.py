@@ -22,8 +22,8 @@ def result_structure(plan: Mapping[str, Any]) -> Structure | None:
         return None
 
 
-def call_form(plan: Mapping[str, Any]) -> CallForm | None:
-    """How a model is called; None: by position, its tensors one after the other.
+def call_form(plan: Mapping[str, Any], inputs: int) -> CallForm | None:
+    """How a model of so many inputs is called; None: by position, its tensors one after the other.
 
     A warning tells where that stands for arguments of a class that is not known here. Raises LookupError,
     TypeError or ValueError for what is no such form.
@@ -31,7 +31,7 @@ def call_form(plan: Mapping[str, Any]) -> CallForm | None:
     if plan["call"] is None:
         return None
     try:
-        return CallForm(plan["call"])
+        return CallForm(plan["call"], inputs)
     except UnknownClassError as error:
         _tell(f"the model takes the class {error.name}", "its tensors are given one after the other")
         return None
@@ -48,7 +48,7 @@ def _tell(what: str, then: str) -> None:
 class CallForm:
     """How a model is called: with positional and named arguments, that leaves make up."""
 
-    def __init__(self, written: Mapping[str, Any]) -> None:
+    def __init__(self, written: Mapping[str, Any], inputs: int) -> None:
         self._names = tuple(map(str, written["names"]))
         self._positional = int(written["positional"])
         self._leaves = tuple(map(str, written["leaves"]))
@@ -57,7 +57,12 @@ class CallForm:
             for place, value in written["fixed"].items()
         }
         self._structure = read_structure(written["spec"])
-        self._fixed_arguments = _fixed_arguments(self._structure, self._fixed)
+        leaves = len(self._leaves)
+        if self._structure.count != leaves or not set(self._fixed) <= set(range(leaves)):
+            raise ValueError(f"arguments of {self._structure.count} parts, {leaves} of which have names")
+        if leaves - len(self._fixed) != inputs or not 0 <= self._positional <= len(self._names):
+            raise ValueError(f"arguments of {leaves} parts for {inputs} inputs")
+        self._fixed_arguments = _fixed_arguments(self._structure, self._fixed, len(self._names))
         flat = len(self._names) == self._positional == len(self._leaves)
         self.is_flat = flat and not self._fixed
 
@@ -79,11 +84,13 @@ def _parts(arguments: Any) -> str:
     return f"{describe(tuple(positional))} and {describe(dict(named))}"
 
 
-def _fixed_arguments(structure: Structure, fixed: Mapping[int, Any]) -> dict[int, Any]:
+def _fixed_arguments(structure: Structure, fixed: Mapping[int, Any], count: int) -> dict[int, Any]:
     """The arguments that are one fixed leaf, by their place among the arguments."""
     if not isinstance(structure, Node):
         return {}
     positional, named = structure.parts
+    if len(positional.parts) + len(named.parts) != count:
+        raise ValueError(f"{count} names of arguments, which are others")
     leaf, found = 0, dict[int, Any]()
     for place, part in enumerate((*positional.parts, *named.parts)):
         if part.kind is None and leaf in fixed:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 
 class SparsegenError(Exception):
     """The base of every error that sparsegen raises on purpose."""
@@ -33,3 +37,21 @@ class ToolchainError(SparsegenError):
 
 class OutOfMemoryError(SparsegenError, MemoryError):
     """The system has no memory left for weights, activations or results."""
+
+
+@contextmanager
+def read_from(path: Any) -> Iterator[None]:
+    """Turn what Python raises for a part of a file that is not as it should be into a ProgramError."""
+    try:
+        yield
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ProgramError(
+            f"{path}: the file is damaged: {type(error).__name__} at {error}; write the file again"
+        ) from error

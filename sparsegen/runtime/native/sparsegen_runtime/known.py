@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sparsegen_runtime.errors import ProgramError
+from sparsegen_runtime.errors import read_from
 from sparsegen_runtime.sections import Sections
 
 
@@ -23,14 +23,13 @@ class KnownResults:
     def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
         self._path = path
         self._sections: Sections | None = None
-        try:
+        with read_from(path):
             self._values = {
                 int(place): self._value(value, plan["arrays"]) for place, value in plan["known"].items()
             }
-        except (LookupError, TypeError, ValueError) as error:
-            raise ProgramError(
-                f"{path}: the file is damaged: it has known results of no form ({error})"
-            ) from error
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def among(self, results: list[Any], as_tensors: bool) -> list[Any]:
         """All results in order, of those that were computed; the caller may write into arrays."""

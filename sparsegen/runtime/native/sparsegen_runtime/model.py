@@ -13,7 +13,7 @@ import numpy as np
 
 from sparsegen_runtime.batches import Family, families_of, pieces, without_batch
 from sparsegen_runtime.calling import call_form, result_structure
-from sparsegen_runtime.errors import InputError, ProgramError
+from sparsegen_runtime.errors import InputError, read_from
 from sparsegen_runtime.interface import functions, open_model
 from sparsegen_runtime.known import KnownResults
 from sparsegen_runtime.rows import listed, results_grow, run_piece
@@ -71,35 +71,37 @@ class LoadedModel:
         self._close = weakref.finalize(self, _close, handle, self.variants)
         self._close.atexit = False  # the system takes all then
         self._by_shapes: dict[Shapes, Variant] = {}
-        for variant in self.variants:
-            known = self._by_shapes.setdefault(variant.input_shapes, variant)
-            if self._threads == variant.threads != known.threads:
-                self._by_shapes[variant.input_shapes] = variant
-        self._families = families_of([variant.input_shapes for variant in self._by_shapes.values()])
-        self._by_number = tuple(self._by_shapes.values())
-        self._seconds: dict[int, Mapping[int, float]] = {}
-        self._read_interface(self.variants[0].plan)
         self._known: dict[int, KnownResults] = {}
+        self._seconds: dict[int, Mapping[int, float]] = {}
+        with read_from(self.path):
+            _check_types(self.variants)
+            self._choose_by_shapes()
+            first = self.variants[0]
+            self._structure = result_structure(first.plan)
+            self._call = call_form(first.plan, len(first.inputs))
+            self.target, self.layers = first.target, first.layers
+        self._known_of(first)
+        self._families = families_of(list(self._by_shapes))
+        self._in_order = tuple(self._by_shapes.values())
         self._forked = False
 
-    def _read_interface(self, plan: Mapping[str, Any]) -> None:
-        """How the model is called, and what its result is made of."""
-        try:
-            self._structure, self._call = result_structure(plan), call_form(plan)
-        except (LookupError, TypeError, ValueError) as error:
-            raise ProgramError(
-                f"{self.path}: the file is damaged: its interface is none ({error})"
-            ) from error
+    def _choose_by_shapes(self) -> None:
+        """Which variant serves inputs of its shapes: the first, or one of the threads that are asked for."""
+        for variant in self.variants:
+            best = self._by_shapes.setdefault(variant.input_shapes, variant)
+            if self._threads is not None and self._threads == variant.threads != best.threads:
+                self._by_shapes[variant.input_shapes] = variant
 
-    @property
-    def layers(self) -> tuple[Mapping[str, Any], ...]:
-        """What became of each layer of the first variant: its name, kernel, shapes, weights, schedule."""
-        return self.variants[0].layers
-
-    @property
-    def target(self) -> str:
-        """LLVM's name of the CPU of the first variant."""
-        return self.variants[0].target
+    def _known_of(self, variant: Variant) -> KnownResults:
+        """The parts of a variant's result that never change; ProgramError where they do not make it whole."""
+        if id(variant) not in self._known:
+            known = KnownResults(self.path, variant.plan)
+            count = len(variant.outputs) + len(known)
+            with read_from(self.path):
+                if self._structure is not None and self._structure.count != count:
+                    raise ValueError(f"a result of {count} parts in a structure of {self._structure.count}")
+            self._known[id(variant)] = known
+        return self._known[id(variant)]
 
     @property
     def threads(self) -> int:
@@ -172,7 +174,7 @@ class LoadedModel:
         rows = None if family is None else family.rows_of(shapes)
         if family is None or not rows or self._same_everywhere(shapes, family):
             raise self._misshapen(shapes)
-        variants = {batch: self._by_number[number] for batch, number in family.variants.items()}
+        variants = {batch: self._in_order[number] for batch, number in family.variants.items()}
         first = next(iter(variants.values()))
         if not results_grow(variants):
             raise InputError(
@@ -190,7 +192,7 @@ class LoadedModel:
     def _same_everywhere(self, shapes: Shapes, family: Family) -> bool:
         """Whether an input that has no batch is of another shape than the variants take."""
         (number, *_) = family.variants.values()
-        own = self._by_number[number].input_shapes
+        own = self._in_order[number].input_shapes
         return any(
             not batched and shape != taken
             for shape, taken, batched in zip(shapes, own, family.batched, strict=True)
@@ -206,10 +208,7 @@ class LoadedModel:
 
     def _arranged(self, variant: Variant, results: list[Any], as_tensors: bool) -> Any:
         """The results, and what is known, in the structure that the model returns."""
-        known = self._known.get(id(variant))
-        if known is None:
-            known = self._known[id(variant)] = KnownResults(self.path, variant.plan)
-        results = known.among(results, as_tensors)
+        results = self._known_of(variant).among(results, as_tensors)
         return results if self._structure is None else self._structure.built(results)
 
     def _misshapen(self, shapes: Shapes) -> InputError:
@@ -227,6 +226,16 @@ class LoadedModel:
             f"the inputs have shapes {_joined(shapes)}; the model was compiled for "
             f"{'; '.join(map(_joined, taken))}: give some of these together"
         )
+
+
+def _check_types(variants: Sequence[Variant]) -> None:
+    """Raise ValueError for variants whose inputs or outputs are of several types: one check serves all."""
+    types = {
+        tuple(tuple(form.torch_name for form in forms) for forms in (variant.inputs, variant.outputs))
+        for variant in variants
+    }
+    if len(types) > 1:
+        raise ValueError("variants of several types of inputs or outputs")
 
 
 def _joined(shapes: Shapes) -> str:

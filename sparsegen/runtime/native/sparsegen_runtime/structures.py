@@ -18,16 +18,17 @@ _MAPPINGS: dict[str, type[Any]] = {"builtins.dict": dict, "collections.OrderedDi
 
 
 class Structure(Protocol):
-    """What a value is made of, but for its leaves."""
+    """What a value is made of, but for its leaves, of which there are `count`."""
+
+    @property
+    def count(self) -> int:
+        """How many leaves it has."""
 
     def built(self, leaves: Sequence[Any]) -> Any:
         """The value of these leaves."""
 
     def leaves_of(self, value: Any) -> list[Any] | None:
         """The leaves of a value of this structure; None for one of another."""
-
-    def described(self) -> str:
-        """As one would write it, `*` for every leaf."""
 
 
 class UnknownClassError(Exception):
@@ -74,10 +75,6 @@ class Node:
             found += leaves
         return found
 
-    def described(self) -> str:
-        """As one would write it, `*` for every leaf."""
-        return repr(self.built(["*"] * self.count)).replace("'*'", "*")
-
     @property
     def count(self) -> int:
         """How many leaves it has."""
@@ -91,15 +88,16 @@ class _OfTorch:
     pytree: Any
     spec: Any
 
+    @property
+    def count(self) -> int:
+        return int(self.spec.num_leaves)
+
     def built(self, leaves: Sequence[Any]) -> Any:
         return self.pytree.tree_unflatten(list(leaves), self.spec)
 
     def leaves_of(self, value: Any) -> list[Any] | None:
         leaves, spec = self.pytree.tree_flatten(value)
         return list(leaves) if spec == self.spec else None
-
-    def described(self) -> str:
-        return str(self.built(["*"] * self.spec.num_leaves)).replace("'*'", "*")
 
 
 def read_structure(written: Any) -> Structure:

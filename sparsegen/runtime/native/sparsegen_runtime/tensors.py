@@ -82,9 +82,8 @@ def _plain_tensor(torch: Any, tensor: Any, form: PlainForm) -> tuple[Any, int]:
         cast = ".float()" if form.torch_name == "float32" and not tensor.is_complex() else f".to({dtype})"
         raise InputError(f"{form.name} has dtype {tensor.dtype}; {_takes(form)} {dtype}: give {cast}")
     if tensor.layout != torch.strided or tensor.is_nested:
-        raise InputError(
-            f"{form.name} is a {tensor.layout} tensor; compiled models take dense ones: call .to_dense()"
-        )
+        kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.").lstrip("_")
+        raise InputError(f"{form.name} is a {kind} tensor; compiled models take dense ones: call .to_dense()")
     if tensor.is_neg():
         tensor = tensor.resolve_neg()
     if not tensor.is_contiguous():
