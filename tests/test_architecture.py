@@ -17,6 +17,7 @@ ROOMS = (
     "hetero",
     "tuner",
     "inspection",
+    "packaging",
     "preparation",
     "compiler",
     "reports",
