@@ -99,7 +99,9 @@ def _collect(value: Any, name: str, found: dict[str, NDArray[Any]]) -> None:
         parts = [(str(place), each) for place, each in enumerate(value)]
     else:
         if hasattr(value, "dtype") and hasattr(value, "shape"):
-            found[name or "output"] = np.asarray(value)
+            # NumPy has no bfloat16, all of which float32 has.
+            plain = value.float() if str(value.dtype) == "torch.bfloat16" else value
+            found[name or "output"] = np.asarray(plain)
         return
     for key, each in parts:
         _collect(each, f"{name}.{key}" if name else key, found)

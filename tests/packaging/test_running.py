@@ -37,6 +37,7 @@ def test_results_are_named_by_their_places() -> None:
     value = OrderedDict(a=(np.zeros(1), [torch.zeros(2)]), b=3, c=None)
     assert {name: each.shape for name, each in named_results(value).items()} == {"a.0": (1,), "a.1.0": (2,)}
     assert list(named_results(np.zeros(1))) == ["output"]
+    assert named_results(torch.ones(2, dtype=torch.bfloat16))["output"].dtype == np.float32
 
 
 def test_a_file_is_run(tmp_path: Path) -> None:
