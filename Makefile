@@ -55,7 +55,7 @@ check: setup
 setup: $(STAMP)
 
 # setuptools comes first, pinned, so that the build that follows uses it and fetches no other.
-$(STAMP): pyproject.toml constraints.txt tests/no-deps-requirements.txt $(RUNTIME)/pyproject.toml $(wildcard $(RUNTIME)/src/* $(RUNTIME)/include/*)
+$(STAMP): pyproject.toml constraints.txt tests/no-deps-requirements.txt $(RUNTIME)/pyproject.toml $(wildcard $(RUNTIME)/src/* $(RUNTIME)/sparsegen_runtime/include/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --constraint constraints.txt setuptools
 	$(PIP) install --constraint constraints.txt --no-build-isolation --editable $(RUNTIME) --editable '.[bench,peers,zoo,dev]'

@@ -16,6 +16,7 @@ from sparsegen.errors import (
     JournalError,
     MeasurementError,
     ModelError,
+    NeedsTorchError,
     OptionError,
     OutOfMemoryError,
     PlanError,
@@ -36,11 +37,15 @@ if TYPE_CHECKING:
     from sparsegen.compiler import compile
     from sparsegen.inspection import Inspection, inspect
     from sparsegen.pruning import prune
+    from sparsegen.runtime.artefact.load import load
+    from sparsegen.runtime.batched import BatchedModel
     from sparsegen.runtime.model import CompiledModel
     from sparsegen.runtime.program import LayerReport
+    from sparsegen.runtime.saving import save
     from sparsegen.tuner import TuneOptions, tune
 
 __all__ = [
+    "BatchedModel",
     "CalibrationError",
     "Comparison",
     "CompiledModel",
@@ -54,6 +59,7 @@ __all__ = [
     "LayerReport",
     "MeasurementError",
     "ModelError",
+    "NeedsTorchError",
     "OptionError",
     "OutOfMemoryError",
     "PlanError",
@@ -71,7 +77,9 @@ __all__ = [
     "compare",
     "compile",
     "inspect",
+    "load",
     "prune",
+    "save",
     "tune",
 ]
 
@@ -82,13 +90,16 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 __getattr__ = lazy_names(
     __name__,
     {
+        "BatchedModel": "sparsegen.runtime.batched",
         "CompiledModel": "sparsegen.runtime.model",
         "Inspection": "sparsegen.inspection",
         "LayerReport": "sparsegen.runtime.program",
         "TuneOptions": "sparsegen.tuner",
         "compile": "sparsegen.compiler",
         "inspect": "sparsegen.inspection",
+        "load": "sparsegen.runtime.artefact.load",
         "prune": "sparsegen.pruning",
+        "save": "sparsegen.runtime.saving",
         "tune": "sparsegen.tuner",
     },
 )

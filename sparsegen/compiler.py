@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, overload
 
 import torch
 
@@ -15,7 +15,8 @@ from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_s
 from sparsegen.database.lookup import Database
 from sparsegen.dump import graph_text, next_dump
 from sparsegen.errors import ScheduleError, foreign_errors, warn
-from sparsegen.frontend import from_torch
+from sparsegen.frontend import for_any_batch, from_torch, of_batch
+from sparsegen.frontend.modules import Model
 from sparsegen.graph import LayerGraph, PlainCore
 from sparsegen.kernels import Kernel, build_kernel
 from sparsegen.kernels.plan import GIVEN, PlannedGraph, plan_graph
@@ -23,24 +24,33 @@ from sparsegen.kernels.space import KernelSchedule
 from sparsegen.lowering.assemble import Placed, assemble, value_lifetimes
 from sparsegen.lowering.build import build
 from sparsegen.lowering.memory import plan_memory
-from sparsegen.options import Approximate, Fallback, check_approximate, check_fallback, check_thread_count
+from sparsegen.options import (
+    Approximate,
+    Fallback,
+    check_approximate,
+    check_batches,
+    check_fallback,
+    check_thread_count,
+)
 from sparsegen.reports import reports
 from sparsegen.rewriting.approximate_steps import approximate_steps
+from sparsegen.runtime.batched import BatchedModel, bind_batches
 from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.model import CompiledModel, bind
+from sparsegen.runtime.program import Program
 from sparsegen.stopwatch import record
 from sparsegen.target import available_cores, calibrated, parse_target
 
 _log = logging.getLogger(__name__)
 
 
-@record()
-@foreign_errors()
+@overload
 def compile(
-    model: torch.nn.Module | torch.export.ExportedProgram,
+    model: Model,
     example_inputs: tuple[Any, ...],
     kwargs: Mapping[str, Any] | None = None,
     *,
+    batches: None = None,
     threads: int | None = None,
     target: str = "native",
     database: DatabaseLike = SHIPPED,
@@ -49,7 +59,44 @@ def compile(
     calibration: str | os.PathLike[str] | None = None,
     measured: Mapping[str, Mapping[str, float]] | None = None,
     approximate: Approximate = None,
-) -> CompiledModel:
+) -> CompiledModel: ...
+
+
+@overload
+def compile(
+    model: Model,
+    example_inputs: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    batches: Sequence[int],
+    threads: int | None = None,
+    target: str = "native",
+    database: DatabaseLike = SHIPPED,
+    winograd: bool = True,
+    fallback: Fallback = "torch",
+    calibration: str | os.PathLike[str] | None = None,
+    measured: Mapping[str, Mapping[str, float]] | None = None,
+    approximate: Approximate = None,
+) -> BatchedModel: ...
+
+
+@record()
+@foreign_errors()
+def compile(
+    model: Model,
+    example_inputs: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    batches: Sequence[int] | None = None,
+    threads: int | None = None,
+    target: str = "native",
+    database: DatabaseLike = SHIPPED,
+    winograd: bool = True,
+    fallback: Fallback = "torch",
+    calibration: str | os.PathLike[str] | None = None,
+    measured: Mapping[str, Mapping[str, float]] | None = None,
+    approximate: Approximate = None,
+) -> CompiledModel | BatchedModel:
     """Compile a torch model, in evaluation mode, for the shapes and dtypes of example inputs.
 
     The model is called with `example_inputs` by position and `kwargs` by name, as torch.export.export takes
@@ -59,6 +106,10 @@ def compile(
     Operators for which there is no kernel, and all on values that are not float32, are computed by torch
     itself, between the kernels: one warning names them, and `layers` of the result has them. With
     `fallback` "error" they are refused.
+
+    With `batches`, such as [1, 4, 16], it is compiled for each of them, and serves any number of rows: those
+    of the example inputs are left out, or come again, and an exported program's batch has to be dynamic.
+    Weights that are packed alike are in memory once.
 
     Layers with zeros among their weights become sparse kernels. `threads` defaults to torch's;
     `target` is "native" or an LLVM CPU name.
@@ -96,7 +147,7 @@ def compile(
 
     Raises ModelError for a model or example inputs that cannot be compiled, UnsupportedOperatorError where
     the model uses operators that cannot be compiled (all of them are in its `operators`), OptionError for
-    threads, a fallback, measured times or an error to approximate with, TargetError for a target,
+    batches, threads, a fallback, measured times or an error to approximate with, TargetError for a target,
     JournalError and CalibrationError for files that cannot be read, and ToolchainError where gcc fails or
     room for files is missing.
     """
@@ -105,8 +156,8 @@ def compile(
     check_fallback(fallback)
     check_approximate(approximate)
 
-    def compiling() -> CompiledModel:
-        graph = from_torch(model, example_inputs, kwargs, fallback=fallback)
+    def compiling(model: Model, args: tuple[Any, ...], named: Mapping[str, Any] | None) -> CompiledModel:
+        graph = from_torch(model, args, named, fallback=fallback)
         return compile_graph(
             graph,
             threads=threads,
@@ -118,7 +169,17 @@ def compile(
             approximate=approximate,
         )
 
-    compiled = with_team(compiling)
+    def compiling_all(batches: Sequence[int]) -> BatchedModel:
+        check_batches(batches)
+        source = for_any_batch(model)
+        models = [compiling(source, *of_batch(example_inputs, kwargs or {}, batch)) for batch in batches]
+        return bind_batches([each.program for each in models])
+
+    compiled: CompiledModel | BatchedModel
+    if batches is None:
+        compiled = with_team(lambda: compiling(model, example_inputs, kwargs))
+    else:
+        compiled = with_team(lambda: compiling_all(batches))
     compiled.compile_seconds = time.perf_counter() - started
     return compiled
 
@@ -165,6 +226,21 @@ def compile_graph(
     return compiled
 
 
+@record()
+@foreign_errors()
+def compile_elsewhere(
+    graph: LayerGraph, *, threads: int, target: str, winograd: bool = True, approximate: Approximate = None
+) -> Program:
+    """The program of a layer graph for any CPU, which this machine need not be; by the shipped schedules.
+
+    Raises SparsegenError for a target or an error to approximate with, and where gcc or memory fails.
+    """
+    cpu = parse_target(target, elsewhere=True)
+    steps = approximate_steps(graph, approximate)
+    plan = plan_graph(steps, threads=threads, target=cpu, winograd=winograd)
+    return program_of(find_tuned(plan, as_database(SHIPPED)))
+
+
 def default_plan(graph: LayerGraph, threads: int) -> PlannedGraph:
     """The plan by which `compile_graph` compiles a graph for this machine, if nothing else is asked for."""
     return find_tuned(plan_graph(graph, threads=threads, target=parse_target()), as_database(SHIPPED))
@@ -190,7 +266,12 @@ def find_tuned(plan: PlannedGraph, database: Database) -> PlannedGraph:
 
 
 def compile_plan(plan: PlannedGraph) -> CompiledModel:
-    """The model of a plan, or of a part of one: kernels made and compiled, and put together.
+    """The model of a plan, or of a part of one; raises as `program_of` does."""
+    return bind(program_of(plan))
+
+
+def program_of(plan: PlannedGraph) -> Program:
+    """The program of a plan, or of a part of one: kernels made and compiled, and put together.
 
     Raises SparsegenError for a schedule that cannot be, and where gcc or memory fails.
     """
@@ -201,7 +282,7 @@ def compile_plan(plan: PlannedGraph) -> CompiledModel:
     memory = plan_memory(value_lifetimes(graph, layouts, stages))
     placed = Placed(layouts, memory, plan.padded, plan.layouts(graph.inputs))
     told = reports(graph, built.kernels, plan.schedule_sources(built.kernels))
-    return bind(assemble(graph, built, placed, context.target, context.threads, told, stages))
+    return assemble(graph, built, placed, context.target, context.threads, told, stages)
 
 
 def _kernels(plan: PlannedGraph) -> Iterator[tuple[str, Kernel]]:

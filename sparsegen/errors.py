@@ -13,11 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+# Those of a model that runs: they are the same with sparsegen_runtime alone.
+from sparsegen_runtime.errors import InputError as InputError
+from sparsegen_runtime.errors import NeedsTorchError as NeedsTorchError
+from sparsegen_runtime.errors import OptionError as OptionError
+from sparsegen_runtime.errors import OutOfMemoryError as OutOfMemoryError
+from sparsegen_runtime.errors import ProgramError as ProgramError
+from sparsegen_runtime.errors import SparsegenError as SparsegenError
+from sparsegen_runtime.errors import TargetError as TargetError
+from sparsegen_runtime.errors import ToolchainError as ToolchainError
+
 _LONGEST = 300  # characters of a foreign message that are passed on
-
-
-class SparsegenError(Exception):
-    """The base of every error that sparsegen raises on purpose."""
 
 
 class ModelError(SparsegenError):
@@ -43,18 +49,6 @@ class UnsupportedOperatorError(ModelError):
     def __init__(self, message: str, operators: tuple[UnsupportedOperator, ...] = ()) -> None:
         super().__init__(message)
         self.operators = operators
-
-
-class InputError(SparsegenError):
-    """What a compiled model is called with does not fit what it was compiled for."""
-
-
-class OptionError(SparsegenError):
-    """An option that is not one of those allowed, or that does not go with another one."""
-
-
-class TargetError(OptionError):
-    """A CPU that LLVM does not know, that sparsegen generates no code for, or that is not this machine's."""
 
 
 class ScheduleError(SparsegenError):
@@ -103,18 +97,6 @@ class ExecutionError(SparsegenError):
     def __init__(self, message: str, input: int | None = None) -> None:
         super().__init__(message)
         self.input = input
-
-
-class ProgramError(SparsegenError):
-    """A compiled program that cannot be written down, read or run."""
-
-
-class ToolchainError(SparsegenError):
-    """Something needed here is missing, full or failing: gcc, room for files, part of an install, TVM."""
-
-
-class OutOfMemoryError(SparsegenError, MemoryError):
-    """The system has no memory left for weights, activations or results."""
 
 
 class MeasurementError(SparsegenError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
@@ -132,6 +132,16 @@ def check_approximate(value: object) -> None:
             raise OptionError(
                 f"approximate is {error!r}{of}: give the largest error, a finite number above 0 such as 1e-3"
             )
+
+
+def check_batches(batches: object) -> None:
+    """Raise OptionError for what are no batches: whole numbers of at least 1, each once."""
+    if not isinstance(batches, Sequence) or isinstance(batches, str) or not batches:
+        raise OptionError(f"batches is {batches!r}: give a list of numbers, such as [1, 4, 16]")
+    for batch in batches:
+        check_count("a batch", batch, 1)
+    if len(set(batches)) < len(batches):
+        raise OptionError(f"batches is {batches!r}: give each of them once")
 
 
 def check_thread_count(value: object) -> None:

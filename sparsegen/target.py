@@ -231,6 +231,23 @@ def calibrated(target: Target, calibration: str | os.PathLike[str] | None) -> Ta
     return replace(target, speed=measured.speed)
 
 
+def code_features(cpu: str, without: Iterable[str] = ()) -> frozenset[str]:
+    """What code for a CPU, which does without some features, may use, by LLVM's names.
+
+    These are those that `check_runs` looks for. Raises TargetError for a name that LLVM does not know.
+    """
+    _check_known(cpu, f"the code is for {cpu!r}: that", give="a name")
+    skipped = frozenset(without)
+    return frozenset(
+        each for each in _features(cpu) if (each in FLAGS or each in UNSHOWN) and each not in skipped
+    )
+
+
+def flags_of(features: Iterable[str]) -> list[str]:
+    """The features, by Linux's names where it has any for them, sorted."""
+    return sorted({FLAGS.get(feature, feature) for feature in features})
+
+
 def check_runs(cpu: str, without: Iterable[str] = ()) -> None:
     """Raises TargetError where code for a CPU, which does without some features, cannot run here.
 

@@ -18,6 +18,7 @@ ROOMS = (
     "hetero",
     "tuner",
     "inspection",
+    "packaging",
     "preparation",
     "compiler",
     "reports",

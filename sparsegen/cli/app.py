@@ -16,14 +16,17 @@ from typer.core import TyperGroup
 
 from sparsegen.cli.calibrate import calibrate
 from sparsegen.cli.compare import compare
+from sparsegen.cli.compile import compile
 from sparsegen.cli.devices import devices
 from sparsegen.cli.doctor import doctor
 from sparsegen.cli.inspect import inspect
 from sparsegen.cli.place import place
 from sparsegen.cli.prune import prune
 from sparsegen.cli.rewrite import rewrite
+from sparsegen.cli.run import run
 from sparsegen.cli.schedules import schedules
 from sparsegen.cli.tune import tune
+from sparsegen.cli.verify import verify
 from sparsegen.errors import SparsegenError
 
 
@@ -77,6 +80,9 @@ app.command()(compare)
 app.command()(prune)
 app.command()(inspect)
 app.command()(tune)
+app.command()(compile)
+app.command()(run)
+app.command()(verify)
 app.command()(calibrate)
 app.command()(devices)
 app.command()(doctor)

@@ -17,6 +17,7 @@ import torch
 from torch.export import ExportedProgram
 
 from sparsegen.errors import ModelError, OptionError, first_line
+from sparsegen.frontend.batches import has_one_dynamic_batch
 from sparsegen.frontend.calls import call_form, tensor_inputs
 from sparsegen.frontend.examples import check_inputs_of, leaves
 from sparsegen.frontend.modules import Model, check_call, evaluating
@@ -57,6 +58,7 @@ def load_model(
     input_shape: tuple[int, ...] | None = None,
     inputs: Sequence[ExampleInput] = (),
     default_batch: int = DEFAULT_BATCH,
+    dynamic: bool = False,
 ) -> tuple[Model, tuple[Any, ...]]:
     """A model in evaluation mode and random example inputs of shape (batch, *input_shape).
 
@@ -64,7 +66,8 @@ def load_model(
     arguments; modules in the current folder are found), or the path of a `.pt2` file. Weights and
     inputs are drawn from a fixed seed. `batch` is `default_batch` where it is None. `input_shape`, without
     the batch, defaults to the size a pytorchcv network was made for, else to (3, 224, 224). `inputs`, in its
-    place, are those of a model that takes others. A file fixes all itself.
+    place, are those of a model that takes others. A file fixes all itself; but one whose batch is dynamic is
+    made a module for `batch`, where it may be `dynamic`.
 
     Raises ModelError where the name leads to no model, or to one that takes other inputs, and OptionError
     for a batch or shape that cannot be, or is not the file's.
@@ -78,7 +81,7 @@ def load_model(
     if name.endswith(".pt2"):
         if inputs:
             raise OptionError(f"{name} fixes its inputs itself: leave their shapes and dtypes out")
-        return _from_file(name, batch, input_shape)
+        return _from_file(name, batch, input_shape, dynamic=dynamic)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = evaluating(_from_factory(name) if ":" in name else _from_zoo(name))
@@ -147,8 +150,8 @@ def _native_shape(model: torch.nn.Module) -> tuple[int, ...]:
 
 
 def _from_file(
-    path: str, batch: int | None, input_shape: tuple[int, ...] | None
-) -> tuple[ExportedProgram, tuple[Any, ...]]:
+    path: str, batch: int | None, input_shape: tuple[int, ...] | None, *, dynamic: bool
+) -> tuple[Model, tuple[Any, ...]]:
     program = load_program(path)
     check_inputs_of(program)
     form = call_form(program)
@@ -159,6 +162,10 @@ def _from_file(
         )
     values = [node.meta["val"] for node in tensor_inputs(program)]
     shapes = [tuple(value.shape) for value in values]
+    model: Model = program
+    if dynamic and batch is not None and has_one_dynamic_batch(shapes):
+        model = program.module()
+        shapes = [shape if isinstance(shape[0], int) else (batch, *shape[1:]) for shape in shapes]
     if any(not isinstance(size, int) for shape in shapes for size in shape):
         raise ModelError(
             f"{path} has a dynamic batch (or another dynamic size): export with static shapes and "
@@ -177,7 +184,7 @@ def _from_file(
         )
     drawn = iter(random_inputs([(shape, value.dtype) for shape, value in zip(shapes, values, strict=True)]))
     inputs = (form.fixed[place] if place in form.fixed else next(drawn) for place in range(len(form.leaves)))
-    return program, tuple(inputs)
+    return model, tuple(inputs)
 
 
 def _from_factory(name: str) -> torch.nn.Module:

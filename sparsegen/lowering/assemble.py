@@ -14,7 +14,7 @@ from tvm import tirx
 from sparsegen.graph import LayerGraph, PlainCore
 from sparsegen.lowering.build import Built
 from sparsegen.lowering.extern import torch_call
-from sparsegen.lowering.kernel import Kernel
+from sparsegen.lowering.kernel import Kernel, WeightArray
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.memory import Lifetime, MemoryPlan
 from sparsegen.runtime.memory import place_arrays
@@ -36,6 +36,7 @@ from sparsegen.runtime.program import (
     Weight,
     ended_before,
 )
+from sparsegen.runtime.transformed import TransformedFilters
 from sparsegen.stopwatch import part
 from sparsegen.target import Target
 
@@ -145,7 +146,7 @@ def assemble(
     frees = _frees(graph, slots)
     calls: list[KernelCall | TorchCall] = []
 
-    def argument(each: str | NDArray[Any]) -> Weight | Slot | Region:
+    def argument(each: str | WeightArray) -> Weight | Slot | Region:
         if not isinstance(each, str):
             return arrays.add(each)
         if each not in slots:
@@ -184,6 +185,7 @@ def assemble(
         weights=weights,
         library=built.library,
         signatures=_signatures(built),
+        made=arrays.made,
         halos=tuple(halos),
         without=target.without,
         layers=tuple(layers),
@@ -211,6 +213,8 @@ def _parameter(buffer: Any) -> Parameter:
 class _Arrays:
     """The arrays of a program as they are found; `forms` are what they hold where numpy cannot.
 
+    `made` tells what those are made of that are not weights themselves.
+
     Equal ones are one: the steps of an unrolled loop have their weights in common, and find them in caches.
     """
 
@@ -218,13 +222,16 @@ class _Arrays:
         self.arrays: list[NDArray[Any]] = []
         self.forms: dict[int, tuple[tuple[int, ...], str]] = {}
         self.numbers: dict[int, int] = {}
+        self.made: dict[int, TransformedFilters] = {}
         self.kept: list[Any] = []  # so that no two have one id
         self.alike: dict[tuple[Any, ...], list[int]] = {}
 
-    def add(self, array: NDArray[Any]) -> Weight:
+    def add(self, array: WeightArray) -> Weight:
         if id(array) not in self.numbers:
             self.kept.append(array)
-            self.numbers[id(array)] = self._number(array)
+            self.numbers[id(array)] = number = self._number(np.asarray(array))
+            if isinstance(array, TransformedFilters):
+                self.made[number] = array
         return Weight(self.numbers[id(array)])
 
     def _number(self, array: NDArray[Any]) -> int:

@@ -12,8 +12,12 @@ from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.prefetch import Lines
 from sparsegen.lowering.store import Parameters, Store
+from sparsegen.runtime.transformed import TransformedFilters
 
 Schedule = dict[str, int | str | bool]
+
+WeightArray = NDArray[Any] | TransformedFilters
+"""An array of weights; of those in Winograd's domain what they are made of, which is smaller."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Kernel:
     kind: str
     module: Any
     store: Store
-    arguments: tuple[str | NDArray[Any], ...]
+    arguments: tuple[str | WeightArray, ...]
     format: str = "dense"
     density: float = 1.0
     weight_bytes: int = 0
@@ -55,6 +59,8 @@ class Kernel:
     schedule: Schedule = field(default_factory=dict)
 
 
-def as_argument(array: NDArray[Any]) -> NDArray[Any]:
+def as_argument(array: WeightArray) -> WeightArray:
     """The array contiguous and not empty, as generated code expects its arguments."""
+    if isinstance(array, TransformedFilters):
+        return array
     return np.ascontiguousarray(array) if array.size else np.zeros(1, array.dtype)

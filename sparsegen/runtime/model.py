@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ import torch
 from sparsegen.errors import OptionError, SparsegenError
 from sparsegen.runtime import bindings
 from sparsegen.runtime.arguments import leaves_of
+from sparsegen.runtime.artefact.save import Saved, save_programs
 from sparsegen.runtime.calls import BoundCall, BoundKernel, Slots
 from sparsegen.runtime.contexts import Contexts
 from sparsegen.runtime.forks import with_team
@@ -101,6 +103,15 @@ class CompiledModel:
         """
         return with_team(lambda: self._call(inputs, named))
 
+    def save(self, path: str | os.PathLike[str]) -> Saved:
+        """Write the model into a file that `sparsegen.load`, and C, run without compiling.
+
+        It is written whole or not at all; `docs/artefact.md` describes it. `sparsegen.save` puts several
+        models into one file. Returns what was stored. Raises FileError where the file cannot be written,
+        and ProgramError where the model takes or returns a class that cannot be written down.
+        """
+        return save_programs(path, [self.program])
+
     def run_layer(self, name: str) -> None:
         """Run one layer's kernel again, on what the last call left in the buffers: for timing.
 
@@ -158,6 +169,10 @@ class CompiledModel:
         with_team(lambda: self._call(inputs, named, clocked))
         return [(name, begin - started, end - started) for name, begin, end in spans]
 
+    def run_on(self, leaves: Sequence[Any]) -> Any:
+        """The model's result for the tensors among its arguments, in order; raises as a call does."""
+        return with_team(lambda: self._run_on(leaves))
+
     def _call(
         self,
         inputs: Sequence[Any],
@@ -168,7 +183,10 @@ class CompiledModel:
     ) -> Any:
         if named or not self._by_position:
             inputs = leaves_of(self._call_form, inputs, named)
-        given = checked_inputs(inputs, self._inputs)
+        return self._run_on(inputs, clocked, alone=alone)
+
+    def _run_on(self, leaves: Sequence[Any], clocked: Clocked | None = None, *, alone: bool = False) -> Any:
+        given = checked_inputs(leaves, self._inputs)
         slots: Slots = [*given, *self._unfilled]
         context = self._contexts.take()
         try:

@@ -16,12 +16,15 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsegen.graph import FLOAT32, ITEM_BYTES, ApproximatedStep, CallForm
+
+if TYPE_CHECKING:
+    from sparsegen.runtime.transformed import TransformedFilters
 
 Shape = tuple[int, ...]
 T = TypeVar("T")
@@ -263,6 +266,7 @@ class Program:
     halos: of the regions, each once.
     layers: a report a layer.
     stages: of calls that do not run alone, one after the other on all threads, as the others do.
+    made: what arrays are made of, by number, where that is smaller than they are: for those who store them.
     """
 
     target: str
@@ -281,6 +285,7 @@ class Program:
     without: tuple[str, ...] = ()
     layers: tuple[LayerReport, ...] = ()
     stages: tuple[CallStage, ...] = ()
+    made: Mapping[int, TransformedFilters] = field(default_factory=dict)
 
 
 def ended_before(stage: CallStage) -> dict[int, int]:

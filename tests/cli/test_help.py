@@ -15,6 +15,7 @@ from sparsegen.hetero.options import PlaceOptions
 from sparsegen.hetero.rewriting.options import MAX_ERROR, RewriteOptions
 from sparsegen.inspection.options import InspectOptions
 from sparsegen.options import ExampleInput, ModelOptions
+from sparsegen.packaging.options import PackageOptions
 from sparsegen.pruning.registry import METHODS
 from sparsegen.pruning.run import DEFAULT_METHOD, DEFAULT_RATIOS
 from sparsegen.pruning.structures import DEFAULT_SPARSITY, parse_structure
@@ -70,6 +71,16 @@ DEFAULTS = {
         "threads": CORES,
         "journal": "tuning_logs/MODEL-...",
     },
+    "compile": {
+        **INPUTS,
+        "batches": batch_of(PackageOptions),
+        "threads": "every core here",
+        "structure": "the model as it is",
+        "sparsity": "none, or the structure's",
+        "approximate": EXACT,
+    },
+    "run": {"threads": "as compiled"},
+    "verify": {},
     "calibrate": {},
     "doctor": {},
     "devices": {"name": "this machine, and all tables in short"},

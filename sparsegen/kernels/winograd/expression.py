@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tvm import te, tirx
 
 from sparsegen.kernels.accumulators import accumulator_of
@@ -17,6 +16,7 @@ from sparsegen.kernels.winograd.filters import Filters, filters, packed
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.transforms import Matrix, combine, select
 from sparsegen.lowering.expressions import Expr, TensorExpr
+from sparsegen.lowering.kernel import WeightArray
 
 
 def expression(problem: WinogradProblem, knobs: WinogradSchedule, epilogue: Epilogue) -> Any:
@@ -56,7 +56,7 @@ def expression(problem: WinogradProblem, knobs: WinogradSchedule, epilogue: Epil
     return te.create_prim_func([x, *of_weights.placeholders, *of_rows, *epilogue.placeholders, out])
 
 
-def arguments(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[NDArray[Any], ...]:
+def arguments(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[WeightArray, ...]:
     """The weights, packed; the bias, where there is one; the channels of rows, where they are permuted."""
     padding = problem.panels(knobs) * knobs.rows - problem.channels[0]
     of_rows = (array for array in (problem.conv.bias, problem.channel_of) if array is not None)

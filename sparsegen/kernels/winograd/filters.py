@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from tvm import te, tirx
 from sparsegen.kernels.winograd.kept import KeptChannels
 from sparsegen.kernels.winograd.problem import SparseWinogradSchedule, WinogradProblem, WinogradSchedule
 from sparsegen.lowering.expressions import Expr
+from sparsegen.lowering.kernel import WeightArray
+from sparsegen.runtime.transformed import TransformedFilters
 
 KEPT_CHANNELS = "channels"
 """Parameter of a sparse kernel: the channels that its panels multiply."""
@@ -39,26 +42,41 @@ def filters(problem: WinogradProblem, knobs: WinogradSchedule) -> Filters:
     return _dense(problem, knobs)
 
 
-def packed(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[NDArray[Any], ...]:
+def packed(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[WeightArray, ...]:
     """The arguments for the placeholders of `filters`: weights first.
 
     These are [n, n, panels, C, rows], or [n, n, kept, rows] of the channels that panels keep: one stream of
     memory a panel.
     """
-    panels, rows, transform = problem.panels(knobs), knobs.rows, problem.transform(knobs)
-    out_channels, channels, *taps = problem.filters.shape
-    padded = np.pad(problem.filters, ((0, panels * rows - out_channels), (0, 0), (0, 0), (0, 0)))
-    of_panels = padded.reshape(panels, rows, channels, *taps).swapaxes(1, 2)
+    panels, rows, matrix = problem.panels(knobs), knobs.rows, problem.transform(knobs).weight
+    n = len(matrix)
     if not isinstance(knobs, SparseWinogradSchedule):
-        weights = transform.weights(of_panels.reshape(panels * channels, rows, *taps))
-        n = transform.inputs
-        return (np.ascontiguousarray(weights).reshape(n, n, panels, channels, rows),)
+        shape = n, n, panels, problem.channels[1], rows
+        return (TransformedFilters(partial(_of_panels, problem, knobs), matrix, shape),)
     kept = KeptChannels.of(problem.kept, rows=rows, panels=panels, multiple=knobs.chains)
-    filters = of_panels[kept.panel_of, kept.channels]
+    listed = n, n, max(1, len(kept.channels)), rows
+    weights = TransformedFilters(partial(_listed, problem, knobs, kept), matrix, listed)
+    return weights, kept.addresses, kept.starts
+
+
+def _of_panels(problem: WinogradProblem, knobs: WinogradSchedule) -> NDArray[np.float32]:
+    """All filters, [panels, C, rows, taps, taps]: zero past the last output channel."""
+    panels, rows, filters = problem.panels(knobs), knobs.rows, problem.filters
+    out_channels, channels, *taps = filters.shape
+    padded = np.pad(filters, ((0, panels * rows - out_channels), (0, 0), (0, 0), (0, 0)))
+    return padded.reshape(panels, rows, channels, *taps).swapaxes(1, 2)
+
+
+def _listed(
+    problem: WinogradProblem, knobs: SparseWinogradSchedule, kept: KeptChannels
+) -> NDArray[np.float32]:
+    """The filters of the channels that panels keep, [kept, rows, taps, taps]."""
+    filters = _of_panels(problem, knobs)[kept.panel_of, kept.channels]
     filters[kept.repeated] = 0
-    if not len(filters):  # an array has a number of everything, even where none is read
-        filters = np.zeros((1, rows, *taps), np.float32)
-    return np.ascontiguousarray(transform.weights(filters)), kept.addresses, kept.starts
+    if len(filters):
+        return filters
+    # An array has a number of everything, even where none is read.
+    return np.zeros((1, *filters.shape[1:]), np.float32)
 
 
 def _dense(problem: WinogradProblem, knobs: WinogradSchedule) -> Filters:

@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering: the matrices of F(m x m, r x r), and weights transformed by them.
+"""Winograd's minimal filtering: the matrices of F(m x m, r x r).
 
 An m x m tile of an r x r convolution's output is A'[(G g G') * (B' d B)]A of the n x n input tile d,
 n = m + r - 1: n * n multiplications a channel instead of r * r * m * m. Sources: A. Lavin and S. Gray, Fast
@@ -14,13 +14,9 @@ from fractions import Fraction
 from functools import cache
 from math import prod
 
-import numpy as np
-from numpy.typing import NDArray
 from tvm import tirx
 
-from sparsegen.graph import Array
 from sparsegen.lowering.expressions import Expr
-from sparsegen.runtime import bindings
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -56,10 +52,6 @@ class Transform:
     def inputs(self) -> int:
         """Inputs of a tile along an axis: n."""
         return len(self.input)
-
-    def weights(self, weight: Array) -> NDArray[np.float32]:
-        """Filters [K, C, r, r] as [n, n, K, C], computed in float64."""
-        return bindings.transformed_filters(weight, np.array(self.weight))
 
 
 @cache

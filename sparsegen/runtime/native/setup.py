@@ -7,14 +7,30 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).parent
-SOURCES = sorted(str(source.relative_to(HERE)) for source in HERE.glob("src/*.c"))
+INCLUDED = "sparsegen_runtime/include"
+
+
+def files(*patterns):
+    """Files beside this one, in order."""
+    return sorted(str(found.relative_to(HERE)) for pattern in patterns for found in HERE.glob(pattern))
 
 
 class BuildLibrary(build_ext):
-    """Names the library as linkers look for it; nothing of it is Python's."""
+    """Names the library as linkers look for it, with a static one beside it; nothing of them is Python's."""
 
     def get_ext_filename(self, fullname):
         return f"{fullname.replace('.', '/')}.so"
+
+    def build_extension(self, extension):
+        super().build_extension(extension)
+        folder = Path(self.get_ext_fullpath(extension.name)).parent
+        name = extension.name.rpartition(".lib")[2]
+        objects = self.compiler.object_filenames(extension.sources, output_dir=self.build_temp)
+        # As one object, whose own names are not in the way of those of the programs that it is linked into.
+        whole = str(Path(self.build_temp) / f"{name}.o")
+        self.spawn(["ld", "-r", "-o", whole, *objects])
+        self.spawn(["objcopy", "--localize-hidden", whole])
+        self.compiler.create_static_lib([whole], name, output_dir=str(folder))
 
 
 class AnyPython(bdist_wheel):
@@ -29,10 +45,20 @@ setup(
     ext_modules=[
         Extension(
             "sparsegen_runtime.libsparsegen_runtime",
-            SOURCES,
-            include_dirs=["include"],
-            extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"],
+            files("src/*.c"),
+            include_dirs=[INCLUDED],
+            depends=files("src/*.h", f"{INCLUDED}/*.h"),
+            extra_compile_args=[
+                "-std=gnu11",
+                "-O2",
+                "-g0",
+                "-Wall",
+                "-Wextra",
+                "-fvisibility=hidden",
+                "-pthread",
+            ],
             # Sleeping threads are inside the library for as long as the threads last that they work for.
+            libraries=["m"],
             extra_link_args=["-pthread", "-Wl,-z,nodelete"],
         )
     ],

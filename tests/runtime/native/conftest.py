@@ -22,3 +22,9 @@ def path(paths: ctypes.CDLL, request: pytest.FixtureRequest) -> int:
     if not paths.test_can(number):
         pytest.skip("this CPU lacks the path's instructions")
     return number
+
+
+@pytest.fixture(scope="session")
+def code(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The shared object of kernels.c."""
+    return library(tmp_path_factory.mktemp("kernels"), HERE / "kernels.c").read_bytes()

@@ -11,7 +11,8 @@ import sparsegen_runtime.library
 from numpy.typing import NDArray
 from sparsegen_runtime.decoding import transformed
 
-from sparsegen.kernels.winograd import transforms
+from sparsegen.kernels.winograd.transforms import Matrix, transform
+from sparsegen.runtime.transformed import TransformedFilters
 
 PATHS = pytest.mark.parametrize("path", [0, 1, 2], ids=["plain", "AVX2", "AVX-512"], indirect=True)
 COUNTS = (0, 1, 7, 8, 9, 15, 16, 17, 31, 64, 1000, 1003)
@@ -163,12 +164,21 @@ def test_transforms_that_cannot_be_are_refused(l: int, n: int, r: int, begin: in
 
 
 def test_compilation_transforms_filters_as_readers_do() -> None:
-    transform, rng = transforms.transform(4, 3), np.random.default_rng(0)
+    matrix, rng = transform(4, 3).weight, np.random.default_rng(0)
     filters = rng.standard_normal((5, 70, 3, 3)).astype(np.float32)
-    expected = in_order(filters.reshape(-1, 3, 3), np.array(transform.weight)).reshape(6, 6, 5, 70)
-    assert transform.weights(filters).tobytes() == expected.tobytes()
-    assert transform.weights(filters[:, ::2]).tobytes() == expected[..., ::2].tobytes()
-    assert transform.weights(filters[:0]).shape == (6, 6, 0, 70)
+    expected = in_order(filters.reshape(-1, 3, 3), np.array(matrix)).reshape(6, 6, 5, 70)
+    assert bytes_made(filters, matrix) == expected.tobytes()
+    assert bytes_made(filters[:, ::2], matrix) == expected[..., ::2].tobytes()
+    assert bytes_made(filters[:0], matrix) == b""
+
+
+def bytes_made(filters: NDArray[np.float32], matrix: Matrix) -> bytes:
+    """Of the array that the compiler makes of filters."""
+    made = TransformedFilters(lambda: filters, matrix, (6, 6, *filters.shape[:2]))
+    array = np.asarray(made)
+    assert array.shape == made.shape
+    assert array.nbytes == made.nbytes
+    return array.tobytes()
 
 
 def test_filters_of_another_size_are_refused() -> None:

@@ -1,11 +1,8 @@
-/* Parallel loops of generated code. */
-#include <stdint.h>
+#include "launch.h"
 
 #include "export.h"
 #include "team.h"
 
-typedef struct { void *sync_handle; int32_t num_task; } TVMParallelGroupEnv;
-typedef int (*FTVMParallelLambda)(int task_id, TVMParallelGroupEnv *env, void *data);
 typedef struct { FTVMParallelLambda task; void *data; TVMParallelGroupEnv env; int status; } Launch;
 
 static void launch_work(void *pointer, int index, int count) {

@@ -109,16 +109,20 @@ static void stages_body(void *pointer, int index, int count) {
     else if (index == 0) stages_alone(run, run->total);
 }
 
-/* Runs stages of `total` calls in all; returns the number of one that failed, or -1. `clock`, where not NULL,
- * gets when each call begins and ends, in seconds of the system's monotonic clock. */
+int64_t run_stages(const Call *calls, int64_t total, const Group *groups, const int64_t *stages,
+                   int64_t count, int64_t threads, double *clock, StagesMemory memory) {
+    Stages run = {calls, groups, stages, count, threads, memory.squads, 0, 0, -1, clock, memory.ended,
+                  (int32_t)total};
+    memset(memory.ended, 0, (size_t)total * sizeof *memory.ended);
+    if (count) set_up(memory.squads, groups, stages[0]);
+    team = (int)threads;
+    together(stages_body, &run);
+    return run.failed;
+}
+
 EXPORTED int64_t sparsegen_run_stages(const Call *calls, int64_t total, const Group *groups,
                                       const int64_t *stages, int64_t count, int64_t threads, double *clock) {
     Squad squads[2 * threads];
     int ended[total];
-    Stages run = {calls, groups, stages, count, threads, squads, 0, 0, -1, clock, ended, (int32_t)total};
-    memset(ended, 0, sizeof ended);
-    if (count) set_up(squads, groups, stages[0]);
-    team = (int)threads;
-    together(stages_body, &run);
-    return run.failed;
+    return run_stages(calls, total, groups, stages, count, threads, clock, (StagesMemory){squads, ended});
 }

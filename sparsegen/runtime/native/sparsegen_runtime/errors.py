@@ -1,0 +1,57 @@
+"""The errors of running a compiled model, by kind: all of them are SparsegenError."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class SparsegenError(Exception):
+    """The base of every error that sparsegen raises on purpose."""
+
+
+class InputError(SparsegenError):
+    """What a compiled model is called with does not fit what it was compiled for."""
+
+
+class OptionError(SparsegenError):
+    """An option that is not one of those allowed, or that does not go with another one."""
+
+
+class TargetError(OptionError):
+    """A CPU that LLVM does not know, that sparsegen generates no code for, or that is not this machine's."""
+
+
+class ProgramError(SparsegenError):
+    """A compiled program that cannot be written down, read or run."""
+
+
+class NeedsTorchError(ProgramError):
+    """A saved model some operators of which torch computes: `sparsegen.load` runs it, where torch is."""
+
+
+class ToolchainError(SparsegenError):
+    """Something needed here is missing, full or failing: gcc, room for files, part of an install, TVM."""
+
+
+class OutOfMemoryError(SparsegenError, MemoryError):
+    """The system has no memory left for weights, activations or results."""
+
+
+@contextmanager
+def read_from(path: Any) -> Iterator[None]:
+    """Turn what Python raises for a part of a file that is not as it should be into a ProgramError."""
+    try:
+        yield
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ProgramError(
+            f"{path}: the file is damaged: {type(error).__name__} at {error}; write the file again"
+        ) from error
