@@ -9,10 +9,11 @@ compared on. Every replaced operator is computed in float64, on what reaches it 
 its bound; of whole networks the results in float64 too, beside torch's.
 
 Times are SIMULATED, by the tables of `sparsegen devices` as they are shipped: of the best plan for the host
-and the device, before and after, and for the host alone. Nothing here ran on such a device. The small
-networks take less than one invocation of an EdgeTPU: they are there for their results. Where a gain is below
-1, `sparsegen place --rewrite` keeps the model as it is. It ends with 1 where an operator errs by more than
-its bound, or digits agree less than 99 %.
+and the device, of the model as it is and with all rewritten, and for the host alone. Nothing here ran on such
+a device. The small networks take less than one invocation of an EdgeTPU: they are there for their results.
+`placed` is what `sparsegen place --rewrite` chooses, the faster of the two plans. Means are of whole
+networks; what no finite time is known of is left out of them, and its row says so. It ends with 1 where an
+operator errs by more than its bound, or digits agree less than 99 %.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import statistics
 import time
 import warnings
 from collections import Counter
@@ -40,12 +40,10 @@ from bench.command import run
 from bench.finetune_digits import split
 from bench.rewriting_checks import SiteCheck, check_sites, double_error
 from bench.rewriting_networks import DETECTORS, DIGIT_NETWORKS, NETWORKS, PIXELS, Network, trained
-from sparsegen.devices import Device, Machine
+from bench.rewriting_times import Simulated, means, simulated
 from sparsegen.files import check_writable, write_file
 from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph
-from sparsegen.hetero.api import find_plan
-from sparsegen.hetero.rewriting.report import layers_on_host
 from sparsegen.hetero.rewriting.run import host_and_device, price_on
 from sparsegen.rewriting.accuracy import Accuracy, Reference
 from sparsegen.rewriting.calibration import Inputs, intervals_on
@@ -61,6 +59,7 @@ PUBLISHED_DETECTOR = (3.5, 3.7)
 BAR = 0.99
 """Of the digits whose largest logit stays where it was."""
 _CALIBRATION, _COMPARED = 2, 4  # random inputs of whole networks
+_RANDOM = "random"
 _TRAINING_IMAGES, _QUICK_IMAGES = 64, 100
 _QUICK = ("MobileNet-V3 large", "BERT's feed-forward", DETECTORS[0].name)
 _DETECTING = {each.name for each in DETECTORS}
@@ -76,22 +75,6 @@ class Subject:
     calibration: Sequence[Inputs]
     compared: Sequence[Inputs]
     inputs: str
-
-
-@dataclass(frozen=True)
-class Simulated:
-    """Milliseconds of one input by the best plans, by tables; layers that the host computes."""
-
-    host_alone_ms: float
-    before_ms: float
-    after_ms: float
-    on_host_before: int
-    on_host_after: int
-
-    @property
-    def speedup(self) -> float:
-        """Of rewriting, on the host and the device."""
-        return self.before_ms / self.after_ms
 
 
 @dataclass(frozen=True)
@@ -116,17 +99,22 @@ class Row:
     simulated: Simulated
     cpu_seconds: float
 
+    @property
+    def on_digits(self) -> bool:
+        """Whether it is a small network on real inputs."""
+        return self.inputs != _RANDOM
+
 
 def digit_subjects(images: int | None) -> Iterator[Subject]:
     """Networks trained on digits; `images` of the test set are compared, None for all."""
     images_of_all, labels = mnist_5k()
     training, testing = split(F.avg_pool2d(images_of_all, images_of_all.shape[-1] // PIXELS), labels)
-    seen = list(training.images[:: len(training.images) // _TRAINING_IMAGES].split(1))
+    seen = list(training.inputs[:: len(training.inputs) // _TRAINING_IMAGES].split(1))
     for name in DIGIT_NETWORKS:
         network = trained(name, training)
         with torch.inference_mode():
-            right = (network(testing.images).argmax(1) == testing.labels).double().mean().item()
-        compared = testing.images[:: len(testing.images) // images] if images else testing.images
+            right = (network(testing.inputs).argmax(1) == testing.labels).double().mean().item()
+        compared = testing.inputs[:: len(testing.inputs) // images] if images else testing.inputs
         graph = from_torch(network, (compared[:1],))
         told = f"digits ({right:.1%} right)"
         yield Subject(name, network, graph, _calls(seen), _calls(compared.split(1)), told)
@@ -146,7 +134,7 @@ def whole_subject(network: Network) -> Subject:
     ]
     with torch.no_grad():
         graph = from_torch(made, calls[0])
-    return Subject(network.name, made, graph, calls[:_CALIBRATION], calls[_CALIBRATION:], "random")
+    return Subject(network.name, made, graph, calls[:_CALIBRATION], calls[_CALIBRATION:], _RANDOM)
 
 
 def rows(subject: Subject, host: str, max_error: float) -> Iterator[Row]:
@@ -173,7 +161,7 @@ def rows(subject: Subject, host: str, max_error: float) -> Iterator[Row]:
             sites=check_sites(subject.graph, rewriter, found, max_error, intervals, subject.calibration[0]),
             accuracy=reference.accuracy(found.graph),
             double_error=double_error(copy.deepcopy(subject.network), found.graph, subject.compared[0]),
-            simulated=simulated(subject, found.graph, machine),
+            simulated=simulated(subject.graph, found.graph, machine, subject.compared[0]),
             cpu_seconds=seconds,
         )
 
@@ -190,28 +178,8 @@ def _left(found: Rewritten) -> dict[str, str]:
     return told
 
 
-def simulated(subject: Subject, after: LayerGraph, machine: Machine) -> Simulated:
-    """Times of the best plans of a graph and of what it was rewritten to."""
-    host = machine.device(machine.host)
-    inputs = subject.compared[0]
-    alone = find_plan(subject.graph, _only(host), inputs, name=subject.name).plan
-    before = find_plan(subject.graph, machine, inputs, name=subject.name).plan
-    rewritten = find_plan(after, machine, inputs, name=subject.name).plan
-    return Simulated(
-        1e3 * alone.makespan,
-        1e3 * before.makespan,
-        1e3 * rewritten.makespan,
-        layers_on_host(before),
-        layers_on_host(rewritten),
-    )
-
-
-def _only(device: Device) -> Machine:
-    return Machine((device,), (), device.name)
-
-
 def table(found: Sequence[Row], host: str) -> Table:
-    """A row a network and device; errors and bounds are absolute."""
+    """A row a network and device; errors and bounds are absolute, `left` counts kinds of operators."""
     shown = Table(
         title=f"rewritten networks; milliseconds are SIMULATED, {host} with the device, by shipped tables",
         box=box.SIMPLE,
@@ -219,20 +187,20 @@ def table(found: Sequence[Row], host: str) -> Table:
     )
     headings = (
         "network", "device", "inputs", "sup", "dec", "app", "left", "bound", "site error", "result error",
-        "of", "agree", "host ms", "before", "after", "gain",
+        "of", "agree", "host ms", "before", "rewritten", "x", "placed",
     )  # fmt: skip
     for heading in headings:
-        left = heading in ("network", "device", "inputs", "left")
-        shown.add_column(heading, justify="left" if left else "right", no_wrap=heading != "network")
+        left = heading in ("network", "device", "inputs")
+        shown.add_column(heading, justify="left" if left else "right", no_wrap=True)
     for row in found:
-        times, accuracy = row.simulated, row.accuracy
+        times, accuracy, speedups = row.simulated, row.accuracy, row.simulated.speedups
         counts = (row.supported, row.decomposed, row.approximated)
         shown.add_row(
             row.network,
             row.device,
             row.inputs,
             *map(str, counts),
-            ", ".join(row.left) or "-",
+            str(len(row.left)),
             "-" if row.sites.bound is None else f"{row.sites.bound:.1e}",
             f"{row.sites.error:.1e}",
             f"{row.double_error:.1e}",
@@ -240,22 +208,10 @@ def table(found: Sequence[Row], host: str) -> Table:
             f"{accuracy.agreement:.2%} of {accuracy.rows}",
             f"{times.host_alone_ms:.1f}",
             f"{times.before_ms:.2f}",
-            f"{times.after_ms:.2f}",
-            f"{times.speedup:.2f}x",
+            f"{times.rewritten_ms:.2f}",
+            *(("-", "-") if speedups is None else (f"{each:.2f}x" for each in speedups)),
         )
     return shown
-
-
-def means(found: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """By device, of whole networks: geometric and arithmetic means of simulated speed-ups."""
-    told = {}
-    for device in DEVICES:
-        gains = [
-            each.simulated.speedup for each in found if each.device == device and each.inputs == "random"
-        ]
-        if gains:
-            told[device] = {"geometric": statistics.geometric_mean(gains), "mean": statistics.mean(gains)}
-    return told
 
 
 def tell(found: Sequence[Row], console: Console) -> int:
@@ -265,19 +221,31 @@ def tell(found: Sequence[Row], console: Console) -> int:
             console.print(
                 f"{row.network}, {row.device}: {operator} stays on the host, {reason}", markup=False
             )
-    for device, each in means(found).items():
+    for device, each in by_device(found).items():
         console.print(
-            f"{device}: simulated speed-up of whole networks {each['geometric']:.2f}x (geometric mean), "
-            f"{each['mean']:.2f}x (arithmetic); published, for ARM and EdgeTPU on other networks: "
-            f"{PUBLISHED_MEAN}x on average",
+            f"{device}: {each['fully_supported']} of {each['networks']} networks fully supported; digits "
+            f"agree {_percent(each['digits_agreement'])} at least",
             highlight=False,
         )
+        gains = each["simulated_speedups"]
+        if gains["networks"]:
+            placed, rewritten = gains["placed"], gains["rewritten"]
+            console.print(
+                f"  simulated speed-up of {gains['networks']} whole networks by place --rewrite "
+                f"{placed['geometric']:.2f}x (geometric mean), {placed['arithmetic']:.2f}x (arithmetic); "
+                f"all rewritten {rewritten['geometric']:.2f}x, {rewritten['arithmetic']:.2f}x",
+                highlight=False,
+            )
+    console.print(
+        f"published, of ARM and EdgeTPU with other networks: {PUBLISHED_MEAN}x on average", highlight=False
+    )
     for row in found:
         if row.network in _DETECTING and row.device == "edgetpu-usb3":
             (low, high), times = PUBLISHED_DETECTOR, row.simulated
             console.print(
-                f"{row.network}: {times.before_ms:.0f} to {times.after_ms:.0f} ms, simulated, "
-                f"{times.speedup:.1f}x; users' reports of YOLOv5s: 370 to 100 ms, {low} to {high}x",
+                f"{row.network}: {times.before_ms:.0f} to {times.placed_ms:.0f} ms, simulated, "
+                f"{times.before_ms / times.placed_ms:.1f}x; users' reports of YOLOv5s: 370 to 100 ms, "
+                f"{low} to {high}x",
                 highlight=False,
             )
     wrong = [f"{row.network}, {row.device}" for row in found if row.sites.wrong or _disagrees(row)]
@@ -286,8 +254,29 @@ def tell(found: Sequence[Row], console: Console) -> int:
     return int(bool(wrong))
 
 
+def _percent(share: float | None) -> str:
+    return "not tried" if share is None else f"{share:.1%}"
+
+
 def _disagrees(row: Row) -> bool:
-    return row.inputs != "random" and row.accuracy.agreement < BAR
+    return row.on_digits and row.accuracy.agreement < BAR
+
+
+def by_device(found: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """Networks that a device runs wholly, the least agreement on digits, and mean speed-ups of whole ones."""
+    told: dict[str, dict[str, Any]] = {}
+    for device in DEVICES:
+        rows = [each for each in found if each.device == device]
+        agreements = [each.accuracy.agreement for each in rows if each.on_digits]
+        told[device] = {
+            "networks": len(rows),
+            "fully_supported": sum(not each.left for each in rows),
+            "digits_agreement": min(agreements, default=None),
+            "simulated_speedups": means(
+                {each.network: each.simulated for each in rows if not each.on_digits}
+            ),
+        }
+    return told
 
 
 def record(found: Sequence[Row], options: argparse.Namespace) -> dict[str, Any]:
@@ -298,8 +287,8 @@ def record(found: Sequence[Row], options: argparse.Namespace) -> dict[str, Any]:
         "max_error": options.max_error,
         "quick": options.quick,
         "published": {"mean": PUBLISHED_MEAN, "yolov5s": PUBLISHED_DETECTOR},
-        "simulated_speedups": means(found),
-        "rows": [{**asdict(row), "simulated_speedup": row.simulated.speedup} for row in found],
+        "devices": by_device(found),
+        "rows": [{**asdict(row), "simulated": row.simulated.record()} for row in found],
     }
 
 
@@ -321,13 +310,16 @@ def main() -> int:
         warnings.simplefilter("ignore")  # of operators that torch computes
         for subject in subjects(options.quick, options.only):
             for row in rows(subject, options.host, options.max_error):
+                times = row.simulated
                 console.print(
-                    f"{row.network}, {row.device}: {row.simulated.speedup:.2f}x, simulated", highlight=False
+                    f"{row.network}, {row.device}: {times.before_ms:.2f} ms, {times.rewritten_ms:.2f} ms "
+                    "rewritten, simulated",
+                    highlight=False,
                 )
                 found.append(row)
     console.print(table(found, options.host))
     if options.json is not None:
-        write_file(options.json, json.dumps(record(found, options), indent=1) + "\n")
+        write_file(options.json, json.dumps(record(found, options), indent=1, allow_nan=False) + "\n")
     return tell(found, console)
 
 

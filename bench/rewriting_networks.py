@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench.caption_model import Decoder
 from bench.detectors import Activation, CspDarknet, Detector
-from bench.finetune_digits import Digits, train
+from bench.finetuning import Examples, train
 from bench.models import Encoder
 from sparsegen.frontend import load_model
 
@@ -180,7 +180,7 @@ DIGIT_NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], int]] = {
 """Networks for digits [N, 1, 14, 14], and the epochs that they are trained for."""
 
 
-def trained(name: str, data: Digits) -> nn.Module:
+def trained(name: str, data: Examples) -> nn.Module:
     """A network of DIGIT_NETWORKS, trained from the seed, in evaluation mode."""
     make, epochs = DIGIT_NETWORKS[name]
     torch.manual_seed(SEED)

@@ -54,6 +54,16 @@ def threads_phrase(threads: int) -> str:
     return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
+def size_phrase(size: int) -> str:
+    """Bytes of a cache: `48 KiB`, `2 MiB`."""
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 operator`, `2 operators`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def milliseconds(time: float) -> str:
     """Three significant digits, or whole milliseconds: 0.123, 4.56, 78.9, 1234."""
     digits = 3 if time < 1 else 2 if time < 10 else 1 if time < 100 else 0

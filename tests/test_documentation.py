@@ -116,7 +116,16 @@ def test_rewriting(run: Callable[[str], dict[str, Any]]) -> None:
     assert run("rewriting.md")["fit"].error <= 1e-3
 
 
-@pytest.mark.parametrize("page", ["scheduler.md", "operators.md", "rewriting.md"])
+def test_doctor(run: Callable[[str], dict[str, Any]]) -> None:
+    found = run("doctor.md")
+    (told,) = (json.loads(each.text) for each in blocks("doctor.md") if each.language == "json")
+    assert told.keys() == found["data"].keys()
+    assert told["checks"][0].keys() == found["data"]["checks"][0].keys()
+    rows = re.findall(r"^\| ([^|]+) \|", (DOCS / "doctor.md").read_text(), re.MULTILINE)
+    assert rows[1:] == [finding.name for finding in found["findings"]]
+
+
+@pytest.mark.parametrize("page", ["scheduler.md", "operators.md", "rewriting.md", "doctor.md"])
 def test_commands_have_the_options_that_are_told(page: str) -> None:
     text = (DOCS / page).read_text()
     told = [each.text for each in blocks(page) if each.language in ("", "sh")]

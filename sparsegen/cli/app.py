@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from sparsegen.cli.calibrate import calibrate
 from sparsegen.cli.compare import compare
 from sparsegen.cli.devices import devices
+from sparsegen.cli.doctor import doctor
 from sparsegen.cli.inspect import inspect
 from sparsegen.cli.place import place
 from sparsegen.cli.prune import prune
@@ -74,6 +75,7 @@ app.command()(inspect)
 app.command()(tune)
 app.command()(calibrate)
 app.command()(devices)
+app.command()(doctor)
 app.command()(place)
 app.command()(rewrite)
 app.add_typer(schedules, name="schedules")

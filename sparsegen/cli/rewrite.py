@@ -81,6 +81,7 @@ def rewrite(
     from sparsegen.progress import shown
     from sparsegen.rewriting.files import save_rewritten
     from sparsegen.rewriting.picture import save_approximations
+    from sparsegen.wording import counted
 
     check_outputs({"--output": output, "--json": json}, {"--png": png})
     options = RewriteOptions(
@@ -103,8 +104,8 @@ def rewrite(
     if left and not partial:
         names = ", ".join(sorted({each.operator for each in left}))
         raise RewritingError(
-            f"{len(left)} operators are left that {device} does not run: {names}; calibration inputs and a "
-            "larger --max-error let more be replaced, and --partial writes the model as it is"
+            f"{counted(len(left), 'operator')} left that {device} does not run: {names}; calibration inputs "
+            "and a larger --max-error let more be replaced, and --partial writes the model as it is"
         )
     if output is not None:
         save_rewritten(found.rewritten.graph, output, device)

@@ -8,12 +8,12 @@ import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from sparsegen.database.exported import parse_exported
 from sparsegen.database.journal import is_journal, parse_journal, read_bytes
+from sparsegen.database.shipped import shipped_files
 from sparsegen.database.tuned import Tuned, best_of
 from sparsegen.database.workload import Setting, Workload
 from sparsegen.errors import SparsegenError
@@ -29,9 +29,6 @@ _OTHER_SIZES = 0.2  # as much as weights 1.2 times as dense
 _FARTHEST = 0.7  # twice as dense: the best panels are others then
 _NO_MATTER = 1e-9  # farther than the very workload
 _LEAST_DENSITY = 0.01  # a workload's density has two digits
-
-_SHIPPED = "sparsegen.schedules"
-
 
 How = Literal["tuned", "nearest"]
 """Whether a schedule was tuned for this very workload, or for one much like it."""
@@ -91,12 +88,10 @@ class Database:
     @functools.cache
     def shipped(cls) -> Database:
         """The schedules installed with the package."""
-        files = sorted(resources.files(_SHIPPED).iterdir(), key=lambda file: file.name)
         return cls(
             tuple(
                 Source(file.name, tuple(parse_exported(file.name, file.read_bytes())), portable=True)
-                for file in files
-                if file.name.endswith(".json")
+                for file in shipped_files()
             )
         )
 

@@ -16,6 +16,7 @@ from sparsegen.devices.figures import Figure
 from sparsegen.devices.machine import Device, Link, Machine
 from sparsegen.devices.profile import FLAGS, OTHER, Profile
 from sparsegen.devices.registry import kind_of
+from sparsegen.wording import size_phrase
 
 _STYLES = {"published": "green", "measured": "green", "derived": "", "recalled": "yellow", "given": "dim"}
 """How sure an origin is, as a colour."""
@@ -165,7 +166,7 @@ def _of_cpu(device: Device) -> list[str]:
         host.model,
         _cores(device.cores),
         f"{host.cpu} ({target.isa})",
-        *(f"L{level} {_size(size)}" for level, size in caches if size),
+        *(f"L{level} {size_phrase(size)}" for level, size in caches if size),
     ]
 
 
@@ -186,10 +187,6 @@ def _of_gpu(device: Device) -> list[str]:
 
     found = torch.cuda.get_device_properties(device.index or 0)
     return [found.name, f"{found.total_memory / 1e9:.0f} GB", f"{found.multi_processor_count} processors"]
-
-
-def _size(size: int) -> str:
-    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
 
 
 def _table(*columns: str) -> Table:

@@ -59,11 +59,18 @@ def _read(path: Path, names: Sequence[str]) -> Mapping[str, Any]:
             return {name: found[name] for name in found.files}
     except RewritingError:
         raise
+    except OSError as error:
+        raise _unreadable(path, (error.strerror or first_line(error)).lower()) from error
     except Exception as error:  # numpy's and zipfile's, of many types
-        pickled = "; pickled objects are never read" if "allow_pickle" in str(error) else ""
-        raise RewritingError(
-            f"{path} cannot be read as .npy or .npz: {first_line(error)}{pickled}"
+        if "allow_pickle=False" in str(error):
+            raise _unreadable(path, "pickled objects are never read; save arrays of numbers") from error
+        raise _unreadable(
+            path, "it is broken, or of another kind; save arrays with numpy.save or numpy.savez"
         ) from error
+
+
+def _unreadable(path: Path, reason: str) -> RewritingError:
+    return RewritingError(f"{path} cannot be read as .npy or .npz: {reason}")
 
 
 def _calls(path: Path, name: str, array: Any, graph: LayerGraph) -> list[Tensor]:
@@ -73,7 +80,7 @@ def _calls(path: Path, name: str, array: Any, graph: LayerGraph) -> list[Tensor]
     if array.dtype.kind == "f":
         array = array.astype(np.float32)
         if not np.isfinite(array).all():
-            raise RewritingError(f"{where}: it has NaN or infinity")
+            raise RewritingError(f"{where} has NaN or infinity: give finite numbers")
     if str(array.dtype) != dtype:
         raise RewritingError(f"{where} is {array.dtype}; the model takes {dtype}")
     if array.shape[1:] != shape[1:] or array.ndim != len(shape):

@@ -71,6 +71,7 @@ DEFAULTS = {
         "journal": "tuning_logs/MODEL-...",
     },
     "calibrate": {},
+    "doctor": {},
     "devices": {"name": "this machine, and all tables in short"},
     "place": {
         **INPUTS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,19 @@ import torch
 from torch import nn
 from typer.testing import CliRunner, Result
 
+import sparsegen.devices as sparsegen_devices
 from sparsegen.cli.app import app
 from sparsegen.devices import describe_graph, table, unsupported
 from sparsegen.frontend import from_torch, load_program
+from sparsegen.graph import LayerGraph
+from sparsegen.hetero.api import find_plan
+from sparsegen.hetero.plans.plan import Goal
+from sparsegen.hetero.plans.plan_json import load_plan
+from sparsegen.hetero.plans.streams import Planned
+from sparsegen.hetero.rewriting.gain import best_rewritten
+from sparsegen.hetero.rewriting.options import RewriteOptions
 from sparsegen.hetero.rewriting.report import layers_on_host
+from sparsegen.hetero.rewriting.run import host_and_device
 from tests.hetero.models import EDGE
 from tests.hetero.plans import operator, plan_of
 
@@ -30,6 +40,12 @@ def gated() -> nn.Module:
         nn.GELU(),
         nn.Conv2d(64, 8, 1),
     )
+
+
+def tiny() -> nn.Module:
+    """Too little work for an EdgeTPU: calling it takes longer than all of it on the host."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 2, 8, 8), nn.Mish(), nn.Conv2d(2, 2, 3), nn.Mish())
 
 
 def shrunk() -> nn.Module:
@@ -103,7 +119,7 @@ def test_what_stays_fails_and_writes_nothing(tmp_path: Path) -> None:
     result = sparsegen(*arguments)
     assert result.exit_code == 1
     assert "hardshrink stays on the host, as edgetpu-usb3 has no hardshrink" in result.output
-    assert "1 operators are left that edgetpu-usb3 does not run: hardshrink" in result.output
+    assert "1 operator left that edgetpu-usb3 does not run: hardshrink" in result.output
     assert not output.exists()
     assert sparsegen(*arguments, "--partial").exit_code == 0
     assert output.exists()
@@ -114,9 +130,10 @@ def test_what_stays_fails_and_writes_nothing(tmp_path: Path) -> None:
     [
         (("--device", "nope"), "there is no table 'nope'"),
         (("--device", "gpu", "--max-error", "nan"), "max_error is nan"),
-        (("--device", "edgetpu-usb3", "--max-error", "-1"), "give a number, at least 0"),
+        (("--device", "gpu", "--max-error", "inf"), "max_error is inf: give a finite number"),
+        (("--device", "edgetpu-usb3", "--max-error", "-1"), "give a finite number, at least 0"),
         (("--device", "edgetpu-usb3", "--end-to-end", "1e-2"), "give them, as .npy or .npz"),
-        (("--device", "edgetpu-usb3", "--end-to-end", "0"), "give a number above 0"),
+        (("--device", "edgetpu-usb3", "--end-to-end", "0"), "give a finite number above 0"),
         (("--device", "edgetpu-usb3", "--max-error", "1", "--end-to-end", "1"), "give one of them"),
         (("--device", "edgetpu-usb3", "--calibration", "nowhere.npy"), "nowhere.npy cannot be read"),
         (("--device", "arm-a53x4"), "is no accelerator"),
@@ -137,6 +154,58 @@ def test_place_rewrites_where_that_gains(tmp_path: Path) -> None:
     before, after = (float(line.split(word)[0].split()[-1]) for word in (" ms before", " ms after"))
     assert after < before
     assert "2 operators replaced, 0 left" in line
+
+
+def test_place_keeps_a_model_that_rewriting_makes_slower(tmp_path: Path) -> None:
+    devices = tmp_path / "edge.toml"
+    devices.write_text(EDGE)
+    name, plans = "tests.hetero.test_rewriting:tiny", [tmp_path / each for each in ("is.json", "re.json")]
+    for plan, options in zip(plans, ((), ("--rewrite",)), strict=True):
+        result = sparsegen("place", name, "--devices", str(devices), "--json", str(plan), *options)
+        assert result.exit_code == 0, result.output
+    (line,) = [each for each in result.output.splitlines() if "rewritten" in each]
+    assert line.startswith("not rewritten, as nothing is gained")
+    as_it_is, rewritten = (float(line.split(word)[0].split()[-1]) for word in (" ms as it", " ms rewritten"))
+    assert rewritten > as_it_is
+    assert "2 operators replaced, 0 left" in line
+    kept, chosen = (load_plan(each) for each in plans)
+    assert (kept.fingerprint, kept.makespan) == (chosen.fingerprint, chosen.makespan)
+
+
+@pytest.mark.parametrize("goal", ["latency", "throughput"])
+@pytest.mark.parametrize("device", ["edgetpu-usb3", "ethos-u55", "relu-conv"])
+@pytest.mark.parametrize("model", [gated, tiny])
+def test_what_is_chosen_is_never_slower(model: Callable[[], nn.Module], device: str, goal: Goal) -> None:
+    inputs = (torch.zeros(1, 3, 32, 32),)
+    graph, machine = from_torch(model().eval(), inputs), host_and_device("arm-a53x4", device)
+
+    def plan(graph: LayerGraph) -> Planned:
+        return find_plan(graph, machine, inputs, goal=goal)
+
+    chosen, planned, gain = best_rewritten(graph, machine, inputs, RewriteOptions(), plan)
+    before = plan(graph).plan
+    seconds = (
+        (planned.plan.period, before.period)
+        if goal == "throughput"
+        else (planned.plan.makespan, before.makespan)
+    )
+    assert seconds[0] <= seconds[1] == gain.before
+    assert gain.is_taken == (gain.after < gain.before) == (chosen is not graph)
+
+
+def test_nothing_is_rewritten_for_a_device_without_relu(tmp_path: Path) -> None:
+    shipped = Path(sparsegen_devices.__file__).parent / "shipped" / "relu-conv.toml"
+    table_file, devices = tmp_path / "bare.toml", tmp_path / "devices.toml"
+    table_file.write_text(shipped.read_text().replace('"relu", ', ""))
+    devices.write_text(EDGE.replace("edgetpu-usb3", str(table_file)))
+    told = "has no relu, which nothing replaces: it has add, concat, conv"
+    for arguments in (
+        ("rewrite", MODEL, "--device", str(table_file)),
+        ("place", MODEL, "--devices", str(devices), "--rewrite"),
+    ):
+        result = sparsegen(*arguments)
+        assert result.exit_code == 1
+        assert told in result.output
 
 
 def test_a_rewriting_needs_an_accelerator() -> None:

@@ -48,7 +48,7 @@ class CostCache:
         if self._path is None or not seconds:
             return
         with self._errors():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with closing(self._open()) as file, file:
                 file.executemany("INSERT OR REPLACE INTO costs VALUES (?, ?)", seconds.items())
 
@@ -64,7 +64,7 @@ class CostCache:
         if self._path is None or not seconds:
             return
         with self._errors():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             rows = [(setting, record, value) for record, value in seconds.items()]
             with closing(self._open()) as file, file:
                 file.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?)", rows)
@@ -82,7 +82,7 @@ class CostCache:
         if self._path is None:
             return
         with self._errors():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with closing(self._open()) as file, file:
                 file.execute("INSERT OR REPLACE INTO plans VALUES (?, ?)", (key, plan))
 

@@ -3,7 +3,8 @@
 A segment begins where something comes from another device, or from the input before, and ends where something
 goes to another device, so that nothing waits for what it does not need: only the last operator of a segment
 sends anything. A device runs its operators in the order that is given. A result that is carried to another
-device for the next input counts as one that goes there. The graph of segments has no circles.
+device for the next input counts as one that goes there. The graph of segments has no circles, and each comes
+after those that it reads: what is alone moves ahead of one that began before it.
 """
 
 from __future__ import annotations
@@ -65,13 +66,15 @@ def segments_of(
         members[at].append(name)
         graph.add_edges_from((source, at) for source in sources - {at})
         segment_of[name] = at
+    runs = list(networkx.lexicographical_topological_sort(graph))
+    place_of = {at: place for place, at in enumerate(runs)}
     return [
         Segment(
-            tuple(each),
-            *places[each[0]][:2],
-            tuple(sorted({segment_of[source] for name in each for source in reads[name]} - {number})),
+            tuple(members[at]),
+            *places[members[at][0]][:2],
+            tuple(sorted(place_of[source] for source in graph.predecessors(at))),
         )
-        for number, each in enumerate(members)
+        for at in runs
     ]
 
 

@@ -11,10 +11,11 @@ from sparsegen.errors import RewritingError
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.plans.streams import Planned
 from sparsegen.hetero.rewriting.options import RewriteOptions
-from sparsegen.hetero.rewriting.run import rewritten_for
+from sparsegen.hetero.rewriting.run import check_relu, rewritten_for
 from sparsegen.progress import Listener
 from sparsegen.rewriting.accuracy import Accuracy
 from sparsegen.rewriting.calibration import load_calibration
+from sparsegen.wording import counted
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Gain:
     """The best plan's seconds before and after rewriting for a device: of one input, or a stream's period.
 
     replaced, left: operators that it lacks and that were, or were not, replaced. accuracy: of the results.
+    after: of the rewritten model, also where that is no faster, and so is not taken.
     """
 
     device: str
@@ -31,13 +33,23 @@ class Gain:
     left: int
     accuracy: Accuracy
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether the rewritten model is predicted to be faster: otherwise the model stays as it is."""
+        return self.after < self.before
+
     def told(self) -> str:
         """One line."""
-        error = f"results off by at most {self.accuracy.error:.3g}"
+        counts = f"{counted(self.replaced, 'operator')} replaced, {self.left} left"
+        if not self.is_taken:
+            return (
+                f"not rewritten, as nothing is gained: {1e3 * self.before:.4g} ms as it is, "
+                f"{1e3 * self.after:.4g} ms rewritten for {self.device} ({counts})"
+            )
         return (
             f"rewritten for {self.device}: {1e3 * self.before:.4g} ms before, {1e3 * self.after:.4g} ms "
-            f"after, {self.before / self.after:.2f}x; {self.replaced} operators replaced, {self.left} left, "
-            f"{error}"
+            f"after, {self.before / self.after:.2f}x; {counts}, "
+            f"results off by at most {self.accuracy.error:.3g}"
         )
 
 
@@ -52,7 +64,7 @@ def best_rewritten(
     """The graph and plan of the fewest seconds: rewritten for one of the machine's accelerators, or as it is.
 
     Where the model as it is has the better plan, that is kept, and the gain tells of the best rewriting.
-    Raises RewritingError where no device but the host is a table.
+    Raises RewritingError where no device but the host is a table, or one of them has no ReLU.
     """
     calls = load_calibration(options.calibration, graph) if options.calibration is not None else []
     accelerators = _accelerators(machine)
@@ -60,6 +72,9 @@ def best_rewritten(
         raise RewritingError(
             "there is nothing to rewrite for: no device but the host is a table; name some with --devices"
         )
+    for device in accelerators:
+        assert device.profile is not None
+        check_relu(f"device {device.name!r}", device.profile)
     before = plan(graph)
     found = []
     for device in accelerators:
@@ -69,7 +84,7 @@ def best_rewritten(
         gain = Gain(device.name, _seconds(before), _seconds(after), count, left, accuracy)
         found.append((rewritten.graph, after, gain))
     best = min(found, key=lambda each: each[2].after)
-    return best if best[2].after < best[2].before else (graph, before, best[2])
+    return best if best[2].is_taken else (graph, before, best[2])
 
 
 def _accelerators(machine: Machine) -> list[Device]:

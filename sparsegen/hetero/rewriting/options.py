@@ -47,5 +47,5 @@ def check_error(name: str, value: object, least: float | None = None) -> None:
         return
     number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     if not math.isfinite(number) or (number <= 0 if least is None else number < least):
-        wanted = "a number above 0" if least is None else f"a number, at least {least:g}"
+        wanted = "a finite number above 0" if least is None else f"a finite number, at least {least:g}"
         raise OptionError(f"{name} is {value!r}: give {wanted}")

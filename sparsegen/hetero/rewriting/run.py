@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from sparsegen.devices import Device, Estimate, Machine, Operator, connect, cost_on, make_device
+from sparsegen.devices import Device, Estimate, Machine, Operator, Profile, connect, cost_on, make_device
 from sparsegen.errors import RewritingError
 from sparsegen.frontend import from_torch, resolve_model
 from sparsegen.graph import LayerGraph
@@ -119,13 +119,18 @@ def host_and_device(host: str, device: str) -> Machine:
     assert profile is not None
     if profile.link is None:
         raise RewritingError(f"{device} is no accelerator: its table has no [link] to a host")
+    check_relu(device, profile)
+    return connect(made, [], "host")
+
+
+def check_relu(device: str, profile: Profile) -> None:
+    """Raise RewritingError for a device, called by this name, that has no ReLU."""
     operators = profile.limits.operators
     if operators is not None and "relu" not in operators:
         raise RewritingError(
             f"{device} has no relu, which nothing replaces: it has "
             f"{', '.join(sorted(operators)) or 'nothing'}"
         )
-    return connect(made, [], "host")
 
 
 def _tabled(name: str, table: str) -> Device:

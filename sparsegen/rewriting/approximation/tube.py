@@ -166,32 +166,83 @@ class _Scan:
     def free(self, low: Bound, high: Bound) -> Reach:
         """How far a line gets that is above the lower bounds and below the upper ones."""
         x, lows, highs = self._x, self._low, self._high
-        steepest = flattest = None
-        rests_high = rests_low = 0
         floor, ceiling = _Hull(1.0), _Hull(-1.0)
-        for gate in range(min(low.gate, high.gate), len(x)):
+        for gate in range(low.gate, high.gate):
+            floor.add(x[gate], lows[gate])
+        for gate in range(high.gate, low.gate):
+            ceiling.add(x[gate], highs[gate])
+        steepest = flattest = None
+        if high.point is not None:
+            if floor.starts_before(high.point[0]):
+                steepest = Line(floor.tangent(*high.point), *high.point)
+            ceiling.add(*high.point)
+        if low.point is not None:
+            if ceiling.starts_before(low.point[0]):
+                flattest = Line(ceiling.tangent(*low.point), *low.point)
+            floor.add(*low.point)
+        return self._walk(max(low.gate, high.gate), floor, ceiling, steepest, flattest)
+
+    def _walk(
+        self, start: int, floor: _Hull, ceiling: _Hull, steepest: Line | None, flattest: Line | None
+    ) -> Reach:
+        """How far lines get above and below hulls, from a gate on, from where both kinds of bounds bind.
+
+        Searches spend nearly all their time here: so lines are three numbers each, and what hulls do is
+        written out: fi and ci are their `first`, fn and cn the numbers of their points.
+        """
+        x, lows, highs = self._x, self._low, self._high
+        up, up_x, up_y = steepest or (0.0, 0.0, math.inf)
+        down, down_x, down_y = flattest or (0.0, 0.0, -math.inf)
+        rests_high = rests_low = 0
+        fx, fy, fi, fn = floor.x, floor.y, floor.first, len(floor.x)
+        cx, cy, ci, cn = ceiling.x, ceiling.y, ceiling.first, len(ceiling.x)
+        for gate in range(start, len(x)):
             at, least, most = x[gate], lows[gate], highs[gate]
-            if gate == high.gate and high.point is not None:
-                if floor.starts_before(high.point[0]):
-                    steepest = Line(floor.tangent(*high.point), *high.point)
-                ceiling.add(*high.point)
-            if gate == low.gate and low.point is not None:
-                if ceiling.starts_before(low.point[0]):
-                    flattest = Line(ceiling.tangent(*low.point), *low.point)
-                floor.add(*low.point)
-            if gate >= low.gate and steepest and steepest.at(at) < least:
-                return self._missed(steepest, gate, False, rests_high)
-            if gate >= high.gate and flattest and flattest.at(at) > most:
-                return self._missed(flattest, gate, True, rests_low)
-            if gate >= high.gate and floor.starts_before(at) and (not steepest or steepest.at(at) > most):
-                steepest, rests_high = Line(floor.tangent(at, most), at, most), gate
-            if gate >= low.gate and ceiling.starts_before(at) and (not flattest or flattest.at(at) < least):
-                flattest, rests_low = Line(ceiling.tangent(at, least), at, least), gate
-            if gate >= low.gate:
-                floor.add(at, least)
-            if gate >= high.gate:
-                ceiling.add(at, most)
-        return self._past_all(steepest, flattest, rests_high, rests_low)
+            top, bottom = up_y + up * (at - up_x), down_y + down * (at - down_x)
+            if top < least:
+                return self._missed(Line(up, up_x, up_y), gate, False, rests_high)
+            if bottom > most:
+                return self._missed(Line(down, down_x, down_y), gate, True, rests_low)
+            if top > most and fn and fx[fi] < at:
+                up, up_x, up_y, rests_high = (most - fy[fi]) / (at - fx[fi]), at, most, gate
+                while fi + 1 < fn and fx[fi + 1] < at:
+                    slope = (most - fy[fi + 1]) / (at - fx[fi + 1])
+                    if slope > up:
+                        break
+                    fi, up = fi + 1, slope
+            if bottom < least and cn and cx[ci] < at:
+                down, down_x, down_y, rests_low = (least - cy[ci]) / (at - cx[ci]), at, least, gate
+                while ci + 1 < cn and cx[ci + 1] < at:
+                    slope = (least - cy[ci + 1]) / (at - cx[ci + 1])
+                    if slope < down:
+                        break
+                    ci, down = ci + 1, slope
+            while fn - fi > 1:
+                ax, ay = fx[-2], fy[-2]
+                if (fy[-1] - ay) * (at - ax) > (least - ay) * (fx[-1] - ax):
+                    break
+                fx.pop()
+                fy.pop()
+                fn -= 1
+            fx.append(at)
+            fy.append(least)
+            fn += 1
+            while cn - ci > 1:
+                ax, ay = cx[-2], cy[-2]
+                if (cy[-1] - ay) * (at - ax) < (most - ay) * (cx[-1] - ax):
+                    break
+                cx.pop()
+                cy.pop()
+                cn -= 1
+            cx.append(at)
+            cy.append(most)
+            cn += 1
+        return self._past_all(
+            None if math.isinf(up_y) else Line(up, up_x, up_y),
+            None if math.isinf(down_y) else Line(down, down_x, down_y),
+            rests_high,
+            rests_low,
+        )
 
     def _past_all(
         self, steepest: Line | None, flattest: Line | None, rests_high: int, rests_low: int
@@ -225,37 +276,39 @@ class _Hull:
 
     def __init__(self, side: float) -> None:
         self._side = side
-        self.points: list[tuple[float, float]] = []
-        self._first = 0
+        self.x: list[float] = []
+        self.y: list[float] = []
+        self.first = 0
 
     def add(self, x: float, y: float) -> None:
         """Add a point to the right of all others."""
-        points = self.points
-        while len(points) - self._first > 1:
-            (ax, ay), (bx, by) = points[-2], points[-1]
+        last = len(self.x) - 1
+        while last > self.first:
+            ax, ay, bx, by = self.x[last - 1], self.y[last - 1], self.x[last], self.y[last]
             if ((by - ay) * (x - ax) - (y - ay) * (bx - ax)) * self._side > 0:
                 break
-            points.pop()
-        points.append((x, y))
+            del self.x[last], self.y[last]
+            last -= 1
+        self.x.append(x)
+        self.y.append(y)
 
     def starts_before(self, x: float) -> bool:
         """Whether there is a point to the left of a place, so that a tangent has a slope."""
-        return bool(self.points) and self.points[self._first][0] < x
+        return bool(self.x) and self.x[self.first] < x
 
     def tangent(self, at: float, height: float) -> float:
         """The slope of the line from the hull, on its outside, to a point at the right of it."""
-        points, place = self.points, self._first
-        x, y = points[place]
-        slope = (height - y) / (at - x)
-        while place + 1 < len(points):
-            x, y = points[place + 1]
+        xs, ys, place, side = self.x, self.y, self.first, self._side
+        slope = (height - ys[place]) / (at - xs[place])
+        for next_one in range(place + 1, len(xs)):
+            x = xs[next_one]
             if x >= at:
                 break
-            further = (height - y) / (at - x)
-            if (further - slope) * self._side > 0:
+            further = (height - ys[next_one]) / (at - x)
+            if (further - slope) * side > 0:
                 break
-            place, slope = place + 1, further
-        self._first = place
+            place, slope = next_one, further
+        self.first = place
         return slope
 
 
