@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from sparsegen.cache.compiled import found_or_made, model_cache
 from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_schedules
 from sparsegen.database.lookup import Database
 from sparsegen.dump import graph_text, next_dump
@@ -49,6 +50,8 @@ def compile(
     calibration: str | os.PathLike[str] | None = None,
     measured: Mapping[str, Mapping[str, float]] | None = None,
     approximate: Approximate = None,
+    cache: bool = True,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> CompiledModel:
     """Compile a torch model, in evaluation mode, for the shapes and dtypes of example inputs.
 
@@ -87,6 +90,11 @@ def compile(
     float32 rounds; `layers` of the result tells which, of how many knots, with which error, and which stayed
     exact and why. None leaves all exact.
 
+    What was compiled before, on this machine with the same versions, weights, shapes and options, is found in
+    a `cache`: in the folder `cache_dir`, in that of the environment variable SPARSEGEN_CACHE, or in
+    ~/.cache/sparsegen, which has to be the user's own, of mode 0700. It holds 4 GiB at most, and gives up what
+    was used longest ago.
+
     Torch's default dtype and device, autocast and inference mode change nothing. Several threads may compile
     at once.
 
@@ -97,26 +105,29 @@ def compile(
     Raises ModelError for a model or example inputs that cannot be compiled, UnsupportedOperatorError where
     the model uses operators that cannot be compiled (all of them are in its `operators`), OptionError for
     threads, a fallback, measured times or an error to approximate with, TargetError for a target,
-    JournalError and CalibrationError for files that cannot be read, and ToolchainError where gcc fails or
-    room for files is missing.
+    JournalError and CalibrationError for files that cannot be read, FileError for a `cache_dir` that cannot be
+    used, and ToolchainError where gcc fails or room for files is missing.
     """
     started = time.perf_counter()
     schedules = as_database(database)
     check_fallback(fallback)
     check_approximate(approximate)
+    kept = model_cache(cache, cache_dir)
+    options: dict[str, Any] = {
+        "database": schedules,
+        "winograd": winograd,
+        "measured": measured,
+        "approximate": approximate,
+    }
 
     def compiling() -> CompiledModel:
         graph = from_torch(model, example_inputs, kwargs, fallback=fallback)
-        return compile_graph(
-            graph,
-            threads=threads,
-            target=target,
-            database=schedules,
-            winograd=winograd,
-            calibration=calibration,
-            measured=measured,
-            approximate=approximate,
-        )
+        cpu, team = calibrated(parse_target(target), calibration), check_threads(threads)
+
+        def make() -> CompiledModel:
+            return compile_graph(graph, threads=team, target=target, calibration=calibration, **options)
+
+        return found_or_made(kept, graph, {"target": cpu, "threads": team, **options}, make)
 
     compiled = with_team(compiling)
     compiled.compile_seconds = time.perf_counter() - started

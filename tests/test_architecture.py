@@ -20,6 +20,7 @@ ROOMS = (
     "inspection",
     "preparation",
     "compiler",
+    "cache",
     "reports",
     "database",
     "rewriting",
