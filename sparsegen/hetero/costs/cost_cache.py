@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from sparsegen.cache.folder import default_folder
+from sparsegen.cache.folder import FOLDER, default_folder
 from sparsegen.errors import ToolchainError
 
 _SECONDS = 30.0  # to wait for another process that writes
