@@ -90,10 +90,10 @@ def compile(
     float32 rounds; `layers` of the result tells which, of how many knots, with which error, and which stayed
     exact and why. None leaves all exact.
 
-    What was compiled before, on this machine with the same versions, weights, shapes and options, is found in
-    a `cache`: in the folder `cache_dir`, in that of the environment variable SPARSEGEN_CACHE, or in
-    ~/.cache/sparsegen, which has to be the user's own, of mode 0700. It holds 4 GiB at most, and gives up what
-    was used longest ago.
+    What was compiled before, with the same versions, weights, shapes and options, is found in a `cache`: in
+    the folder `cache_dir`, in that of the environment variable SPARSEGEN_CACHE, or in ~/.cache/sparsegen,
+    which has to be the user's own, of mode 0700. It holds 4 GiB at most, and gives up what was used longest
+    ago.
 
     Torch's default dtype and device, autocast and inference mode change nothing. Several threads may compile
     at once.
@@ -105,8 +105,8 @@ def compile(
     Raises ModelError for a model or example inputs that cannot be compiled, UnsupportedOperatorError where
     the model uses operators that cannot be compiled (all of them are in its `operators`), OptionError for
     threads, a fallback, measured times or an error to approximate with, TargetError for a target,
-    JournalError and CalibrationError for files that cannot be read, FileError for a `cache_dir` that cannot be
-    used, and ToolchainError where gcc fails or room for files is missing.
+    JournalError and CalibrationError for files that cannot be read, FileError for a `cache_dir` that cannot
+    be used, and ToolchainError where gcc fails or room for files is missing.
     """
     started = time.perf_counter()
     schedules = as_database(database)

@@ -30,6 +30,7 @@ def show(cache_dir: Folder = None) -> None:
     from rich.table import Table
 
     from sparsegen.cache.models import ModelCache
+    from sparsegen.wording import counted
 
     models = ModelCache(cache_dir)
     kept = sorted(models.kept(), key=lambda each: each.used, reverse=True)
@@ -44,22 +45,18 @@ def show(cache_dir: Folder = None) -> None:
     if kept:
         console.print(table)
     total = sum(each.bytes for each in kept)
-    console.print(
-        f"{len(kept)} model{'' if len(kept) == 1 else 's'} in {models.folder}: {total / 1e6:,.1f} MB of at most "
-        f"{models.most_bytes / 1e6:,.0f}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    most = f"{models.most_bytes / 1e6:,.0f}"
+    told = f"{counted(len(kept), 'model')} in {models.folder}: {total / 1e6:,.1f} MB of at most {most}"
+    console.print(told, highlight=False, soft_wrap=True)
 
 
 @cache.command()
 def clear(cache_dir: Folder = None) -> None:
     """Give up all models that are kept; measured costs stay."""
     from sparsegen.cache.models import ModelCache
+    from sparsegen.wording import counted
 
     models = ModelCache(cache_dir)
     gone = models.clear()
-    typer.echo(
-        f"{len(gone)} model{'' if len(gone) == 1 else 's'}, {sum(each.bytes for each in gone) / 1e6:,.1f} MB, "
-        f"removed from {models.folder}"
-    )
+    size = sum(each.bytes for each in gone)
+    typer.echo(f"{counted(len(gone), 'model')}, {size / 1e6:,.1f} MB, removed from {models.folder}")

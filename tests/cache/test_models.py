@@ -14,6 +14,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import sparsegen
+from sparsegen import compiler
 from sparsegen.cache import compiled as found
 from sparsegen.cache.key import NoKeyError, key_of
 from sparsegen.cache.models import ModelCache
@@ -38,13 +39,13 @@ def folder(tmp_path: Path) -> Path:
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The graphs that were compiled, not found."""
     graphs: list[Any] = []
-    whole = sparsegen.compiler.compile_graph  # type: ignore[attr-defined]
+    whole = compiler.compile_graph
 
     def noted(graph: Any, **options: Any) -> Any:
         graphs.append(graph)
         return whole(graph, **options)
 
-    monkeypatch.setattr("sparsegen.compiler.compile_graph", noted)
+    monkeypatch.setattr(compiler, "compile_graph", noted)
     return graphs
 
 
@@ -83,12 +84,12 @@ def test_whatever_differs_is_made(folder: Path, made: list[Any], other: dict[str
 def test_models_with_torchs_operators_are_kept(folder: Path, made: list[Any]) -> None:
     class Sums(nn.Module):
         def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-            return {"sums": x.relu().cumsum(1), "one": torch.ones(2)}
+            return {"sums": x.relu().sort(1).values, "one": torch.ones(2)}
 
     with pytest.warns(UserWarning, match="torch"):
-        first = sparsegen.compile(Sums(), (X,), cache_dir=folder)
+        first = sparsegen.compile(Sums().eval(), (X,), cache_dir=folder)
     with pytest.warns(UserWarning, match="torch"):
-        second = sparsegen.compile(Sums(), (X,), cache_dir=folder)
+        second = sparsegen.compile(Sums().eval(), (X,), cache_dir=folder)
     assert len(made) == 1
     assert torch.equal(first(X)["sums"], second(X)["sums"])
     assert torch.equal(second(X)["one"], torch.ones(2))
