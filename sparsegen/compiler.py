@@ -11,6 +11,7 @@ from typing import Any, overload
 
 import torch
 
+from sparsegen.cache.compiled import found_or_made, model_cache
 from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_schedules
 from sparsegen.database.lookup import Database
 from sparsegen.dump import graph_text, next_dump
@@ -59,6 +60,8 @@ def compile(
     calibration: str | os.PathLike[str] | None = None,
     measured: Mapping[str, Mapping[str, float]] | None = None,
     approximate: Approximate = None,
+    cache: bool = True,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> CompiledModel: ...
 
 
@@ -77,6 +80,8 @@ def compile(
     calibration: str | os.PathLike[str] | None = None,
     measured: Mapping[str, Mapping[str, float]] | None = None,
     approximate: Approximate = None,
+    cache: bool = True,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> BatchedModel: ...
 
 
@@ -96,6 +101,8 @@ def compile(
     calibration: str | os.PathLike[str] | None = None,
     measured: Mapping[str, Mapping[str, float]] | None = None,
     approximate: Approximate = None,
+    cache: bool = True,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> CompiledModel | BatchedModel:
     """Compile a torch model, in evaluation mode, for the shapes and dtypes of example inputs.
 
@@ -138,6 +145,11 @@ def compile(
     float32 rounds; `layers` of the result tells which, of how many knots, with which error, and which stayed
     exact and why. None leaves all exact.
 
+    What was compiled before, with the same versions, weights, shapes and options, is found in a `cache`: in
+    the folder `cache_dir`, in that of the environment variable SPARSEGEN_CACHE, or in ~/.cache/sparsegen,
+    which has to be the user's own, of mode 0700. It holds 4 GiB at most, and gives up what was used longest
+    ago.
+
     Torch's default dtype and device, autocast and inference mode change nothing. Several threads may compile
     at once.
 
@@ -148,26 +160,30 @@ def compile(
     Raises ModelError for a model or example inputs that cannot be compiled, UnsupportedOperatorError where
     the model uses operators that cannot be compiled (all of them are in its `operators`), OptionError for
     batches, threads, a fallback, measured times or an error to approximate with, TargetError for a target,
-    JournalError and CalibrationError for files that cannot be read, and ToolchainError where gcc fails or
-    room for files is missing.
+    JournalError and CalibrationError for files that cannot be read, FileError for a `cache_dir` that cannot
+    be used, and ToolchainError where gcc fails or room for files is missing.
     """
     started = time.perf_counter()
     schedules = as_database(database)
     check_fallback(fallback)
     check_approximate(approximate)
+    kept = model_cache(cache, cache_dir)
+    options: dict[str, Any] = {
+        "database": schedules,
+        "winograd": winograd,
+        "measured": measured,
+        "approximate": approximate,
+    }
 
     def compiling(model: Model, args: tuple[Any, ...], named: Mapping[str, Any] | None) -> CompiledModel:
         graph = from_torch(model, args, named, fallback=fallback)
-        return compile_graph(
-            graph,
-            threads=threads,
-            target=target,
-            database=schedules,
-            winograd=winograd,
-            calibration=calibration,
-            measured=measured,
-            approximate=approximate,
-        )
+        cpu = calibrated(parse_target(target), calibration)
+        team = torch.get_num_threads() if threads is None else threads
+
+        def make() -> CompiledModel:
+            return compile_graph(graph, threads=threads, target=target, calibration=calibration, **options)
+
+        return found_or_made(kept, graph, {"target": cpu, "threads": team, **options}, make)
 
     def compiling_all(batches: Sequence[int]) -> BatchedModel:
         check_batches(batches)

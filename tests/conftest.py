@@ -14,6 +14,9 @@ pytest_plugins = ("tests.compile_once", "tests.preloaded", "tests.sampling")
 # tests, where two run at a time. OpenMP reads it when torch is loaded, here and in processes of tests.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# What tests compile is compiled: nothing is found in, or left in, the user's cache.
+os.environ["SPARSEGEN_NO_CACHE"] = "1"
+
 # A shell starts what runs in its background deaf to Ctrl-C, which is what some tests are about.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -21,6 +21,7 @@ ROOMS = (
     "packaging",
     "preparation",
     "compiler",
+    "cache",
     "reports",
     "database",
     "rewriting",

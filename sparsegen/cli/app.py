@@ -14,6 +14,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
+from sparsegen.cli.cache import cache
 from sparsegen.cli.calibrate import calibrate
 from sparsegen.cli.compare import compare
 from sparsegen.cli.compile import compile
@@ -89,6 +90,7 @@ app.command()(doctor)
 app.command()(place)
 app.command()(rewrite)
 app.add_typer(schedules, name="schedules")
+app.add_typer(cache, name="cache")
 
 
 @app.callback()

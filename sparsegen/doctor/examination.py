@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from sparsegen.cache.folder import default_folder
 from sparsegen.doctor import cpu, folders, memory, openmp, packages, toolchain, torch_build
 from sparsegen.doctor.child import Answer, Child
 from sparsegen.doctor.cpu import Cpu
 from sparsegen.doctor.finding import Finding
 from sparsegen.doctor.schedules import damaged, read_shipped, schedules
 from sparsegen.errors import first_line
-from sparsegen.hetero.costs.cost_cache import default_path
 
 Checks = Mapping[str, Callable[[], Finding]]
 
@@ -60,7 +60,7 @@ def _of_system(root: Path) -> Checks:
         "gcc": toolchain.gcc,
         "temporary folder": lambda: folders.temporary(*folders.temporary_folder(os.environ)),
         "cache folder": lambda: folders.cache(
-            folders.look(default_path().parent, measured=True), user=os.geteuid()
+            folders.look(default_folder(), measured=True), user=os.geteuid()
         ),
     }
 

@@ -6,23 +6,20 @@ for calls that are alike), and plans that were found by measuring whole programs
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
+from sparsegen.cache.folder import FOLDER, default_folder
 from sparsegen.errors import ToolchainError
 
-FOLDER = "SPARSEGEN_CACHE"
-"""The environment variable that names the folder; without it, XDG's for caches."""
 _SECONDS = 30.0  # to wait for another process that writes
 
 
 def default_path() -> Path:
     """The file of costs of this user."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get(FOLDER) or Path(home) / "sparsegen") / "costs.sqlite"
+    return default_folder() / "costs.sqlite"
 
 
 class CostCache:

@@ -1,0 +1,1 @@
+"""Models that were compiled before: found again by what they were made of."""

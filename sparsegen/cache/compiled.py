@@ -1,0 +1,63 @@
+"""A compiled model that is found, or made and kept."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sparsegen.cache.key import NoKeyError, key_of
+from sparsegen.cache.models import ModelCache
+from sparsegen.dump import WANTED as DUMP
+from sparsegen.errors import FileError, warn
+from sparsegen.graph import LayerGraph
+from sparsegen.runtime.model import CompiledModel, bind
+
+OFF = "SPARSEGEN_NO_CACHE"
+"""Environment variable: where it is set, no model is looked for or kept that nobody asked a folder for."""
+
+
+def model_cache(cache: bool, cache_dir: str | os.PathLike[str] | None) -> ModelCache | None:
+    """The cache of a folder, or of this user's; None where none is wanted, or the user's cannot be used.
+
+    Raises FileError for a folder that is given and cannot be used.
+    """
+    if not cache:
+        return None
+    if cache_dir is not None:
+        return ModelCache(Path(cache_dir))
+    if os.environ.get(OFF):
+        return None
+    try:
+        return ModelCache()
+    except FileError as error:
+        _tell_once(str(error))
+        return None
+
+
+def found_or_made(
+    cache: ModelCache | None,
+    graph: LayerGraph,
+    settings: Mapping[str, Any],
+    make: Callable[[], CompiledModel],
+) -> CompiledModel:
+    """The model that a graph and settings give: as it was kept, or made and kept now."""
+    if cache is None or os.environ.get(DUMP):  # who wants to see code wants it made
+        return make()
+    try:
+        key = key_of(graph, settings)
+    except NoKeyError:
+        return make()
+    found = cache.find(key)
+    if found:
+        return bind(found[0])
+    made = make()
+    cache.keep(key, [made.program])
+    return made
+
+
+@functools.cache
+def _tell_once(problem: str) -> None:
+    warn(f"compiled models are not kept: {problem}")
