@@ -21,6 +21,7 @@ NO_MODEL = {"model": "nosuchmodel", "batch": 1, "threads": 1, "target": "native"
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "check": (("--keep", "--results", "/dev/null"), "Not a directory"),
     "captioning": (UNWRITABLE, "there is no folder"),
+    "cold_start": (UNWRITABLE, "there is no folder"),
     "column_combining": (UNWRITABLE, "there is no folder"),
     "compile_time": (("--one", json.dumps(NO_MODEL)), "pytorchcv has no model 'nosuchmodel'"),
     "cost_prediction": (UNWRITABLE, "there is no folder"),

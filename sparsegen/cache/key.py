@@ -16,7 +16,6 @@ import sparsegen_runtime
 import torch
 from torch.utils import _pytree
 
-import sparsegen
 from sparsegen.runtime.operators import bytes_of
 
 _PACKAGES = ("apache-tvm", "apache-tvm-ffi", "numpy", "torch")
@@ -102,7 +101,7 @@ def _versions() -> tuple[str, ...]:
         packages.append(f"{point.name} {point.value} {point.dist.version if point.dist else ''}")
     return (
         *packages,
-        *_files(Path(sparsegen.__file__).parent),
+        *_files(Path(__file__).parents[1]),
         *_files(Path(sparsegen_runtime.__file__).parent),
     )
 

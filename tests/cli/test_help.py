@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import typer
 
+from sparsegen.cache.folder import FOLDER
 from sparsegen.cli.app import app
 from sparsegen.frontend.load import load_model
 from sparsegen.hetero.options import PlaceOptions
@@ -38,7 +39,10 @@ def batch_of(options: type[ModelOptions]) -> str:
 CORES, TYPE, SHAPE, EXACT = "every core", ExampleInput((1,)).dtype, "the model's", "all exact"
 INPUTS = {"input_shape": SHAPE, "dtype": TYPE}
 SPARSITY = f"N:M's, else {DEFAULT_SPARSITY:g}"
+CACHE_DIR = {"cache_dir": f"{FOLDER}, or ~/.cache/sparsegen"}
 DEFAULTS = {
+    "cache clear": CACHE_DIR,
+    "cache show": CACHE_DIR,
     "compare": {
         **INPUTS,
         "batch": batch_of(ModelOptions),

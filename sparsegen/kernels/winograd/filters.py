@@ -64,7 +64,8 @@ def _of_panels(problem: WinogradProblem, knobs: WinogradSchedule) -> NDArray[np.
     panels, rows, filters = problem.panels(knobs), knobs.rows, problem.filters
     out_channels, channels, *taps = filters.shape
     padded = np.pad(filters, ((0, panels * rows - out_channels), (0, 0), (0, 0), (0, 0)))
-    return padded.reshape(panels, rows, channels, *taps).swapaxes(1, 2)
+    # Masks leave -0 of negative weights; a file has +0 for nothing.
+    return (padded + np.float32(0)).reshape(panels, rows, channels, *taps).swapaxes(1, 2)
 
 
 def _listed(

@@ -46,7 +46,7 @@ static int read_inputs(Bump *memory, const Json *json, Plan *plan) {
 /* The form of outputs is that of what is in their slots at the end: see order.c. */
 static int read_outputs(Bump *memory, const Json *json, Plan *plan) {
     const Json *items, *shapes;
-    int32_t count;
+    int32_t count = 0;
     if (list(json, "outputs", &items, &plan->outputs_count) || list(json, "output_shapes", &shapes, &count))
         return -1;
     if (count != plan->outputs_count)
@@ -208,7 +208,7 @@ static int read_calls(Bump *memory, const Json *json, Plan *plan) {
 /* The outputs' shapes, once their forms are known. */
 static int check_output_shapes(const Json *json, const Plan *plan) {
     const Json *shapes;
-    int32_t count;
+    int32_t count = 0;
     if (list(json, "output_shapes", &shapes, &count)) return -1;
     for (int32_t i = 0; i < count; i++)
         if (!shape_is(&plan->outputs[i].form, &shapes[i], 0))
