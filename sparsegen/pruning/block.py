@@ -8,7 +8,7 @@ from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import PrunedLayer
 from sparsegen.pruning.prunable import Model, prunable_layers
 from sparsegen.pruning.registry import register
-from sparsegen.pruning.selection import check_sparsity, keep_blocks, prune_layers
+from sparsegen.pruning.selection import MOST_CHANNELS, check_sparsity, keep_blocks, prune_layers
 
 SHAPE = (4, 4)
 """Output by input channels of a block, unless told."""
@@ -44,5 +44,8 @@ def block(
 
 def check_shape(shape: tuple[int, int]) -> None:
     """Raise PruningError unless a block can have that shape."""
-    if len(shape) != 2 or min(shape) < 1:
-        raise PruningError(f"the block shape is {shape}: give output and input channels, each at least 1")
+    if len(shape) != 2 or not all(isinstance(each, int) and 1 <= each <= MOST_CHANNELS for each in shape):
+        raise PruningError(
+            f"the block shape is {shape}: give output and input channels, each at least 1, and at most "
+            f"{MOST_CHANNELS:,}"
+        )

@@ -135,7 +135,7 @@ def _nothing_to_prune(layers: Sequence[WeightLayer], linear: bool) -> str:
     if not linear:
         return (
             f"the model has no convolution to prune: it has {convolutions} convolutions, of which "
-            "the first, the classifier and depthwise ones stay dense unless skip=(...) says otherwise"
+            "depthwise ones stay dense, and the first and the classifier unless skip=(...) says otherwise"
         )
     return (
         f"the model has no layer to prune: it has {convolutions} convolutions and "

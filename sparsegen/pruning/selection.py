@@ -18,10 +18,17 @@ def check_sparsity(sparsity: float) -> None:
         raise PruningError(f"sparsity is {sparsity}: give a share of weights to remove, 0 <= sparsity < 1")
 
 
+MOST_CHANNELS = 1 << 20
+"""More than any layer has: what goes beyond it is a slip, and more than torch's tensors count."""
+
+
 def check_rows(rows: int) -> None:
     """Raise PruningError unless so many output channels can share what they keep."""
-    if rows < 1:
-        raise PruningError(f"rows is {rows}: a vector has at least 1 output channel")
+    if not isinstance(rows, int) or not 1 <= rows <= MOST_CHANNELS:
+        raise PruningError(
+            f"rows is {rows!r}: give a whole number from 1 to {MOST_CHANNELS:,} of output channels that keep "
+            "and lose weights together"
+        )
 
 
 def keep_largest(scores: Tensor, sparsity: float) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -115,13 +116,13 @@ def test_a_last_vector_of_fewer_rows_is_judged_by_its_mean() -> None:
     assert weight_of(model, "1").flatten().tolist() == [0, 0, 0, 0, 2]
 
 
-@pytest.mark.parametrize("rows", [0, -4])
-def test_vectors_without_rows(rows: int) -> None:
-    with pytest.raises(SparsegenError, match=f"rows is {rows}: a vector has at least 1"):
+@pytest.mark.parametrize("rows", [0, -4, 2.0, "4", None, 1 << 70])
+def test_vectors_without_rows(rows: Any) -> None:
+    with pytest.raises(SparsegenError, match=f"rows is {rows!r}: give a whole number from 1 to"):
         vector(network(), sparsity=0.5, rows=rows)
 
 
-@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (-1, -1), (4,), (2, 2, 2)])
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (-1, -1), (4,), (2, 2, 2), (1, 1 << 70)])
 def test_block_shapes_that_cannot_be(shape: tuple[int, int]) -> None:
     with pytest.raises(SparsegenError, match=r"the block shape is .*: give output and input channels"):
         block(network(), sparsity=0.5, shape=shape)

@@ -98,7 +98,7 @@ def test_a_program_is_pruned_in_place() -> None:
         ("", "choose one of"),
         ("vector:", "choose one of"),
         ("vector:x", "choose one of"),
-        ("kernel:0", "rows is 0: a vector has at least 1 output channel"),
+        ("kernel:0", "rows is 0: give a whole number from 1 to"),
         ("kernel:x", "choose one of"),
         ("block:4", "choose one of"),
         ("column-combined:best", "choose one of"),
