@@ -35,14 +35,14 @@ _LATENCY = 4.0  # of a multiply-add
 _INPUT, _OUTPUT = 0.58, 0.54  # of an operation on a vector that transforms input, or products, with its moves
 _STORE = 9.2  # of a vector of the output, on its way to memory
 _GATHER, _MERGE = 4.9, 2.3  # more a vector with pixel lanes, where vectors are taken apart and put together
-_FAR, _FARTHEST = 0.44, 3.0  # more of these for every L2 cache that a task's tiles take, up to so many
+_FAR, _FARTHEST = 0.7, 3.0  # more of these for every L2 cache that a task's tiles take, up to so many (Zen 4)
 _L2_LOAD, _HELD = 0.76, 0.55  # more of a load for a position's tiles past an L1 cache, less what stays there
 _L2_WEIGHT = 0.2  # more of a weight
 # On Emerald Rapids, of 200 kernels that skip filters, of ResNet-18's layers at 20 and 50 % density:
 _WAIT = 5.0  # of a sum for the one before, where a channel's place is read first
 _BEGIN = 10.0  # of a group's list of channels
-_STREAM, _SLOW_STREAM = 9.0, 1.7  # bytes of weights a cycle, from beyond the L2 cache; slower where they
-_SHARE = 2  # have more than this part of the last-level cache
+_STREAM, _SLOW_STREAM = 9.0, 4.0  # bytes of weights a cycle, from beyond the L2 cache; slower (Zen 4) where
+_SHARE = 2  # they have more than this part of the last-level cache
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,8 +55,10 @@ def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool, acros
     _straight(sch, inner)
     sch.compute_at(sums, of_panel, preserve_unit_loops=True)
     chain, r, ty, tx, lane, c = sch.get_loops(sums)[-6:]
-    sch.reorder(c, chain, ty, tx, r, lane)
-    _straight(sch, (chain, ty, tx, r, lane))
+    # LLVM keeps this order, and what the inner loops read in registers: so that is the fewer of the two.
+    factors = (ty, tx, r) if knobs.rows < knobs.tiles_h * knobs.tiles_w else (r, ty, tx)
+    sch.reorder(c, chain, *factors, lane)
+    _straight(sch, (chain, *factors, lane))
     if isinstance(knobs, SparseWinogradSchedule):
         sch.annotate(c, MASKED, 1)
         if knobs.chains == 1:
