@@ -18,7 +18,7 @@ from sparsegen.hetero.costs.calls import Call
 
 Floats = NDArray[np.float64]
 _PRIOR = 0.03  # weight of the prior, in samples
-_ANY = ""  # the kind that stands for those without samples
+_ANY = ""  # stands for kinds without samples: the median ratio to their rough seconds
 _SHORTEST_S = 1e-7  # what a clock tells apart
 
 
@@ -45,13 +45,18 @@ def fit_roofline(calls: Sequence[Call], seconds: Sequence[float], *, least: int)
     kinds = np.array([call.kind for call in calls])
     masks = {kind: kinds == kind for kind in sorted(set(kinds))}
     chosen = {kind: mask for kind, mask in masks.items() if mask.sum() >= least}
-    chosen[_ANY] = np.ones(len(calls), bool)
-    return FittedRoofline({kind: _factors(parts[mask], measured[mask]) for kind, mask in chosen.items()})
+    factors = {kind: _factors(parts[mask], measured[mask]) for kind, mask in chosen.items()}
+    # Where nothing was measured, rough seconds as they are tell more than parts of other kinds do.
+    return FittedRoofline(factors | {_ANY: np.full(parts.shape[1], _ratio(parts, measured))})
+
+
+def _ratio(parts: Floats, seconds: Floats) -> float:
+    return float(np.median(seconds / parts.sum(1)))
 
 
 def _factors(parts: Floats, seconds: Floats) -> Floats:
     """The factors of the parts, long calls weighing more than short ones."""
-    alike = float(np.median(seconds / parts.sum(1)))
+    alike = _ratio(parts, seconds)
     weights = (seconds / seconds.mean()) ** 0.25
     prior = _PRIOR**0.5 * np.eye(parts.shape[1])
     rows = np.vstack([alike * parts / seconds[:, None] * weights[:, None], prior])
