@@ -58,7 +58,7 @@ def approximate(
     The least error is found as the width of the narrowest tube around f that a path of knots + 1 links
     passes; see tube.py for the method and its sources.
     """
-    check_goal(max_error, knots)
+    most_error, most_knots = check_goal(max_error, knots)
     function = resolve(f)
     values = None if samples is None else check_samples(samples)
     chosen = choose_interval(function, interval, values)
@@ -66,12 +66,12 @@ def approximate(
     y = check_values(function, x)
     if function.bends is None:
         check_continuous(function, x, y)
-    weights = weigh(values, function, chosen) if values is not None and knots is not None else None
+    weights = weigh(values, function, chosen) if values is not None and most_knots is not None else None
     view = survey(function, chosen, x, y, weights)
-    if knots is not None:
-        return _fit(view, knots)
-    assert max_error is not None
-    return _within(view, float(max_error))
+    if most_knots is not None:
+        return _fit(view, most_knots)
+    assert most_error is not None
+    return _within(view, most_error)
 
 
 def _within(view: Survey, max_error: float) -> PiecewiseLinear:

@@ -72,6 +72,15 @@ def test_gradients_are_the_slopes() -> None:
     assert x.grad[2] == 1.0
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    fit = approximate("tanh", knots=np.int64(4), interval=(np.int32(-3), np.float32(3)))
+    assert fit == approximate("tanh", knots=4, interval=(-3, 3))
+    assert fit.interval == (-3.0, 3.0)
+    assert {type(each) for each in (fit.error, *fit.interval, *fit.knots)} == {float}
+    assert approximate("gelu", max_error=np.float32(0.25)) == approximate("gelu", max_error=0.25)
+    assert approximate(("softplus", np.int64(2)), knots=2) == approximate(("softplus", 2.0), knots=2)
+
+
 @pytest.mark.parametrize("max_error", [0.1, 1e-2, 1e-3])
 def test_the_fewest_knots_of_an_error(max_error: float) -> None:
     fit = approximate("tanh", max_error=max_error)
