@@ -166,7 +166,8 @@ def compile(
     started = time.perf_counter()
     schedules = as_database(database)
     check_fallback(fallback)
-    check_approximate(approximate)
+    approximate = check_approximate(approximate)
+    threads = None if threads is None else check_thread_count(threads)
     kept = model_cache(cache, cache_dir)
     options: dict[str, Any] = {
         "database": schedules,
@@ -186,7 +187,7 @@ def compile(
         return found_or_made(kept, graph, {"target": cpu, "threads": team, **options}, make)
 
     def compiling_all(batches: Sequence[int]) -> BatchedModel:
-        check_batches(batches)
+        batches = check_batches(batches)
         source = for_any_batch(model)
         models = [compiling(source, *of_batch(example_inputs, kwargs or {}, batch)) for batch in batches]
         return bind_batches([each.program for each in models])
@@ -225,7 +226,7 @@ def compile_graph(
     be, and for a schedule of a layer that is not there.
     """
     started = time.perf_counter()
-    check_approximate(approximate)
+    approximate = check_approximate(approximate)
     cpu, threads = calibrated(parse_target(target), calibration), check_threads(threads)
     plan = plan_graph(
         approximate_steps(graph, approximate),
@@ -321,7 +322,7 @@ def check_threads(threads: int | None) -> int:
     """The number of threads, torch's for None; OptionError for too few or many, a warning above the cores."""
     if threads is None:
         return torch.get_num_threads()
-    check_thread_count(threads)
+    threads = check_thread_count(threads)
     cores = available_cores()
     if threads > cores:
         warn(f"{threads} threads on {cores} cores: threads will wait for each other")

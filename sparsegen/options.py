@@ -9,9 +9,10 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
 from sparsegen.errors import OptionError
+from sparsegen.typed import plain_number, whole_number
 
 Fallback = Literal["torch", "error"]
 """What becomes of operators without a kernel: torch itself computes them, or the model is refused."""
@@ -65,6 +66,11 @@ class ModelOptions:
     input_shape: Annotated[tuple[int, ...] | None, "Shape of one image, such as (3, 224, 224)."] = None
     inputs: Annotated[tuple[ExampleInput, ...], "Inputs of a model that takes others."] = ()
 
+    def __post_init__(self) -> None:
+        """Make numbers of other types, such as NumPy's, Python's own, which JSON can hold."""
+        for each in dataclasses.fields(self):
+            object.__setattr__(self, each.name, plain_number(getattr(self, each.name)))
+
     def check(self) -> None:
         """Raise OptionError for what no model and no machine could make sense of."""
         self._check_least(1, "batch")
@@ -117,11 +123,12 @@ def check_fallback(fallback: object) -> None:
         raise OptionError(f"fallback is {fallback!r}: choose of {', '.join(get_args(Fallback))}")
 
 
-def check_approximate(value: object) -> None:
-    """Raise OptionError for what is no error that approximations may have."""
+def check_approximate(value: object) -> Approximate:
+    """The errors that approximations may have, in Python's own numbers; OptionError for what is none."""
     if value is None:
-        return
+        return None
     errors: Mapping[Any, object] = value if isinstance(value, Mapping) else {"": value}
+    errors = {name: plain_number(error) for name, error in errors.items()}
     for name, error in errors.items():
         if isinstance(value, Mapping) and name not in APPROXIMATED:
             raise OptionError(
@@ -132,28 +139,33 @@ def check_approximate(value: object) -> None:
             raise OptionError(
                 f"approximate is {error!r}{of}: give the largest error, a finite number above 0 such as 1e-3"
             )
+    checked = cast("Mapping[str, float]", errors)
+    return checked if isinstance(value, Mapping) else checked[""]
 
 
-def check_batches(batches: object) -> None:
-    """Raise OptionError for what are no batches: whole numbers of at least 1, each once."""
+def check_batches(batches: object) -> tuple[int, ...]:
+    """The batches; OptionError for what are none: whole numbers of at least 1, each once."""
     if not isinstance(batches, Sequence) or isinstance(batches, str) or not batches:
         raise OptionError(f"batches is {batches!r}: give a list of numbers, such as [1, 4, 16]")
-    for batch in batches:
-        check_count("a batch", batch, 1)
-    if len(set(batches)) < len(batches):
+    numbers = tuple(check_count("a batch", batch, 1) for batch in batches)
+    if len(set(numbers)) < len(numbers):
         raise OptionError(f"batches is {batches!r}: give each of them once")
+    return numbers
 
 
-def check_thread_count(value: object) -> None:
-    """Raise OptionError for what is no number of threads that a model may have."""
-    check_count("threads", value, 1)
-    if isinstance(value, int) and value > MOST_THREADS:
-        raise OptionError(f"threads is {value}: give at most {MOST_THREADS:,}")
+def check_thread_count(value: object) -> int:
+    """The number of threads; OptionError for what is none that a model may have."""
+    count = check_count("threads", value, 1)
+    if count > MOST_THREADS:
+        raise OptionError(f"threads is {count}: give at most {MOST_THREADS:,}")
+    return count
 
 
-def check_count(name: str, value: object, least: int) -> None:
-    """Raise OptionError for what is no whole number, or one below `least`."""
-    if not isinstance(value, int) or isinstance(value, bool):
+def check_count(name: str, value: object, least: int) -> int:
+    """The whole number, in Python's own type; OptionError for what is none, or is below `least`."""
+    number = whole_number(value)
+    if number is None:
         raise OptionError(f"{name} is {value!r}: give a whole number")
-    if value < least:
-        raise OptionError(f"{name} is {value}: give at least {least}")
+    if number < least:
+        raise OptionError(f"{name} is {number}: give at least {least}")
+    return number

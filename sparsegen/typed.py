@@ -5,16 +5,17 @@
 
 Checked are classes, `None`, unions, `Literal`, numbers (a whole number is a number, true is neither), texts,
 functions, tuples and what else has elements, and mappings; not what is of type `Any`, nor what an iterator
-will give.
+will give. Numbers of other types, such as NumPy's, reach the function as Python's own.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import types
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Integral, Real
+from numbers import Real
 from os import PathLike
 from typing import Any, Literal, NamedTuple, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -29,12 +30,37 @@ _HELD = (list, tuple, set, frozenset, str)
 """What has elements that can be looked at without taking them."""
 
 
+def whole_number(value: object) -> int | None:
+    """The whole number that a value stands for (`operator.index`), None for any other; true is none."""
+    if isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool"):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]  # whatever a caller gives
+    except TypeError:
+        return None
+
+
+def plain_number(value: Any) -> Any:
+    """A number of another type than Python's as Python's own, in tuples and lists too; else the value."""
+    if type(value) in (tuple, list):
+        return type(value)(map(plain_number, value))
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    whole = whole_number(value)
+    return float(value) if whole is None and isinstance(value, Real) else value if whole is None else whole
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
 class _Kind(NamedTuple):
-    """Whether a value is of an annotation, and how a message says what that is."""
+    """Whether a value is of an annotation, how a message says what that is, and what the function gets."""
 
     holds: Callable[[Any], bool]
     words: str
     asks: str = "give"
+    plain: Callable[[Any], Any] = _same
 
 
 def typed(function: Callable[P, R]) -> Callable[P, R]:
@@ -43,19 +69,24 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def checked(*args: P.args, **named: P.kwargs) -> R:
         by_position, rest, by_name = _parameters(function)
-        for name, kind, value in zip(by_position, by_name.values(), args, strict=False):
-            if not kind.holds(value):
-                raise _wrong(name, kind, value)
+        taken = [_plain(name, by_name[name], value) for name, value in zip(by_position, args, strict=False)]
+        others: Iterable[Any] = args[len(by_position) :]
         if rest is not None:
-            for value in args[len(by_position) :]:
-                if not rest[1].holds(value):
-                    raise _wrong(*rest, value)
-        for name, value in named.items():
-            if name in by_name and not by_name[name].holds(value):
-                raise _wrong(name, by_name[name], value)
-        return function(*args, **named)
+            others = (_plain(*rest, value) for value in others)
+        given = {
+            name: _plain(name, by_name[name], value) if name in by_name else value
+            for name, value in named.items()
+        }
+        return function(*taken, *others, **given)  # type: ignore[arg-type]  # the same, by their kinds
 
     return checked
+
+
+def _plain(name: str, kind: _Kind, value: Any) -> Any:
+    """The value as the function gets it. Raises OptionError for one that is not of the kind."""
+    if not kind.holds(value):
+        raise _wrong(name, kind, value)
+    return kind.plain(value)
 
 
 @functools.cache
@@ -91,7 +122,11 @@ def _kind(declared: Any) -> _Kind:
         kinds = [_kind(each) for each in parts]
         *most, last = dict.fromkeys(each.words for each in kinds)
         words = f"{', '.join(most)} or {last}" if most else last
-        return _Kind(lambda x: any(each.holds(x) for each in kinds), words)
+        return _Kind(
+            lambda x: any(each.holds(x) for each in kinds),
+            words,
+            plain=lambda x: next(each.plain(x) for each in kinds if each.holds(x)),
+        )
     if declared in _PLAIN:
         return _PLAIN[declared]
     if origin is not None:
@@ -142,6 +177,6 @@ _PLAIN = {
     type(None): _Kind(lambda x: x is None, "None"),
     str: _Kind(is_unicode, "a text in Unicode"),
     bool: _Kind(lambda x: isinstance(x, bool), "true or false"),
-    int: _Kind(lambda x: isinstance(x, Integral) and not isinstance(x, bool), "a whole number"),
-    float: _Kind(lambda x: isinstance(x, Real) and not isinstance(x, bool), "a number"),
+    int: _Kind(lambda x: whole_number(x) is not None, "a whole number", plain=whole_number),
+    float: _Kind(lambda x: isinstance(x, Real) and not isinstance(x, bool), "a number", plain=plain_number),
 }

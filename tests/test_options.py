@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from sparsegen.compare.options import CompareOptions
 from sparsegen.errors import OptionError
 from sparsegen.inspection.options import InspectOptions
-from sparsegen.options import ModelOptions
+from sparsegen.options import (
+    ModelOptions,
+    check_approximate,
+    check_batches,
+    check_count,
+    check_thread_count,
+)
 from sparsegen.pruning.options import PruneOptions
 
 RECORDS: tuple[ModelOptions, ...] = (CompareOptions(), InspectOptions(), PruneOptions(method="magnitude"))
@@ -64,3 +72,20 @@ def test_a_count_that_is_no_whole_number_is_refused(threads: object) -> None:
     options = CompareOptions(threads=threads)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=r"threads is .*: give a whole number"):
         options.check()
+
+
+def test_numbers_of_numpy_become_pythons_own() -> None:
+    options = CompareOptions(batch=np.int64(2), threads=np.int32(1), input_shape=(np.int64(3), 8, 8))
+    options.check()
+    assert json.loads(json.dumps([options.batch, options.threads, options.input_shape])) == [2, 1, [3, 8, 8]]
+    found = [
+        *check_batches(np.arange(1, 3).tolist()),
+        *check_batches([np.int64(4)]),
+        check_count("n", np.int8(3), 1),
+    ]
+    found += [check_thread_count(np.uint16(2)), PruneOptions(rows=np.int64(5)).rows]
+    assert found == [1, 2, 4, 3, 2, 5]
+    assert {type(each) for each in found} == {int}
+    assert check_approximate(np.float32(0.5)) == 0.5
+    assert check_approximate({"gelu": np.float64(0.5)}) == {"gelu": 0.5}
+    assert check_approximate(None) is None

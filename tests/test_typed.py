@@ -16,7 +16,7 @@ from sparsegen import devices, hetero, rewriting
 from sparsegen.devices import Device, load_devices, make_device
 from sparsegen.errors import OptionError, SparsegenError
 from sparsegen.hetero.operators import export, export_reading
-from sparsegen.typed import typed
+from sparsegen.typed import plain_number, typed, whole_number
 
 
 @typed
@@ -87,6 +87,19 @@ def test_what_is_not_is_named(given: dict[str, Any], message: str | None) -> Non
         sample(**given)
     assert message in str(raised.value)
     assert len(str(raised.value)) < 200
+
+
+def test_numbers_of_other_types_arrive_as_pythons_own() -> None:
+    @typed
+    def numbers(count: int | None, share: float = 0.0, *more: int, anything: Any = None) -> tuple[Any, ...]:
+        return count, share, *more, anything
+
+    found = numbers(np.int64(3), np.float32(0.5), np.uint8(4), torch.tensor(5), anything=np.int64(6))
+    assert found == (3, 0.5, 4, 5, 6)
+    assert [type(each) for each in found] == [int, float, int, int, np.int64]
+    assert plain_number((np.int32(1), [np.float64(0.5), "x", None, True])) == (1, [0.5, "x", None, True])
+    for wrong in (np.bool_(True), torch.tensor(True), np.float64(3.0), torch.tensor([3, 4]), "3", None):
+        assert whole_number(wrong) is None
 
 
 def test_arguments_by_position_and_the_rest_of_them() -> None:

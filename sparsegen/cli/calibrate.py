@@ -20,12 +20,12 @@ def calibrate(
     """
     from rich.console import Console
 
-    from sparsegen.files import check_writable
     from sparsegen.noise import warn_of_noise
+    from sparsegen.outputs import check_outputs
     from sparsegen.runtime.speed import calibrate as measure
     from sparsegen.target import parse_target
 
-    check_writable("--output", output)
+    check_outputs({"--output": output})
     console = Console()
     warn_of_noise()
     measured = measure(parse_target(), lambda step: console.print(f"measuring {step}"))

@@ -98,7 +98,7 @@ def compare(
 
     if database is not None and no_database:
         raise typer.BadParameter("takes no --database", param_hint="--no-database")
-    check_outputs({"--json": json}, {"--png": png})
+    check_outputs({"--json": json}, {"--png": png}, reads={"MODEL": model, "--database": database})
     options = CompareOptions(
         sparsity=sparsity,
         structure=structure,

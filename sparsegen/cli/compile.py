@@ -71,12 +71,16 @@ def compile(
     from rich.console import Console
 
     from sparsegen.files import write_file
-    from sparsegen.outputs import check_outputs
+    from sparsegen.outputs import COMPILED, check_outputs
     from sparsegen.packaging.package import package
     from sparsegen.packaging.table import print_package, to_json
     from sparsegen.progress import shown
 
-    check_outputs({"--output": output, "--json": json})
+    check_outputs(
+        {"--output": output, "--json": json},
+        suffixes={"--output": COMPILED},
+        reads={"MODEL": model, "--weights": weights},
+    )
     options = PackageOptions(
         targets=tuple(targets.split(",")),
         batches=_numbers(batches),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,10 +29,10 @@ def devices(
     from sparsegen.devices import load_devices, show, table, tables, this_machine
     from sparsegen.devices.device_files import has_devices
     from sparsegen.devices.table_files import is_path
-    from sparsegen.files import check_writable, write_file
+    from sparsegen.files import write_file
+    from sparsegen.outputs import check_outputs
 
-    if json is not None:
-        check_writable("--json", json)
+    check_outputs({"--json": json}, reads={"TABLE": None if name is None else Path(name)})
     console = Console()
     if name is None:
         machine = this_machine()

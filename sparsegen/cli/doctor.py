@@ -19,10 +19,10 @@ def doctor(json: JsonFile = None) -> None:
     from sparsegen.doctor.examination import examine
     from sparsegen.doctor.finding import as_data, worst
     from sparsegen.doctor.show import print_findings
-    from sparsegen.files import check_writable, write_file
+    from sparsegen.files import write_file
+    from sparsegen.outputs import check_outputs
 
-    if json is not None:
-        check_writable("--json", json)
+    check_outputs({"--json": json})
     findings = examine()
     print_findings(findings, Console())
     if json is not None:

@@ -49,12 +49,12 @@ def inspect(
     """
     from rich.console import Console
 
-    from sparsegen.files import check_writable, write_file
+    from sparsegen.files import write_file
     from sparsegen.inspection import inspect as run_inspection
     from sparsegen.inspection.table import print_inspection
+    from sparsegen.outputs import check_outputs
 
-    if json is not None:
-        check_writable("--json", json)
+    check_outputs({"--json": json}, reads={"MODEL": model, "--calibration": calibration})
     options = InspectOptions(
         batch=batch,
         threads=threads,

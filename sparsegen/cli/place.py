@@ -119,7 +119,17 @@ def place(
     """
     from sparsegen.outputs import check_outputs
 
-    check_outputs({"--json": json, "--trace": trace, "--export-operators": export_operators}, {"--png": png})
+    check_outputs(
+        {"--json": json, "--trace": trace, "--export-operators": export_operators},
+        {"--png": png},
+        reads={
+            "MODEL": model,
+            "--plan": plan,
+            "--problem": problem,
+            "--devices": devices,
+            "--calibration": calibration,
+        },
+    )
     if problem is not None:
         refuse_others(context, "--problem", ("problem", "goal", "json"), "the file has all else")
         _solve(problem, goal, json)

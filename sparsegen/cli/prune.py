@@ -138,17 +138,20 @@ def _prune_and_save(model: str, options: PruneOptions, output: Path, json: Path 
     from rich.console import Console
 
     from sparsegen.frontend import export, load_model, own_model
-    from sparsegen.outputs import check_outputs
+    from sparsegen.outputs import PROGRAM, check_outputs
     from sparsegen.progress import shown
     from sparsegen.pruning import finalize
-    from sparsegen.pruning.run import Pruning, check_program_path, request_of, save_program, save_report
+    from sparsegen.pruning.run import Pruning, request_of, save_program, save_report
     from sparsegen.pruning.table import print_pruning
     from sparsegen.pruning.weights import load_weights
 
     options.check()
     request = request_of(options)
-    check_outputs({"--output": output, "--json": json})
-    check_program_path(output)
+    check_outputs(
+        {"--output": output, "--json": json},
+        suffixes={"--output": PROGRAM},
+        reads={"MODEL": model, "--weights": options.weights},
+    )
     console = Console(stderr=True)
     named, inputs = load_model(
         model, batch=options.batch, input_shape=options.input_shape, inputs=options.inputs

@@ -77,13 +77,18 @@ def rewrite(
     from sparsegen.files import write_file
     from sparsegen.hetero.rewriting import report
     from sparsegen.hetero.rewriting.run import rewrite_model
-    from sparsegen.outputs import check_outputs
+    from sparsegen.outputs import PROGRAM, check_outputs
     from sparsegen.progress import shown
     from sparsegen.rewriting.files import save_rewritten
     from sparsegen.rewriting.picture import save_approximations
     from sparsegen.wording import counted
 
-    check_outputs({"--output": output, "--json": json}, {"--png": png})
+    check_outputs(
+        {"--output": output, "--json": json},
+        {"--png": png},
+        suffixes={"--output": PROGRAM},
+        reads={"MODEL": model, "--calibration": calibration, "--device": Path(device), "--host": Path(host)},
+    )
     options = RewriteOptions(
         batch=batch,
         **parse_inputs(input_shape, dtype),

@@ -36,7 +36,9 @@ def export(
     """
     from sparsegen.database.exported import export_last
     from sparsegen.database.journal import read_journal
+    from sparsegen.outputs import check_outputs
 
+    check_outputs({"--output": output}, reads={"JOURNAL": journal})
     log = read_journal(journal)
     path, found = export_last(log, output)
     typer.echo(f"{len(found)} new schedule{'' if len(found) == 1 else 's'} in {path}")

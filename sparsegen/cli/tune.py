@@ -22,7 +22,7 @@ from sparsegen.cli.options import (
     TargetName,
     parse_inputs,
 )
-from sparsegen.outputs import check_outputs
+from sparsegen.outputs import JOURNAL, check_outputs
 from sparsegen.tuner.options import TuneOptions
 
 if TYPE_CHECKING:
@@ -97,7 +97,9 @@ def tune(
         target=target,
         **parse_inputs(input_shape, dtype),
     )
-    check_outputs({"--journal": journal}, {"--report": report})
+    check_outputs(
+        {"--journal": journal}, {"--report": report}, suffixes={"--journal": JOURNAL}, reads={"MODEL": model}
+    )
     if report is None or trials is not None or hours is not None:
         options.check()
     with _ended_at_once():

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sparsegen_runtime import LoadedModel
 
 from sparsegen.errors import InputError, OptionError
-from sparsegen.files import check_writable, replacing
+from sparsegen.files import replacing
+from sparsegen.outputs import ARRAYS, check_outputs
 from sparsegen.runtime.artefact.load import load
 
 _IN_ORDER = re.compile(r"arr_(\d+)", re.ASCII)  # what numpy.savez calls arrays that have no name
@@ -27,9 +28,9 @@ def run_file(path: Path, inputs: Sequence[Path], output: Path, *, threads: int |
     InputError for files that cannot be read, or are not what the model takes, FileError and OptionError for
     an output that cannot be, and what `load` raises.
     """
-    if output.suffix not in (".npy", ".npz"):
-        raise OptionError(f"--output {output}: give a file that ends in .npy, or in .npz for several results")
-    check_writable("--output", output)
+    check_outputs(
+        {"--output": output}, suffixes={"--output": ARRAYS}, reads={"FILE": path, "--input": inputs}
+    )
     arrays, named = read_arrays(inputs)
     model = load(path, threads)
     if not isinstance(model, LoadedModel):  # it needs torch, which is there by now

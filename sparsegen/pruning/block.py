@@ -9,6 +9,7 @@ from sparsegen.pruning.masks import PrunedLayer
 from sparsegen.pruning.prunable import Model, prunable_layers
 from sparsegen.pruning.registry import register
 from sparsegen.pruning.selection import MOST_CHANNELS, check_sparsity, keep_blocks, prune_layers
+from sparsegen.typed import whole_number
 
 SHAPE = (4, 4)
 """Output by input channels of a block, unless told."""
@@ -44,7 +45,9 @@ def block(
 
 def check_shape(shape: tuple[int, int]) -> None:
     """Raise PruningError unless a block can have that shape."""
-    if len(shape) != 2 or not all(isinstance(each, int) and 1 <= each <= MOST_CHANNELS for each in shape):
+    if len(shape) != 2 or not all(
+        whole_number(each) is not None and 1 <= each <= MOST_CHANNELS for each in shape
+    ):
         raise PruningError(
             f"the block shape is {shape}: give output and input channels, each at least 1, and at most "
             f"{MOST_CHANNELS:,}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import PrunedLayer
+from sparsegen.typed import plain_number
 
 Prune = Callable[..., tuple[PrunedLayer, ...]]
 _Prune = TypeVar("_Prune", bound=Prune)
@@ -55,13 +57,25 @@ METHODS: dict[str, Method] = {}
 
 
 def register(name: str, **fixed: Any) -> Callable[[_Prune], _Prune]:
-    """Register the decorated function under `name`, with these of its options fixed."""
+    """Register the decorated function under `name`, with these of its options fixed.
+
+    It gets numbers of other types, such as NumPy's, as Python's own, which JSON can hold.
+    """
 
     def add(function: _Prune) -> _Prune:
-        METHODS[name] = Method(name, function, fixed)
-        return function
+        plain = _of_plain_numbers(function)
+        METHODS[name] = Method(name, plain, fixed)
+        return plain
 
     return add
+
+
+def _of_plain_numbers(function: _Prune) -> _Prune:
+    @functools.wraps(function)
+    def pruned(*args: Any, **options: Any) -> tuple[PrunedLayer, ...]:
+        return function(*args, **{name: plain_number(value) for name, value in options.items()})
+
+    return cast("_Prune", pruned)
 
 
 def find_method(name: str) -> Method:

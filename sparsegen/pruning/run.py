@@ -189,12 +189,6 @@ class Pruning:
         )
 
 
-def check_program_path(path: Path) -> None:
-    """Raise FileError for a path that `save_program` could not write to."""
-    if path.suffix != ".pt2":
-        raise FileError(f"--output {path}: give a name that ends in .pt2, as exported programs have")
-
-
 def save_program(program: ExportedProgram, path: Path) -> None:
     """Write the program to `path`, whole or not at all: what was there before stays until then.
 

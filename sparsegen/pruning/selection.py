@@ -10,6 +10,7 @@ from torch import Tensor
 from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
 from sparsegen.pruning.prunable import WeightLayer
+from sparsegen.typed import whole_number
 
 
 def check_sparsity(sparsity: float) -> None:
@@ -24,7 +25,7 @@ MOST_CHANNELS = 1 << 20
 
 def check_rows(rows: int) -> None:
     """Raise PruningError unless so many output channels can share what they keep."""
-    if not isinstance(rows, int) or not 1 <= rows <= MOST_CHANNELS:
+    if whole_number(rows) is None or not 1 <= rows <= MOST_CHANNELS:
         raise PruningError(
             f"rows is {rows!r}: give a whole number from 1 to {MOST_CHANNELS:,} of output channels that keep "
             "and lose weights together"

@@ -52,7 +52,7 @@ class Draft:
         self, site: Site, max_error: float = 0.0, price: Price | None = None, limit: float = math.inf
     ) -> None:
         self.max_error = max_error
-        self._price, self._limit = price, limit
+        self._site, self._price, self._limit = site, price, limit
         self.layers: list[Layer] = []
         self.constants: dict[str, Array] = {}
         self.approximations: list[Approximation] = []
@@ -103,13 +103,23 @@ class Draft:
         made: Array = np.asarray(values, self.dtype)
         return made
 
-    def affords(self, op: str, shape: Shape) -> bool:
-        """Whether a step of a value of a shape costs no more than the draft may: asked before long work."""
-        if self._price is None or math.isinf(self._limit):
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit to what it may cost."""
+        return self._price is not None and math.isfinite(self._limit)
+
+    def affords(self, build: Callable[[Draft], object]) -> bool:
+        """Whether what `build` adds to a draft costs no more than this one may: asked before long work.
+
+        What the device lacks counts as nothing, as it is not known yet what it becomes.
+        """
+        if self._price is None or not self.is_limited:
             return True
-        operator = describe(Layer("", Identity(), ("x",), shape, (Step(op),)), {"x": shape})
-        cost = self._price(operator)
-        return cost.supported and cost.seconds <= self._limit
+        trial = Draft(self._site, self.max_error)
+        build(trial)
+        known = {*self._site.constants, *trial.constants}
+        costs = (self._price(describe(layer, trial.shapes, known)) for layer in trial.layers)
+        return sum(cost.seconds for cost in costs if cost.supported) <= self._limit
 
     def lies_in(self, value: str, low: float, high: float) -> str:
         """Note that an added value lies between two numbers, for reasons that its steps do not show."""

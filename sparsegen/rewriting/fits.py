@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,12 +15,14 @@ from torch import Tensor
 from sparsegen.errors import RewritingError
 from sparsegen.graph import Array, Piecewise, Step
 from sparsegen.rewriting.approximation import PiecewiseLinear, approximate
+from sparsegen.rewriting.approximation.api import least_knots
 from sparsegen.rewriting.draft import Draft
 from sparsegen.rewriting.rule import RefusalError
 from sparsegen.rewriting.site import Interval, Site
 from sparsegen.torch_graph.steps import step_function
 
 NamedFunction = tuple[str | float, ...]
+_Found = TypeVar("_Found", int, PiecewiseLinear)
 JUMPING = ("floor", "ceil", "trunc", "round", "sign", "hardshrink")
 """Steps that no continuous function comes near to where they jump."""
 _WHOLE_LINE = (
@@ -38,11 +40,12 @@ _NARROWEST = 1e-6  # of an interval, beside its larger end
 _SLOPE_BITS = 22  # of float32's 24, so that differences of slopes are exact
 
 
-def fit_of(site: Site, draft: Draft) -> PiecewiseLinear:
+def fit_of(site: Site, draft: Draft, build: Callable[[Draft, ReluSum], object]) -> PiecewiseLinear:
     """The fewest ReLUs for a step within the draft's error: on all numbers, or on what calibration saw.
 
     Beyond an interval the outer pieces go on as lines. Raises RefusalError with the reason for none, and
-    where so many ReLUs as it is about to take cost more than the draft may.
+    where what `build` makes of so many ReLUs costs more than the draft may: a fit is long work, how many
+    ReLUs it takes is known much sooner.
     """
     step = site.step
     assert step is not None
@@ -53,12 +56,32 @@ def fit_of(site: Site, draft: Draft) -> PiecewiseLinear:
     about = _about(step, draft.max_error, interval or _MIDDLE)
     if about > _MOST_RELUS:
         raise RefusalError(f"it would take about {about:,.0f} ReLUs, and may take {_MOST_RELUS}")
-    if not draft.affords("relu", (max(1, int(_SURELY * about)), *site.shape)):
-        raise RefusalError(f"its ReLUs, about {about:,.0f}, take longer than another way")
-    found = _fit(named, _ONE_FORM.get(named or (), step), draft.max_error, interval)
+    asked = named, _ONE_FORM.get(named or (), step), draft.max_error, interval
+
+    def check_price(count: int) -> None:
+        relus = _some_relus(count)
+        if not draft.affords(lambda trial: build(trial, relus)):
+            raise RefusalError(f"its ReLUs, about {about:,.0f}, take longer than another way")
+
+    if draft.is_limited:
+        check_price(max(1, int(_SURELY * about)))
+        check_price(_found(_count(*asked)))
+    return _found(_fit(*asked))
+
+
+def _found(found: _Found | str) -> _Found:
     if isinstance(found, str):
         raise RefusalError(f"no sum of ReLUs is found: {found}")
     return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _count(named: NamedFunction | None, step: Step, max_error: float, interval: Interval | None) -> int | str:
+    """How many ReLUs a function takes at the least, or why there are none."""
+    try:
+        return least_knots(named or _computed(step), max_error=max_error, interval=interval)
+    except RewritingError as error:
+        return str(error)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -162,6 +185,12 @@ class ReluSum(NamedTuple):
     offsets: Array
     outer: Array
     constant: float
+
+
+def _some_relus(count: int) -> ReluSum:
+    """A sum of so many ReLUs, of which only the cost matters."""
+    ones = np.ones(count, np.float32)
+    return ReluSum(ones, ones, ones, 1.0)
 
 
 def relu_sum(fit: Pieces, scale: float = 1.0, slope: float = 0.0) -> ReluSum:

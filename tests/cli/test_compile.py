@@ -86,6 +86,7 @@ def test_a_program_with_a_dynamic_batch() -> None:
     ("arguments", "message"),
     [
         (("compile", *MODEL, "-o", "none/m"), "there is no folder none"),
+        (("compile", *MODEL, "-o", "m.onnx"), "let the path end in .sparsegen or .safetensors, or"),
         (("compile", *MODEL, "-o", "m", "--targets", "z80"), "no CPU that LLVM knows"),
         (("compile", *MODEL, "-o", "m", "--targets", "haswell,haswell"), "give each CPU once"),
         (("compile", *MODEL, "-o", "m", "--batches", "1,0"), "give at least 1"),
@@ -93,7 +94,7 @@ def test_a_program_with_a_dynamic_batch() -> None:
         (("compile", *MODEL, "-o", "m", "--structure", "round"), "structure is 'round'"),
         (("verify", "none"), "none: the file cannot be opened"),
         (("run", "none", "--input", "x.npy", "--output", "y.npy"), "--input x.npy cannot be read"),
-        (("run", "none", "--input", "x.npy", "--output", "y.txt"), "ends in .npy"),
+        (("run", "none", "--input", "x.npy", "--output", "y.txt"), "let the path end in .npy or .npz"),
     ],
     ids=lambda value: " ".join(value[-2:]) if isinstance(value, tuple) else "",
 )

@@ -150,17 +150,21 @@ def test_a_budget_is_measured_and_kept() -> None:
 
 def test_the_result_equals_the_pruned_model_and_can_be_pruned_further() -> None:
     assert prune(*SMALL, "-o", "half.pt2").exit_code == 0
-    result = prune("half.pt2", "--sparsity", "0.75", "-o", "half.pt2")  # with the file's own batch
+    result = prune("half.pt2", "--sparsity", "0.75", "-o", "half.pt2")
+    assert result.exit_code == 1
+    assert "--output half.pt2 is MODEL half.pt2, which would be lost" in result.stderr
+    assert zeros("half.pt2")["2"] == 0.5
+    result = prune("half.pt2", "--sparsity", "0.75", "-o", "more.pt2")  # with the file's own batch
     assert result.exit_code == 0, result.output
-    assert (zeros("half.pt2")["2"], zeros("half.pt2")["4"]) == (0.75, 0.75)
+    assert (zeros("more.pt2")["2"], zeros("more.pt2")["4"]) == (0.75, 0.75)
     x = torch.randn(2, 3, 12, 12)
     model = small()
-    model.load_state_dict(load_program("half.pt2").state_dict)
-    torch.testing.assert_close(load_program("half.pt2").module()(x), model(x))
-    result = prune("half.pt2", "--batch", "2", "-o", "half.pt2")
+    model.load_state_dict(load_program("more.pt2").state_dict)
+    torch.testing.assert_close(load_program("more.pt2").module()(x), model(x))
+    result = prune("more.pt2", "--batch", "2", "-o", "half.pt2")
     assert result.exit_code == 1
     assert "layer '2' is 75.0% zeros already, more than the 50.0% asked for" in result.stderr
-    assert zeros("half.pt2")["2"] == 0.75
+    assert zeros("half.pt2")["2"] == 0.5
 
 
 @pytest.mark.parametrize("model", ["factory", "file"])
@@ -222,7 +226,7 @@ def test_weights_that_a_norm_computes_are_pruned_as_they_are() -> None:
             ("--input-shape", "1x12x12"),
             "cannot be called with the inputs that are given: too many positional",
         ),
-        (("-o", "pruned.pt"), "ends in .pt2"),
+        (("-o", "pruned.pt"), "let the path end in .pt2"),
         (("-o", "absent/pruned.pt2"), "there is no folder absent"),
         (("--json", "."), "--json . is a folder"),
         (("--weights", "absent.pt"), "there is no file absent.pt"),

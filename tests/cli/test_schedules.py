@@ -128,8 +128,8 @@ def test_damaged_lines_are_one_warning(journal: str) -> None:
         (("export", "newer.jsonl"), "newer.jsonl is a journal of schema 9"),
         (("export", "night.jsonl", "-o", "absent/a.json"), "there is no folder absent"),
         (("export", "night.jsonl", "-o", "schedules"), "is a folder"),
-        (("export", "night.jsonl", "-o", "text.txt"), "text.txt is neither a journal"),
-        (("export", "night.jsonl", "-o", "night.jsonl"), "night.jsonl is neither a journal"),
+        (("export", "night.jsonl", "-o", "text.txt"), "let the path end in .json"),
+        (("export", "night.jsonl", "-o", "night.jsonl"), "let the path end in .json"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

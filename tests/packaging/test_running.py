@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparsegen.errors import InputError, OptionError
+from sparsegen.errors import FileError, InputError
 from sparsegen.packaging.running import named_results, read_arrays, run_file
 from tests.runtime.artefact.networks import example, forms, saved, structured
 
@@ -51,8 +51,11 @@ def test_a_file_is_run(tmp_path: Path) -> None:
 
 def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     path = saved(structured(), tmp_path)
-    with pytest.raises(OptionError, match=r"ends in \.npy"):
+    with pytest.raises(FileError, match=r"end in \.npy or \.npz"):
         run_file(path, [], tmp_path / "y.txt")
+    np.save(tmp_path / "x.npy", np.ones((3, 6), np.float32))
+    with pytest.raises(FileError, match=r"--output .*x\.npy is --input .*x\.npy, which would be lost"):
+        run_file(path, [tmp_path / "x.npy"], tmp_path / "x.npy")
     np.savez(tmp_path / "x.npz", x=np.ones((3, 6), np.float32), others=np.ones((3, 4), np.float32))
     with pytest.raises(InputError, match="nested otherwise"):
         run_file(path, [tmp_path / "x.npz"], tmp_path / "y.npy")

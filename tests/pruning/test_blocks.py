@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparsegen.errors import SparsegenError
-from sparsegen.pruning import block, kernel, vector
+from sparsegen.pruning import block, kernel, n_m, vector
 from tests.pruning.networks import filters, network, sandwich, sparsities, weight_of
 from tests.sampling import examples
 
@@ -136,3 +138,17 @@ def test_sparsities_that_cannot_be(method: object) -> None:
     method(model, sparsity=0.75)  # type: ignore[operator]
     with pytest.raises(SparsegenError, match=r"layer 'wide' is .* zeros already"):
         method(model, sparsity=0.25)  # type: ignore[operator]
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    four, half, weight = np.int64(4), np.float32(0.5), torch.randn(8, 8, 3, 3)
+    for method, options in (
+        (vector, {"rows": four, "sparsity": half}),
+        (kernel, {"rows": four, "sparsity": half}),
+        (block, {"shape": (four, np.int8(2)), "sparsity": half}),
+        (n_m, {"n": np.int64(2), "m": four}),
+    ):
+        method: Any
+        (layer,) = method(sandwich(weight), **options)
+        assert layer.sparsity == 0.5
+        assert json.dumps(dict(layer.detail))

@@ -181,9 +181,3 @@ def test_a_failure_loses_nothing(
         run.save_program(program, path)
     assert path.read_text() == "what was there"
     assert [each.name for each in tmp_path.iterdir()] == ["net.pt2"]
-
-
-def test_paths_that_no_program_goes_to(tmp_path: Path) -> None:
-    run.check_program_path(tmp_path / "net.pt2")
-    with pytest.raises(SparsegenError, match=r"net.pt: give a name that ends in .pt2"):
-        run.check_program_path(tmp_path / "net.pt")

@@ -1,8 +1,8 @@
 """Functions of one variable as sums of ReLUs: the fewest for an error, the least error of a number.
 
 A request walks the files in this order: `arguments` (what is asked for), `functions` or `python_function`
-(what is known of f), `gates` (where it is looked at), `search` (the least error) over `tube` (the shortest
-path through gates), `proof` (the error that holds), `piecewise` (the result). `calibration` and
+(what is known of f), `gates` and `probing` (where it is looked at), `search` (the least error) over `tube`
+(the shortest path through gates), `proof` (the error that holds), `piecewise` (the result). `calibration` and
 `weights` are for calibration values, `optimality` shows anew that nothing better exists, `picture` draws.
 """
 

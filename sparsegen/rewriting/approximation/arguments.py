@@ -14,6 +14,7 @@ from sparsegen.rewriting.approximation.functions import NAMES, Function, named
 from sparsegen.rewriting.approximation.python_function import from_python
 from sparsegen.rewriting.approximation.search import MOST_KNOTS
 from sparsegen.rewriting.approximation.tube import Array
+from sparsegen.typed import plain_number, whole_number
 
 Samples = Tensor | np.ndarray[tuple[int, ...], np.dtype[np.floating]]
 FunctionLike = str | tuple[str | float, ...] | Callable[[Tensor], Tensor]
@@ -22,17 +23,22 @@ _FEWEST_SAMPLES = 2
 _NARROWEST = 1e-6
 
 
-def check_goal(max_error: float | None, knots: int | None) -> None:
-    """Raise RewritingError unless one of them is given, and is one that can be had."""
+def check_goal(max_error: object, knots: object) -> tuple[float | None, int | None]:
+    """The error or the number of knots; RewritingError unless one is given, and is one that can be had."""
     if (max_error is None) == (knots is None):
         found = "neither" if knots is None else "both"
         raise RewritingError(f"{found} of max_error and knots given: give one of them")
-    if knots is not None and (isinstance(knots, bool) or not isinstance(knots, int)):
-        raise RewritingError(f"knots is {knots!r}: give a whole number from 1 to {MOST_KNOTS:,}")
-    if knots is not None and not 1 <= knots <= MOST_KNOTS:
-        raise RewritingError(f"knots is {knots:,}: give a number from 1 to {MOST_KNOTS:,}")
-    if max_error is not None and not (_is_number(max_error) and 0 < max_error < math.inf):
+    if knots is not None:
+        number = whole_number(knots)
+        if number is None:
+            raise RewritingError(f"knots is {knots!r}: give a whole number from 1 to {MOST_KNOTS:,}")
+        if not 1 <= number <= MOST_KNOTS:
+            raise RewritingError(f"knots is {number:,}: give a number from 1 to {MOST_KNOTS:,}")
+        return None, number
+    error = plain_number(max_error)
+    if not (_is_number(error) and 0 < error < math.inf):
         raise RewritingError(f"max_error is {max_error!r}: give a finite number above 0, such as 1e-3")
+    return float(error), None
 
 
 def resolve(f: FunctionLike) -> Function:
@@ -88,6 +94,7 @@ def choose_interval(
 
 
 def _check_interval(function: Function, interval: tuple[float, float]) -> tuple[float, float]:
+    interval = plain_number(interval)
     pair = isinstance(interval, tuple | list) and len(interval) == 2
     if not pair or not all(_is_number(each) and not math.isnan(each) for each in interval):
         raise RewritingError(f"interval is {interval!r}: give two numbers, (low, high)")
@@ -121,4 +128,4 @@ def _check_interval(function: Function, interval: tuple[float, float]) -> tuple[
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparsegen.errors import RewritingError
+from sparsegen.typed import plain_number
 
 CONVEX, LINEAR, CONCAVE = 1, 0, -1
 LINE = (-math.inf, math.inf)
@@ -169,6 +170,7 @@ def named(name: str, *parameters: float) -> Function:
         raise RewritingError(
             f"no function is named {name!r}: give one of {', '.join(NAMES)}, or a Python function on tensors"
         )
+    parameters = plain_number(parameters)
     for each in parameters:
         if isinstance(each, bool) or not isinstance(each, int | float) or not math.isfinite(each):
             raise RewritingError(f"{name}: {each!r} is no parameter: give a finite number")

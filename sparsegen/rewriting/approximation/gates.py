@@ -22,8 +22,11 @@ _EVEN = 8192
 _TOWARDS = 1024
 """Points ever closer to an end, where a function may become infinitely steep."""
 _CLOSE = 1e-12
+_CLOSEST, _BESIDE_POLE = 1e-300, 1e-3
 _NEAR, _THERE = 0.02, 1e-10
 """Distances from the asymptote, of the greatest, at which a function is near it, and on it."""
+_FAR = 1e3
+"""Times the length in which a function bends: what goes on further may as well go on to infinity."""
 _SPREAD = 0.2
 """The share of gates that stand evenly over the points, for what the curvature does not show."""
 
@@ -118,25 +121,75 @@ def survey(
 
 
 def points(function: Function, interval: tuple[float, float]) -> Array:
-    """Many places of an interval: even where the function bends, closer at finite ends, wider beyond."""
-    low, high = interval
-    left, far_left = (low, low) if function.left is None or low > -math.inf else _tail(function, -1, high)
-    right, far_right = (high, high) if function.right is None or high < math.inf else _tail(function, 1, low)
-    length = right - left
-    shares = np.geomspace(_CLOSE, 1.0, _TOWARDS)
-    closer = length / 2 * shares
-    wider_left, wider_right = left + (far_left - left) * shares, right + (far_right - right) * shares
+    """Many places of an interval: even where the function bends, closer at finite ends, wider beyond.
+
+    Where it bends is between where it is near its asymptotes, however long the interval is.
+    """
+    (left, right), ends = _near(function, interval), _there(function, interval)
+    far_left, far_right = (
+        end if math.isfinite(end) else there for end, there in zip(interval, ends, strict=True)
+    )
+    closer = (right - left) / 2 * np.geomspace(_closest(function, left, right), 1.0, _TOWARDS)
+    wider = np.geomspace(_CLOSE, 1.0, _TOWARDS)
     x = np.concatenate(
-        (np.linspace(left, right, _EVEN), left + closer, right - closer, wider_left, wider_right)
+        (
+            np.linspace(left, right, _EVEN),
+            left + closer,
+            right - closer,
+            left + (far_left - left) * wider,
+            right + (far_right - right) * wider,
+        )
     )
     return np.unique(np.clip(x, far_left, far_right))
 
 
+def settled(function: Function, interval: tuple[float, float]) -> tuple[float, float]:
+    """The interval, an end at infinity in place of one very far along an asymptote.
+
+    What holds on the whole line holds there, too. A last line that is free to depart from the asymptote could
+    gain no more than about 1 / _FAR by it; and float64 has no room for an error beside numbers of that size.
+    """
+    (low, high), (left, right) = interval, _there(function, interval)
+    far = _FAR * (right - left)
+    return (
+        -math.inf if function.left is not None and left - low >= far else low,
+        math.inf if function.right is not None and high - right >= far else high,
+    )
+
+
+def _near(function: Function, interval: tuple[float, float]) -> tuple[float, float]:
+    """The part of an interval in which the function is not near its asymptotes."""
+    low, high = interval
+    left = low if function.left is None else max(low, _tail(function, -1, high)[0])
+    right = high if function.right is None else min(high, _tail(function, 1, low)[0])
+    return left, right
+
+
+def _there(function: Function, interval: tuple[float, float]) -> tuple[float, float]:
+    """The part of an interval in which the function is not on its asymptotes."""
+    low, high = interval
+    left = low if function.left is None else max(low, _tail(function, -1, high)[1])
+    right = high if function.right is None else min(high, _tail(function, 1, low)[1])
+    return left, right
+
+
+def _closest(function: Function, left: float, right: float) -> float:
+    """How close to the ends points come, of half the distance between them: well within that of a pole."""
+    if function.pole is None:
+        return _CLOSE
+    distance = min(abs(left - function.pole), abs(right - function.pole))
+    return float(min(_CLOSE, max(distance * _BESIDE_POLE / (right - left), _CLOSEST)))
+
+
 def _tail(function: Function, side: int, other_end: float) -> tuple[float, float]:
-    """Where a function is near its asymptote at minus (side -1) or plus infinity (1), and on it."""
+    """Where a function is near its asymptote at minus (side -1) or plus infinity (1), and on it.
+
+    It is looked for from its outermost break on, or from the other end where that is further out.
+    """
     asymptote = function.left if side < 0 else function.right
     assert asymptote is not None
-    x = (0.0 if math.isinf(other_end) else other_end) + side * np.exp2(np.arange(-30.0, 81.0))
+    outermost = max((side * each for each in function.breaks), default=0.0)
+    x = side * max(outermost, side * other_end) + side * np.exp2(np.arange(-30.0, 81.0))
     distance = np.abs(evaluate(function, x) - (asymptote.slope * x + asymptote.offset))
     outside = np.maximum.accumulate(distance[::-1])[::-1]
     scale = min(1.0, outside[0])  # what is huge elsewhere would be near too soon for small errors

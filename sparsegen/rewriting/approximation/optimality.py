@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sparsegen.errors import RewritingError
 from sparsegen.rewriting.approximation.functions import Asymptote, Function
-from sparsegen.rewriting.approximation.gates import Gates, evaluate, points, survey
+from sparsegen.rewriting.approximation.gates import Gates, evaluate, points, settled, survey
 from sparsegen.rewriting.approximation.piecewise import PiecewiseLinear
 from sparsegen.rewriting.approximation.tube import shortest_path
 from sparsegen.rewriting.approximation.weights import Weights
@@ -53,7 +53,7 @@ def certificate(fit: PiecewiseLinear, *, share: float = 0.98, knots: int | None 
     knots = knots or len(fit.knots)
     function = _mirrored(fit.function)
     weights = fit.weights and Weights(-fit.weights.places[::-1], fit.weights.weights[::-1])
-    interval = (-fit.interval[1], -fit.interval[0])
+    interval = settled(function, (-fit.interval[1], -fit.interval[0]))
     x = points(function, interval)
     view = survey(function, interval, x, evaluate(function, x), weights)
     error = fit.error if fit.weighted_error is None else fit.weighted_error
@@ -75,4 +75,5 @@ def _mirrored(function: Function) -> Function:
         breaks=tuple(-each for each in reversed(function.breaks)),
         left=turned(function.right),
         right=turned(function.left),
+        pole=None if function.pole is None else -function.pole,
     )

@@ -28,8 +28,10 @@ class PiecewiseLinear:
     """A continuous piecewise linear approximation of a function; call it on tensors of any float dtype.
 
     It has `values` at its `knots`, which increase, and `slopes` before, between and after them: one more.
-    Within `interval` it errs by at most `error`, and `shown` says how that is known: "proved: ..." or
-    "verified densely: ...". The bound holds for the function that the numbers define; what evaluating it
+    Within `interval` it errs by at most `error`, and `shown` says how that is known: "proved: ..." of a named
+    function, or "verified densely: ..." of a Python function, with the number of points and how far apart
+    they are. That is the greatest error that was seen: what a peak does that lies between two points cannot
+    be excluded. A proved bound holds for the function that the numbers define; what evaluating it
     in a dtype rounds comes on top. Where calibration values were given, `weights` say how
     much a value counts, and `weighted_error` is the greatest error times weight, on many points.
     """

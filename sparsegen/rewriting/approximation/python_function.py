@@ -19,6 +19,7 @@ from sparsegen.rewriting.approximation.gates import evaluate
 from sparsegen.rewriting.approximation.tube import Array
 
 _SUSPECTS, _HALVINGS = 64, 20
+_LARGEST = 1e250
 _LEAST_JUMP = 1e-6
 """Of the function's range: less may be the rounding of float32."""
 
@@ -60,6 +61,19 @@ def check_values(function: Function, x: Array) -> Array:
             "interval: give an interval without such a point"
         )
     return y
+
+
+def check_scale(function: Function, x: Array, y: Array) -> None:
+    """Raises RewritingError where products and quotients of such numbers overflow float64, or underflow."""
+    with np.errstate(all="ignore"):
+        area = np.ptp(x) * np.ptp(y)
+        fits = np.ptp(y) == 0 or 1 / _LARGEST < area < _LARGEST
+        steepest = np.abs(np.diff(y) / np.diff(x)).max()
+    if not fits or not steepest < _LARGEST:
+        raise RewritingError(
+            f"{function.name} goes from {y.min():.3g} to {y.max():.3g} between {x[0]:.3g} and {x[-1]:.3g}: "
+            "float64 has no room to compute with: give an interval of less extreme numbers"
+        )
 
 
 def check_continuous(function: Function, x: Array, y: Array) -> None:

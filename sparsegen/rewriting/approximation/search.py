@@ -12,8 +12,13 @@ from sparsegen.rewriting.approximation.graph import Graph
 from sparsegen.rewriting.approximation.tube import Array, Path, shortest_path
 
 MOST_KNOTS = 1000
-_CLOSENESS = (1e-3, 1e-4, 1e-5, 1e-5)
-"""How near to each other the bounds of the least error come, relative, in each round of gates."""
+_FEW_GATES = 16
+"""For each link, in the first round."""
+_ROUNDS = ((0.05, 4e-3), (1e-3, 1e-4), (1e-4, 5e-5), (2e-5, 1e-5), (2e-5, 1e-5))
+"""In each round of gates, relative to the least error: about how far from the last round's it is, and how
+near to each other its bounds come."""
+_CLOSE = 5e-5
+"""More than this beyond its tube, relative, a function errs by only until the last round."""
 _NOTHING = 1e-12
 """An error that counts as none, relative to the function's range."""
 _INSIDE = 129
@@ -23,34 +28,40 @@ _INSIDE = 129
 def best_of(survey: Survey, knots: int) -> Graph:
     """The function with the least (weighted) error that has at most this many knots.
 
-    It passes the gates in the narrowest tube that lets a path pass. Where it errs by more between gates,
-    gates are added there, until it no longer does.
+    It passes the gates in the narrowest tube that lets a path pass: few gates first, which tell about how
+    narrow that is, then many. Where it errs by more between gates, gates are added there, until it no longer
+    does.
     """
-    x = survey.gates(knots)
-    low, high = 0.0, max(survey.estimate(knots), _NOTHING * survey.scale)
-    for closeness in _CLOSENESS:
-        low, high, path = _narrowest(Gates(survey, x), knots, (low, high), closeness, _NOTHING * survey.scale)
+    x, many = survey.gates(knots, _FEW_GATES), survey.gates(knots)
+    guess = survey.estimate(knots)
+    for step, closeness in _ROUNDS:
+        guess = max(guess, _NOTHING * survey.scale)
+        low, high, path = _narrowest(Gates(survey, x), knots, guess, step, closeness, _NOTHING * survey.scale)
         graph = graph_of(path, survey)
         places, worst = extremes(survey, graph)
-        if worst <= high * (1 + closeness) and closeness == _CLOSENESS[-1]:
+        if x is many and worst <= high * (1 + _CLOSE):
             break
-        x, low, high = np.union1d(x, places), low * (1 - _CLOSENESS[0]), max(high, worst)
+        x = many = np.union1d(many, places)
+        guess = low or high
     return graph
 
 
 def _narrowest(
-    gates: Gates, knots: int, bracket: tuple[float, float], closeness: float, nothing: float
+    gates: Gates, knots: int, guess: float, step: float, closeness: float, nothing: float
 ) -> tuple[float, float, Path]:
-    """The narrowest tube that a path passes: too narrow, wide enough, and the path with the fewest lines."""
-    low, high = bracket
-    while shortest_path(gates.tube(high), knots + 1) is None:
-        low, high = high, 2 * high
-    while high > nothing and high - low > closeness / 2 * high:
-        middle = math.sqrt(low * high) if low > high / 16 else high / 4
-        if shortest_path(gates.tube(middle), knots + 1) is None:
-            low = middle
+    """The narrowest tube that a path passes: too narrow, wide enough, and the path with the fewest lines.
+
+    From a guess the width changes by a share `step`, then by twice as much, and so on, until both are known;
+    then the bracket is halved.
+    """
+    low, high = 0.0, math.inf
+    while high > nothing and low < high * (1 - closeness / 2):
+        if shortest_path(gates.tube(guess), knots + 1) is None:
+            low, wider = guess, guess * (1 + step)
         else:
-            high = middle
+            high, wider = guess, guess / (1 + step)
+        both, step = low > 0 and math.isfinite(high), 2 * step
+        guess = math.sqrt(low * high) if both else wider
     # A little wider: a knot that gains next to nothing is none.
     high *= 1 + closeness / 2
     path = shortest_path(gates.tube(high), knots + 1)

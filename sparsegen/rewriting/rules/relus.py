@@ -8,6 +8,8 @@ has asymptotes on both sides; it is that of the sum in real numbers, to which fl
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -29,17 +31,13 @@ APPROXIMATED = tuple(op for op in UNARY if op not in _PIECEWISE_LINEAR)
 @rule("ReLUs of every channel", *APPROXIMATED, "div", kind="approximated")
 def relus_of_channels(site: Site, draft: Draft) -> str:
     """Copies of each channel, and a grouped convolution that sums each one's."""
-    fit = _fit(site, draft)
-    note_fit(draft, site.name, fit)
-    return _of_channels(site, draft, relu_sum(fit))
+    return _fitted(site, draft, _of_channels)
 
 
 @rule("ReLUs of one channel", *APPROXIMATED, "div", kind="approximated")
 def relus_of_plane(site: Site, draft: Draft) -> str:
     """All elements as one channel, so that no convolution has groups."""
-    fit = _fit(site, draft)
-    note_fit(draft, site.name, fit)
-    return _of_plane(site, draft, relu_sum(fit))
+    return _fitted(site, draft, _of_plane)
 
 
 @rule("piecewise linear function by ReLUs of every channel", "piecewise")
@@ -71,10 +69,12 @@ def _of_plane(site: Site, draft: Draft, relus: ReluSum) -> str:
     return reshaped(draft, pointwise_conv(draft, spread, relus.outer[None], bias), site.shape)
 
 
-def _fit(site: Site, draft: Draft) -> PiecewiseLinear:
+def _fitted(site: Site, draft: Draft, build: Callable[[Site, Draft, ReluSum], str]) -> str:
     if site.name == "div" and (isinstance(site.operand, str) or not site.reverse):
         raise RefusalError("it is no function of one value alone")
-    return fit_of(site, draft)
+    fit = fit_of(site, draft, partial(build, site))
+    note_fit(draft, site.name, fit)
+    return build(site, draft, relu_sum(fit))
 
 
 def note_fit(draft: Draft, function: str, fit: PiecewiseLinear) -> None:

@@ -54,7 +54,7 @@ def _with_torch(
 
     programs = read_programs(path, verify=verify)
     if threads is not None:
-        check_thread_count(threads)
+        threads = check_thread_count(threads)
         # Calls of stages have threads of their own; one after the other, they take any number.
         programs = [replace(program, threads=threads, stages=()) for program in programs]
     return bind(programs[0]) if len(programs) == 1 else bind_batches(programs)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -14,8 +16,9 @@ from torch import Tensor
 from sparsegen.errors import RewritingError
 from sparsegen.outputs import save_picture
 from sparsegen.rewriting import PiecewiseLinear, approximate, certificate
+from sparsegen.rewriting.approximation.functions import named
 from sparsegen.rewriting.approximation.picture import draw
-from tests.rewriting.approximation.cases import EXACT
+from tests.rewriting.approximation.cases import CURVED, EXACT
 from tests.sampling import examples
 
 
@@ -70,6 +73,15 @@ def test_gradients_are_the_slopes() -> None:
     assert x.grad is not None
     assert x.grad[0] == 0.0
     assert x.grad[2] == 1.0
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    fit = approximate("tanh", knots=np.int64(4), interval=(np.int32(-3), np.float32(3)))
+    assert fit == approximate("tanh", knots=4, interval=(-3, 3))
+    assert fit.interval == (-3.0, 3.0)
+    assert {type(each) for each in (fit.error, *fit.interval, *fit.knots)} == {float}
+    assert approximate("gelu", max_error=np.float32(0.25)) == approximate("gelu", max_error=0.25)
+    assert approximate(("softplus", np.int64(2)), knots=2) == approximate(("softplus", 2.0), knots=2)
 
 
 @pytest.mark.parametrize("max_error", [0.1, 1e-2, 1e-3])
@@ -170,6 +182,8 @@ UNIT = (0.0, 1.0)
         ("sqrt", {"knots": 2, "interval": (-1, 1)}, "leaves the domain of sqrt"),
         ("reciprocal", {"knots": 2, "interval": (-1, 1)}, "reciprocal is infinite at 0"),
         ("rsqrt", {"knots": 2, "interval": (0, 1)}, "rsqrt is infinite at 0"),
+        ("rsqrt", {"knots": 2, "interval": (1e-300, 1)}, "rsqrt goes from 1 to 1e.150.*less extreme numbers"),
+        ("square", {"knots": 2, "interval": (-1e150, 1e150)}, "float64 has no room to compute with"),
         (("softplus", 0.0), {"knots": 2}, "beta is 0: give one above 0"),
         (("softplus", 1.0, 1.0), {"knots": 4}, "jumps by 0.313.*raise the threshold"),
         (("elu", 1.0, 2.0), {"knots": 2}, "elu: 2 parameters are given; it has alpha"),
@@ -195,3 +209,92 @@ UNIT = (0.0, 1.0)
 def test_refusals(f: object, options: dict[str, object], message: str) -> None:
     with pytest.raises(RewritingError, match=message):
         approximate(f, **options)  # type: ignore[arg-type]
+
+
+WHOLE_LINE = [name for name in CURVED if named(name).interval == (-math.inf, math.inf)]
+
+
+@pytest.mark.parametrize("name", WHOLE_LINE)
+def test_an_interval_may_be_as_long_as_it_likes(name: str) -> None:
+    errors = [
+        approximate(name, knots=6, interval=interval).error
+        for interval in ((-40, 40), (-1e3, 1e3), (-1e6, 1e6), (-1e12, 1e12), (-math.inf, math.inf))
+    ]
+    # What holds on more holds on less; and far out there is nothing but the asymptotes.
+    assert all(less <= more * (1 + 3e-4) for less, more in itertools.pairwise(errors))
+    assert errors[2] == pytest.approx(errors[4], rel=1e-2 if name == "softsign" else 3e-4)
+
+
+@pytest.mark.parametrize(
+    ("f", "interval"),
+    [
+        ("tanh", (-math.inf, 1e5)),
+        ("tanh", (5.0, 1e6)),
+        ("exp", (-1e6, 0.0)),
+        ("reciprocal", (1e-3, 1e12)),
+        ("rsqrt", (1e-6, 1e30)),
+        ("sqrt", (1e-10, 1e10)),
+        (("softplus", 1e-5), (-1e12, 1e12)),
+    ],
+)
+def test_ends_of_unlike_sizes(f: str | tuple[str | float, ...], interval: tuple[float, float]) -> None:
+    fit = approximate(f, knots=4, interval=interval)
+    assert fit.interval == interval
+    assert certificate(fit).holds
+    x = torch.logspace(-12, 12, 20_001, dtype=torch.float64)
+    x = torch.cat(
+        [start + side * x for start in interval for side in (-1, 1) if math.isfinite(start)] + [x, -x]
+    )
+    x = x[(x >= interval[0]) & (x <= interval[1])]
+    off = (fit(x) - fit.function.evaluate(x)).abs().max().item()
+    assert 0.9 * fit.error < off <= fit.error * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("at", "width", "interval"),
+    [
+        (0.37, 1e-3, (-1, 1)),
+        (0.37, 5e-5, (-1, 1)),
+        (3.3, 1e-3, (-10, 10)),
+        (0.0, 1e-7, (-1, 1)),
+        (0.0, 1, (-1e6, 1e6)),
+    ],
+)
+def test_a_narrow_peak_is_found(at: float, width: float, interval: tuple[float, float]) -> None:
+    fit = approximate(lambda x: torch.exp(-(((x - at) / width) ** 2)), knots=6, interval=interval)
+    assert fit.error == pytest.approx(0.020227, rel=2e-3)  # as of a wide one
+    assert max(fit.knots, key=lambda each: abs(each - at)) == pytest.approx(at, abs=5 * width)
+
+
+def test_what_was_not_seen_is_not_claimed() -> None:
+    fit = approximate(lambda x: torch.exp(-(((x - 0.37123) / 1e-9) ** 2)), knots=6, interval=(-1, 1))
+    found = re.fullmatch(
+        r"verified densely: the greatest error at ([\d,]+) points, neighbours at most (\S+) apart; what a "
+        "peak between two of them does is not known",
+        fit.shown,
+    )
+    assert found
+    assert int(found[1].replace(",", "")) > 70_000
+    assert 3e-5 < float(found[2]) < 7e-5  # between two of them is the peak
+
+
+def test_a_function_that_never_ceases_to_surprise() -> None:
+    def elusive(x: Tensor) -> Tensor:
+        """A peak wherever many points are looked at, and nothing there later."""
+        y = x.clone()
+        if len(x) > 60_000:
+            y[len(x) // 3] += 1
+        return y
+
+    with pytest.raises(RewritingError, match=r"elusive has peaks too narrow to be found: .* off by (0.9|1)"):
+        approximate(elusive, max_error=1e-2, interval=(0, 1))
+    fit = approximate(elusive, knots=1, interval=(0, 1))
+    assert fit.error >= 0.49
+    assert "values were still a surprise" in fit.shown
+
+
+def test_the_fewest_knots_on_a_very_long_interval() -> None:
+    fit = approximate("tanh", max_error=1e-2, interval=(-1e6, 1e6))
+    assert len(fit.knots) == len(approximate("tanh", max_error=1e-2).knots)
+    assert fit.error <= 1e-2
+    assert fit.shown.startswith("proved: ")

@@ -186,6 +186,7 @@ def test_rows_that_results_lack(tmp_path: Path) -> None:
 
 def test_threads_are_the_caller_s(file: Path, tmp_path: Path) -> None:
     assert sparsegen_runtime.load(file, threads=2).threads == 2
+    assert sparsegen_runtime.load(file, threads=np.int64(2)).threads == 2  # type: ignore[arg-type]
     assert np.array_equal(sparsegen_runtime.load(file, threads=2)(example()), forms()(example()))
     save_programs(tmp_path / "file", [forms().program, replace(forms().program, threads=2)])
     model = sparsegen_runtime.load(tmp_path / "file", threads=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import operator
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,11 +97,10 @@ def last_error() -> SparsegenError:
 
 def open_model(path: str | os.PathLike[str], threads: int | None, verify: bool) -> int:
     """The model of a file; raises OptionError for a number of threads, and what `last_error` gives."""
-    if threads is not None and not (
-        isinstance(threads, int) and not isinstance(threads, bool) and 1 <= threads <= MOST_THREADS
-    ):
+    threads, given = _whole(threads), threads
+    if given is not None and not 1 <= (threads or 0) <= MOST_THREADS:
         raise OptionError(
-            f"threads is {threads!r}: give 1 to {MOST_THREADS:,}, or None for as many as it was compiled for"
+            f"threads is {given!r}: give 1 to {MOST_THREADS:,}, or None for as many as it was compiled for"
         )
     options = _Options(ctypes.sizeof(_Options), threads or 0, bool(verify))
     name = os.fsencode(path)
@@ -110,6 +110,14 @@ def open_model(path: str | os.PathLike[str], threads: int | None, verify: bool) 
     if model is None:
         raise last_error()
     return model
+
+
+def _whole(value: object) -> int | None:
+    """The whole number that a value stands for, of any type of those; None for what is none."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
 
 
 def plan_of(model: int, variant: int) -> str:
