@@ -19,7 +19,10 @@ _SHARED = ("skip", "linear", "on_progress")
 
 @dataclass(frozen=True)
 class Method:
-    """A way to prune: `function(model, *, skip, linear, **options)`, some of its options `fixed`."""
+    """A way to prune: `function(model, *, skip, linear, **options)`, some of its options `fixed`.
+
+    `name` is that of the structure that it makes, as in `sparsegen.formats.structure_names`, without sizes.
+    """
 
     name: str
     function: Prune
@@ -53,19 +56,25 @@ class Method:
 METHODS: dict[str, Method] = {}
 """Every method by its name, which is also the command's `--method`."""
 
+ALIASES: dict[str, str] = {}
+"""Earlier spellings of names."""
 
-def register(name: str, **fixed: Any) -> Callable[[_Prune], _Prune]:
-    """Register the decorated function under `name`, with these of its options fixed."""
+
+def register(name: str, *, alias: str | None = None, **fixed: Any) -> Callable[[_Prune], _Prune]:
+    """Register the decorated function under `name`, and an `alias` of it, with these of its options fixed."""
 
     def add(function: _Prune) -> _Prune:
         METHODS[name] = Method(name, function, fixed)
+        if alias is not None:
+            ALIASES[alias] = name
         return function
 
     return add
 
 
 def find_method(name: str) -> Method:
-    """The method of that name; PruningError where there is none."""
-    if name not in METHODS:
+    """The method of that name or alias; PruningError where there is none."""
+    found = METHODS.get(ALIASES.get(name, name))
+    if found is None:
         raise PruningError(f"there is no pruning method {name!r}: choose one of {', '.join(METHODS)}")
-    return METHODS[name]
+    return found
