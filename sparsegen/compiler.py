@@ -136,8 +136,9 @@ def compile(
     before both: `measured` has seconds, by the layer's name, of implementations ("panels", "dense_panels",
     "winograd", "grouped", "depthwise", "separable", "rows", "masked_vectors", "matmul", ...: a name that is
     none of the layer's operator is told those), and of "torch", its own operator. That computes the layer
-    where it is faster than all kernels, the conversions around it counted. All kernels here have one clock: a
-    calibration matters beside such times, and to kernels of other packages.
+    where it is faster than all kernels, the conversions around it counted. Times of an implementation that
+    cannot compute a layer count for nothing, and `reason` in `layers` of the result says so. All
+    kernels here have one clock: a calibration matters beside such times, and to kernels of other packages.
 
     `approximate` is an absolute error, such as 1e-3, that the functions gelu, silu, tanh and their like may
     have in a layer's epilogue, or such errors by their names: `{"gelu": 1e-2}` (`options.APPROXIMATED` has
@@ -298,7 +299,7 @@ def program_of(plan: PlannedGraph) -> Program:
     layouts, stages = plan.layouts(layer.name for layer in graph.layers), plan.call_stages()
     memory = plan_memory(value_lifetimes(graph, layouts, stages))
     placed = Placed(layouts, memory, plan.padded, plan.layouts(graph.inputs))
-    told = reports(graph, built.kernels, plan.schedule_sources(built.kernels))
+    told = reports(graph, built.kernels, plan.schedule_sources(built.kernels), plan.unserved)
     return assemble(graph, built, placed, context.target, context.threads, told, stages)
 
 

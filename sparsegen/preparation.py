@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from sparsegen.progress import Steps
 from sparsegen.pruning.masks import PrunedLayer, finalize
 from sparsegen.pruning.prunable import Model
 from sparsegen.pruning.structures import Structure
+
+_log = logging.getLogger(__name__)
 
 PREPARING_STEPS = 2
 """Steps that `prepare` reports."""
@@ -49,7 +52,10 @@ def prepare(
         found, inputs = resolve_model(model, example_inputs, options)
         own = own_model(found, inputs, in_place=found is not model)
         steps.begin("pruning and exporting")
-        names = frozenset(layer.name for layer in _prune(own, structure))
+        layers = _prune(own, structure)
+        for note in (note for layer in layers for note in layer.notes):
+            _log.warning("%s", note)
+        names = frozenset(layer.name for layer in layers)
         # torch would otherwise multiply the weights by their masks in every call, on the clock.
         finalize(own)
         graph = from_torch(own, inputs, fallback=fallback)

@@ -27,9 +27,11 @@ from sparsegen.runtime.program import LayerReport
 
 
 def reports(
-    graph: LayerGraph, kernels: Mapping[str, Kernel], sources: Mapping[str, str]
+    graph: LayerGraph, kernels: Mapping[str, Kernel], sources: Mapping[str, str], unserved: Mapping[str, str]
 ) -> Iterator[LayerReport]:
-    """One report a layer of a graph with its conversions placed; `sources` tell where schedules come from.
+    """One report a layer of a graph with its conversions placed.
+
+    `sources` tell where schedules come from, `unserved` why what was measured of a layer is not taken.
 
     The conversions of the graph's inputs and outputs are left out: they are no layers of the model.
     """
@@ -40,7 +42,8 @@ def reports(
             yield _of_torch(layer, layer.core, input_shapes)
         elif not isinstance(layer.core, Result) and not _is_at_edge(layer, graph):
             source = sources.get(layer.name, "default")
-            yield from _of_kernel(layer, kernels[layer.name], input_shapes, source)
+            reason = unserved.get(layer.name, "")
+            yield from _of_kernel(layer, kernels[layer.name], input_shapes, source, reason)
 
 
 def _is_at_edge(layer: Layer, graph: LayerGraph) -> bool:
@@ -66,7 +69,7 @@ def _of_torch(layer: Layer, core: Extern, input_shapes: tuple[Shape, ...]) -> La
 
 
 def _of_kernel(
-    layer: Layer, kernel: Kernel, input_shapes: tuple[Shape, ...], source: str
+    layer: Layer, kernel: Kernel, input_shapes: tuple[Shape, ...], source: str, reason: str
 ) -> Iterator[LayerReport]:
     """The layer's report; before it that of the convolution which its kernel computes too."""
     core = layer.core
@@ -95,5 +98,6 @@ def _of_kernel(
         weight_bytes=kernel.weight_bytes,
         schedule=kernel.schedule,
         schedule_source=source if kernel.schedule else "",
+        reason=reason,
         approximated=approximated_steps(layer),
     )

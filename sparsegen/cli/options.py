@@ -53,7 +53,8 @@ Sparsity = Annotated[
     typer.Option(help="Share of weights to prune; 0 leaves them be.", show_default="N:M's, else 0.5"),
 ]
 STRUCTURES = (
-    "unstructured, vector:ROWS, kernel:ROWS, block:ROWSxCOLUMNS, column-combined:annealing, 2:4, 2:4xROWS."
+    "unstructured[:global], vector:ROWS, kernel:ROWS, block:ROWSxCOLUMNS, column-combined[:annealing], "
+    "2:4, 2:4xROWS."
 )
 """The texts of structures, as help lists them."""
 StructureName = Annotated[str, typer.Option(help=STRUCTURES)]

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from sparsegen.pruning.options import PruneOptions
     from sparsegen.pruning.run import Times
 
+MethodName = Literal[
+    "unstructured", "unstructured:global", "vector", "kernel", "N:M", "block", "column-combined", "budget",
+    "magnitude", "global", "n_m", "column_combine",
+]  # fmt: skip
+"""Names of methods, and earlier spellings of them."""
 StructureOption = Annotated[
     str | None, typer.Option(help=f"What zeros to make, as in compare: {STRUCTURES}", metavar="STRUCTURE")
 ]
@@ -39,22 +44,22 @@ def prune(
     ],
     structure: StructureOption = None,
     method: Annotated[
-        Literal["magnitude", "global", "vector", "kernel", "n_m", "block", "column_combine", "budget"] | None,
+        MethodName | None,
         typer.Option(
-            help="Which weights go, said with a method's own options; not beside --structure.",
-            show_default="magnitude",
+            help="A structure without its sizes, which options of its own then tell; not beside --structure.",
+            show_default="unstructured",
         ),
     ] = None,
     sparsity: Annotated[
         float | None, typer.Option(help="Share of weights to prune.", show_default="0.5")
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", help="n_m: weights kept of every M.")] = None,
-    m: Annotated[int | None, typer.Option("--m", help="n_m: consecutive input channels.")] = None,
+    n: Annotated[int | None, typer.Option("--n", help="N:M: weights kept of every M.")] = None,
+    m: Annotated[int | None, typer.Option("--m", help="N:M: consecutive input channels.")] = None,
     rows: Annotated[
         int | None,
         typer.Option(
-            help="vector, kernel, n_m: output channels that keep the same; budget: ratios of their filters.",
-            show_default="4 for vector and kernel, 1 for n_m, N:M for budget",
+            help="vector, kernel, N:M: output channels that keep the same; budget: ratios of their filters.",
+            show_default="4 for vector and kernel, 1 for N:M, N:M for budget",
         ),
     ] = None,
     block: Annotated[
@@ -62,18 +67,18 @@ def prune(
         typer.Option(help="block: output x input channels.", show_default="4x4", metavar="ROWSxCOLUMNS"),
     ] = None,
     group: Annotated[
-        int | None, typer.Option(help="column_combine: most columns of a group.", show_default="8")
+        int | None, typer.Option(help="column-combined: most columns of a group.", show_default="8")
     ] = None,
     conflicts: Annotated[
         float | None,
-        typer.Option(help="column_combine: most conflicts a row, on average.", show_default="0.5"),
+        typer.Option(help="column-combined: most conflicts a row, on average.", show_default="0.5"),
     ] = None,
     partition: Annotated[
         Literal["greedy", "annealing"] | None,
-        typer.Option(help="column_combine: how columns are grouped.", show_default="greedy"),
+        typer.Option(help="column-combined: how columns are grouped.", show_default="greedy"),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="column_combine: of the annealing.", show_default="0")
+        int | None, typer.Option(help="column-combined: of the annealing.", show_default="0")
     ] = None,
     budget_ms: Annotated[
         float | None, typer.Option(help="budget: time of the pruned layers together, a batch, in ms.")
@@ -183,7 +188,9 @@ def _prune_and_save(model: str, options: PruneOptions, output: Path, json: Path 
             network, skip=options.skip, linear=options.linear, measure=measure, on_progress=on_progress
         )
     save_program(export(finalize(network), inputs), output)
-    pruning = Pruning(model, request.method.name, request.options, str(output), layers)
+    for note in (note for layer in layers for note in layer.notes):
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    pruning = Pruning(model, request.structure, request.options, str(output), layers)
     print_pruning(pruning, Console())
     if json is not None:
         save_report(pruning, json)

@@ -1,4 +1,4 @@
-"""The JSON of a comparison, read back: this version's schema, and the one before it."""
+"""The JSON of a comparison, read back: this version's schema, and the two before it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from sparsegen.compare.report import (
     TorchPart,
 )
 from sparsegen.errors import FileError
+from sparsegen.formats.structure_names import current_name
 
 _OLDEST = 3
 
 
 def read_comparison(path: Path) -> Comparison:
-    """The comparison whose JSON is in a file, of schema 3 or 4.
+    """The comparison whose JSON is in a file, of schema 3 to 5.
 
-    Schema 3 left our dense kernel out of the rivals of a layer that was itself compiled to one, Winograd's:
-    here it is among them, with the layer's own time, and speed-ups have schema 4's meaning.
+    Schema 4 named structures without their usual sizes, `vector` for `vector:4`. Schema 3, too, and it left
+    our dense kernel out of the rivals of a layer that was itself compiled to one, Winograd's: here it is
+    among them, with the layer's own time, and speed-ups have today's meaning.
 
     Raises FileError for a file that cannot be read, that is no comparison, or of another schema.
     """
@@ -59,7 +61,7 @@ def _comparison(content: Mapping[str, Any]) -> Comparison:
         batch=content["batch"],
         threads=content["threads"],
         sparsity=content["sparsity"],
-        structure=content["structure"],
+        structure=current_name(content["structure"]),
         samples=content["samples"],
         compile_seconds=content["compile_seconds"],
         layers=tuple(map(_layer, content["layers"])),

@@ -1,4 +1,4 @@
-"""What a comparison found, as frozen records, and its JSON (schema 4)."""
+"""What a comparison found, as frozen records, and its JSON (schema 5)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from sparsegen.formats import SKIPPING
 
-SCHEMA = 4
+SCHEMA = 5
 
 TOLERANCE = 1e-4
 """Largest error, relative to the largest reference value, that passes as correct."""

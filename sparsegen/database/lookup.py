@@ -17,11 +17,12 @@ from sparsegen.database.shipped import shipped_files
 from sparsegen.database.tuned import Tuned, best_of
 from sparsegen.database.workload import Setting, Workload
 from sparsegen.errors import SparsegenError
+from sparsegen.formats.structure_names import of_rows
 from sparsegen.kernels.space import KernelSchedule, Space
 
 _ROWS_APART = ("unstructured", ":")
-_ROWS_TOGETHER = ("vectors of ", "blocks of x")
-"""Kinds of structures that suit the same panels; column-combined, dense and empty ones stand alone."""
+_ROWS_TOGETHER = ("vector:", "block:x", ":x")
+"""Kinds of structures that suit the same panels; any other stands alone."""
 
 _OTHER_PANELS = 2.0  # farther than any that is near
 _OTHER_KIND = 0.5  # as much as weights 1.6 times as dense
@@ -143,9 +144,9 @@ def distance(one: Workload, other: Workload) -> float:
     """How far apart the sparsity of two workloads of one operator and one shape is.
 
     The absolute logarithm of the ratio of their densities, plus, for structures that differ: 0.2 in their
-    sizes alone (vectors of 4 and of 8), 0.5 in their kind (unstructured and N:M; vectors and blocks),
-    and 2 where they suit other panels: where rows keep their columns apart, in the one, and
-    together in the other; where either is column-combined, dense or empty.
+    sizes alone (vector:4 and vector:8), 0.5 in their kind (unstructured and N:M; vectors, blocks and
+    N:MxROWS), and 2 where they suit other panels: where rows keep their columns apart, in the one, and
+    together in the other; where either is of whole filters, column-combined, dense or empty.
     """
     densities = (max(workload.density, _LEAST_DENSITY) for workload in (one, other))
     apart = abs(math.log(next(densities)) - math.log(next(densities)))
@@ -159,8 +160,8 @@ def distance(one: Workload, other: Workload) -> float:
 
 
 def _kind(structure: str) -> str:
-    """A structure's text without its sizes."""
-    return re.sub(r"[\d.]+", "", structure)
+    """A structure's text without its sizes; filters of one row keep apart what others keep together."""
+    return structure if structure == of_rows("kernel", 1) else re.sub(r"[\d.]+", "", structure)
 
 
 def _order(candidate: tuple[float, int, Tuned]) -> tuple[float, int, str, float, float]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sparsegen.database.workload import Workload
+from sparsegen.formats.structure_names import DENSE, EMPTY
 from sparsegen.wording import dimensions
 
 
@@ -28,12 +29,11 @@ def operator_phrase(workload: Workload) -> str:
 
 
 def zeros_phrase(workload: Workload) -> str:
-    """Share of zeros and their structure: `50% unstructured`, `50% in vectors of 8`; `2:4`, `dense`."""
+    """Share of zeros and their structure: `50% unstructured`, `50% vector:8`; `2:4`, `dense`."""
     structure = workload.structure
-    if structure in ("dense", "all zero") or structure[:1].isdecimal():
+    if structure in (DENSE, EMPTY) or structure[:1].isdecimal():
         return structure
-    link = "in " if structure.startswith(("vectors", "blocks")) else ""
-    return f"{100 * (1 - workload.density):.0f}% {link}{structure}"
+    return f"{100 * (1 - workload.density):.0f}% {structure}"
 
 
 def batch_of(workload: Workload) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparsegen.formats.detect import detect
+from sparsegen.formats.structure_names import DENSE, current_name
 from sparsegen.graph import AdaptivePool2d, Conv2d, Layer, Linear, Pool2d, SeparableConv2d, Shape
 from sparsegen.target import Target, cpu_model
 
@@ -39,7 +40,7 @@ class Workload:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Workload:
-        """From `as_dict`'s object, tuples having become lists.
+        """From `as_dict`'s object, tuples having become lists; earlier names of structures become today's.
 
         Raises KeyError where a field is missing; TypeError, ValueError or AttributeError for what no
         field can be.
@@ -53,7 +54,7 @@ class Workload:
             output=tuple(map(int, fields["output"])),
             parameters=tuple((name, _frozen(value)) for name, value in fields["parameters"].items()),
             lanes=str(fields["lanes"]),
-            structure=str(fields["structure"]),
+            structure=current_name(str(fields["structure"])),
             density=density,
         )
 
@@ -139,14 +140,14 @@ def workload_of(layer: Layer, source: Shape, *, batch_lanes: bool, dense: bool =
             parameters = asdict(core)
         case _:
             return None
-    structure, density = "dense", 1.0
+    structure, density = DENSE, 1.0
     sparse = core.pointwise if isinstance(core, SeparableConv2d) else core
     if isinstance(sparse, (Conv2d, Linear)) and not dense:
         matrix = sparse.weight.reshape(len(sparse.weight), -1)
         per_channel = sparse.weight[0, 0].size if isinstance(sparse, Conv2d) else 1
         structure = detect(matrix, columns_per_channel=per_channel).text
         # A handful of zeros is dense, and has the schedules of a layer without any.
-        if structure != "dense":
+        if structure != DENSE:
             density = round(float(np.count_nonzero(matrix)) / matrix.size, 2)
     return Workload(
         operator=type(core).__name__.lower(),

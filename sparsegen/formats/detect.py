@@ -9,6 +9,15 @@ from numpy.typing import NDArray
 
 from sparsegen.formats.column_combined import groups_of_block
 from sparsegen.formats.registry import Array
+from sparsegen.formats.structure_names import (
+    COLUMN_COMBINED,
+    DENSE,
+    EMPTY,
+    UNSTRUCTURED,
+    of_block,
+    of_ratio,
+    of_rows,
+)
 
 FULL = 0.99
 """Density above which weights are dense: the zeros are chance, and a kernel multiplies them like the rest.
@@ -30,8 +39,9 @@ _COMBINED = 0.5  # density above which a group holds no two columns
 class Structure:
     """The structure of a filter matrix's zeros.
 
-    kind: "dense", "empty", "unstructured", "N:M", "vector", "kernel", "block" or "column-combined". text: the
-    same with its sizes, for people. rows: consecutive output channels that keep the same.
+    kind: "dense", "empty", "unstructured", "N:M", "vector", "kernel", "block" or "column-combined". text: its
+    name with its sizes, as in `structure_names`; of column-combined weights the size of their groups, too.
+    rows: consecutive output channels that keep the same.
     """
 
     kind: str
@@ -42,32 +52,35 @@ class Structure:
 def detect(matrix: Array, *, columns_per_channel: int) -> Structure:
     """The structure of a filter matrix [out, columns], columns numbered channel by channel.
 
-    Of several that hold, the one that a kernel gains most from: whole filters, vectors and blocks, N:M,
-    column-combined. A handful of zeros, more than `FULL` being kept, is dense.
+    Of several that hold, the one that a kernel gains most from: whole filters; blocks, N:M and vectors of
+    several rows; N:M; column-combined. A handful of zeros, more than `FULL` being kept, is dense.
     """
     kept = matrix != 0
     if not kept.any():
-        return Structure("empty", "all zero")
+        return Structure("empty", EMPTY)
     if kept.mean() > FULL:
-        return Structure("dense", "dense")
+        return Structure("dense", DENSE)
     rows, filters = _shared(kept), kept.reshape(len(kept), -1, columns_per_channel)
     if columns_per_channel > 1 and np.array_equal(filters.any(axis=2), filters.all(axis=2)):
-        return Structure("kernel", f"kernels of {rows}" if rows > 1 else "kernels", rows)
+        return Structure("kernel", of_rows("kernel", rows), rows)
     if rows > 1:
         of_channel = kept[::rows].reshape(-1, kept.shape[1] // columns_per_channel, columns_per_channel)
         channels = _shared(of_channel.transpose(1, 0, 2).reshape(of_channel.shape[1], -1))
         if channels > 1:
-            return Structure("block", f"blocks of {rows}x{channels}", rows)
-        return Structure("vector", f"vectors of {rows}", rows)
+            return Structure("block", of_block(rows, channels), rows)
+        ratio = find_ratio(kept[::rows], columns_per_channel)
+        if ratio is not None:
+            return Structure("N:M", of_ratio(*ratio, rows), rows)
+        return Structure("vector", of_rows("vector", rows), rows)
     ratio = find_ratio(kept, columns_per_channel)
     if ratio is not None:
-        return Structure("N:M", f"{ratio[0]}:{ratio[1]}")
+        return Structure("N:M", of_ratio(*ratio))
     window = min(window_of(columns_per_channel), kept.shape[1])
     groups = groups_of_block(matrix, window)
     full = kept.mean() * window / groups
     if full >= _FULL and groups <= _COMBINED * window:
-        return Structure("column-combined", f"column-combined, groups of {window / groups:.1f}")
-    return Structure("unstructured", "unstructured")
+        return Structure("column-combined", f"{COLUMN_COMBINED}, groups of {window / groups:.1f}")
+    return Structure("unstructured", UNSTRUCTURED)
 
 
 def find_ratio(kept: NDArray[np.bool_], columns_per_channel: int) -> tuple[int, int] | None:

@@ -17,7 +17,7 @@ from sparsegen.kernels.registry import Context, Measured, Memo
 from sparsegen.kernels.separable import fuse_separable
 from sparsegen.kernels.space import KernelSchedule
 from sparsegen.kernels.stages import LayerStage, in_stages
-from sparsegen.kernels.torch_own import check_measured, leave_to_torch, without_torch
+from sparsegen.kernels.torch_own import check_measured, leave_to_torch, unserved, without_torch
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.layout import Layout
 from sparsegen.runtime.program import CallGroup, CallStage
@@ -36,8 +36,9 @@ class PlannedGraph:
     `source` is the frontend's graph, its depthwise convolutions fused where that is faster; `graph` is that
     with its taps and its conversions placed. `context` has the layout of every value: decided here, once, for
     the parts of the graph too. `padded` are the values whose halo some layer of the whole graph reads.
-    `sources` tell where the context's schedules come from, by layer. `stages` tell which layers run at once;
-    the others run in between, one after the other on all threads: see `staged`.
+    `sources` tell where the context's schedules come from, by layer; `unserved` why implementations that
+    times were given for do not compute a layer. `stages` tell which layers run at once; the others run in
+    between, one after the other on all threads: see `staged`.
     """
 
     source: LayerGraph
@@ -45,6 +46,7 @@ class PlannedGraph:
     context: Context
     padded: Collection[str]
     sources: Mapping[str, str] = field(default_factory=dict)
+    unserved: Mapping[str, str] = field(default_factory=dict)
     stages: tuple[LayerStage, ...] = ()
 
     def contexts(self) -> dict[str, Context]:
@@ -189,7 +191,9 @@ def plan_graph(
     source = plan.source
     fused = fuse_separable(source, plan.graph, plan.context)
     _log.info("%d depthwise convolutions are fused", len(source.layers) - len(fused.layers))
-    return plan if len(fused.layers) == len(source.layers) else planned(fused, times)
+    if len(fused.layers) != len(source.layers):
+        plan = planned(fused, times)
+    return replace(plan, unserved=unserved(measured, graph, plan.graph, plan.context)) if measured else plan
 
 
 def _call_stage(stage: LayerStage, steps: Mapping[str, int], reads: Mapping[str, list[str]]) -> CallStage:

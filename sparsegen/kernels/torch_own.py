@@ -32,6 +32,7 @@ from sparsegen.kernels.registry import (
     Measured,
     best_offer,
     implementations_of,
+    refusals,
     register,
 )
 from sparsegen.kernels.roofline import traffic
@@ -178,6 +179,27 @@ def without_torch(measured: Measured) -> Measured:
         layer: {name: seconds for name, seconds in times.items() if name != TorchOwn.name}
         for layer, times in measured.items()
     }
+
+
+def unserved(measured: Measured, graph: LayerGraph, placed: LayerGraph, context: Context) -> dict[str, str]:
+    """Why implementations that somebody gave times for do not compute a layer, by layer: a phrase each.
+
+    `graph` is the frontend's, `placed` the one whose layers get kernels, and `context` knows of.
+    """
+    reasons = {}
+    torchs = torchs_layers(graph)
+    for layer in placed.layers:
+        names = measured.get(layer.name, {})
+        refused = refusals(layer, context) if names else {}
+        if layer.name not in torchs:
+            refused |= {TorchOwn.name: "torch has no operator for it"}
+        told = [
+            f"{name} was measured and cannot compute it: {refused[name]}" for name in names if name in refused
+        ]
+        if told:
+            reasons[layer.name] = "; ".join(told)
+            _log.warning("layer %s: %s", layer.name, reasons[layer.name])
+    return reasons
 
 
 def check_measured(measured: Measured, graph: LayerGraph) -> None:

@@ -13,6 +13,7 @@ import torch
 from sparsegen.compiler import compile_elsewhere
 from sparsegen.errors import foreign_errors
 from sparsegen.files import check_writable
+from sparsegen.formats.structure_names import UNSTRUCTURED
 from sparsegen.frontend import from_torch, load_model, own_model
 from sparsegen.graph import LayerGraph
 from sparsegen.packaging.options import PackageOptions
@@ -92,7 +93,8 @@ def _graph(model: str, batch: int | None, options: PackageOptions) -> tuple[Laye
             notes += load_weights(network, options.weights)
         if options.structure is not None or options.sparsity is not None:
             network = own_model(network, inputs, in_place=True)
-            parse_structure(options.structure or "unstructured", sparsity=options.sparsity).prune(network)
+            structure = parse_structure(options.structure or UNSTRUCTURED, sparsity=options.sparsity)
+            notes += (note for layer in structure.prune(network) for note in layer.notes)
             finalize(network)
         return from_torch(network, inputs, fallback=options.fallback), notes
 

@@ -34,13 +34,15 @@ def block(
     blocks may be smaller, where the channels are no multiple of `shape`. Of equal ones those with the
     lower index go first. `skip` and `linear` are those of `magnitude`.
 
-    Raises PruningError for a sparsity outside [0, 1), a shape below 1, a layer with more zeros than asked
-    for, and a model without a layer to prune.
+    Raises PruningError for a sparsity outside [0, 1), a shape below 1, a layer that would lose all of its
+    weights or has more zeros than asked for, and a model without a layer to prune.
     """
     check_sparsity(sparsity)
     check_shape(shape)
     layers = prunable_layers(model, skip=skip, linear=linear)
-    return prune_layers(layers, lambda layer: keep_blocks(layer.weight, sparsity, shape))
+    return prune_layers(
+        layers, lambda layer: keep_blocks(layer.weight, sparsity, shape), sparsity=sparsity, shape=shape
+    )
 
 
 def check_shape(shape: tuple[int, int]) -> None:

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsegen.errors import PruningError
+from sparsegen.formats.structure_names import DENSE, of_ratio, of_rows
 from sparsegen.pruning.kernel import keep_filters
 from sparsegen.pruning.masks import Choice, PrunedLayer, kept_l1, set_masks
 from sparsegen.pruning.n_m import check_ratio, keep_ratio
 from sparsegen.pruning.prunable import Model, WeightLayer, names_of, prunable_layers
 from sparsegen.pruning.registry import register
-from sparsegen.pruning.selection import check_rows
+from sparsegen.pruning.selection import check_rows, check_some_left, clamped, nothing_taken
 
 Ratio = tuple[int, int]
 
@@ -46,11 +47,11 @@ def budget(
     and scale. Found by dynamic programming over layers and time (Wu, Hong, Liu and Wu, Fine-grained
     structured pruning, ICPADS 2023). `skip` and `linear` are those of `magnitude`.
 
-    The layers returned tell in `detail` their `n`, `m` and `seconds`.
+    The layers returned tell their structure, and in `detail` their `n`, `m` and `seconds`.
 
     Raises PruningError for rows < 1, a budget below the least possible time, a layer without times, times of
-    no layer to prune, a time that is not positive, a ratio that cannot be (see `n_m`), and a model without a
-    layer to prune.
+    no layer to prune, a time that is not positive, a ratio that cannot be (see `n_m`) or that would leave
+    nothing of a layer, and a model without a layer to prune; the model is then as it was.
     """
     layers = prunable_layers(model, skip=skip, linear=linear)
     _check_times(times, layers)
@@ -65,21 +66,35 @@ def budget(
     )
     choices = []
     for layer, masks, index in zip(layers, options, chosen, strict=True):
-        (n, m), keep = masks[index]
-        choices.append(Choice(layer, keep, {"n": n, "m": m, "seconds": times[layer.name][n, m]}))
+        ratio, keep = masks[index]
+        choices.append(_choice(layer, keep, ratio, rows, times[layer.name][ratio]))
     return set_masks(choices)
 
 
 def keep_at(layer: WeightLayer, ratio: Ratio, rows: int | None) -> Tensor:
     """What a layer keeps at a ratio n:m: of weights, or of the filters of `rows` output channels together.
 
-    Raises PruningError for a ratio that does not suit the layer, and rows < 1.
+    Raises PruningError for a ratio that does not suit the layer or leaves nothing of it, and rows < 1.
     """
     if rows is None:
         return keep_ratio(layer, *ratio)
     check_rows(rows)
     n, m = ratio
-    return keep_filters(layer, 1 - n / m, rows)
+    keep = keep_filters(layer, 1 - n / m, rows)
+    check_some_left(layer, keep, sparsity=1 - n / m, shape=(rows, 1))
+    return keep
+
+
+def _choice(layer: WeightLayer, keep: Tensor, ratio: Ratio, rows: int | None, seconds: float) -> Choice:
+    """What is kept of a layer at the ratio chosen for it, and what is told of that."""
+    n, m = ratio
+    detail = {"n": n, "m": m, "seconds": seconds}
+    if n == m:
+        return Choice(layer, keep, detail, structure=DENSE)
+    if rows is None:
+        return Choice(layer, keep, detail, structure=of_ratio(n, m))
+    notes = (*clamped(layer, (rows, 1)), *nothing_taken(layer, keep, 1 - n / m))
+    return Choice(layer, keep, detail, structure=of_rows("kernel", rows), notes=notes)
 
 
 def choose_ratios(

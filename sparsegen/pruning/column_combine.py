@@ -7,15 +7,16 @@ from typing import Literal
 
 import torch
 
+from sparsegen.formats.structure_names import COLUMN_COMBINED
 from sparsegen.progress import Listener, Steps
 from sparsegen.pruning.combining import combine_columns
 from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
 from sparsegen.pruning.prunable import Model, WeightLayer, prunable_layers
 from sparsegen.pruning.registry import register
-from sparsegen.pruning.selection import check_sparsity
+from sparsegen.pruning.selection import check_some_left, check_sparsity, nothing_taken
 
 
-@register("column_combine")
+@register(COLUMN_COMBINED, alias="column_combine")
 def column_combine(
     model: Model,
     *,
@@ -47,8 +48,8 @@ def column_combine(
     loses less. `skip` and `linear` are those of `magnitude`. `on_progress(text, done, total)` is told of
     every layer.
 
-    Raises PruningError for a sparsity outside [0, 1), group < 1, conflicts < 0, an unknown method, and a
-    model without a layer to prune.
+    Raises PruningError for a sparsity outside [0, 1), group < 1, conflicts < 0, an unknown method, a layer
+    that would lose all of its weights, and a model without a layer to prune.
     """
     check_sparsity(sparsity)
     layers = prunable_layers(model, skip=skip, linear=linear)
@@ -81,6 +82,10 @@ def _combine(
         seed=seed,
     )
     keep = torch.from_numpy(combination.mask).reshape(weight.shape)
+    check_some_left(layer, keep, sparsity=sparsity)
     return Choice(
-        layer, keep, {"groups": len(combination.groups), "packing_density": combination.packing_density}
+        layer,
+        keep,
+        {"groups": len(combination.groups), "packing_density": combination.packing_density},
+        notes=tuple(nothing_taken(layer, keep, sparsity)),
     )

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import PrunedLayer
 from sparsegen.pruning.prunable import Model, WeightLayer, prunable_layers
 from sparsegen.pruning.registry import register
@@ -41,19 +40,11 @@ def kernel(
     check_sparsity(sparsity)
     check_rows(rows)
     layers = prunable_layers(model, skip=skip, linear=linear)
-    return prune_layers(layers, lambda layer: keep_filters(layer, sparsity, rows))
+    return prune_layers(
+        layers, lambda layer: keep_filters(layer, sparsity, rows), sparsity=sparsity, shape=(rows, 1)
+    )
 
 
 def keep_filters(layer: WeightLayer, sparsity: float, rows: int) -> Tensor:
-    """What a layer keeps of the filters of `rows` output channels together.
-
-    Raises PruningError where nothing would be left.
-    """
-    keep = keep_blocks(layer.weight, sparsity, (rows, 1), whole=True)
-    if not keep.any():
-        raise PruningError(
-            f"layer '{layer.name}' of shape {tuple(layer.weight.shape)} has few groups of {rows} filters, "
-            f"and a sparsity of {sparsity} takes them all: ask for less, for fewer rows, or list the layer "
-            "in skip"
-        )
-    return keep
+    """What a layer keeps of the filters of `rows` output channels together."""
+    return keep_blocks(layer.weight, sparsity, (rows, 1), whole=True)

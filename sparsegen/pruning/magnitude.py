@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 
 from sparsegen.errors import PruningError
+from sparsegen.formats.structure_names import UNSTRUCTURED, UNSTRUCTURED_GLOBAL
 from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
 from sparsegen.pruning.prunable import Model, WeightLayer, prunable_layers
 from sparsegen.pruning.registry import register
-from sparsegen.pruning.selection import check_not_undone, check_sparsity, keep_largest
+from sparsegen.pruning.selection import check_not_undone, check_sparsity, keep_largest, prune_layers
 
 Scope = Literal["layer", "global"]
 
 
-@register("global", scope="global")
-@register("magnitude", scope="layer")
+@register(UNSTRUCTURED_GLOBAL, alias="global", scope="global")
+@register(UNSTRUCTURED, alias="magnitude", scope="layer")
 def magnitude(
     model: Model,
     *,
@@ -44,16 +46,18 @@ def magnitude(
     held; `finalize` makes them permanent. In an exported program the weights themselves become zero.
 
     Raises PruningError for a sparsity outside [0, 1), an unknown scope, a layer with more zeros than asked
-    for, a pattern in `skip` that matches no layer, and a model without a layer to prune.
+    for or, where each layer counts alone, that would lose all of its weights, a pattern in `skip` that
+    matches no layer, and a model without a layer to prune.
     """
     check_sparsity(sparsity)
     if scope not in get_args(Scope):
         raise PruningError(f"scope is {scope!r}: choose one of {', '.join(get_args(Scope))}")
     layers = prunable_layers(model, skip=skip, linear=linear)
-    if scope == "global":
-        choices = _keep_largest_of_all(layers, sparsity)
-    else:
-        choices = [Choice(layer, keep_largest(layer.weight.abs(), sparsity)) for layer in layers]
+    if scope == "layer":
+        return prune_layers(
+            layers, lambda layer: keep_largest(layer.weight.abs(), sparsity), sparsity=sparsity
+        )
+    choices = _keep_largest_of_all(layers, sparsity)
     check_not_undone(choices)
     return set_masks(choices)
 
@@ -63,5 +67,11 @@ def _keep_largest_of_all(layers: Sequence[WeightLayer], sparsity: float) -> list
     keep = keep_largest(torch.cat(magnitudes), sparsity)
     parts = torch.split(keep, [part.numel() for part in magnitudes])
     return [
-        Choice(layer, part.reshape(layer.weight.shape)) for layer, part in zip(layers, parts, strict=True)
+        Choice(layer, part.reshape(layer.weight.shape), notes=_vanished(layer, part))
+        for layer, part in zip(layers, parts, strict=True)
     ]
+
+
+def _vanished(layer: WeightLayer, keep: Tensor) -> tuple[str, ...]:
+    """A note where the threshold leaves nothing of a layer."""
+    return () if keep.any() else (f"layer '{layer.name}' lost all of its weights to the common threshold",)

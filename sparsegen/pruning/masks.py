@@ -7,8 +7,9 @@ loop fine-tunes with the masks held. An exported program has no such hooks: zero
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -27,6 +28,8 @@ class PrunedLayer:
 
     `shape` is the weight's, `sparsity` the share of zeros in it now, `kept_l1` the share that is kept of
     the L1 norm that the weights had before the call, `detail` what the method has to tell beside that.
+    `structure` is the text of the layer's own, where the method chose one for each. `notes` are sentences
+    about what was asked of the layer and could not be had, such as rows that it does not have.
     """
 
     name: str
@@ -34,15 +37,22 @@ class PrunedLayer:
     sparsity: float
     kept_l1: float
     detail: Mapping[str, float | int] = field(default_factory=dict)
+    structure: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """Which weights of a layer a method keeps: `keep` is boolean, of the shape of the layer's `weight`."""
+    """Which weights of a layer a method keeps: `keep` is boolean, of the shape of the layer's `weight`.
+
+    `detail`, `structure` and `notes` are told of the layer, see `PrunedLayer`.
+    """
 
     layer: WeightLayer
     keep: Tensor
     detail: Mapping[str, float | int] = field(default_factory=dict)
+    structure: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def set_masks(choices: Sequence[Choice]) -> tuple[PrunedLayer, ...]:
@@ -53,7 +63,7 @@ def set_masks(choices: Sequence[Choice]) -> tuple[PrunedLayer, ...]:
 
 def report(layers: Sequence[WeightLayer]) -> tuple[PrunedLayer, ...]:
     """The layers as they are."""
-    return tuple(_report(layer, kept_l1=1.0, detail={}) for layer in layers)
+    return tuple(_report(Choice(layer, layer.weight != 0), kept_l1=1.0) for layer in layers)
 
 
 def apply_masks(model: Model, masks: Mapping[str, Tensor]) -> tuple[PrunedLayer, ...]:
@@ -85,6 +95,18 @@ def finalize(model: _Model) -> _Model:
     return model
 
 
+def masked_copy(model: _Model) -> _Model | None:
+    """A copy of a model, masks included, that may be pruned for a trial; None where it cannot be copied."""
+    # torch copies no tensor that gradients flow through, such as a weight that its mask was multiplied into.
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    values = [value for module in modules for value in vars(module).values()]
+    computed = [value for value in values if isinstance(value, Tensor) and not value.is_leaf]
+    try:
+        return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in computed})
+    except Exception:  # whatever copying a model's own attributes raises
+        return None
+
+
 def kept_l1(weight: Tensor, keep: Tensor) -> float:
     """Share of the L1 norm of `weight` that is kept; all of it where every weight is zero."""
     norm = weight.abs().sum(dtype=torch.float64)
@@ -94,26 +116,28 @@ def kept_l1(weight: Tensor, keep: Tensor) -> float:
 def _set_mask(choice: Choice) -> PrunedLayer:
     layer, before = choice.layer, choice.layer.weight
     keep = choice.keep.to(before.device) & (before != 0)
+    choice = replace(choice, keep=keep)
     share = kept_l1(before, keep)
     if not keep.all():
         if not layer.owners:
             layer.parameter.mul_(layer.turned(keep))
         for module in layer.owners:
             _hold(module, layer.tensor, layer.turned(keep).to(before.dtype))
-    return _report(layer, kept_l1=share, detail=choice.detail, keep=keep)
+    return _report(choice, kept_l1=share)
 
 
-def _report(
-    layer: WeightLayer, *, kept_l1: float, detail: Mapping[str, float | int], keep: Tensor | None = None
-) -> PrunedLayer:
-    count = layer.parameter.numel()
-    nonzeros = int((layer.weight if keep is None else keep).count_nonzero())
+def _report(choice: Choice, *, kept_l1: float) -> PrunedLayer:
+    """What is left of a layer whose every other weight is zero."""
+    parameter = choice.layer.parameter
+    zeros = parameter.numel() - int(choice.keep.count_nonzero())
     return PrunedLayer(
-        name=layer.name,
-        shape=tuple(layer.parameter.shape),
-        sparsity=(count - nonzeros) / count,
+        name=choice.layer.name,
+        shape=tuple(parameter.shape),
+        sparsity=zeros / parameter.numel(),
         kept_l1=kept_l1,
-        detail=detail,
+        detail=choice.detail,
+        structure=choice.structure,
+        notes=choice.notes,
     )
 
 

@@ -11,10 +11,10 @@ from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
 from sparsegen.pruning.prunable import Model, WeightLayer, prunable_layers
 from sparsegen.pruning.registry import register
-from sparsegen.pruning.selection import check_not_undone, check_rows
+from sparsegen.pruning.selection import check_not_undone, check_rows, clamped
 
 
-@register("n_m")
+@register("N:M", alias="n_m")
 def n_m(
     model: Model,
     *,
@@ -43,7 +43,10 @@ def n_m(
     check_ratio(n, m)
     check_rows(rows)
     layers = prunable_layers(model, skip=skip, linear=linear)
-    choices = [Choice(layer, keep_ratio(layer, n, m, rows), {"n": n, "m": m}) for layer in layers]
+    choices = [
+        Choice(layer, keep_ratio(layer, n, m, rows), {"n": n, "m": m}, notes=tuple(clamped(layer, (rows, 1))))
+        for layer in layers
+    ]
     check_not_undone(choices)
     return set_masks(choices)
 

@@ -15,7 +15,7 @@ class PruneOptions(ModelOptions):
     """The options of a run of `sparsegen prune`.
 
     `structure` is a text of `sparsegen.pruning.structures.parse_structure`, which says all but the sparsity;
-    without it, `method` is a name of `sparsegen.pruning.registry.METHODS`. From `sparsity` to `threads` they
+    without it, `method` is a name or alias of `sparsegen.pruning.registry`. From `sparsity` to `threads` they
     are options of methods, each explained there, None being one that is left out: `partition` is column
     combining's `method`; `budget`, in seconds, goes with the `ratios` (n, m) whose times are measured, on
     `threads` threads (None: every core).

@@ -21,7 +21,10 @@ _SHARED = ("skip", "linear", "on_progress")
 
 @dataclass(frozen=True)
 class Method:
-    """A way to prune: `function(model, *, skip, linear, **options)`, some of its options `fixed`."""
+    """A way to prune: `function(model, *, skip, linear, **options)`, some of its options `fixed`.
+
+    `name` is that of the structure that it makes, as in `sparsegen.formats.structure_names`, without sizes.
+    """
 
     name: str
     function: Prune
@@ -55,9 +58,12 @@ class Method:
 METHODS: dict[str, Method] = {}
 """Every method by its name, which is also the command's `--method`."""
 
+ALIASES: dict[str, str] = {}
+"""Earlier spellings of names."""
 
-def register(name: str, **fixed: Any) -> Callable[[_Prune], _Prune]:
-    """Register the decorated function under `name`, with these of its options fixed.
+
+def register(name: str, *, alias: str | None = None, **fixed: Any) -> Callable[[_Prune], _Prune]:
+    """Register the decorated function under `name`, and an `alias` of it, with these of its options fixed.
 
     It gets numbers of other types, such as NumPy's, as Python's own, which JSON can hold.
     """
@@ -65,6 +71,8 @@ def register(name: str, **fixed: Any) -> Callable[[_Prune], _Prune]:
     def add(function: _Prune) -> _Prune:
         plain = _of_plain_numbers(function)
         METHODS[name] = Method(name, plain, fixed)
+        if alias is not None:
+            ALIASES[alias] = name
         return plain
 
     return add
@@ -79,7 +87,8 @@ def _of_plain_numbers(function: _Prune) -> _Prune:
 
 
 def find_method(name: str) -> Method:
-    """The method of that name; PruningError where there is none."""
-    if name not in METHODS:
+    """The method of that name or alias; PruningError where there is none."""
+    found = METHODS.get(ALIASES.get(name, name))
+    if found is None:
         raise PruningError(f"there is no pruning method {name!r}: choose one of {', '.join(METHODS)}")
-    return METHODS[name]
+    return found

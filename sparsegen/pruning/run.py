@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 
 from sparsegen.errors import FileError, PruningError
 from sparsegen.files import replacing, write_file
+from sparsegen.formats.structure_names import UNSTRUCTURED
 from sparsegen.progress import Listener
 from sparsegen.pruning.budget import Ratio
 from sparsegen.pruning.masks import PrunedLayer
@@ -21,11 +22,11 @@ from sparsegen.pruning.n_m import check_ratio
 from sparsegen.pruning.options import PruneOptions
 from sparsegen.pruning.prunable import Model
 from sparsegen.pruning.registry import METHODS, Method, find_method
-from sparsegen.pruning.structures import DEFAULT_SPARSITY, parse_structure
+from sparsegen.pruning.structures import DEFAULT_SPARSITY, Structure, parse_structure, structure_name
 
-SCHEMA = 1
+SCHEMA = 2
 
-DEFAULT_METHOD = "magnitude"
+DEFAULT_METHOD = UNSTRUCTURED
 DEFAULT_RATIOS: tuple[Ratio, ...] = ((1, 4), (2, 4), (4, 4))
 
 _FLAGS = {"shape": "--block", "method": "--partition", "budget": "--budget-ms"}
@@ -46,6 +47,11 @@ class Request:
 
     method: Method
     options: Mapping[str, Any]
+
+    @property
+    def structure(self) -> str:
+        """The text of the structure that it makes."""
+        return structure_name(self.method.name, self.options)
 
     def prune(
         self,
@@ -78,34 +84,62 @@ def parse_request(method: str, given: Mapping[str, Any]) -> Request:
         if name not in _accepted(found):
             owners = sorted(each.name for each in METHODS.values() if name in _accepted(each))
             raise PruningError(
-                f"{_flag(name)} goes with --method {' or '.join(owners)}, not with {method}: leave it out"
+                f"{_flag(name)} goes with {' or '.join(owners)}, not with {found.name}: leave it out"
             )
-    defaults = {"sparsity": DEFAULT_SPARSITY, "ratios": DEFAULT_RATIOS}
+    defaults: dict[str, Any] = {"sparsity": DEFAULT_SPARSITY, "ratios": DEFAULT_RATIOS}
     options = {name: value for name, value in defaults.items() if name in _accepted(found)} | options
     missing = [_flag(name) for name in found.required if name in _accepted(found) and name not in options]
     if missing:
-        raise PruningError(f"--method {method} needs {' and '.join(missing)}")
+        raise PruningError(f"{found.name} needs {' and '.join(missing)}")
+    _check_budget(options.get("budget"))
     return Request(found, options)
 
 
 def request_of(options: PruneOptions) -> Request:
     """The request of a run's options.
 
+    Beside a structure stand options that it does not say: those of column combining, and a budget for how
+    many whole filters each layer keeps.
+
     Raises PruningError as `parse_request` and `parse_structure` do, and for options beside a structure that
     say what it says.
     """
-    given = _given(options)
+    given = {name: value for name, value in _given(options).items() if value is not None}
     if options.structure is None:
         return parse_request(options.method or DEFAULT_METHOD, given)
-    named = [_flag(name) for name, value in given.items() if value is not None and name != "sparsity"]
-    if options.method is not None or named:
-        flags = (["--method"] if options.method is not None else []) + named
-        raise PruningError(
-            f"--structure {options.structure} says what to prune: leave {' and '.join(flags)} out, or give "
-            "them without --structure"
-        )
     structure = parse_structure(options.structure, sparsity=options.sparsity)
-    return Request(find_method(structure.method), dict(structure.options))
+    said = dict(structure.options)
+    repeated = ["--method"] if options.method is not None else []
+    repeated += [_flag(name) for name in given if name in said and name != "sparsity"]
+    if repeated:
+        raise PruningError(
+            f"--structure {options.structure} says what to prune: leave {' and '.join(repeated)} out, or "
+            "give them without --structure"
+        )
+    if "budget" in given:
+        return _budget_request(structure, given)
+    if structure.method == "N:M" and options.sparsity == 0:
+        raise PruningError(
+            f"--structure {structure.name} says the share of zeros, and a sparsity of 0 was asked for: leave "
+            "one of them out"
+        )
+    return parse_request(structure.method, said | {name: given[name] for name in given if name != "sparsity"})
+
+
+def _budget_request(structure: Structure, given: Mapping[str, Any]) -> Request:
+    """The request for whole filters of each layer, as many as a budget allows."""
+    if structure.method != "kernel":
+        raise PruningError(
+            f"--budget-ms chooses what each layer keeps, and --structure {structure.name} says it: give "
+            "--structure kernel:ROWS, or none for N:M"
+        )
+    return parse_request("budget", {**given, "rows": dict(structure.options)["rows"]})
+
+
+def _check_budget(seconds: float | None) -> None:
+    """Raise PruningError for a budget that no time fits, before any time is measured."""
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise PruningError(f"the budget is {seconds * 1e3:.4g} ms: give a positive time")
 
 
 def _given(options: PruneOptions) -> dict[str, Any]:
@@ -140,10 +174,10 @@ def parse_ratios(text: str) -> tuple[Ratio, ...]:
 
 @dataclass(frozen=True)
 class Pruning:
-    """What a run did: the method, its options, and every layer that it pruned."""
+    """What a run did: the structure that it made, the method's options, and every layer that it pruned."""
 
     model: str
-    method: str
+    structure: str
     options: Mapping[str, Any]
     output: str
     layers: tuple[PrunedLayer, ...]
@@ -164,14 +198,20 @@ class Pruning:
         return math.fsum(layer.kept_l1 for layer in self.layers) / len(self.layers)
 
     def to_json(self) -> str:
-        """The run as JSON, schema 1."""
+        """The run as JSON, schema 2.
+
+        Schema 1 named a `method`, such as `n_m` or `magnitude`, and not the `structure`; layers had neither
+        a structure nor notes.
+        """
         layers = [
             {
                 "name": layer.name,
                 "shape": list(layer.shape),
+                "structure": layer.structure or self.structure,
                 "sparsity": layer.sparsity,
                 "kept_l1": layer.kept_l1,
                 "detail": dict(layer.detail),
+                "notes": list(layer.notes),
             }
             for layer in self.layers
         ]
@@ -179,7 +219,7 @@ class Pruning:
             {
                 "schema": SCHEMA,
                 "model": self.model,
-                "method": self.method,
+                "structure": self.structure,
                 "options": dict(self.options),
                 "output": self.output,
                 "layers": layers,

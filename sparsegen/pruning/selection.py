@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from sparsegen.errors import PruningError
 from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
 from sparsegen.pruning.prunable import WeightLayer
 from sparsegen.typed import whole_number
+from sparsegen.wording import dimensions
 
 
 def check_sparsity(sparsity: float) -> None:
@@ -71,12 +72,63 @@ def keep_blocks(weight: Tensor, sparsity: float, shape: tuple[int, int], *, whol
 
 
 def prune_layers(
-    layers: Sequence[WeightLayer], keep: Callable[[WeightLayer], Tensor]
+    layers: Sequence[WeightLayer],
+    keep: Callable[[WeightLayer], Tensor],
+    *,
+    sparsity: float,
+    shape: tuple[int, int] = (1, 1),
 ) -> tuple[PrunedLayer, ...]:
-    """Zero what `keep` does not keep of each layer. Raises PruningError as `check_not_undone` does."""
-    choices = [Choice(layer, keep(layer)) for layer in layers]
+    """Zero what `keep` does not keep of each layer: of all of them, or of none.
+
+    `sparsity` is the share asked for, in blocks of `shape`, output by input channels. Raises PruningError
+    as `check_some_left` and `check_not_undone` do.
+    """
+    choices = [keeping(layer, keep(layer), sparsity=sparsity, shape=shape) for layer in layers]
     check_not_undone(choices)
     return set_masks(choices)
+
+
+def keeping(layer: WeightLayer, keep: Tensor, *, sparsity: float, shape: tuple[int, int]) -> Choice:
+    """The choice of what to keep of a layer, with notes where that is not what was asked for.
+
+    Raises PruningError as `check_some_left` does.
+    """
+    check_some_left(layer, keep, sparsity=sparsity, shape=shape)
+    notes = [*clamped(layer, shape), *nothing_taken(layer, keep, sparsity)]
+    return Choice(layer, keep, notes=tuple(notes))
+
+
+def clamped(layer: WeightLayer, shape: tuple[int, int]) -> Iterator[str]:
+    """Sentences about blocks that reach beyond the layer's channels."""
+    for asked, there, what in zip(shape, layer.weight.shape, ("output", "input"), strict=False):
+        if asked > there:
+            yield (
+                f"layer '{layer.name}': {asked} {what} channels together were asked for, and it got {there}, "
+                "which are all that it has"
+            )
+
+
+def nothing_taken(layer: WeightLayer, keep: Tensor, sparsity: float) -> Iterator[str]:
+    """A sentence about a share that came to nothing, as less than half of a block is none."""
+    if sparsity > 0 and keep.all():
+        yield (
+            f"layer '{layer.name}' of shape {tuple(layer.weight.shape)}: a sparsity of {sparsity:.4g} was "
+            "asked for, and it got 0, as that is less than half of a block of its weights"
+        )
+
+
+def check_some_left(
+    layer: WeightLayer, keep: Tensor, *, sparsity: float, shape: tuple[int, int] = (1, 1)
+) -> None:
+    """Raise PruningError where a layer would lose all of its weights."""
+    if not keep.any():
+        single = shape == (1, 1)
+        few = "weights" if single else f"blocks of {dimensions(shape)} channels"
+        raise PruningError(
+            f"layer '{layer.name}' of shape {tuple(layer.weight.shape)} has few {few}, and a sparsity of "
+            f"{sparsity:.4g} takes them all: ask for less{'' if single else ', for smaller blocks'}, or "
+            "list the layer in skip"
+        )
 
 
 def check_not_undone(choices: Sequence[Choice]) -> None:

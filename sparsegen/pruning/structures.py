@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sparsegen.errors import PruningError
+from sparsegen.formats.structure_names import (
+    COLUMN_COMBINED,
+    UNSTRUCTURED,
+    UNSTRUCTURED_GLOBAL,
+    of_block,
+    of_ratio,
+    of_rows,
+)
 from sparsegen.pruning.block import SHAPE, check_shape
 from sparsegen.pruning.masks import PrunedLayer, report
 from sparsegen.pruning.n_m import check_ratio
@@ -19,7 +27,7 @@ from sparsegen.pruning.vector import ROWS
 DEFAULT_SPARSITY = 0.5
 
 ALLOWED = (
-    "unstructured",
+    "unstructured or unstructured:global",
     "vector or vector:ROWS",
     "kernel or kernel:ROWS",
     "block or block:ROWSxCOLUMNS",
@@ -33,8 +41,9 @@ ALLOWED = (
 class Structure:
     """What shape of zeros to prune for, and how many.
 
-    `name` is the canonical text (`vector:4` is `vector`), `sparsity` the share of weights to remove; 0
-    leaves them as they are. Column combining may remove more, where weights conflict.
+    `name` is the canonical text (`vector` is `vector:4`), `sparsity` the share of weights to remove; 0
+    leaves them as they are. Column combining may remove more, where weights conflict. `method` is the
+    registered one, with its `options`.
     """
 
     name: str
@@ -59,10 +68,10 @@ class Structure:
 def parse_structure(text: str, *, sparsity: float | None = None) -> Structure:
     """The structure that `text` names.
 
-    Texts: `unstructured`; `vector` of 4 output channels, `vector:8`; `kernel`, whole filters of 4 output
-    channels, `kernel:8`; `block` of 4x4 output by input
-    channels, `block:4x2`; `column-combined`, partitioned greedily, or `column-combined:annealing`; `2:4` or
-    any N:M, and `2:4x4` where 4 output channels choose together. A sparsity of None stands for
+    Texts: `unstructured`, and `unstructured:global` with one threshold for all layers; `vector` of 4 output
+    channels, `vector:8`; `kernel`, whole filters of 4 output channels, `kernel:8`; `block` of 4x4 output by
+    input channels, `block:4x2`; `column-combined`, partitioned greedily, or `column-combined:annealing`;
+    `2:4` or any N:M, and `2:4x4` where 4 output channels choose together. A sparsity of None stands for
     0.5, or for 1 - N/M.
 
     Raises PruningError for another text, a sparsity outside [0, 1), and one other than 1 - N/M (or 0).
@@ -100,33 +109,49 @@ def prune(
     return parse_structure(structure, sparsity=sparsity).prune(model, skip=skip, linear=linear)
 
 
-def _structure(name: str, rule: str, sparsity: float | None, **options: Any) -> Structure:
+def structure_name(method: str, options: Mapping[str, Any]) -> str:
+    """The text of the structure that a registered method makes with these options, those left out its own.
+
+    A method that chooses N and M, or of how many filters, for each layer makes `N:M` or `kernel:ROWS`.
+    """
+    rows = options.get("rows")
+    if method in ("vector", "kernel"):
+        return of_rows(method, rows or ROWS)  # type: ignore[arg-type]
+    if method == "block":
+        return of_block(*options.get("shape", SHAPE))
+    if method == "N:M":
+        return of_ratio(options["n"], options["m"], rows or 1)
+    if method == "budget":
+        return of_rows("kernel", rows) if rows else "N:M"
+    partition = options.get("method", "greedy")
+    return method if partition == "greedy" else f"{method}:{partition}"
+
+
+def _structure(rule: str, sparsity: float | None, **options: Any) -> Structure:
     sparsity = DEFAULT_SPARSITY if sparsity is None else sparsity
+    name = structure_name(rule, options)
     return Structure(name, sparsity, rule, (("sparsity", sparsity), *options.items()))
 
 
 def _unstructured(match: re.Match[str], sparsity: float | None) -> Structure:
-    return _structure("unstructured", "magnitude", sparsity)
+    return _structure(UNSTRUCTURED_GLOBAL if match[1] else UNSTRUCTURED, sparsity)
 
 
 def _of_rows(match: re.Match[str], sparsity: float | None) -> Structure:
     """Vectors or kernels of some output channels."""
-    method, rows = match[1], int(match[2] or ROWS)
+    rows = int(match[2] or ROWS)
     check_rows(rows)
-    return _structure(method if rows == ROWS else f"{method}:{rows}", method, sparsity, rows=rows)
+    return _structure(match[1], sparsity, rows=rows)
 
 
 def _block(match: re.Match[str], sparsity: float | None) -> Structure:
     shape = (int(match[1]), int(match[2])) if match[1] else SHAPE
     check_shape(shape)
-    name = "block" if shape == SHAPE else f"block:{shape[0]}x{shape[1]}"
-    return _structure(name, "block", sparsity, shape=shape)
+    return _structure("block", sparsity, shape=shape)
 
 
 def _column_combined(match: re.Match[str], sparsity: float | None) -> Structure:
-    partition = match[1] or "greedy"
-    name = "column-combined" if partition == "greedy" else f"column-combined:{partition}"
-    return _structure(name, "column_combine", sparsity, method=partition)
+    return _structure(COLUMN_COMBINED, sparsity, method=match[1] or "greedy")
 
 
 def _n_m(match: re.Match[str], sparsity: float | None) -> Structure:
@@ -139,13 +164,13 @@ def _n_m(match: re.Match[str], sparsity: float | None) -> Structure:
             f"{n}:{m} removes {share:.4g} of the weights, a sparsity of {sparsity} was asked for: leave the "
             "sparsity out, or choose another structure"
         )
-    name = f"{n}:{m}" if rows == 1 else f"{n}:{m}x{rows}"
-    options = (("n", n), ("m", m), ("rows", rows))
-    return Structure(name, share if sparsity is None else sparsity, "n_m", options)
+    options = {"n": n, "m": m, "rows": rows}
+    given = share if sparsity is None else sparsity
+    return Structure(structure_name("N:M", options), given, "N:M", tuple(options.items()))
 
 
 _PATTERNS: tuple[tuple[str, Callable[[re.Match[str], float | None], Structure]], ...] = (
-    (r"unstructured", _unstructured),
+    (r"unstructured(:global)?", _unstructured),
     (r"(vector|kernel)(?::(\d+))?", _of_rows),
     (r"block(?::(\d+)x(\d+))?", _block),
     (r"column-combined(?::(greedy|annealing))?", _column_combined),

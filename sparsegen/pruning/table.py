@@ -34,15 +34,20 @@ def totals_line(pruning: Pruning) -> str:
     count = len(pruning.layers)
     seconds = math.fsum(layer.detail.get("seconds", 0) for layer in pruning.layers)
     time = f", {milliseconds(seconds * 1e3)} ms" if seconds else ""
+    budget = pruning.options.get("budget")
+    within = "" if budget is None else f" within {milliseconds(budget * 1e3)} ms"
     return (
-        f"{pruning.model}, {pruning.method}: {count} layer{'s' if count > 1 else ''}, "
+        f"{pruning.model}, {pruning.structure}{within}: {count} layer{'s' if count > 1 else ''}, "
         f"{pruning.weights:,} weights, {pruning.sparsity:.1%} zeros, {pruning.kept_l1:.1%} of the L1 norm "
         f"kept in the mean{time}; saved as {pruning.output}"
     )
 
 
 def _details(layer: PrunedLayer) -> str:
-    return ", ".join(_phrase(name, value) for name, value in layer.detail.items())
+    """What the method has to tell; N and M stand in the structure's name, or are the sparsity."""
+    own = [] if layer.structure is None else [layer.structure]
+    told = {name: value for name, value in layer.detail.items() if name not in ("n", "m")}
+    return ", ".join([*own, *(_phrase(name, value) for name, value in told.items())])
 
 
 def _phrase(name: str, value: float) -> str:

@@ -32,10 +32,13 @@ def vector(
     L1 norm made fair to a last vector of fewer rows; of equal ones those with the lower index go
     first. `skip` and `linear` are those of `magnitude`.
 
-    Raises PruningError for a sparsity outside [0, 1), rows < 1, a layer with more zeros than asked for,
-    and a model without a layer to prune.
+    Raises PruningError for a sparsity outside [0, 1), rows < 1, a layer that would lose all of its weights or
+    has more zeros than asked for, and a model without a layer to prune.
     """
     check_sparsity(sparsity)
     check_rows(rows)
     layers = prunable_layers(model, skip=skip, linear=linear)
-    return prune_layers(layers, lambda layer: keep_blocks(layer.weight, sparsity, (rows, 1)))
+    shape = (rows, 1)
+    return prune_layers(
+        layers, lambda layer: keep_blocks(layer.weight, sparsity, shape), sparsity=sparsity, shape=shape
+    )

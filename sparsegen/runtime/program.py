@@ -213,7 +213,8 @@ class LayerReport:
 
     The `kernel` of a depthwise convolution that its reader's, "separable", computes is "fused"; that of an
     operator which torch computes is "torch": `operator` is its name then (`aten.cumsum.default`), and
-    `reason` tells why torch computes it.
+    `reason` tells why torch computes it. Of a kernel, `reason` tells why an implementation that times were
+    given for does not compute the layer.
 
     `approximated` are the functions of the layer's epilogue that the caller allows to be approximated, and
     what became of each.

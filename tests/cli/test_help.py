@@ -56,13 +56,13 @@ DEFAULTS = {
         "batch": batch_of(ModelOptions),
         "sparsity": f"{DEFAULT_SPARSITY:g}",
         "method": DEFAULT_METHOD,
-        "rows": f"{of_method('vector', 'rows')} for vector and kernel, {of_method('n_m', 'rows')} for n_m, "
+        "rows": f"{of_method('vector', 'rows')} for vector and kernel, {of_method('N:M', 'rows')} for N:M, "
         "N:M for budget",
         "block": "x".join(map(str, of_method("block", "shape"))),
-        "group": f"{of_method('column_combine', 'group')}",
-        "conflicts": f"{of_method('column_combine', 'conflicts'):g}",
-        "partition": of_method("column_combine", "method"),
-        "seed": f"{of_method('column_combine', 'seed')}",
+        "group": f"{of_method('column-combined', 'group')}",
+        "conflicts": f"{of_method('column-combined', 'conflicts'):g}",
+        "partition": of_method("column-combined", "method"),
+        "seed": f"{of_method('column-combined', 'seed')}",
         "ratios": ",".join(f"{n}:{m}" for n, m in DEFAULT_RATIOS),
         "threads": CORES,
         "skip": "the first convolution and the classifier",

@@ -37,13 +37,24 @@ def zeros(path: str) -> dict[str, float]:
     }
 
 
+STRUCTURES = {
+    ("--method", "vector", "--rows", "2"): f"{MODEL}, vector:2: 2 layers",
+    ("--method", "n_m", "--n", "1", "--m", "4", "--rows", "2"): f"{MODEL}, 1:4x2: 2 layers",
+    ("--method", "block", "--block", "2x4"): f"{MODEL}, block:2x4: 2 layers",
+    ("--method", "kernel", "--rows", "2"): f"{MODEL}, kernel:2: 2 layers",
+    ("--structure", "kernel:2", "--sparsity", "0.75"): f"{MODEL}, kernel:2: 2 layers",
+    ("--structure", "1:4x2"): f"{MODEL}, 1:4x2: 2 layers",
+}
+"""What the last line of the table calls what these options make."""
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         ((), {"2": 0.5, "4": 0.5}),
         (("--method", "magnitude", "--sparsity", "0.75"), {"2": 0.75, "4": 0.75}),
         (("--method", "vector", "--rows", "2"), {"2": 0.5, "4": 0.5}),
-        (("--method", "n_m", "--n", "1", "--m", "4"), {"2": 0.75, "4": 0.75}),
+        (("--method", "n_m", "--n", "1", "--m", "4", "--rows", "2"), {"2": 0.75, "4": 0.75}),
         (("--method", "block", "--block", "2x4"), {"2": 0.5, "4": 0.5}),
         (("--linear", "--skip", "0", "--skip", "[24]"), {"7": 0.5}),
         (("--method", "kernel", "--rows", "2"), {"2": 0.5, "4": 0.5}),
@@ -55,6 +66,8 @@ def zeros(path: str) -> dict[str, float]:
 def test_a_pruned_program_is_saved(arguments: tuple[str, ...], expected: dict[str, float]) -> None:
     result = prune(*SMALL, *arguments, "-o", "pruned.pt2")
     assert result.exit_code == 0, result.output
+    assert STRUCTURES.get(arguments, "unstructured") in result.stdout
+    assert "note:" not in result.stderr
     assert zeros("pruned.pt2") == {"0": 0.0, "2": 0.0, "4": 0.0, "7": 0.0, **expected}
     assert "saved as pruned.pt2" in result.stdout
     for name, share in expected.items():
@@ -93,9 +106,19 @@ def test_structures_are_what_methods_make(one: tuple[str, ...], other: tuple[str
         ),
         (("--structure", "kernel:0"), "rows is 0: give a whole number from 1 to"),
         (("--structure", "kernel:99999999999999999999"), "give a whole number from 1 to"),
-        (("--structure", "kernals"), "structure is 'kernals': choose one of unstructured; vector"),
+        (
+            ("--structure", "kernals"),
+            "structure is 'kernals': choose one of unstructured or unstructured:global; vector",
+        ),
         (("--structure", "kernel:64", "--sparsity", "0.99"), "a sparsity of 0.99 takes them all"),
         (("--structure", "2:4", "--sparsity", "0.7"), "2:4 removes 0.5 of the weights"),
+        (("--structure", "2:4", "--sparsity", "0"), "--structure 2:4 says the share of zeros"),
+        (
+            ("--structure", "vector:4", "--budget-ms", "1"),
+            "--structure vector:4 says it: give --structure kernel",
+        ),
+        (("--structure", "kernel:4", "--sparsity", "0.5", "--budget-ms", "1"), "--sparsity goes with"),
+        (("--structure", "kernel:4", "--group", "4"), "--group goes with column-combined, not with kernel"),
     ],
     ids=lambda case: " ".join(case) if isinstance(case, tuple) else "",
 )
@@ -104,6 +127,22 @@ def test_structures_that_cannot_be(arguments: tuple[str, ...], message: str) -> 
     assert result.exit_code != 0
     assert message in " ".join(result.stderr.split())
     assert not Path("pruned.pt2").exists()
+
+
+def test_what_could_not_be_had_is_told() -> None:
+    arguments = ("--structure", "kernel:64", "--sparsity", "0.05", "--skip", "[07]")
+    result = prune(*SMALL, *arguments, "-o", "pruned.pt2", "--json", "pruned.json")
+    assert result.exit_code == 0, result.output
+    notes = [line.removeprefix("note: ") for line in result.stderr.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 4
+    assert notes[0] == (
+        "layer '2': 64 output channels together were asked for, and it got 8, which are all that it has"
+    )
+    assert notes[1].startswith(
+        "layer '2' of shape (8, 8, 3, 3): a sparsity of 0.05 was asked for, and it got 0"
+    )
+    layers = json.loads(Path("pruned.json").read_text())["layers"]
+    assert [note for layer in layers for note in layer["notes"]] == notes
 
 
 def test_global_pruning_shares_one_threshold() -> None:
@@ -116,8 +155,8 @@ def test_global_pruning_shares_one_threshold() -> None:
 
 def test_columns_are_combined_with_progress_and_a_report() -> None:
     result = prune(
-        *SMALL, "--method", "column_combine", "--sparsity", "0.8", "--group", "4", "--conflicts", "1",
-        "--partition", "annealing", "--seed", "3", "-o", "pruned.pt2", "--json", "pruned.json",
+        *SMALL, "--structure", "column-combined:annealing", "--sparsity", "0.8", "--group", "4",
+        "--conflicts", "1", "--seed", "3", "-o", "pruned.pt2", "--json", "pruned.json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "[2/2] combining the columns of layer 4" in result.stderr
@@ -130,6 +169,8 @@ def test_columns_are_combined_with_progress_and_a_report() -> None:
         "method": "annealing",
         "seed": 3,
     }
+    assert (found["schema"], found["structure"]) == (2, "column-combined:annealing")
+    assert "method" not in found
     assert [layer["name"] for layer in found["layers"]] == ["2", "4"]
     for layer in found["layers"]:
         assert layer["sparsity"] == zeros("pruned.pt2")[layer["name"]]
@@ -137,10 +178,11 @@ def test_columns_are_combined_with_progress_and_a_report() -> None:
 
 
 def test_a_budget_is_measured_and_kept() -> None:
-    arguments = ("--method", "budget", "--ratios", "2:4,4:4", "--threads", "1", "--skip", "[027]")
+    arguments = ("--structure", "kernel:2", "--ratios", "2:4,4:4", "--threads", "1", "--skip", "[027]")
     result = prune(*SMALL, *arguments, "--budget-ms", "1000", "-o", "pruned.pt2")
     assert result.exit_code == 0, result.output
     assert "timing layer 4 at 2 ratios" in result.stderr
+    assert f"{MODEL}, kernel:2 within 1000 ms: 1 layer" in result.stdout
     assert zeros("pruned.pt2")["4"] == 0
     result = prune(*SMALL, *arguments, "--budget-ms", "1e-6", "-o", "other.pt2")
     assert result.exit_code == 1
@@ -211,14 +253,14 @@ def test_weights_that_a_norm_computes_are_pruned_as_they_are() -> None:
         (("--method", "vector", "--rows", "0"), "rows is 0"),
         (("--method", "n_m", "--n", "5", "--m", "4"), "ratio is 5:4"),
         (("--method", "n_m", "--n", "2", "--m", "3"), "layer '2' has 8 input channels: 2:3 needs a multiple"),
-        (("--method", "n_m", "--n", "2"), "--method n_m needs --m"),
+        (("--method", "n_m", "--n", "2"), "N:M needs --m"),
         (("--method", "block", "--block", "4"), "the block shape is (4,)"),
         (("--method", "column_combine", "--group", "0"), "group is 0"),
         (("--method", "column_combine", "--conflicts", "-1"), "conflicts is -1.0"),
-        (("--method", "budget"), "--method budget needs --budget-ms"),
+        (("--method", "budget"), "budget needs --budget-ms"),
         (("--method", "budget", "--budget-ms", "1", "--ratios", "2"), "'2' in '2' is no ratio"),
-        (("--method", "vector", "--block", "4x4"), "--block goes with --method block, not with vector"),
-        (("--threads", "1"), "--threads goes with --method budget, not with magnitude"),
+        (("--method", "vector", "--block", "4x4"), "--block goes with block, not with vector"),
+        (("--threads", "1"), "--threads goes with budget, not with unstructured"),
         (("--skip", "features.*"), "no layer matches 'features.*'"),
         (("--skip", "*"), "no convolution to prune"),
         (("--batch", "0"), "batch is 0"),

@@ -1,4 +1,4 @@
-"""Comparisons are read back from their JSON, those of the schema before too."""
+"""Comparisons are read back from their JSON, those of the schemas before too."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_kept_results_of_schema_3_are_read(name: str) -> None:
     assert written["schema"] == 3
     found = read_comparison(ZEN5 / name)
     told = found.as_dict()
-    assert (told["schema"], told["warnings"]) == (4, [])
+    assert (told["schema"], told["warnings"]) == (5, [])
     assert told["summary"]["geomean_speedup"] == pytest.approx(written["summary"]["geomean_speedup"])
     assert told["machine"] == written["machine"]
     for now, before in zip(told["layers"], written["layers"], strict=True):
@@ -94,8 +94,8 @@ def test_schema_3_left_our_dense_kernel_out_where_it_won(partly_dense: Compariso
         ("{", "is no comparison"),
         ("[]", "is no comparison"),
         ('{"schema": 4}', "is no comparison .*KeyError"),
-        ('{"schema": 2}', "has schema 2, and this version of sparsegen reads comparisons of schemas 3 to 4"),
-        ('{"schema": 5}', "has schema 5"),
+        ('{"schema": 2}', "has schema 2, and this version of sparsegen reads comparisons of schemas 3 to 5"),
+        ('{"schema": 6}', "has schema 6"),
         ('{"schema": "4"}', "has schema '4'"),
     ],
 )
@@ -103,6 +103,19 @@ def test_what_is_no_comparison_is_told(content: str, message: str, tmp_path: Pat
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(FileError, match=message):
         read_comparison(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("schema", [3, 4])
+@pytest.mark.parametrize(
+    ("earlier", "name"),
+    [("vector", "vector:4"), ("kernel", "kernel:4"), ("block", "block:4x4"), ("vector:8", "vector:8")],
+)
+def test_earlier_schemas_left_usual_sizes_out_of_structures(
+    schema: int, earlier: str, name: str, comparison: Comparison, tmp_path: Path
+) -> None:
+    content = {**comparison.as_dict(), "schema": schema, "structure": earlier}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert read_comparison(tmp_path / "a.json").structure == name
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The records of a comparison and their JSON, schema 4."""
+"""The records of a comparison and their JSON, schema 5."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ LAYER = {
 NETWORK = {"sparse_ms", "dense_ms", "speedup", "max_abs_error", "argmax_agreement"}
 
 
-def test_json_has_the_keys_of_schema_4(comparison: Comparison) -> None:
+def test_json_has_the_keys_of_schema_5(comparison: Comparison) -> None:
     found = json.loads(comparison.to_json())
-    assert found["schema"] == 4
+    assert found["schema"] == 5
     assert set(found) == TOP
     assert len(found["layers"]) == len(comparison.layers)
     for layer in found["layers"]:

@@ -131,7 +131,7 @@ def test_another_shape_is_never_near(field: str, value: Any) -> None:
 
 def test_the_nearest_takes_over_where_there_is_no_best() -> None:
     found = database(
-        tuned(1, structure="vectors of 4"),
+        tuned(1, structure="vector:4"),
         tuned(2, density=0.4),
         tuned(3, density=0.7),
         tuned(4, structure="dense", density=1.0),
@@ -139,11 +139,11 @@ def test_the_nearest_takes_over_where_there_is_no_best() -> None:
     nearest = found.find(CONV, HERE, space())
     assert nearest == Found(Panels(rows=2), "log", "nearest")
     assert rows(found.find(replace(CONV, density=0.64), HERE, space())) == 3
-    assert rows(found.find(replace(CONV, structure="vectors of 8"), HERE, space())) == 1
+    assert rows(found.find(replace(CONV, structure="vector:8"), HERE, space())) == 1
     assert rows(found.find(replace(CONV, structure="dense", density=1.0), HERE, space())) == 4
     assert found.find(replace(CONV, density=0.1), HERE, space()) is None
     assert found.covers(replace(CONV, density=0.1), HERE)
-    assert rows(found.find(replace(CONV, structure="blocks of 4x4"), HERE, space())) == 1
+    assert rows(found.find(replace(CONV, structure="block:4x4"), HERE, space())) == 1
     assert rows(found.find(replace(CONV, structure="2:5", density=0.4), HERE, space())) == 2
     combined = replace(CONV, structure="column-combined, groups of 2.1", density=0.4)
     assert found.find(combined, HERE, space()) is None
@@ -198,9 +198,31 @@ def test_distance_is_symmetric_and_nought_to_itself(one: Workload, other: Worklo
         assert distance(one, other) > 0
 
 
+@pytest.mark.parametrize(
+    ("earlier", "name"),
+    [
+        ("vectors of 4", "vector:4"),
+        ("kernels of 8", "kernel:8"),
+        ("kernels", "kernel:1"),
+        ("blocks of 4x2", "block:4x2"),
+        ("2:4", "2:4"),
+        ("column-combined, groups of 7.9", "column-combined, groups of 7.9"),
+    ],
+)
+def test_structures_of_earlier_journals_are_read(earlier: str, name: str) -> None:
+    assert Workload.from_dict({**CONV.as_dict(), "structure": earlier}).structure == name
+
+
+def test_rows_that_choose_together_are_near_each_other_alone() -> None:
+    texts = ("vector:4", "2:4x4", "kernel:4", "kernel:1", "2:4")
+    vectors, pattern, kernels, single, apart = (replace(CONV, structure=text) for text in texts)
+    assert distance(vectors, pattern) < 1 < distance(pattern, apart)
+    assert all(distance(each, kernels) > 1 for each in (vectors, pattern, single, apart))
+
+
 def test_kinds_are_farther_apart_than_sizes() -> None:
     four, eight, blocks, pattern = (
-        replace(CONV, structure=text) for text in ("vectors of 4", "vectors of 8", "blocks of 4x4", "2:4")
+        replace(CONV, structure=text) for text in ("vector:4", "vector:8", "block:4x4", "2:4")
     )
     assert (
         0 < distance(four, eight) < distance(four, blocks) == distance(CONV, pattern) < distance(four, CONV)

@@ -64,8 +64,8 @@ def test_operators_in_words(workload: Workload, phrase: str) -> None:
     ("structure", "density", "phrase"),
     [
         ("unstructured", 0.12, "88% unstructured"),
-        ("vectors of 8", 0.5, "50% in vectors of 8"),
-        ("blocks of 4x4", 0.25, "75% in blocks of 4x4"),
+        ("vector:8", 0.5, "50% vector:8"),
+        ("block:4x4", 0.25, "75% block:4x4"),
         ("column-combined, groups of 7.9", 0.12, "88% column-combined, groups of 7.9"),
         ("2:4", 0.5, "2:4"),
         ("dense", 1.0, "dense"),

@@ -41,8 +41,8 @@ def test_every_structure_is_told(inspection: Inspection) -> None:
         "stem": "dense",
         "unstructured": "unstructured",
         "two_of_four": "2:4",
-        "vectors_of_four": "vectors of 4",
-        "blocks_of_four": "blocks of 4x4",
+        "vectors_of_four": "vector:4",
+        "blocks_of_four": "block:4x4",
         "column_combined": "column-combined",
         "all_zero": "all zero",
         "nine_tenths": "unstructured",
@@ -91,7 +91,7 @@ def test_filters_that_minimal_filtering_skips(batch: int) -> None:
     model, x = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1)).eval(), torch.zeros(batch, 64, 28, 28)
     sparsegen.prune(model, "kernel", sparsity=0.75, skip=())
     (told,) = sparsegen.inspect(model, (x,), threads=1).layers
-    assert (told.structure, told.format) == ("kernels of 4", "sparse_winograd")
+    assert (told.structure, told.format) == ("kernel:4", "sparse_winograd")
     assert told.why == "Winograd's filtering, 75% of it skipped"
     assert told.statistics is None
     assert told.cycles == told.estimates["sparse_winograd"]
@@ -255,7 +255,7 @@ def test_the_json_holds_it_all(inspection: Inspection) -> None:
         "schema", "model", "target", "batch", "threads", "measured", "layers", "totals", "torch_operators",
         "approximated",
     }  # fmt: skip
-    assert (found["schema"], found["measured"]) == (1, False)
+    assert (found["schema"], found["measured"]) == (2, False)
     assert found["layers"][5]["seconds"] == found["layers"][5]["cycles"] / found["target"]["clock_hz"]
     assert set(found["target"]) == {"name", "isa", "lanes", "l1_bytes", "l2_bytes", *SPEED}
     combined = found["layers"][5]

@@ -91,6 +91,26 @@ def test_measured_times_stand_in_place_of_estimates() -> None:
     assert best_offer(plan.layer("first"), plan.context).implementation.name == "winograd"
 
 
+@pytest.mark.parametrize(
+    ("name", "measured", "why"),
+    [
+        ("first", "sparse_winograd", "no filter is zero everywhere"),
+        ("first", "panels", "no zeros are worth skipping"),
+        ("second", "winograd", "grouped convolutions run dense"),
+        ("last", "masked_vectors", ""),
+    ],
+)
+def test_an_implementation_that_cannot_compute_a_layer_is_told(name: str, measured: str, why: str) -> None:
+    network, inputs = Network(), (torch.randn(8, 3, 11, 9),)
+    graph = from_torch(network.eval(), inputs)
+    target = parse_target("haswell")
+    plan = plan_graph(graph, threads=1, target=target, measured={name: {measured: 1e-9}})
+    (told,) = plan.unserved.items()
+    assert told[0] == name
+    assert told[1].startswith(f"{measured} was measured and cannot compute it: {why}")
+    assert not plan_graph(graph, threads=1, target=target).unserved
+
+
 def test_products_of_values() -> None:
     network, inputs = Products(), (torch.randn(2, 3, 4, 6), torch.randn(2, 3, 4, 6))
     quick = {name: {"torch": 1e-12, "matmul": 1.0} for name in ("matmul", "matmul#2")}
@@ -121,6 +141,8 @@ def test_what_torch_has_no_operator_for_keeps_its_kernel(layer: str) -> None:
     assert layer in names
     model = compiled(network, inputs, measured={layer: {"torch": 1e-12, **SLOW[layer]}})
     assert all(each.kernel != "torch" for each in model.layers)
+    (report,) = [each for each in model.layers if each.name == layer]
+    assert "torch was measured and cannot compute it: torch has no operator for it" in report.reason
     agrees(model, network, inputs)
 
 

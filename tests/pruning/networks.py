@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
+
+from sparsegen.errors import SparsegenError
 
 
 class Network(nn.Module):
@@ -44,6 +49,16 @@ def sandwich(weight: Tensor) -> nn.Sequential:
         middle = nn.Linear(inputs, channels, bias=False)
     middle.weight = nn.Parameter(weight.clone())
     return nn.Sequential(nn.Conv2d(1, inputs, 1), middle, nn.Linear(1, 1))
+
+
+def refused(sparsity: float, parts: int, prune: Callable[[], object]) -> bool:
+    """Prune; whether that was refused, as it has to be where the sparsity takes all parts of the layer."""
+    if round(sparsity * parts) < parts:
+        prune()
+        return False
+    with pytest.raises(SparsegenError, match="takes them all"):
+        prune()
+    return True
 
 
 def weight_of(model: nn.Module, name: str) -> Tensor:

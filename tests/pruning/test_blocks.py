@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from typing import Any
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparsegen.errors import SparsegenError
-from sparsegen.pruning import block, kernel, n_m, vector
-from tests.pruning.networks import filters, network, sandwich, sparsities, weight_of
+from sparsegen.pruning import PrunedLayer, block, kernel, n_m, vector
+from tests.pruning.networks import filters, network, refused, sandwich, sparsities, weight_of
 from tests.sampling import examples
 
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 5))
@@ -50,9 +51,15 @@ def test_blocks_are_kept_or_dropped_whole(
 ) -> None:
     weight = weight.flatten(1) if linear else weight
     model = sandwich(weight)
-    (layer,) = block(model, sparsity=sparsity, shape=shape, linear=linear)
+    told: list[PrunedLayer] = []
+    parts = len(blocks_of(weight, shape))
+    if refused(
+        sparsity, parts, lambda: told.extend(block(model, sparsity=sparsity, shape=shape, linear=linear))
+    ):
+        assert torch.equal(weight_of(model, "1"), weight)
+        return
     check_blocks(weight, weight_of(model, "1"), shape, sparsity)
-    assert layer.sparsity == float((weight_of(model, "1") == 0).double().mean())
+    assert told[0].sparsity == float((weight_of(model, "1") == 0).double().mean())
 
 
 @given(filters(), sparsities, st.integers(1, 6))
@@ -64,11 +71,8 @@ def test_filters_are_kept_or_dropped_whole(weight: Tensor, sparsity: float, rows
         for row, channel in itertools.product(range(0, len(whole), rows), range(whole.shape[1]))
     ]
     dropped = round(sparsity * len(groups))
-    if dropped == len(groups):
-        with pytest.raises(SparsegenError, match="takes them all"):
-            kernel(model, sparsity=sparsity, rows=rows)
+    if refused(sparsity, len(groups), lambda: kernel(model, sparsity=sparsity, rows=rows)):
         return
-    kernel(model, sparsity=sparsity, rows=rows)
     after = weight_of(model, "1").flatten(2)
     pruned = [
         after[row : row + rows, channel]
@@ -96,15 +100,17 @@ def test_filters_of_one_tap_are_vectors() -> None:
 @examples(40)
 def test_vectors_are_kept_or_dropped_whole(weight: Tensor, sparsity: float, rows: int) -> None:
     model = sandwich(weight)
-    vector(model, sparsity=sparsity, rows=rows)
-    check_blocks(weight, weight_of(model, "1"), (rows, 1), sparsity)
+    parts = len(blocks_of(weight, (rows, 1)))
+    if not refused(sparsity, parts, lambda: vector(model, sparsity=sparsity, rows=rows)):
+        check_blocks(weight, weight_of(model, "1"), (rows, 1), sparsity)
 
 
 @given(filters(), sparsities, shapes)
 @examples(30)
 def test_pruning_again_changes_nothing(weight: Tensor, sparsity: float, shape: tuple[int, int]) -> None:
     model = sandwich(weight)
-    block(model, sparsity=sparsity, shape=shape)
+    if refused(sparsity, len(blocks_of(weight, shape)), lambda: block(model, sparsity=sparsity, shape=shape)):
+        return
     once = weight_of(model, "1").clone()
     block(model, sparsity=sparsity, shape=shape)
     assert torch.equal(weight_of(model, "1"), once)
@@ -152,3 +158,48 @@ def test_numbers_of_numpy_are_numbers() -> None:
         (layer,) = method(sandwich(weight), **options)
         assert layer.sparsity == 0.5
         assert json.dumps(dict(layer.detail))
+
+
+OUT = "layer 'wide': 64 output channels together were asked for, and it got 12"
+IN = "layer 'wide': 16 input channels together were asked for, and it got 8"
+NOTHING = "layer 'wide' of shape (12, 8, 3, 3): a sparsity of 0.04 was asked for, and it got 0"
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "notes"),
+    [
+        (kernel, {"sparsity": 0.5, "rows": 4}, ()),
+        (kernel, {"sparsity": 0.0, "rows": 4}, ()),
+        (kernel, {"sparsity": 0.5, "rows": 64}, (OUT,)),
+        (vector, {"sparsity": 0.5, "rows": 64}, (OUT,)),
+        (n_m, {"n": 2, "m": 4, "rows": 64}, (OUT,)),
+        (block, {"sparsity": 0.5, "shape": (64, 16)}, (OUT, IN)),
+        (kernel, {"sparsity": 0.04, "rows": 12}, (NOTHING,)),
+        (kernel, {"sparsity": 0.04, "rows": 64}, (OUT, NOTHING)),
+    ],
+)
+def test_what_was_asked_for_and_could_not_be_had_is_told(
+    method: Any, options: dict[str, Any], notes: tuple[str, ...]
+) -> None:
+    (layer,) = method(network(), **options, skip=("stem", "narrow", "classifier"))
+    assert len(layer.notes) == len(notes)
+    assert all(told.startswith(note) for told, note in zip(layer.notes, notes, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        (kernel, {"sparsity": 0.994, "rows": 1}),
+        (vector, {"sparsity": 0.97, "rows": 64}),
+        (block, {"sparsity": 0.9, "shape": (64, 64)}),
+    ],
+)
+def test_where_a_later_layer_would_be_emptied_no_layer_is_pruned(
+    method: Any, options: dict[str, Any]
+) -> None:
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(SparsegenError, match=r"layer 'narrow' of shape .* takes them all: ask for less"):
+        method(model, **options)
+    assert model.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -13,52 +14,92 @@ from rich.console import Console
 
 from sparsegen.errors import SparsegenError
 from sparsegen.pruning import PrunedLayer, run
-from sparsegen.pruning.registry import METHODS
+from sparsegen.pruning.registry import METHODS, find_method
 from sparsegen.pruning.table import print_pruning
 from tests.pruning.networks import images, network
 
 
 def test_every_method_is_registered_by_name() -> None:
-    names = {"magnitude", "global", "vector", "kernel", "n_m", "block", "column_combine", "budget"}
-    assert set(METHODS) == names
+    assert set(METHODS) == {
+        *(
+            "unstructured",
+            "unstructured:global",
+            "vector",
+            "kernel",
+            "N:M",
+            "block",
+            "column-combined",
+            "budget",
+        )
+    }
     for name, method in METHODS.items():
         assert method.name == name
         assert {"skip", "linear", "scope"}.isdisjoint(method.options)
 
 
 @pytest.mark.parametrize(
-    ("method", "given", "options"),
+    ("earlier", "name"),
     [
-        ("magnitude", {}, {"sparsity": 0.5}),
-        ("global", {"sparsity": 0.9, "n": None}, {"sparsity": 0.9}),
-        ("vector", {"rows": 8}, {"sparsity": 0.5, "rows": 8}),
-        ("n_m", {"n": 1, "m": 4}, {"n": 1, "m": 4}),
-        ("column_combine", {"seed": 0, "conflicts": 0.0}, {"sparsity": 0.5, "seed": 0, "conflicts": 0.0}),
-        ("budget", {"budget": 0.1}, {"budget": 0.1, "ratios": ((1, 4), (2, 4), (4, 4))}),
+        ("magnitude", "unstructured"),
+        ("global", "unstructured:global"),
+        ("n_m", "N:M"),
+        ("column_combine", "column-combined"),
     ],
 )
-def test_requests(method: str, given: dict[str, object], options: dict[str, object]) -> None:
+def test_earlier_spellings_are_aliases(earlier: str, name: str) -> None:
+    assert find_method(earlier) is find_method(name) is METHODS[name]
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "options", "structure"),
+    [
+        ("unstructured", {}, {"sparsity": 0.5}, "unstructured"),
+        ("unstructured:global", {"sparsity": 0.9, "n": None}, {"sparsity": 0.9}, "unstructured:global"),
+        ("vector", {"rows": 8}, {"sparsity": 0.5, "rows": 8}, "vector:8"),
+        ("kernel", {}, {"sparsity": 0.5}, "kernel:4"),
+        ("block", {"shape": (2, 3)}, {"sparsity": 0.5, "shape": (2, 3)}, "block:2x3"),
+        ("N:M", {"n": 1, "m": 4}, {"n": 1, "m": 4}, "1:4"),
+        ("N:M", {"n": 1, "m": 4, "rows": 2}, {"n": 1, "m": 4, "rows": 2}, "1:4x2"),
+        ("column-combined", {"seed": 0}, {"sparsity": 0.5, "seed": 0}, "column-combined"),
+        (
+            "column-combined",
+            {"method": "annealing"},
+            {"sparsity": 0.5, "method": "annealing"},
+            "column-combined:annealing",
+        ),
+        ("budget", {"budget": 0.1}, {"budget": 0.1, "ratios": ((1, 4), (2, 4), (4, 4))}, "N:M"),
+        (
+            "budget",
+            {"budget": 1, "ratios": ((1, 2),), "rows": 4},
+            {"budget": 1, "ratios": ((1, 2),), "rows": 4},
+            "kernel:4",
+        ),
+    ],
+)
+def test_requests(method: str, given: dict[str, object], options: dict[str, object], structure: str) -> None:
     request = run.parse_request(method, given)
-    assert (request.method.name, request.options) == (method, options)
+    assert (request.method.name, request.options, request.structure) == (method, options, structure)
 
 
 @pytest.mark.parametrize(
     ("method", "given", "message"),
     [
-        ("best", {}, "no pruning method 'best': choose one of .*magnitude"),
+        ("best", {}, "no pruning method 'best': choose one of .*unstructured"),
         (
             "magnitude",
             {"rows": 4},
-            "--rows goes with --method budget or kernel or n_m or vector, not with magnitude",
+            "--rows goes with N:M or budget or kernel or vector, not with unstructured",
         ),
-        ("vector", {"shape": (4, 4)}, "--block goes with --method block, not with vector"),
-        ("n_m", {"n": 2, "m": 4, "sparsity": 0.5}, "--sparsity goes with --method .*, not with n_m"),
-        ("block", {"method": "greedy"}, "--partition goes with --method column_combine"),
-        ("global", {"threads": 1}, "--threads goes with --method budget"),
+        ("vector", {"shape": (4, 4)}, "--block goes with block, not with vector"),
+        ("n_m", {"n": 2, "m": 4, "sparsity": 0.5}, "--sparsity goes with block or .*, not with N:M"),
+        ("block", {"method": "greedy"}, "--partition goes with column-combined"),
+        ("global", {"threads": 1}, "--threads goes with budget"),
         ("budget", {"times": {}}, "--times goes with"),
-        ("n_m", {"n": 2}, "--method n_m needs --m"),
-        ("n_m", {}, "--method n_m needs --n and --m"),
-        ("budget", {}, "--method budget needs --budget-ms"),
+        ("n_m", {"n": 2}, "N:M needs --m"),
+        ("n_m", {}, "N:M needs --n and --m"),
+        ("budget", {}, "budget needs --budget-ms"),
+        ("budget", {"budget": 0.0}, "the budget is 0 ms: give a positive time"),
+        ("budget", {"budget": math.nan}, "the budget is nan ms: give a positive time"),
     ],
 )
 def test_options_that_do_not_go_with_the_method(method: str, given: dict[str, object], message: str) -> None:
@@ -113,29 +154,32 @@ def test_ratios_are_read() -> None:
 
 
 LAYERS = (
-    PrunedLayer("stage1.conv", (8, 4, 3, 3), 0.75, 0.5, {"n": 1, "m": 4, "seconds": 2e-3}),
-    PrunedLayer("fc", (6, 16), 0.0, 1.0, {"n": 4, "m": 4, "seconds": 1.5e-3}),
+    PrunedLayer("stage1.conv", (8, 4, 3, 3), 0.75, 0.5, {"n": 1, "m": 4, "seconds": 2e-3}, "1:4"),
+    PrunedLayer("fc", (6, 16), 0.0, 1.0, {"n": 4, "m": 4, "seconds": 1.5e-3}, "dense", ("so",)),
 )
 
 
 @pytest.fixture
 def pruning() -> run.Pruning:
-    return run.Pruning("net", "budget", {"budget": 4e-3, "ratios": ((1, 4), (4, 4))}, "net.pt2", LAYERS)
+    return run.Pruning("net", "N:M", {"budget": 4e-3, "ratios": ((1, 4), (4, 4))}, "net.pt2", LAYERS)
 
 
 def test_totals(pruning: run.Pruning, tmp_path: Path) -> None:
     assert (pruning.weights, pruning.sparsity, pruning.kept_l1) == (384, 0.5625, 0.75)
     run.save_report(pruning, tmp_path / "net.json")
     found = json.loads((tmp_path / "net.json").read_text())
-    assert found["schema"] == 1
+    assert (found["schema"], found["structure"]) == (2, "N:M")
     assert found["options"] == {"budget": 4e-3, "ratios": [[1, 4], [4, 4]]}
     assert found["layers"][0] == {
         "name": "stage1.conv",
         "shape": [8, 4, 3, 3],
+        "structure": "1:4",
         "sparsity": 0.75,
         "kept_l1": 0.5,
         "detail": {"n": 1, "m": 4, "seconds": 2e-3},
+        "notes": [],
     }
+    assert found["layers"][1]["notes"] == ["so"]
     assert found["summary"] == {"weights": 384, "sparsity": 0.5625, "mean_kept_l1": 0.75}
     with pytest.raises(SparsegenError, match="cannot write"):
         run.save_report(pruning, tmp_path)
@@ -146,10 +190,10 @@ def test_the_table(pruning: run.Pruning) -> None:
     print_pruning(pruning, console)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     row = next(line for line in lines if "8x4x3x3" in line)
-    assert row.split() == ["stage1.conv", "8x4x3x3", "75.0%", "50.0%", "n", "1,", "m", "4,", "2.00", "ms"]
+    assert row.split() == ["stage1.conv", "8x4x3x3", "75.0%", "50.0%", "1:4,", "2.00", "ms"]
     assert lines[-1] == (
-        "net, budget: 2 layers, 384 weights, 56.2% zeros, 75.0% of the L1 norm kept in the mean, 3.50 ms; "
-        "saved as net.pt2"
+        "net, N:M within 4.00 ms: 2 layers, 384 weights, 56.2% zeros, 75.0% of the L1 norm kept in the mean, "
+        "3.50 ms; saved as net.pt2"
     )
 
 

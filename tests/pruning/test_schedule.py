@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,7 +13,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sparsegen.errors import SparsegenError
-from sparsegen.pruning import CubicSchedule, GradualPruning, PrunedLayer, column_combine, magnitude
+from sparsegen.pruning import (
+    CubicSchedule,
+    GradualPruning,
+    PrunedLayer,
+    budget,
+    column_combine,
+    kernel,
+    magnitude,
+    vector,
+)
 from sparsegen.pruning.prunable import Model
 from tests.pruning.networks import images, network, weight_of
 
@@ -102,3 +113,70 @@ def test_columns_are_combined_step_by_step(method: str) -> None:
     wide, _ = layers
     assert wide.sparsity >= 0.85 - 1 / 864
     assert wide.detail["groups"] <= 72 / 3
+
+
+def of_two_methods(model: Model, sparsity: float) -> tuple[PrunedLayer, ...]:
+    """Vectors here and filters there: the first is pruned before the second refuses."""
+    vectors = vector(model, sparsity=sparsity, skip=("stem", "narrow", "classifier"))
+    return vectors + kernel(model, sparsity=sparsity, rows=64, skip=("stem", "wide", "classifier"))
+
+
+def within_a_budget(model: Model, sparsity: float) -> tuple[PrunedLayer, ...]:
+    """Filters by ratios, the last of which empties `wide`, of 8 groups of them."""
+    ratio = (round(50 * (1 - sparsity)), 50)
+    times = {name: {ratio: 1.0} for name in ("wide", "narrow")}
+    return budget(model, times=times, budget=2.0, rows=64)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("method", ["kernel:64", of_two_methods, within_a_budget])
+def test_a_step_that_would_empty_a_layer_is_refused_before_the_first(
+    method: str | Callable[[Model, float], tuple[PrunedLayer, ...]], masked: bool
+) -> None:
+    model = network()
+    if masked:
+        magnitude(model, sparsity=0.1)
+        model(images())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(SparsegenError, match="takes them all"):
+        GradualPruning(model, method, CubicSchedule(final=0.98, end=5))
+    assert model.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kernels", "structure is 'kernels': choose one of"),
+        ("2:4", r"2:4 removes 0.5 of the weights, a sparsity of 0.4\d* was asked for"),
+    ],
+)
+def test_structures_of_no_schedule(text: str, message: str) -> None:
+    with pytest.raises(SparsegenError, match=message):
+        GradualPruning(network(), text, CubicSchedule(final=0.5, end=2))
+
+
+def test_structures_are_pruned_gradually_as_their_method_does() -> None:
+    by_text, by_method = network(), network()
+    schedule = CubicSchedule(final=0.75, end=3)
+    one = GradualPruning(by_text, "kernel:2", schedule)
+    other = GradualPruning(by_method, lambda model, share: kernel(model, sparsity=share, rows=2), schedule)
+    for _ in range(4):
+        one.step()
+        other.step()
+    assert torch.equal(weight_of(by_text, "wide"), weight_of(by_method, "wide"))
+    assert float((weight_of(by_text, "wide") == 0).double().mean()) == 0.75
+
+
+def test_a_model_that_cannot_be_copied_is_pruned_all_the_same() -> None:
+    model = network()
+    model.lock = threading.Lock()  # type: ignore[assignment]
+    pruning = GradualPruning(model, "vector", CubicSchedule(final=0.5, end=1))
+    pruning.step()
+    assert pruning.step()[0].sparsity == 0.5
+
+
+def test_the_ends_of_a_schedule() -> None:
+    assert CubicSchedule(final=0.8, end=2).ends == pytest.approx((0.7, 0.8))
+    assert CubicSchedule(initial=0.8, final=0.8, end=2).ends == (0.8,)
+    assert CubicSchedule(final=0.0, end=2).ends == ()

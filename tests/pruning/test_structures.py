@@ -17,14 +17,15 @@ from tests.pruning.networks import images, network, weight_of
     ("text", "name", "sparsity"),
     [
         ("unstructured", "unstructured", 0.5),
-        ("vector", "vector", 0.5),
-        ("vector:4", "vector", 0.5),
+        ("unstructured:global", "unstructured:global", 0.5),
+        ("vector", "vector:4", 0.5),
+        ("vector:4", "vector:4", 0.5),
         ("vector:8", "vector:8", 0.5),
-        ("kernel", "kernel", 0.5),
-        ("kernel:4", "kernel", 0.5),
+        ("kernel", "kernel:4", 0.5),
+        ("kernel:4", "kernel:4", 0.5),
         ("kernel:1", "kernel:1", 0.5),
-        ("block", "block", 0.5),
-        ("block:4x4", "block", 0.5),
+        ("block", "block:4x4", 0.5),
+        ("block:4x4", "block:4x4", 0.5),
         ("block:4x2", "block:4x2", 0.5),
         ("column-combined", "column-combined", 0.5),
         ("column-combined:greedy", "column-combined", 0.5),
@@ -47,6 +48,7 @@ def test_canonical_names_and_default_sparsities(text: str, name: str, sparsity: 
 def test_each_prunes_as_its_method() -> None:
     for text, method in {
         "unstructured": lambda model: magnitude(model, sparsity=0.75, linear=True),
+        "unstructured:global": lambda model: magnitude(model, sparsity=0.75, scope="global", linear=True),
         "vector:2": lambda model: vector(model, sparsity=0.75, rows=2, linear=True),
         "kernel:2": lambda model: kernel(model, sparsity=0.75, rows=2, linear=True),
         "block:2x3": lambda model: block(model, sparsity=0.75, shape=(2, 3), linear=True),
@@ -94,7 +96,10 @@ def test_a_program_is_pruned_in_place() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("blocks", "structure is 'blocks': choose one of unstructured; vector or vector:ROWS; kernel or"),
+        (
+            "blocks",
+            "structure is 'blocks': choose one of unstructured or unstructured:global; vector or",
+        ),
         ("", "choose one of"),
         ("vector:", "choose one of"),
         ("vector:x", "choose one of"),
