@@ -112,6 +112,11 @@ def open_model(path: str | os.PathLike[str], threads: int | None, verify: bool) 
     return model
 
 
+def own_teams() -> None:
+    """Run on threads of this library's own, as a forked child has to: its parent's are gone."""
+    functions().sparsegen_use_openmp(None, None, None)
+
+
 def plan_of(model: int, variant: int) -> str:
     """The plan of a variant, as JSON."""
     text: bytes = functions().sparsegen_plan(model, variant, None)
