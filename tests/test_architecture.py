@@ -36,6 +36,7 @@ ROOMS = (
 READ_FROM_ANYWHERE = (
     "calibration",
     "cost",
+    "cpuinfo",
     "devices",
     "dump",
     "errors",
