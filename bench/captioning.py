@@ -32,6 +32,7 @@ from bench.caption_model import IMAGE, captioner
 from bench.command import run
 from sparsegen import pruning
 from sparsegen.compare.machine import describe_machine
+from sparsegen.cpuinfo import available_cores
 from sparsegen.devices import Machine, this_machine
 from sparsegen.files import check_writable, write_file
 from sparsegen.graph import Extern
@@ -47,7 +48,7 @@ from sparsegen.hetero.plans.plan import OURS
 from sparsegen.hetero.plans.streams import ALL_CORES, ONE_CORE, PIPELINE, Planned, Planner
 from sparsegen.noise import warn_of_noise
 from sparsegen.progress import shown
-from sparsegen.target import available_cores, parse_target
+from sparsegen.target import parse_target
 
 COPIES, TORCH = "a copy on each core, of a video each", "torch, eager, all cores"
 BAR = 1.7

@@ -36,6 +36,7 @@ from bench.cost_measurements import (
     read,
 )
 from sparsegen.compare.machine import describe_machine
+from sparsegen.cpuinfo import available_cores
 from sparsegen.devices import make_device
 from sparsegen.errors import OptionError
 from sparsegen.files import check_writable, write_file
@@ -45,7 +46,7 @@ from sparsegen.hetero.costs.training import keep
 from sparsegen.hetero.plans.plan import OURS, TORCH
 from sparsegen.noise import warn_of_noise
 from sparsegen.progress import Steps, shown
-from sparsegen.target import available_cores, parse_target
+from sparsegen.target import parse_target
 
 BAR_ERROR, BAR_RANK = 0.15, 0.95
 QUICK_SAMPLES = 7

@@ -30,6 +30,7 @@ from bench.device_networks import randwire
 from sparsegen import pruning
 from sparsegen.compare.machine import describe_machine
 from sparsegen.compiler import compile_plan, default_plan
+from sparsegen.cpuinfo import available_cores
 from sparsegen.files import check_writable, write_file
 from sparsegen.frontend import from_torch, load_model
 from sparsegen.graph import LayerGraph
@@ -38,7 +39,7 @@ from sparsegen.hetero.stages.search import FoundStage, Terms, chained
 from sparsegen.hetero.stages.staging import Staged, layer_stages, stage
 from sparsegen.noise import warn_of_noise
 from sparsegen.runtime.model import CompiledModel
-from sparsegen.target import available_cores, parse_target
+from sparsegen.target import parse_target
 
 MODELS = (
     "nasnet_4a1056",

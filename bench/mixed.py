@@ -30,6 +30,7 @@ from sparsegen import pruning
 from sparsegen.compare.machine import describe_machine
 from sparsegen.compare.report import Timing
 from sparsegen.compare.timing import time_in_turn
+from sparsegen.cpuinfo import available_cores
 from sparsegen.devices import make_device
 from sparsegen.files import check_writable, write_file
 from sparsegen.frontend import from_torch, load_model
@@ -38,7 +39,7 @@ from sparsegen.hetero.costs.measure import on_cores
 from sparsegen.hetero.costs.mixing import layer_seconds, mix_on, program
 from sparsegen.hetero.plans.plan import MIXED, OURS, TORCH
 from sparsegen.noise import warn_of_noise
-from sparsegen.target import available_cores, parse_target
+from sparsegen.target import parse_target
 
 NOISE = 0.03
 """Share of a time by which what was taken may be the slower one: medians of some calls differ by that."""

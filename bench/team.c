@@ -2,8 +2,9 @@
  *
  *     team THREADS SECONDS [PATH OF LIBGOMP]
  *
- * The calling thread works through the gaps. Prints JSON: of each gap, in us, how long regions took, in us (the
- * fastest tenth at most, and the median), and the CPU time of all other threads over the time that passed. */
+ * The calling thread works through the gaps. Prints JSON: of each gap, in us, how long regions took, in us
+ * (the fastest tenth at most, and the median), and the CPU time of all other threads over the time that
+ * passed. */
 #define _GNU_SOURCE
 #include "team.h"
 

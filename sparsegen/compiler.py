@@ -12,6 +12,7 @@ from typing import Any, overload
 import torch
 
 from sparsegen.cache.compiled import found_or_made, model_cache
+from sparsegen.cpuinfo import available_cores
 from sparsegen.database.assign import SHIPPED, DatabaseLike, as_database, find_schedules
 from sparsegen.database.lookup import Database
 from sparsegen.dump import graph_text, next_dump
@@ -40,7 +41,7 @@ from sparsegen.runtime.forks import with_team
 from sparsegen.runtime.model import CompiledModel, bind
 from sparsegen.runtime.program import Program
 from sparsegen.stopwatch import record
-from sparsegen.target import available_cores, calibrated, parse_target
+from sparsegen.target import calibrated, parse_target
 
 _log = logging.getLogger(__name__)
 

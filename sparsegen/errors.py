@@ -100,7 +100,7 @@ class ExecutionError(SparsegenError):
 
 
 class MeasurementError(SparsegenError):
-    """Schedules cannot be measured: no tracker, no server, or servers that do not fit."""
+    """Something cannot be measured: no tracker, no server that fits, or a process that failed or died."""
 
 
 class EngineError(SparsegenError):

@@ -14,6 +14,7 @@ import tvm
 from tvm.target import codegen
 
 from sparsegen.calibration import read_calibration
+from sparsegen.cpuinfo import available_cores, read_cpuinfo
 from sparsegen.errors import TargetError
 from sparsegen.isa import FLAGS, SPEEDS, UNKNOWN_SPEED, UNSHOWN, Isa, Speed, isa_of, rates
 
@@ -21,7 +22,6 @@ HOST_CPU = "SPARSEGEN_HOST_CPU"
 """Environment variable, for tests and bug reports: LLVM's name of a CPU. This machine then has that name and
 no features that such a CPU lacks, here and in processes that are started from here."""
 
-_CPUINFO = Path("/proc/cpuinfo")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 # Where the machine does not tell: the least of x86 servers.
 _L1_BYTES, _L2_BYTES, _L3_BYTES = 32 << 10, 512 << 10, 16 << 20
@@ -132,20 +132,6 @@ class Host:
         return _features(cpu, self.lacks(_features(cpu)))
 
 
-def parse_cpuinfo(text: str) -> tuple[str, frozenset[str]]:
-    """The first processor's model and flags in the text of /proc/cpuinfo; empty where it has none."""
-    first = text.partition("\n\n")[0].splitlines()
-    fields = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first)}
-    return fields.get("model name", ""), frozenset(fields.get("flags", "").split())
-
-
-def _read_cpuinfo() -> tuple[str, frozenset[str]]:
-    try:
-        return parse_cpuinfo(_CPUINFO.read_text())
-    except OSError:
-        return "", frozenset()
-
-
 def _cache_bytes(level: int) -> int:
     for index in sorted(_CACHES.glob("index*")):
         try:
@@ -157,11 +143,6 @@ def _cache_bytes(level: int) -> int:
     return 0
 
 
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
-
-
 def cpu_model() -> str:
     """The name of this machine's CPU, such as AMD EPYC 9B45."""
     return this_host().model
@@ -169,7 +150,7 @@ def cpu_model() -> str:
 
 def read_host() -> Host:
     """This machine as it is."""
-    model, flags = _read_cpuinfo()
+    model, flags = read_cpuinfo()
     return Host(
         cpu=str(codegen.llvm_get_system_cpu()),
         model=model or platform.processor() or platform.machine(),

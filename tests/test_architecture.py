@@ -36,6 +36,7 @@ ROOMS = (
 READ_FROM_ANYWHERE = (
     "calibration",
     "cost",
+    "cpuinfo",
     "devices",
     "dump",
     "errors",
@@ -54,6 +55,8 @@ READ_FROM_ANYWHERE = (
     "wording",
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
+SOURCES_IN_C = sorted(path for suffix in ("c", "h", "cpp") for path in PACKAGE.rglob(f"*.{suffix}"))
+LONGEST_LINE = 110
 
 
 def room_of(module: str) -> str:
@@ -91,3 +94,14 @@ def test_imports_point_down(path: Path) -> None:
 def test_every_room_is_listed() -> None:
     rooms = {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in FILES}
     assert rooms - {"__main__"} == {*ROOMS, *READ_FROM_ANYWHERE}
+
+
+def test_lines_of_c_are_as_short_as_those_of_python() -> None:
+    long = [
+        f"{path.relative_to(PACKAGE)}:{number}"
+        for path in SOURCES_IN_C
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > LONGEST_LINE
+    ]
+    assert SOURCES_IN_C
+    assert not long

@@ -30,6 +30,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "epilogues": (UNWRITABLE, "there is no folder"),
     "finetune_digits": (UNWRITABLE, "there is no folder"),
     "finetune_vowels": (UNWRITABLE, "there is no folder"),
+    "instances": (UNWRITABLE, "there is no folder"),
     "interoperator": (UNWRITABLE, "there is no folder"),
     "mixed": (UNWRITABLE, "there is no folder"),
     "permutation": (UNWRITABLE, "there is no folder"),

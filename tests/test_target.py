@@ -13,6 +13,7 @@ import tvm
 from tvm.target import codegen
 
 from sparsegen import target as targets
+from sparsegen.cpuinfo import parse_cpuinfo
 from sparsegen.errors import SparsegenError, TargetError
 from sparsegen.isa import AVX2, AVX512, FAMILIES, FLAGS, ISAS, UNSHOWN, Isa, rates
 from sparsegen.target import (
@@ -20,7 +21,6 @@ from sparsegen.target import (
     Host,
     disguised,
     native_target,
-    parse_cpuinfo,
     parse_target,
     read_host,
     this_host,

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TextIO
 import typer
 from typer.core import TyperGroup
 
+from sparsegen.cli.bench import bench
 from sparsegen.cli.cache import cache
 from sparsegen.cli.calibrate import calibrate
 from sparsegen.cli.compare import compare
@@ -84,6 +85,7 @@ app.command()(tune)
 app.command()(compile)
 app.command()(run)
 app.command()(verify)
+app.command()(bench)
 app.command()(calibrate)
 app.command()(devices)
 app.command()(doctor)

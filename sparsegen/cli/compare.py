@@ -78,6 +78,13 @@ def compare(
             help="Where the engines are.", show_default="bench/peers of the checkout", metavar="DIR"
         ),
     ] = None,
+    artefact: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of `sparsegen compile`, of MODEL as it is pruned here: the network meets it, too.",
+            metavar="FILE",
+        ),
+    ] = CompareOptions.artefact,
     json: JsonFile = None,
     png: Annotated[
         Path | None, typer.Option(help=f"Draw the times into this file, {PICTURE}.", metavar="FILE")
@@ -86,7 +93,8 @@ def compare(
     """Prune MODEL, compile it, and time it layer by layer and as a whole against the best dense engines.
 
     torch in both memory formats, torch.compile and sparsegen's own dense code, Winograd's too, run in turn
-    with what MODEL is compiled to, on the same threads; with --peers, so do other engines on the network.
+    with what MODEL is compiled to, on the same threads; with --peers, so do other engines on the network,
+    and with --artefact, MODEL as it was compiled into a file before.
     """
     from rich.console import Console
 
@@ -116,6 +124,7 @@ def compare(
         database=None if no_database else database or CompareOptions.database,
         peers=peers.split(",") if peers else (),
         peers_folder=peers_folder,
+        artefact=artefact,
     )
     with shown(Console(stderr=True)) as on_progress:
         comparison = run_comparison(model, options=options, on_progress=on_progress)

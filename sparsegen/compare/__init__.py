@@ -47,12 +47,14 @@ def compare(
     kernel, that is our dense rival itself: it is timed once, and what the zeros buy is exactly nothing. Of
     CSR rivals only the product is timed, the columns are made beforehand, which favours them; scipy's keeps
     to one thread. Peers run in environments and processes of their own, with the model as ONNX; one that is
-    not installed, or that fails, is told as absent. `on_progress(text, done, total)` is told of every step.
-    What the process had compiled with `torch.compile` before, it compiles anew after a comparison of
-    networks.
+    not installed, or that fails, is told as absent. An `artefact` is timed on the network beside what it is
+    compiled to now, and is no rival: speed-ups are over others. `on_progress(text, done, total)` is told of
+    every step. What the process had compiled with `torch.compile` before, it compiles anew after a comparison
+    of networks.
 
     Raises ModelError for a model that cannot be loaded or compiled, PruningError for one that cannot be
-    pruned so, and OptionError and its kinds for an option; warns where the threads exceed the cores, and of
+    pruned so, OptionError and its kinds for an option, an artefact of another model, batch or threads among
+    them, and for an artefact what `sparsegen.load` raises; warns where the threads exceed the cores, and of
     what makes times doubtful: other work on the machine, a clock that varies. `warnings` of the result keeps
     those, and tells of times that vary among themselves.
     """

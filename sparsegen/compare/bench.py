@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sparsegen.compare.report import OURS, Race
+from sparsegen.compare.report import ARTEFACT, OURS, Race
 from sparsegen.compare.timing import Call, Stopwatch, time_in_turn
 from sparsegen.compiler import compile_graph
 from sparsegen.database.lookup import Database
@@ -54,20 +54,23 @@ class Bench:
         *,
         csr: Mapping[str, Call] | None = None,
         engines: Mapping[str, Stopwatch] | None = None,
+        artefact: Call | None = None,
     ) -> Race:
-        """Time our code in turn with torch's, our `dense` code, CSR products and other engines.
+        """Time our code in turn with torch's, our `dense` code, CSR products, other engines, and a file's.
 
         A `dense` of None is the very code of `sparse`, and has its times. Engines that fail are left out.
         """
         csr, engines = csr or {}, engines or {}
         ours = {} if dense is None else {OURS: dense}
-        calls = {"sparse": sparse, **torch, **ours, **csr}
+        files = {} if artefact is None else {ARTEFACT: artefact}
+        calls = {"sparse": sparse, **torch, **ours, **csr, **files}
         timings = time_in_turn(calls, elsewhere=engines, samples=self.samples)
         return Race(
             sparse=timings["sparse"],
             dense={**{name: timings[name] for name in torch}, OURS: timings.get(OURS, timings["sparse"])},
             csr={name: timings[name] for name in csr},
             engines={name: timings[name] for name in engines if name in timings},
+            artefact=timings.get(ARTEFACT),
         )
 
 

@@ -98,7 +98,7 @@ def _exchange_files(model: nn.Module, inputs: tuple[Tensor, ...], folder: Path) 
     path = folder / "model.onnx"
     files = [folder / f"input{number}.npy" for number in range(len(inputs))]
     try:
-        _export(model, inputs, path)
+        export_onnx(model, inputs, path)
         for file, tensor in zip(files, inputs, strict=True):
             np.save(file, tensor.numpy())
     except OSError as failure:
@@ -106,7 +106,8 @@ def _exchange_files(model: nn.Module, inputs: tuple[Tensor, ...], folder: Path) 
     return [path, *files]
 
 
-def _export(model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
+def export_onnx(model: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
+    """Write a model as the ONNX that all engines read; raises EngineError where it cannot be said so."""
     with warnings.catch_warnings():  # of the exporter, about itself
         warnings.simplefilter("ignore")
         # The exporter that traces: what it writes is what the oldest of the engines reads.
@@ -140,14 +141,7 @@ class Engine:
         """
         self.failure: str | None = None
         model, *inputs = files
-        python = folder / ".venv" / "bin" / "python"
-        if not python.exists():
-            failed = folder / ".failed"
-            raise EngineError(
-                f"it could not be installed: {failed.read_text().strip()}"
-                if failed.exists()
-                else "it is not installed: `make peers` does that"
-            )
+        python = python_of(folder)
         # As long open as the process runs.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         try:
@@ -156,7 +150,7 @@ class Engine:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                env=_environment(threads),
+                env=environment(threads),
             )
         except OSError as error:
             self._errors.close()
@@ -248,7 +242,20 @@ def _read_line(pipe: IO[bytes]) -> bytes:
     return pipe.readline()
 
 
-def _environment(threads: int) -> dict[str, str]:
+def python_of(folder: Path) -> Path:
+    """The Python of an engine's environment; raises EngineError, which says why, where there is none."""
+    python = folder / ".venv" / "bin" / "python"
+    if python.exists():
+        return python
+    failed = folder / ".failed"
+    raise EngineError(
+        f"it could not be installed: {failed.read_text().strip()}"
+        if failed.exists()
+        else "it is not installed: `make peers` does that"
+    )
+
+
+def environment(threads: int) -> dict[str, str]:
     """Ours, without what would lead another Python to our packages."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return {**inherited, "OMP_NUM_THREADS": str(threads)}

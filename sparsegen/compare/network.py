@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from sparsegen.compare.accuracy import accuracy, argmax_agreement
+from sparsegen.compare.artefact import RunningArtefact
 from sparsegen.compare.bench import Bench
 from sparsegen.compare.engines import started
 from sparsegen.compare.peers import network_peers, network_reference
@@ -29,11 +30,12 @@ def compare_network(
     bench: Bench,
     steps: Steps,
     engines: Mapping[str, Path],
+    artefact: RunningArtefact | None = None,
 ) -> tuple[float, NetworkComparison]:
     """Compile and time a whole network; return the sparse compile time in seconds, and the result.
 
     `model` is what `graph` was exported from, with its pruned weights: torch multiplies by the zeros.
-    `engines` are the folders of rivals in processes of their own.
+    `engines` are the folders of rivals in processes of their own, `artefact` is a file of the same model.
     """
     steps.begin("compiling the network")
     sparse, dense = bench.compile(graph)
@@ -48,6 +50,7 @@ def compare_network(
             rivals,
             None if dense is None else lambda: dense(*inputs),
             engines={name: engine.seconds for name, engine in others.items()},
+            artefact=None if artefact is None else artefact.call,
         )
     lost = {name: engine.failure for name, engine in others.items() if engine.failure is not None}
     return sparse.compile_seconds, NetworkComparison(
@@ -59,4 +62,5 @@ def compare_network(
         live_bytes=sparse.live_bytes,
         engines={name: engine.version for name, engine in others.items() if name not in lost},
         torch=torch_part(sparse, inputs, samples=bench.samples),
+        artefact=None if artefact is None else artefact.part,
     )

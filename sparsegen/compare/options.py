@@ -28,7 +28,8 @@ class CompareOptions(CompileOptions):
     `network`; `samples` times behind every median, on `threads` threads of every engine (None: every core).
     With `csr`, layers also meet scipy's and torch's products of a CSR matrix and the im2col columns. `peers`
     are engines that the network meets too, names of folders in `peers_folder` (None: a checkout's
-    `bench/peers`), or `all`.
+    `bench/peers`), or `all`. An `artefact` is a file of `sparsegen compile`, of the model as it is pruned
+    here, for this batch and these threads: the network meets what was saved, too.
 
     Our kernels, sparse and dense: code for `target`, schedules from `database`, and Winograd's filtering
     where `winograd` allows, as in `sparsegen.compile`.
@@ -43,6 +44,7 @@ class CompareOptions(CompileOptions):
     database: DatabaseLike = "shipped"
     peers: Sequence[str] = ()
     peers_folder: Path | None = None
+    artefact: Path | None = None
 
     def check(self) -> None:
         """Raise OptionError for what no model and no machine could make sense of."""
@@ -53,4 +55,8 @@ class CompareOptions(CompileOptions):
         if self.peers and not self.network:
             raise OptionError(
                 "peers run whole networks: leave out --no-network (network=False), or the peers"
+            )
+        if self.artefact is not None and not self.network:
+            raise OptionError(
+                "an artefact is a whole network: leave out --no-network (network=False), or the artefact"
             )

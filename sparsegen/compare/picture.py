@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from sparsegen.compare.report import OURS, Comparison, Race, Timing
+from sparsegen.compare.report import ARTEFACT, OURS, Comparison, Race, Timing
 from sparsegen.wording import milliseconds, short_names, sparsity_phrase, threads_phrase
 
 # Okabe and Ito's palette, told apart by every kind of colour vision and by lightness in print.
@@ -27,7 +27,7 @@ def draw(comparison: Comparison) -> Figure:
     network = comparison.end_to_end
     widths = [max(3.5, 0.55 * len(comparison.layers) + 0.6)] if comparison.layers else []
     if network is not None:
-        widths.append(0.5 * (len(network.race.dense) + len(network.race.engines)) + 0.9)
+        widths.append(0.5 * (len(network.race.spread()) - 1) + 0.9)
     figure = Figure(figsize=(max(_NARROWEST, sum(widths) + 0.8), 4.2), layout="constrained")
     axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     if comparison.layers:
@@ -96,12 +96,15 @@ def _legend(comparison: Comparison) -> list[Patch]:
 def _draw_network(axes: Axes, race: Race) -> None:
     """One bar an engine."""
     engines = {**race.dense, **race.engines, "sparse": race.sparse}
-    known = {OURS: _DENSE, "sparse": _SPARSE, **dict.fromkeys(race.engines, _ENGINE)}
+    if race.artefact is not None:
+        engines[ARTEFACT] = race.artefact
+    known = {OURS: _DENSE, "sparse": _SPARSE, ARTEFACT: _SPARSE, **dict.fromkeys(race.engines, _ENGINE)}
     colours = [known.get(name, _TORCH) for name in engines]
     for position, (timing, colour) in enumerate(zip(engines.values(), colours, strict=True)):
         _bars(axes, [position], [timing], width=0.7, colours=colour)
         _annotate(axes, position, timing.p90_ms, milliseconds(timing.median_ms), bold=False)
-    labels = [{OURS: "sparsegen, dense", "sparse": "sparsegen, sparse"}.get(name, name) for name in engines]
+    names = {OURS: "sparsegen, dense", "sparse": "sparsegen, sparse", ARTEFACT: "sparsegen, a file"}
+    labels = [names.get(name, name) for name in engines]
     axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor", fontsize=8)
     rival, kind = (race.best_rival, "rival") if race.engines else (race.best_torch, "of torch")
     axes.set_title(

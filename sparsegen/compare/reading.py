@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from sparsegen.compare.report import (
+    ARTEFACT,
     OURS,
     SCHEMA,
     Accuracy,
+    ArtefactPart,
     Comparison,
     LayerComparison,
     Machine,
@@ -101,7 +103,12 @@ def _network(fields: Mapping[str, Any]) -> NetworkComparison:
         live_bytes=fields["live_bytes"],
         engines=fields["engines_version"] or {},
         torch=TorchPart(**fields["torch"]) if fields.get("torch") else None,
+        artefact=_artefact(fields["artefact"]) if fields.get("artefact") else None,
     )
+
+
+def _artefact(fields: Mapping[str, Any]) -> ArtefactPart:
+    return ArtefactPart(fields["path"], fields["target"], _accuracy(fields))
 
 
 def _race(
@@ -121,6 +128,7 @@ def _race(
         dense=timings(fields["dense_ms"]),
         csr=timings(csr or {}),
         engines=timings(engines or {}),
+        artefact=timings({ARTEFACT: fields.get("artefact_ms")}).get(ARTEFACT),
     )
 
 

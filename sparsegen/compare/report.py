@@ -17,6 +17,9 @@ TOLERANCE = 1e-4
 OURS = "sparsegen"
 """Our dense code, Winograd's too, among the dense rivals; every other name is a peer of torch's."""
 
+ARTEFACT = "artefact"
+"""A file of ours that was timed, too, among the spreads."""
+
 _NAMES = {"grouped_conv": "grouped"}
 """Names of kernels that reports call otherwise."""
 
@@ -43,13 +46,14 @@ class Race:
 
     `dense` is by rival, our own dense code among them: where `sparse` is that very code, both have one
     timing; so are `csr`, products of CSR matrices, and `engines`, which may make what they
-    can of the zeros: these are empty where none took part.
+    can of the zeros: these are empty where none took part. `artefact` is a file of our code: no rival either.
     """
 
     sparse: Timing
     dense: dict[str, Timing]
     csr: dict[str, Timing] = field(default_factory=dict)
     engines: dict[str, Timing] = field(default_factory=dict)
+    artefact: Timing | None = None
 
     @property
     def best_dense(self) -> str:
@@ -94,6 +98,8 @@ class Race:
     def spread(self) -> dict[str, list[float]]:
         """The 10th and 90th percentile of every rival and of `sparse`, in milliseconds."""
         timings = {"sparse": self.sparse, **self.dense, **self.csr, **self.engines}
+        if self.artefact is not None:
+            timings[ARTEFACT] = self.artefact
         return {name: [timing.p10_ms, timing.p90_ms] for name, timing in timings.items()}
 
 
@@ -180,12 +186,22 @@ class TorchPart:
 
 
 @dataclass(frozen=True)
+class ArtefactPart:
+    """A file that took part: the CPU that its code is for, and how exact its result is."""
+
+    path: str
+    target: str
+    accuracy: Accuracy
+
+
+@dataclass(frozen=True)
 class NetworkComparison:
     """The whole network. `absent` tells, by name, why a rival could not take part.
 
     `engines` are the versions of the engines that did, by name; `argmax_agreement` is the share of the
     outputs' rows whose largest element is torch's; `peak_bytes` is the planned activation memory,
-    `live_bytes` the largest live set within it. `torch` is what torch computes of it, where it does.
+    `live_bytes` the largest live set within it. `torch` is what torch computes of it, where it does;
+    `artefact` the file that was timed too, where there was one.
     """
 
     race: Race
@@ -196,6 +212,7 @@ class NetworkComparison:
     live_bytes: int
     engines: dict[str, str] = field(default_factory=dict)
     torch: TorchPart | None = None
+    artefact: ArtefactPart | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON's `end_to_end`; an absent rival's time is null, what concerns engines without any too."""
@@ -214,6 +231,16 @@ class NetworkComparison:
             "peak_bytes": self.peak_bytes,
             "live_bytes": self.live_bytes,
             "torch": None if self.torch is None else asdict(self.torch),
+            **self._artefact_as_dict(),
+        }
+
+    def _artefact_as_dict(self) -> dict[str, Any]:
+        if self.artefact is None or self.race.artefact is None:
+            return {"artefact_ms": None, "artefact": None}
+        told = {"path": self.artefact.path, "target": self.artefact.target}
+        return {
+            "artefact_ms": self.race.artefact.median_ms,
+            "artefact": {**told, **_accuracy_as_dict(self.artefact.accuracy)},
         }
 
 

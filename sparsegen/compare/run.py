@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from sparsegen.compare.artefact import open_artefact
 from sparsegen.compare.bench import Bench
 from sparsegen.compare.engines import PEERS, find_engines
 from sparsegen.compare.layer import LAYER_STEPS, compare_layer
@@ -44,16 +45,14 @@ def run(
     target, database = parse_target(options.target), as_database(options.database)
     threads = options.threads or target.cores
     engines = find_engines(options.peers, options.peers_folder or PEERS) if options.peers else {}
+    artefact = None if options.artefact is None else open_artefact(options.artefact, threads)
     steps = Steps(on_progress, total=PREPARING_STEPS + options.network * (NETWORK_STEPS + len(engines)))
     with torch.no_grad(), _torch_threads(threads):
         prepared = prepare(
-            model,
-            example_inputs,
-            options,
-            structure=structure,
-            steps=steps,
-            fallback=options.fallback,
+            model, example_inputs, options, structure=structure, steps=steps, fallback=options.fallback
         )
+        eager = _eager(prepared.model)
+        saved = None if artefact is None else artefact.of_model(eager, prepared.inputs, threads)
         graph = approximate_steps(prepared.graph, options.approximate)
         chosen = [] if options.layers is None else _choose(graph, prepared.pruned, options.layers)
         steps.expect(len(chosen) * LAYER_STEPS)
@@ -67,7 +66,7 @@ def run(
         compile_seconds, end_to_end = None, None
         if options.network:
             compile_seconds, end_to_end = compare_network(
-                _eager(prepared.model), graph, prepared.inputs, bench=bench, steps=steps, engines=engines
+                eager, graph, prepared.inputs, bench=bench, steps=steps, engines=engines, artefact=saved
             )
     return Comparison(
         machine=machine,

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sparsegen.compare.headlines import details_line, error_text, headlines, inaccuracies, torch_line
-from sparsegen.compare.report import OURS, Accuracy, Comparison, LayerComparison, Race, Timing
+from sparsegen.compare.report import ARTEFACT, OURS, Accuracy, Comparison, LayerComparison, Race, Timing
 from sparsegen.formats import SHORT_NAMES
 from sparsegen.wording import dimensions, milliseconds, short_names
 
@@ -110,6 +110,9 @@ def _network_table(race: Race) -> Table:
         label = f"{name} dense" if name == OURS else name
         table.add_row(label, *_times(timing), _speedup(race.over(name)), _mark(race, name))
     table.add_row(f"{OURS} sparse", *_times(race.sparse), "", "", style="bold")
+    if race.artefact is not None:
+        ratio = race.artefact.median_ms / race.sparse.median_ms
+        table.add_row(f"{OURS} {ARTEFACT}", *_times(race.artefact), _speedup(ratio), "the file")
     return table
 
 

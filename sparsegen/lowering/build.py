@@ -13,12 +13,13 @@ from typing import Any
 import tvm
 import tvm_ffi
 
+from sparsegen.cpuinfo import available_cores
 from sparsegen.dump import NO_DUMP, Dump
 from sparsegen.lowering.kernel import Kernel
 from sparsegen.lowering.library import emit, link
 from sparsegen.lowering.pipeline import generate, lower
 from sparsegen.stopwatch import part
-from sparsegen.target import Target, available_cores
+from sparsegen.target import Target
 
 _TOGETHER = 3  # kernels an object: LLVM takes as long to begin one as for a small kernel
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from sparsegen.compiler import compile_elsewhere
+from sparsegen.cpuinfo import available_cores
 from sparsegen.errors import foreign_errors
 from sparsegen.files import check_writable
 from sparsegen.formats.structure_names import UNSTRUCTURED
@@ -23,7 +24,7 @@ from sparsegen.pruning.structures import parse_structure
 from sparsegen.pruning.weights import load_weights
 from sparsegen.runtime.artefact.save import Saved, save_programs
 from sparsegen.runtime.program import Program
-from sparsegen.target import available_cores, parse_target
+from sparsegen.target import parse_target
 
 
 @dataclass(frozen=True)

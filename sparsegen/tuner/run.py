@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from sparsegen.compiler import check_threads
+from sparsegen.cpuinfo import available_cores
 from sparsegen.database.journal import Journal, read_journal
 from sparsegen.database.lookup import Database
 from sparsegen.errors import JournalError, OptionError
@@ -20,7 +21,7 @@ from sparsegen.preparation import PREPARING_STEPS, prepare
 from sparsegen.progress import Listener, Steps
 from sparsegen.pruning.prunable import Model
 from sparsegen.pruning.structures import parse_structure
-from sparsegen.target import available_cores, parse_target
+from sparsegen.target import parse_target
 from sparsegen.tuner.jobs import Task, find_tasks
 from sparsegen.tuner.measure.local import LocalMeasurer
 from sparsegen.tuner.measure.measurement import Measurer

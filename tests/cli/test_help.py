@@ -84,6 +84,7 @@ DEFAULTS = {
         "approximate": EXACT,
     },
     "run": {"threads": "as compiled"},
+    "bench": {"threads": "as compiled", "batch": "the file's first batch"},
     "verify": {},
     "calibrate": {},
     "doctor": {},

@@ -15,10 +15,10 @@ from sparsegen.compare import CompareOptions, bench, compare, network, peers
 from sparsegen.compare import run as orchestration
 from sparsegen.compare.report import Comparison
 from sparsegen.compare.timing import Call
+from sparsegen.cpuinfo import available_cores
 from sparsegen.errors import OptionError, SparsegenError
 from sparsegen.graph import Conv2d, Layer, LayerGraph
 from sparsegen.runtime.model import CompiledModel
-from sparsegen.target import available_cores
 from tests.cli.networks import tokens
 
 

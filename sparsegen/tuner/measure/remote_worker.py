@@ -21,8 +21,9 @@ import tvm
 from tvm import rpc
 from tvm.error import RPCError
 
+from sparsegen.cpuinfo import parse_cpuinfo
 from sparsegen.errors import SparsegenError
-from sparsegen.target import Host, parse_cpuinfo
+from sparsegen.target import Host
 from sparsegen.tuner.measure.candidate import (
     FIRST,
     QUICK,

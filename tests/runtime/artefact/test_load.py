@@ -216,7 +216,7 @@ def _in_child(model: Callable[[Any], Any], x: Any, queue: Any) -> None:
     queue.put(np.asarray(model(x)))
 
 
-def test_a_forked_child_opens_the_file_anew(loaded: sparsegen_runtime.LoadedModel) -> None:
+def test_a_forked_child_has_the_model_beside_torch(loaded: sparsegen_runtime.LoadedModel) -> None:
     x = example()
     expected = loaded(x).numpy()
     context = multiprocessing.get_context("fork")

@@ -88,7 +88,7 @@ static void loop(int threads, int expected) {
 
 /* ---- stages --------------------------------------------------------------------------------------- */
 
-/* 8 calls of a loop over all threads of their group; call 5 begins after call 4, of the group beside its own. */
+/* 8 calls of a loop over all threads of their group; call 5 begins after call 4, of the group beside its. */
 #define CALLS 8
 
 typedef struct { int number, expected, *clock, ended; } Argument;
@@ -105,7 +105,7 @@ static int call(void *self, const void *arguments, int32_t count, void *result) 
     return 0;
 }
 
-/* On two threads: both in each of 4 calls; two groups of one, of two calls each. All alone if there is but one. */
+/* On two threads: both in each of 4 calls; two groups of one, of two calls each. Alone if there is one. */
 static void stages(int alone) {
     static const int32_t numbers[CALLS] = {0, 1, 2, 3, 4, 6, 5, 7}, after[] = {4};
     const Group groups[] = {{numbers, 4, 2}, {numbers + 4, 2, 1}, {numbers + 6, 2, 1}};
@@ -142,7 +142,8 @@ static void applications(void) {
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, application, &seeds[i]);
         for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
-        for (int ms = 0; tasks() > before + SANITIZERS && ms < 1000; ms++) usleep(1000); /* the kernel is late */
+        for (int ms = 0; tasks() > before + SANITIZERS && ms < 1000; ms++)
+            usleep(1000); /* the kernel is late */
         WANTED(tasks() <= before + SANITIZERS);
     }
     before = tasks();
@@ -188,7 +189,10 @@ static void refused(void) {
     loop(4, 4);
 }
 
-typedef struct { void (*set_threads)(int); int (*launch)(int (*)(int, void *, void *), void *, int); } Library;
+typedef struct {
+    void (*set_threads)(int);
+    int (*launch)(int (*)(int, void *, void *), void *, int);
+} Library;
 
 static int task(int number, void *environment, void *data) {
     (void)environment;

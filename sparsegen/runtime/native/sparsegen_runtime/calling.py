@@ -41,7 +41,7 @@ def _tell(what: str, then: str) -> None:
     warnings.warn(
         f"{what}, which is not known here: {then}; where torch is loaded, and the class registered there, "
         "before the model is, they keep their structure",
-        stacklevel=6,
+        stacklevel=5,
     )
 
 

@@ -120,6 +120,11 @@ def _whole(value: object) -> int | None:
         return None
 
 
+def own_teams() -> None:
+    """Run on threads of this library's own, as a forked child has to: its parent's are gone."""
+    functions().sparsegen_use_openmp(None, None, None)
+
+
 def plan_of(model: int, variant: int) -> str:
     """The plan of a variant, as JSON."""
     text: bytes = functions().sparsegen_plan(model, variant, None)

@@ -14,7 +14,7 @@ import numpy as np
 from sparsegen_runtime.batches import Family, families_of, pieces, without_batch
 from sparsegen_runtime.calling import call_form, result_structure
 from sparsegen_runtime.errors import InputError, read_from
-from sparsegen_runtime.interface import functions, open_model
+from sparsegen_runtime.interface import functions, open_model, own_teams
 from sparsegen_runtime.known import KnownResults
 from sparsegen_runtime.rows import listed, results_grow, run_piece
 from sparsegen_runtime.tensors import PlainForm, check_count, new_result, plain
@@ -44,7 +44,8 @@ class LoadedModel:
 
     Called with NumPy's arrays it returns arrays, and with a torch tensor among the inputs, tensors; both are
     read where they lie if they are contiguous. Several threads may call it at once. After a fork the child
-    opens the file anew.
+    has the model too, on threads of its own; it shares the weights' memory with its parent, if this one has
+    called the model.
 
     The variant for the shapes of the inputs runs. Where several differ in the batch alone, being for 1, 4 and
     16 images say, inputs of any other number of rows are split, and padded with their last row, in the way
@@ -58,14 +59,10 @@ class LoadedModel:
         self, path: str | os.PathLike[str], threads: int | None = None, verify: bool = False
     ) -> None:
         self.path = Path(path)
-        self._threads, self._verify = threads, verify
+        self._threads = threads
         self._lock = threading.Lock()
-        _models.add(self)
-        self._open()
-
-    def _open(self) -> None:
-        """Open the file in this process."""
-        handle = open_model(self.path, self._threads, self._verify)
+        self._forked = False
+        handle = open_model(self.path, threads, verify)
         count = functions().sparsegen_variants(handle)
         self.variants = tuple(Variant(handle, number) for number in range(count))
         self._close = weakref.finalize(self, _close, handle, self.variants)
@@ -83,7 +80,7 @@ class LoadedModel:
         self._known_of(first)
         self._families = families_of(list(self._by_shapes))
         self._in_order = tuple(self._by_shapes.values())
-        self._forked = False
+        _models.add(self)
 
     def _choose_by_shapes(self) -> None:
         """Which variant serves inputs of its shapes: the first, or one of the threads that are asked for."""
@@ -129,7 +126,8 @@ class LoadedModel:
         for, and OutOfMemoryError where no memory is left.
         """
         if self._forked:
-            self._open_in_child()
+            own_teams()
+            self._forked = False
         if not self._close.alive:
             raise InputError(f"the model of {self.path} is closed: load it again")
         if self._call is not None and (named or not self._call.is_flat):
@@ -159,14 +157,6 @@ class LoadedModel:
             to.append(address)
         variant.run(addresses, to)
         return self._arranged(variant, results, as_tensors)
-
-    def _open_in_child(self) -> None:
-        """Open the file in a forked process, with teams of its own."""
-        with self._lock:
-            if self._forked:
-                self._close.detach()
-                functions().sparsegen_use_openmp(None, None, None)
-                self._open()
 
     def _by_rows(self, shapes: Shapes, addresses: list[int], as_tensors: bool) -> Any:
         """The result of inputs whose rows several variants compute."""
@@ -257,7 +247,7 @@ _models: weakref.WeakSet[LoadedModel] = weakref.WeakSet()
 
 
 def _in_child() -> None:
-    """A forked child has neither the threads nor the locks of its parent's models."""
+    """A forked child has neither the threads of its parent's models nor those that held their locks."""
     for model in _models:
         model._forked, model._lock = True, threading.Lock()
 

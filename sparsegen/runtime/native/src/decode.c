@@ -48,7 +48,7 @@ AVX2 static int64_t expand_avx2(float *to, int64_t bytes, const unsigned char *m
     const uint64_t each = 0x0101010101010101;
     int64_t i = 0, used = 0;
     for (; i < bytes && available - used >= 8; i++) {
-        /* A byte for each bit; then for each how many bits there are before it, which is where its value is. */
+        /* A byte for each bit; then for each how many bits there are before it: where its value is. */
         uint64_t bits = (((mask[i] * each & 0x8040201008040201) + 0x7f * each) >> 7) & each;
         __m256i from = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)(bits * (each << 8))));
         __m256i kept = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(mask[i]), bit), bit);
@@ -206,15 +206,22 @@ INLINED void transform_range(const Transform *t, int64_t begin, int64_t end) {
     }
 }
 
-static void transform_plain(const Transform *t, int64_t begin, int64_t end) { transform_range(t, begin, end); }
-AVX2 static void transform_avx2(const Transform *t, int64_t begin, int64_t end) { transform_range(t, begin, end); }
+static void transform_plain(const Transform *t, int64_t begin, int64_t end) {
+    transform_range(t, begin, end);
+}
+
+AVX2 static void transform_avx2(const Transform *t, int64_t begin, int64_t end) {
+    transform_range(t, begin, end);
+}
+
 AVX512 static void transform_avx512(const Transform *t, int64_t begin, int64_t end) {
     transform_range(t, begin, end);
 }
 
 static int transformed(void (*range)(const Transform *, int64_t, int64_t), Transform transform, int64_t begin,
                        int64_t end) {
-    if (transform.r < 1 || transform.r > MOST_TAPS || transform.n < 1 || transform.n > MOST_POSITIONS) return -1;
+    if (transform.r < 1 || transform.r > MOST_TAPS) return -1;
+    if (transform.n < 1 || transform.n > MOST_POSITIONS) return -1;
     if (begin < 0 || begin > end || end > transform.l) return -1;
     unsigned before = _mm_getcsr();
     _mm_setcsr(0x1f80); /* to the nearest, and small numbers are kept: whatever the caller computes with */

@@ -5,6 +5,7 @@
 
 #include "cpu.h"
 #include "errors.h"
+#include "forks.h"
 #include "team.h"
 
 /* ---- variants that run here --------------------------------------------------------------------- */
@@ -90,6 +91,7 @@ static int read_variants(sparsegen_model *model, int threads) {
 
 int model_open(sparsegen_model *model, const char *path, int threads, int verify) {
     pthread_mutex_init(&model->lock, NULL);
+    forks_enter(model);
     if (artefact_open(&model->artefact, path, verify)) return -1;
     size_t length = strlen(path);
     char *copy = bump_new(&model->artefact.memory, length + 1, 1);
@@ -99,6 +101,7 @@ int model_open(sparsegen_model *model, const char *path, int threads, int verify
 }
 
 void model_close(sparsegen_model *model) {
+    forks_leave(model);
     for (int i = 0; i < model->count; i++) library_free(model->variants[i].library);
     weights_free(&model->weights);
     artefact_close(&model->artefact);

@@ -30,6 +30,7 @@ struct sparsegen_model {
     int count;
     Weights weights;
     pthread_mutex_t lock; /* of what the first context of a variant makes */
+    sparsegen_model *next; /* among those that are open */
 };
 
 /* Opens a file, and reads the plans of the variants that run here, on so many threads (0: as compiled).

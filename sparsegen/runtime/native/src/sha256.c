@@ -60,7 +60,7 @@ static void blocks_plain(uint32_t state[8], const unsigned char *data, size_t co
 
 #define SHA_NI __attribute__((target("sha,sse4.1")))
 
-/* Four rounds, with four words of the message; the instruction wants the state as (a, b, e, f), (c, d, g, h). */
+/* Four rounds, with four words of a message; the instruction has the state as (a, b, e, f), (c, d, g, h). */
 SHA_NI static inline void rounds(__m128i *abef, __m128i *cdgh, __m128i words, int t) {
     __m128i sum = _mm_add_epi32(words, _mm_load_si128((const __m128i *)(constants + t)));
     *cdgh = _mm_sha256rnds2_epu32(*cdgh, *abef, sum);

@@ -22,8 +22,8 @@ static struct {
     int (*count)(void);
 } openmp;
 
-/* Makes all teams those of an OpenMP library: of its GOMP_parallel, omp_get_thread_num, omp_get_num_threads; of
- * threads of our own where `parallel` is NULL, as at first. No team may be at work. */
+/* Makes all teams those of an OpenMP library: of its GOMP_parallel, omp_get_thread_num, omp_get_num_threads;
+ * of threads of our own where `parallel` is NULL, as at first. No team may be at work. */
 EXPORTED void sparsegen_use_openmp(void *parallel, void *index, void *count) {
     openmp.parallel = (void (*)(void (*)(void *), void *, unsigned, unsigned))parallel;
     openmp.index = (int (*)(void))index;
@@ -47,7 +47,7 @@ void order(Squad *led, Work work, void *data) {
     __atomic_fetch_add(&led->orders, 1, __ATOMIC_RELEASE);
 }
 
-/* What all threads of a squad but the first do until their group ends; `orders` is how many they have seen. */
+/* What all threads of a squad but the first do until their group ends; they have seen so many `orders`. */
 void follow(Squad *led, int index, int orders) {
     for (;;) {
         orders = wait_while(&led->orders, orders);

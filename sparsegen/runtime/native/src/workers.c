@@ -10,8 +10,8 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-/* How long a thread waits awake, in ticks of the processor's clock: 50 to 100 us. To sleep and be woken takes some
- * 5 us, which a model that is called again and again should not pay; bench/team.py measures. */
+/* How long a thread waits awake, in ticks of the processor's clock: 50 to 100 us. To sleep and be woken takes
+ * some 5 us, which a model that is called again and again should not pay; bench/team.py measures. */
 #ifndef AWAKE
 #define AWAKE 200000
 #endif
@@ -81,7 +81,8 @@ static void await_workers(Crew *ours) {
     for (uint64_t begin = __rdtsc(); __rdtsc() - begin < AWAKE; __builtin_ia32_pause())
         if (__atomic_load_n(&ours->left, __ATOMIC_ACQUIRE) == 0) return;
     int left = __atomic_add_fetch(&ours->left, SLEEPER, __ATOMIC_ACQ_REL);
-    for (; left != SLEEPER; left = __atomic_load_n(&ours->left, __ATOMIC_ACQUIRE)) sleep_at(&ours->left, left);
+    for (; left != SLEEPER; left = __atomic_load_n(&ours->left, __ATOMIC_ACQUIRE))
+        sleep_at(&ours->left, left);
 }
 
 /* ---- start and end ------------------------------------------------------------------------------ */

@@ -34,7 +34,8 @@
  *
  * Threads: a model may be used by any number of threads at once; a context by one at a time. Each thread that
  * calls sparsegen_run has a team of threads of its own, which sleep while there is nothing to do.
- * After fork() a child may use neither models nor contexts of its parent's: it opens the file itself.
+ * After fork() a child has its parent's models, and shares the memory of their weights with it: open a model
+ * and make a context, then fork. Of contexts it may use those that no thread was running, as its own copies.
  */
 #ifndef SPARSEGEN_H
 #define SPARSEGEN_H
