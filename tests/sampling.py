@@ -5,11 +5,13 @@ A set of a hundred cases or more of one kind says that it is one:
     @large(("kind", "batch"), itertools.product(WEIGHTS, BATCHES), sample=100)
     def test_any_weights(kind: str, batch: int) -> None: ...
 
-and a property that is costly to check says how many examples it is worth, here and in a soak:
+a property that is costly to check says how many examples it is worth, here and in a soak:
 
     @examples(12, soak=300)
     @given(shapes())
     def test_any_shape(shape: Shape) -> None: ...
+
+and so does what is repeated: `for _ in range(often(1000, soak=100_000))`.
 
 Every run takes the same. `--sample-seed N` takes another sample of the sets, `--soak` everything, and
 `--share K/N` of all tests that are chosen each Nth, from the Kth on.
@@ -45,7 +47,12 @@ def large(names: Sequence[str], cases: Iterable[Case], *, sample: int) -> pytest
 
 def examples(count: int, *, soak: int | None = None) -> settings:
     """How often a property is tested: `count` times, and in a soak `soak` or else 20 times as often."""
-    return settings(max_examples=soak or 20 * count if settings.get_current_profile_name() == SOAK else count)
+    return settings(max_examples=often(count, soak=soak or 20 * count))
+
+
+def often(count: int, *, soak: int) -> int:
+    """How often something is done: `count` times, and in a soak more often."""
+    return soak if settings.get_current_profile_name() == SOAK else count
 
 
 def stratified(cases: Sequence[Case], count: int, seed: str) -> list[Case]:

@@ -84,6 +84,7 @@ class Instances:
             running.start()
             self._processes.append(_Process(running, ours))
         except OSError as error:
+            ours.close()
             raise MeasurementError(f"instance {place + 1} cannot be started: {error.strerror}") from error
         finally:
             theirs.close()

@@ -13,7 +13,7 @@ from sparsegen_runtime import load as load_alone
 from sparsegen_runtime.variant import Variant
 
 from sparsegen.cpuinfo import available_cores, read_cpuinfo
-from sparsegen.errors import InputError, OptionError
+from sparsegen.errors import OptionError
 from sparsegen.noise import governors, warn_of_noise
 from sparsegen.packaging.bench.instances import Instances
 from sparsegen.packaging.bench.options import BenchOptions
@@ -86,7 +86,7 @@ def _choose(model: LoadedModel, path: Path, options: BenchOptions) -> Variant:
         fitting = [each for each in model.variants if _batch_of(each) == options.batch]
     if not fitting:
         there = sorted({batch for each in model.variants if (batch := _batch_of(each)) is not None})
-        raise InputError(
+        raise OptionError(
             f"{path} has no variant for a batch of {options.batch}: it has "
             f"{', '.join(map(str, there)) or 'none with a batch'}; compile it for that batch, or give another"
         )

@@ -15,7 +15,6 @@ import pytest
 from sparsegen_runtime.errors import OutOfMemoryError
 
 from sparsegen.errors import (
-    InputError,
     MeasurementError,
     NeedsTorchError,
     OptionError,
@@ -64,7 +63,7 @@ def test_the_batch_chooses_the_variant(file: Path) -> None:
     assert bench(file, threads=1).input_shapes == ((4,),)
     chosen = bench(file, threads=1, batch=2)
     assert (chosen.batch, chosen.input_shapes) == (2, ((2,),))
-    with pytest.raises(InputError, match=r"has no variant for a batch of 3: it has 2, 4; compile it"):
+    with pytest.raises(OptionError, match=r"has no variant for a batch of 3: it has 2, 4; compile it"):
         bench(file, threads=1, batch=3)
 
 

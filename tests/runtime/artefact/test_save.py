@@ -15,7 +15,9 @@ from safetensors import safe_open
 from torch import nn
 
 import sparsegen
+from sparsegen.compiler import compile_elsewhere
 from sparsegen.errors import FileError, OptionError, ProgramError
+from sparsegen.frontend import from_torch
 from sparsegen.runtime.artefact.read import read_programs
 from sparsegen.runtime.artefact.save import save_programs
 from sparsegen.runtime.program_json import to_json
@@ -92,6 +94,25 @@ def test_variants_share_what_is_alike_and_the_widest_come_first(tmp_path: Path) 
     manifest, sections = told(tmp_path / "both")
     assert len({variant["code"] for variant in manifest["variants"]}) == 1
     assert sum(name.startswith("plan/") for name in sections) == 3
+
+
+def test_targets_share_weights_that_are_packed_alike(tmp_path: Path) -> None:
+    """CPUs of one vector width and one choice of schedules: AMD's with AVX2 are like Intel's first."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 1)).eval()
+    with torch.no_grad():
+        network[2].weight *= torch.rand(32, 32, 1, 1) > 0.5  # type: ignore[operator]
+    graph = from_torch(network, (torch.randn(1, 16, 12, 12),))
+    haswell, znver3, znver4 = (
+        compile_elsewhere(graph, threads=1, target=target) for target in ("haswell", "znver3", "znver4")
+    )
+    one, alike, other = (
+        save_programs(tmp_path / "file", programs)
+        for programs in ([haswell], [haswell, znver3], [haswell, znver4])
+    )
+    assert alike.weight_bytes == one.weight_bytes
+    assert [each.target for each in alike.variants] == ["znver3", "haswell"]
+    assert other.weight_bytes > 1.5 * one.weight_bytes  # vectors of another width are packed otherwise
 
 
 def test_sizes_of_an_image_have_a_batch_in_common_or_none(tmp_path: Path) -> None:
