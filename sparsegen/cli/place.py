@@ -174,7 +174,9 @@ def _place(
         placed = run_place(model, options, listen)
         _tell(placed, model, json, png, trace)
         gain = "" if placed.gain is None else placed.gain.told()
-        for line in filter(None, (report.note_on_stages(placed.plan, placed.planned.machine), gain)):
+        machine = placed.planned.machine
+        notes = report.note_on_host(machine), report.note_on_stages(placed.plan, machine), gain
+        for line in filter(None, notes):
             Console().print(line, highlight=False, markup=False, soft_wrap=True)
         if export_operators is not None:
             write_file(export_operators, to_json(placed.export(options)))
