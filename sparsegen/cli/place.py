@@ -216,7 +216,7 @@ def _tell(ran: Ran, model: str, json: Path | None, png: Path | None, trace: Path
 
     report.print_plan(ran.plan, ran.measured, ran.simulated)
     timeline = ran.measured or ran.simulated or simulate(ran.plan)
-    title = f"{model}, {'measured' if ran.measured else 'simulated'}"
+    title = report.picture_title(ran.plan, model, measured=ran.measured is not None)
     if json is not None:
         save_plan(ran.written, json)
     if png is not None:

@@ -65,15 +65,22 @@ def rejected(plan: Plan) -> str:
     return f"not taken: {'; '.join(told)}" if names else ""
 
 
+def picture_title(plan: Plan, model: str, *, measured: bool) -> str:
+    """What a picture and a trace are called: the model, how times are known, and who was emulated."""
+    if not measured:
+        return f"{model}, simulated"
+    emulated = f"; {', '.join(plan.emulated)} emulated" if plan.emulated else ""
+    return f"{model}, measured{emulated}"
+
+
 def note_on_times(plan: Plan) -> str:
     """One line: what measured times of a plan have in them that predicted ones have not."""
     if plan.form == "stages" and not _on_table(plan):
         return ""
     note = f"predictions leave out what the executor itself takes: up to about {_EXECUTOR_MS:g} ms a row"
-    emulated = [each.name for each in plan.devices if each.kind == "profile"]
-    if emulated:
-        note += f"; {', '.join(emulated)}: emulated here, never faster than the table, and slower where this "
-        note += "machine computes for longer"
+    if plan.emulated:
+        note += f"; {', '.join(plan.emulated)}: emulated here, never faster than the table, and slower "
+        note += "where this machine computes for longer"
     return note
 
 

@@ -176,6 +176,11 @@ class Plan:
         return tuple(dict.fromkeys(o.device for o in self.operators if o.implementation != PASSED_ON))
 
     @property
+    def emulated(self) -> tuple[str, ...]:
+        """The devices that are tables: wherever the plan runs, what they do is emulated by these."""
+        return tuple(each.name for each in self.devices if each.kind == "profile")
+
+    @property
     def staged(self) -> frozenset[str]:
         """The names that stages have in their groups."""
         return frozenset(n for stage in self.stages for group in stage.groups for n in group.operators)
