@@ -184,7 +184,9 @@ def _place(
         placed = run_place(model, options, listen)
         _tell(placed, model, json, png, trace)
         gain = "" if placed.gain is None else placed.gain.told()
-        for line in filter(None, (report.note_on_stages(placed.plan, placed.planned.machine), gain)):
+        machine = placed.planned.machine
+        notes = report.note_on_host(machine), report.note_on_stages(placed.plan, machine), gain
+        for line in filter(None, notes):
             Console().print(line, highlight=False, markup=False, soft_wrap=True)
         if export_operators is not None:
             write_file(export_operators, to_json(placed.export(options)))
@@ -224,7 +226,7 @@ def _tell(ran: Ran, model: str, json: Path | None, png: Path | None, trace: Path
 
     report.print_plan(ran.plan, ran.measured, ran.simulated)
     timeline = ran.measured or ran.simulated or simulate(ran.plan)
-    title = f"{model}, {'measured' if ran.measured else 'simulated'}"
+    title = report.picture_title(ran.plan, model, measured=ran.measured is not None)
     if json is not None:
         save_plan(ran.written, json)
     if png is not None:

@@ -10,7 +10,7 @@ from sparsegen.devices.figures import Figure
 from sparsegen.devices.here import this_machine
 from sparsegen.devices.kind import DeviceKind, Runner
 from sparsegen.devices.limits import unsupported
-from sparsegen.devices.machine import Device, Link, Machine, connect
+from sparsegen.devices.machine import HOST, Device, Link, Machine, connect, with_host
 from sparsegen.devices.operators import Operator, describe, describe_graph
 from sparsegen.devices.profile import Limits, OwnLink, Profile
 from sparsegen.devices.registry import check_present, cost_on, kind_of, kinds, make_device, register
@@ -18,6 +18,7 @@ from sparsegen.devices.section import Section
 from sparsegen.devices.table_files import read_table, table, tables
 
 __all__ = [
+    "HOST",
     "Device",
     "DeviceKind",
     "Estimate",
@@ -49,4 +50,5 @@ __all__ = [
     "this_machine",
     "unsupported",
     "utilisation",
+    "with_host",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sparsegen.devices.machine import Device, Link, Machine, connect
+from sparsegen.devices.machine import Device, Link, Machine, connect, with_host
 from sparsegen.devices.registry import check_present, make_device
 from sparsegen.devices.section import Section, read_toml
 from sparsegen.errors import DeviceError
@@ -18,12 +18,12 @@ from sparsegen.typed import typed
 def load_devices(path: str | os.PathLike[str], *, present: bool = True) -> Machine:
     """The machine that a TOML file describes.
 
-    A [[device]] has a name, a kind (cpu, cuda, profile, or one of an installed package) and that kind's
+    A [[device]] has a name, a kind (cpu, cuda, profile, host, or one of an installed package) and that kind's
     settings: `cores = [0, 1]`, `index = 0`, `table = "edgetpu-usb3"`. A [[link]] has `from`, `to`, `latency`
     ("12 us"), `bandwidth` ("450 MB/s"), and may have `exclusive` and `one_way`; without that it is both
     ways, and an exclusive one is the bus of its end that is not the host. `host` names the device that others
-    are connected to; by default it is the first without a link of its own. Numbers have their unit beside
-    them.
+    are connected to; by default it is that of `with_host`, which adds one where all have a link of their own.
+    Numbers have their unit beside them.
 
     Unless `present` is false, all devices have to be on this machine; those of tables are anywhere.
 
@@ -34,10 +34,10 @@ def load_devices(path: str | os.PathLike[str], *, present: bool = True) -> Machi
     parts = content.sections("device")
     if not parts:
         raise DeviceError(f"{path} has no devices: add a [[device]] with a name and a kind")
-    devices = [_device(part) for part in parts]
+    devices = tuple(_device(part) for part in parts)
     _check_apart(devices, content.where)
+    devices, host = (devices, content.text("host")) if "host" in content else with_host(devices)
     names = [device.name for device in devices]
-    host = content.text("host") if "host" in content else _host(devices)
     if host not in names:
         raise DeviceError(
             f"{path}: host is {host!r}, and there is no such device: there are {', '.join(names)}"
@@ -82,11 +82,6 @@ def _links(part: Section, names: Sequence[str], host: str) -> list[Link]:
     if link.exclusive:
         link = replace(link, exclusive=False, buses=(source if target == host else target,))
     return [link, replace(link, source=target, target=source)]
-
-
-def _host(devices: Sequence[Device]) -> str:
-    """The first device without a link of its own, or the first of all."""
-    return next((device for device in devices if device.link is None), devices[0]).name
 
 
 def _check_apart(devices: Sequence[Device], where: str) -> None:

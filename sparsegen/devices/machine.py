@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,14 +10,18 @@ from sparsegen.devices.profile import OwnLink, Profile
 from sparsegen.errors import DeviceError
 from sparsegen.typed import typed
 
+HOST = "host"
+"""The kind of a device that holds inputs and results, and computes nothing; and the name of one that goes
+without saying."""
+
 
 @dataclass(frozen=True)
 class Device:
-    """Something that operators run on.
+    """Something that operators run on, or the host of such.
 
-    kind: cpu, cuda, profile, or one that a package registers. settings: plain data that a device of that kind
-    is made of again, see `make_device`. cores: of a cpu, which its threads are pinned to. index: of a cuda.
-    profile: its table. link: to the host, where a machine names none.
+    kind: cpu, cuda, profile, host, or one that a package registers. settings: plain data that a device of
+    that kind is made of again, see `make_device`. cores: of a cpu, which its threads are pinned to. index: of
+    a cuda. profile: its table. link: to the host, where a machine names none.
     """
 
     name: str
@@ -55,12 +59,18 @@ class Link:
 class Machine:
     """Devices by name, and the links between them, each in one direction.
 
-    `host` is the device that the others are connected to: what has a link of its own has it to the host.
+    `host` is the device that the others are connected to: what has a link of its own has it to the host. A
+    model's inputs and results lie there.
     """
 
     devices: tuple[Device, ...]
     links: tuple[Link, ...]
     host: str
+
+    @property
+    def computing(self) -> tuple[Device, ...]:
+        """The devices without a host that computes nothing."""
+        return tuple(device for device in self.devices if device.kind != HOST)
 
     def device(self, name: str) -> Device:
         """The device of a name. Raises DeviceError where there is none."""
@@ -125,6 +135,21 @@ def through(first: Link, second: Link) -> Link:
         via=first.target,
         buses=tuple(dict.fromkeys((*first.buses, *second.buses))),
     )
+
+
+def with_host(devices: Sequence[Device]) -> tuple[tuple[Device, ...], str]:
+    """Devices, and which of them is the host, where nobody says.
+
+    It is one of the kind "host", else the first without a link of its own. Where all have one, they hang on a
+    host that is not among them: it is added, computes nothing, and is called "host".
+    """
+    for device in sorted(devices, key=lambda each: each.kind != HOST):
+        if device.link is None:
+            return tuple(devices), device.name
+    name, names = HOST, {device.name for device in devices}
+    while name in names:
+        name += "'"
+    return (*devices, Device(name, HOST)), name
 
 
 SHARED_MEMORY = (10e-6, 10e9)

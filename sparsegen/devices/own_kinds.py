@@ -1,12 +1,13 @@
-"""The kinds of devices that come with sparsegen: core sets, GPUs through torch, and tables."""
+"""The kinds of devices that come with sparsegen: core sets, GPUs through torch, tables, and bare hosts."""
 
 from __future__ import annotations
 
+import math
 import os
 
 from sparsegen.devices.cost import Estimate, estimate
 from sparsegen.devices.kind import DeviceKind
-from sparsegen.devices.machine import Device
+from sparsegen.devices.machine import HOST, Device
 from sparsegen.devices.operators import Operator
 from sparsegen.devices.section import Section, read_toml
 from sparsegen.devices.table_files import is_path, parse_table, table
@@ -85,3 +86,20 @@ class Profiled(DeviceKind):
         """By the table."""
         assert device.profile is not None
         return estimate(device.profile, operator, dtype)
+
+
+class Host(DeviceKind):
+    """What holds inputs and results, and computes nothing: what accelerators hang on. It has no settings.
+
+    Where the host computes, too, name what it is: a cpu, or a table.
+    """
+
+    name = HOST
+
+    def make(self, name: str, settings: Section) -> Device:
+        """Takes no settings."""
+        return Device(name, self.name)
+
+    def estimate(self, device: Device, operator: Operator, dtype: str | None = None) -> Estimate:
+        """It runs nothing."""
+        return Estimate(math.inf, 0, 0, 0, reason="it holds inputs and results, and computes nothing")

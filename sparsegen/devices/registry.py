@@ -16,12 +16,12 @@ from sparsegen.devices.cost import Estimate
 from sparsegen.devices.kind import DeviceKind
 from sparsegen.devices.machine import Device
 from sparsegen.devices.operators import Operator
-from sparsegen.devices.own_kinds import Cores, Cuda, Profiled
+from sparsegen.devices.own_kinds import Cores, Cuda, Host, Profiled
 from sparsegen.devices.section import Section
 from sparsegen.errors import DeviceError, SparsegenError, ToolchainError, first_line
 from sparsegen.typed import typed
 
-_KINDS: dict[str, DeviceKind] = {kind.name: kind for kind in (Cores(), Cuda(), Profiled())}
+_KINDS: dict[str, DeviceKind] = {kind.name: kind for kind in (Cores(), Cuda(), Profiled(), Host())}
 _ENTRY_POINTS = "sparsegen.devices"
 
 

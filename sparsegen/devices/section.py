@@ -103,7 +103,7 @@ class Section:
         """Raise DeviceError for keys that nobody took; `allowed` are named beside those taken."""
         unknown = [key for key in self.content if key not in self._taken]
         if unknown:
-            known = allowed or ", ".join(sorted(self._taken))
+            known = allowed or ", ".join(sorted(self._taken)) or "none"
             raise DeviceError(f"{self.where} has the unknown key {unknown[0]!r}: there can be {known}")
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sparsegen.devices.figures import Figure
-from sparsegen.devices.machine import Device, Link, Machine
+from sparsegen.devices.machine import HOST, Device, Link, Machine
 from sparsegen.devices.profile import FLAGS, OTHER, Profile
 from sparsegen.devices.registry import kind_of
 from sparsegen.wording import size_phrase
@@ -28,7 +28,8 @@ def print_machine(machine: Machine, console: Console) -> None:
     """Devices, and the ways between them where there are several."""
     table = _table("device", "kind", "what it is")
     for device in machine.devices:
-        host = " (host)" if device.name == machine.host and len(machine.devices) > 1 else ""
+        is_host = device.name == machine.host and len(machine.devices) > 1 and device.kind != HOST
+        host = " (host)" if is_host else ""
         table.add_row(*map(Text, (f"{device.name}{host}", device.kind, ", ".join(_facts(device)))))
     console.print(table)
     ways = machine.ways()
@@ -154,6 +155,8 @@ def _facts(device: Device) -> list[str]:
         return _of_cpu(device)
     if device.kind == "cuda":
         return _of_gpu(device)
+    if device.kind == HOST:
+        return ["holds inputs and results, and computes nothing"]
     return [] if device.profile is None else [device.profile.title]
 
 

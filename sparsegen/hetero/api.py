@@ -100,8 +100,8 @@ def find_plan(
     whole = CarriedGraph.of(graph)
     subject = Subject(name, model_fingerprint(whole.graph, whole.carried), machine_name(machine))
     cache = CostCache(default_path()) if cache is None else cache
-    (only, *others) = machine.devices
-    alone = not others and only.kind == "cpu" and len(only.cores) > 1
+    only = machine.devices[0]
+    alone = len(machine.devices) == 1 and only.kind == "cpu" and len(only.cores) > 1
     planner = Planner(whole, inputs, granularity, subject, cache, measure, listen)
     if alone and goal == "latency" and not whole.carried:
         staged, compiled, seconds = plan_in_stages(
@@ -113,8 +113,8 @@ def find_plan(
     split = by_core(machine) if goal == "throughput" else None
     if split is None:
         found = planner.best(machine, goal)
-        shared = not others and leaves_room(only) and goal == "latency" and not whole.carried
-        return in_table_stages(found, whole) if shared else found
+        shared = len(machine.computing) == 1 and leaves_room(machine.computing[0])
+        return in_table_stages(found, whole) if shared and goal == "latency" and not whole.carried else found
     if alone:
         return best_stream(planner.streams(machine, split))
     return best_stream({TOGETHER: planner.best(machine, goal), APART: planner.best(split, goal)})

@@ -113,7 +113,8 @@ class PlannedModel:
     def map(self, inputs: Iterable[Any]) -> Iterator[Any]:
         """The results of a stream of inputs, in order; an input of several tensors is a tuple.
 
-        Raises as a call does, for an input that the model does not take once the results before it came.
+        Raises as a call does; for an input that the model does not take once the results before it came, an
+        InputError with its number in the stream, `input`.
         """
         if not isinstance(inputs, Iterable):
             raise InputError(
@@ -121,8 +122,8 @@ class PlannedModel:
             )
         tuples = (each if isinstance(each, tuple) else (each,) for each in inputs)
         if self._executor is None:
-            return (self(*each) for each in tuples)
-        return self._executor.map(self._leaves(each, {}) for each in tuples)
+            return _numbered(lambda each: self(*each), tuples)
+        return self._executor.map(_numbered(lambda each: self._leaves(each, {}), tuples))
 
     def reset(self) -> None:
         """Put every state back to its initial value."""
@@ -152,6 +153,16 @@ class PlannedModel:
         if len(inputs) != len(names):
             raise InputError(f"{len(names)} inputs are needed, {', '.join(names)}; {len(inputs)} were given")
         return tuple(checked_inputs(inputs, self._forms))
+
+
+def _numbered(take: Callable[[tuple[Any, ...]], Any], inputs: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    """What becomes of a stream of inputs; an InputError tells which of them it is of."""
+    for number, each in enumerate(inputs):
+        try:
+            taken = take(each)
+        except InputError as error:
+            raise error.of_input(number) from error
+        yield taken
 
 
 def check_machine(plan: Plan) -> None:

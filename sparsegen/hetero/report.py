@@ -65,25 +65,48 @@ def rejected(plan: Plan) -> str:
     return f"not taken: {'; '.join(told)}" if names else ""
 
 
+def picture_title(plan: Plan, model: str, *, measured: bool) -> str:
+    """What a picture and a trace are called: the model, how times are known, and who was emulated."""
+    if not measured:
+        return f"{model}, simulated"
+    emulated = f"; {', '.join(plan.emulated)} emulated" if plan.emulated else ""
+    return f"{model}, measured{emulated}"
+
+
 def note_on_times(plan: Plan) -> str:
     """One line: what measured times of a plan have in them that predicted ones have not."""
     if plan.form == "stages" and not _on_table(plan):
         return ""
     note = f"predictions leave out what the executor itself takes: up to about {_EXECUTOR_MS:g} ms a row"
-    emulated = [each.name for each in plan.devices if each.kind == "profile"]
-    if emulated:
-        note += f"; {', '.join(emulated)}: emulated here, never faster than the table, and slower where this "
-        note += "machine computes for longer"
+    if plan.emulated:
+        note += f"; {', '.join(plan.emulated)}: emulated here, never faster than the table, and slower "
+        note += "where this machine computes for longer"
     return note
+
+
+def note_on_host(machine: Machine) -> str:
+    """One line, where inputs and results are taken to lie on a table's device, whose host nobody named."""
+    host = machine.device(machine.host)
+    if host.profile is None:
+        return ""
+    starts = host.profile.invocation_overhead.value > 0
+    if host.link is None and not starts and len(machine.devices) > 1:
+        return ""  # a host as any other
+    left_out = ["no transfer"] + (["no start"] if starts else [])
+    why = "the file says that it is the host" if host.link else "its table has no [link] to a host"
+    return (
+        f"inputs and results are assumed to lie on {host.name}, as {why}: {' and '.join(left_out)} is "
+        "counted for them"
+    )
 
 
 def note_on_stages(plan: Plan, machine: Machine) -> str:
     """One line, where the table of a device in use says that operators leave room on it: what that gives."""
-    used = {each.device for each in plan.operators if each.implementation != PASSED_ON}
+    used = plan.computing
     roomy = [each.name for each in machine.devices if each.name in used and leaves_room(each)]
     if not roomy:
         return ""
-    if len(machine.devices) > 1 or plan.goal == "throughput":
+    if len(machine.computing) > 1 or plan.goal == "throughput":
         return (
             f"{', '.join(roomy)} runs one operator at a time in this plan, though its table says what part "
             "each fills: stages of operators at once are planned for the goal latency, where there is no "
@@ -94,24 +117,31 @@ def note_on_stages(plan: Plan, machine: Machine) -> str:
         return f"{device} runs one operator at a time: by its table, nothing is gained by several at once"
     alone = sum(each.seconds for each in plan.operators)
     fill = sum(each.seconds * each.utilisation for each in plan.operators) / alone
-    several = [len(stage.groups) for stage in plan.stages if len(stage.groups) > 1]
+    passed_on = {each.name for each in plan.operators if each.implementation == PASSED_ON}
+    stages = [each for each in plan.stages if not passed_on.issuperset(each.groups[0].operators)]
+    several = [len(stage.groups) for stage in stages if len(stage.groups) > 1]
+    most = (plan.alternatives or {}).get(f"sequential, {device}", alone) / plan.bound
     return (
         f"stages on {device} are simulated by its table, not measured: operators fill {fill:.1%} of it on "
-        f"average, so {len(several)} of {len(plan.stages) - 2} stages run several at once, up to "
-        f"{max(several)}; no stages gain more than {alone / plan.bound:.2f}x over one after the other"
+        f"average, so {len(several)} of {len(stages)} stages run several at once, up to {max(several)}; no "
+        f"stages gain more than {most:.2f}x over one after the other"
     )
 
 
 def _rivals(plan: Plan) -> dict[str, float]:
     """Seconds of the alternatives, without the device alone that the plan itself is."""
-    used = {each.device for each in plan.operators}
+    used = plan.computing
     itself = {f"{name} alone" for name in used} if len(used) == len(plan.replicas) == 1 else set()
     return {name: value for name, value in (plan.alternatives or {}).items() if name not in itself}
 
 
 def _form(plan: Plan) -> str:
-    on_table = plan.form == "stages" and _on_table(plan)
-    return "stages of operators at once on one device" if on_table else _FORMS[plan.form]
+    if plan.form == "stages" and _on_table(plan):
+        return "stages of operators at once on one device"
+    if plan.form in ("placed", "pipelined") and len(plan.computing) == 1:
+        hosts = dict.fromkeys(each.device for each in plan.operators if each.implementation == PASSED_ON)
+        return f"all on {plan.computing[0]}, inputs and results on {', '.join(hosts)}"
+    return _FORMS[plan.form]
 
 
 def _how_known(plan: Plan) -> str:
@@ -119,7 +149,8 @@ def _how_known(plan: Plan) -> str:
 
 
 def _on_table(plan: Plan) -> bool:
-    return all(each.kind == "profile" for each in plan.devices)
+    kinds = {each.name: each.kind for each in plan.devices}
+    return all(kinds[name] == "profile" for name in plan.computing)
 
 
 def _single(plan: Plan) -> str | None:

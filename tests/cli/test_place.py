@@ -180,12 +180,42 @@ def test_plans_that_are_not_run_again(devices: Path, tmp_path: Path) -> None:
         assert message in result.stderr
 
 
-def test_an_accelerator_alone_keeps_what_it_can(tmp_path: Path) -> None:
-    path = tmp_path / "devices.toml"
+def test_an_accelerator_alone_is_started_over_its_link(tmp_path: Path) -> None:
+    """1.84 ms an invocation; the input of 768 bytes and the result of 8 over 480 MB/s; weights stream."""
+    path, kept = tmp_path / "devices.toml", tmp_path / "plan.json"
     path.write_text("[[device]]" + EDGE.split("[[device]]")[2])
+    result = place_model("--devices", str(path), "--json", str(kept))
+    assert result.exit_code == 0, result.output
+    assert "all on tpu, inputs and results on host; " in result.stdout
+    assert "not taken" not in result.stdout
+    assert "assumed" not in result.stdout
+    plan = json.loads(kept.read_text())
+    assert [each["device"] for each in plan["operators"]] == ["host", "tpu", "host"]
+    assert [each["seconds"] for each in plan["transfers"]] == pytest.approx([768 / 480e6, 8 / 480e6])
+    computing = plan["operators"][1]["seconds"]
+    assert 1.84e-3 < computing < 1.85e-3
+    assert plan["makespan"] == pytest.approx(computing + 776 / 480e6)
+    stream = place_model("--devices", str(path), "--goal", "throughput", "--json", str(kept))
+    assert stream.exit_code == 0, stream.output
+    plan = json.loads(kept.read_text())
+    assert (plan["period"], plan["optimal"]) == (pytest.approx(computing), True)
+    result = place("tests.cli.test_place:heavy", "--input-shape", "1600", "--devices", str(path))
+    assert result.exit_code == 0, result.output
+
+
+def test_an_accelerator_that_is_the_host_has_its_inputs_there(tmp_path: Path) -> None:
+    path = tmp_path / "devices.toml"
+    path.write_text('host = "tpu"\n[[device]]' + EDGE.split("[[device]]")[2])
     result = place_model("--devices", str(path))
     assert result.exit_code == 0, result.output
-    assert "not taken" not in result.stdout
+    assert (
+        "inputs and results are assumed to lie on tpu, as the file says that it is the host: no transfer and "
+        "no start is counted for them"
+    ) in result.stdout
+    arm = tmp_path / "arm.toml"
+    arm.write_text("[[device]]" + EDGE.split("[[device]]")[1])
+    result = place_model("--devices", str(arm))
+    assert "assumed to lie on arm, as its table has no [link] to a host: no transfer is" in result.stdout
     result = place("tests.cli.test_place:heavy", "--input-shape", "1600", "--devices", str(path))
     assert result.exit_code == 1
     assert "device 'tpu' keeps 7.3 MB of weights, and the model has 10.2 MB" in result.stderr
@@ -201,8 +231,9 @@ def test_the_gain_of_each_accelerator_is_told(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     (summary,) = [line for line in result.stdout.splitlines() if line.startswith("makespan")]
     (others,) = [line for line in result.stdout.splitlines() if line.startswith("not taken")]
-    assert "; arm alone: " in summary
+    assert "; tpu alone: " in summary
     assert "list scheduling (HEFT): " in others
+    assert "arm alone: " in others
     assert "without other: " in others
     found = json.loads(plan.read_text())
     assert found["alternatives"]["without other"] > found["makespan"]

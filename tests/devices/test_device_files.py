@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from sparsegen.devices import Link, Machine, check_present, load_devices, make_device, this_machine
+from sparsegen.devices import (
+    Link,
+    Machine,
+    Operator,
+    check_present,
+    cost_on,
+    load_devices,
+    make_device,
+    this_machine,
+)
 from sparsegen.devices.machine import SHARED_MEMORY, through
 from sparsegen.errors import DeviceError
 from tests.devices.samples import written
@@ -83,6 +92,34 @@ def test_core_sets_share_memory_and_the_host_can_be_named(tmp_path: Path) -> Non
     assert machine.link("tpu", "cpu") is None
     assert machine.way("tpu", "cpu").via == "cpu1"
     assert machine.device("cpu").cores == (CORE,)
+
+
+def test_accelerators_alone_hang_on_a_host_that_computes_nothing(tmp_path: Path) -> None:
+    machine = load(tmp_path, TPU, TPU.replace('"tpu"', '"host"'))
+    assert [(each.name, each.kind) for each in machine.devices] == [
+        ("tpu", "profile"),
+        ("host", "profile"),
+        ("host'", "host"),
+    ]
+    assert machine.host == "host'"
+    assert [each.name for each in machine.computing] == ["tpu", "host"]
+    assert machine.way("tpu", "host'").seconds(480_000) == pytest.approx(1e-3)
+    assert machine.way("tpu", "host").via == "host'"
+    refused = cost_on(machine.device("host'"), Operator("relu", "pointwise", 0, 1, 1))
+    assert refused is not None
+    assert refused.reason == "it holds inputs and results, and computes nothing"
+
+
+def test_a_host_that_computes_nothing_can_be_named_and_linked(tmp_path: Path) -> None:
+    host = '[[device]]\nname = "pc"\nkind = "host"\n'
+    link = LINK.replace('"arm"', '"pc"')
+    machine = load(tmp_path, OWN, host, link)
+    assert machine.host == "pc"
+    assert machine.way("pc", "own").latency == 12e-6
+    with pytest.raises(DeviceError, match="device 'pc' has the unknown key 'cores': there can be none"):
+        load(tmp_path, host, "cores = [0]\n")
+    own_host = load(tmp_path, 'host = "tpu"\n', TPU)
+    assert [each.name for each in own_host.devices] == ["tpu"]
 
 
 def test_a_path_starts_from_the_files_folder(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_an_installed_package_registers_a_kind(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.stdout == "['abacus', 'cpu', 'cuda', 'profile'] 5.0\nit only adds toy\n", done.stderr
+    assert done.stdout == "['abacus', 'cpu', 'cuda', 'host', 'profile'] 5.0\nit only adds toy\n", done.stderr
 
 
 @pytest.mark.parametrize(

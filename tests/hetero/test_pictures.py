@@ -20,6 +20,7 @@ from sparsegen.hetero.plans.events import Timeline
 from sparsegen.hetero.plans.plan import PASSED_ON, Group, Plan, PlannedOperator, Stage
 from sparsegen.hetero.plans.table import plan_table
 from sparsegen.hetero.plans.trace import save_trace, trace_of
+from sparsegen.hetero.report import picture_title
 from sparsegen.hetero.running.simulator import simulate
 from sparsegen.outputs import save_picture
 from tests.hetero.plans import operator, plan_of, random_plans, random_stages
@@ -68,13 +69,13 @@ def test_times_of_a_trace_are_microseconds(tmp_path: Path) -> None:
     events = {each["name"]: each for each in trace["traceEvents"] if each.get("cat") == "operator"}
     assert (events["net.y.conv"]["ts"], events["net.y.conv"]["dur"]) == (2e6, 2e6)
     names = [each["args"]["name"] for each in trace["traceEvents"] if each["name"] == "thread_name"]
-    assert names == ["a (profile)", "a to b", "b (profile)"]
+    assert names == ["a (emulated)", "a to b", "b (emulated)"]
 
 
 def test_a_picture_has_rows_bars_and_what_it_comes_to(tmp_path: Path) -> None:
     figure = gantt.draw(PLAN, simulate(PLAN, 8), "toy")
     (axes,) = figure.axes
-    assert [each.get_text() for each in axes.get_yticklabels()] == ["a\n(profile)", "b\n(profile)"]
+    assert [each.get_text() for each in axes.get_yticklabels()] == ["a (emulated)", "b (emulated)"]
     assert sum(len(each.get_paths()) for each in axes.collections) == 8 * 3
     assert figure.get_suptitle() == "toy\none input: 4 s; 8 inputs: one every 2 s"
     labels = [each.get_text() for each in figure.legends[0].get_texts()]
@@ -82,6 +83,15 @@ def test_a_picture_has_rows_bars_and_what_it_comes_to(tmp_path: Path) -> None:
     assert labels[-2:] == ["input 6, ...", "transfer"]
     save_picture(gantt.draw(PLAN, simulate(PLAN, 2), "toy"), tmp_path / "picture.pdf")
     assert (tmp_path / "picture.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_title_says_who_was_emulated() -> None:
+    assert picture_title(PLAN, "toy", measured=True) == "toy, measured; a, b emulated"
+    assert picture_title(PLAN, "toy", measured=False) == "toy, simulated"
+    real = replace(PLAN, devices=tuple(replace(each, kind="toy") for each in PLAN.devices))
+    assert picture_title(real, "toy", measured=True) == "toy, measured"
+    (axes,) = gantt.draw(real, simulate(real), "toy").axes
+    assert [each.get_text() for each in axes.get_yticklabels()] == ["a", "b"]
 
 
 def test_groups_of_a_stage_have_rows_of_their_own() -> None:
@@ -141,10 +151,10 @@ def test_a_trace_names_a_device_once_and_groups_by_number() -> None:
         kind="profile",
     )
     assert threads(stream, 6) == [
-        "a (profile): inputs and results",
-        "a (profile)",
+        "a (emulated): inputs and results",
+        "a (emulated)",
         "a to b",
-        "b (profile)",
+        "b (emulated)",
         "b to a",
     ]
     operators = [operator("u", "a", 1, utilisation=0.5), operator("v", "a", 2, utilisation=0.5)]

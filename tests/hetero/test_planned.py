@@ -344,16 +344,18 @@ def test_wrong_inputs_are_refused_before_they_are_let_in(case: str, goal: Any, c
     wanted = [app(frame) for frame in FRAMES[:2]]
     with plan(app, devices=two_boards(), goal=goal, cache=cache) as made:
         agree(made(FRAMES[0]), wanted[0])
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=message) as raised:
             made(*wrong) if isinstance(wrong, tuple) else made(wrong)
+        assert raised.value.input is None
         timeline = made.timeline()
         assert timeline is not None
         assert len(timeline.admitted) == 1
         made.reset()
         stream = made.map([FRAMES[0], FRAMES[1], wrong, FRAMES[2]])
         agree([next(stream), next(stream)], wanted)
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=f"input 2: .*{message}") as raised:
             next(stream)
+        assert raised.value.input == 2
         agree(made(FRAMES[0]), wanted[0])  # the stream's state is forgotten
         with pytest.raises(InputError, match="a int is no stream"):
             made.map(3)  # type: ignore[arg-type]

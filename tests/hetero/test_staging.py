@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sparsegen.compiler import compile_plan, default_plan
 from sparsegen.devices import Device, connect, make_device
-from sparsegen.errors import PlanError
+from sparsegen.errors import InputError, PlanError
 from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.costs.cost_cache import CostCache
@@ -197,6 +197,9 @@ def test_a_plan_of_stages_that_was_read_back_runs() -> None:
         assert model.compiled is not None
         assert model.compiled.program.stages == staged.model.program.stages
         assert torch.equal(model(X), staged.model(X))
+        with pytest.raises(InputError, match=r"^input 1: .* has shape \(8, 16, 16\)") as raised:
+            list(model.map([X, X[0], X]))
+        assert raised.value.input == 1
         timeline = timed_stream(plan, model.compiled, [(X,)] * 3)
     assert len(timeline.finished) == 3
     assert {each.operator for each in timeline.events} == {each.name for each in plan.operators}

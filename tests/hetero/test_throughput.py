@@ -238,6 +238,21 @@ def test_copies_are_taken_where_they_are_better() -> None:
     assert found.replicas[0] == {}
 
 
+def test_copies_share_a_host_that_computes_nothing() -> None:
+    """An input of 1 s on the way to each of two accelerators, which take 3 s each; results are small."""
+    ends = {"in": Task("in", bytes=10**9, times={"pc": 0.0}), "out": Task("out", ("x",), times={"pc": 0.0})}
+    task = Task("x", ("in",), times={"a": 3.0, "b": 3.0})
+    ways = [("pc", name) for name in "ab"] + [(name, "pc") for name in "ab"]
+    links = tuple(Link(*way, 0.0, 1e9, buses=(way[way[0] == "pc"],)) for way in ways)
+    problem = Problem(("pc", "a", "b"), (ends["in"], task, ends["out"]), links)
+    found = solve(problem, "throughput")
+    assert (found.period, found.latency, found.replicas) == (1.5, 4.0, ({}, {"a": "b"}))
+    together = tuple(replace(each, buses=("hub",)) for each in links)
+    shared = solve(replace(problem, links=together), "throughput")
+    assert shared.replicas == ({},), "copies would share a bus"
+    assert shared.period == 3.0
+
+
 def test_what_is_carried_forbids_copies() -> None:
     problem = twins()
     first, second = problem.tasks

@@ -68,8 +68,8 @@ def cost_operators(
     """
     found: defaultdict[str, list[OperatorCost]] = defaultdict(list)
     reasons: dict[tuple[str, str], str] = {}
-    steps = Steps(listen, total=len(machine.devices))
-    for device in machine.devices:
+    steps = Steps(listen, total=len(machine.computing))
+    for device in machine.computing:
         steps.begin(f"costs on {device.name}")
         if device.kind in ("cpu", "cuda"):
             here = layer_costs(graph, device, inputs, cache, measure=measure)

@@ -42,8 +42,8 @@ def faults(plan: Plan) -> list[str]:
         return found
     found = [*_order_faults(plan), *_transfer_faults(plan), *_replica_faults(plan)]
     found += [*core_faults(plan), *implementation_faults(plan), *layer_faults(plan)]
-    found += [*stage_faults(plan), *turn_faults(plan)]
-    return found or [*_time_faults(plan), *_device_faults(plan), *_total_faults(plan)]
+    found += stage_faults(plan)
+    return found or [*turn_faults(plan)] or [*_time_faults(plan), *_device_faults(plan), *_total_faults(plan)]
 
 
 def _number_faults(plan: Plan) -> Iterator[str]:
@@ -245,9 +245,11 @@ def _loads(plan: Plan) -> Iterator[tuple[str, float]]:
     if plan.stages:
         seconds = {each.name: each.seconds for each in plan.operators}
         longest = (max(sum(seconds[n] for n in g.operators) for g in s.groups) for s in plan.stages)
-        planned[plan.operators[0].device] = sum(longest)
-    else:
-        for each in plan.operators:
+        first = plan.stages[0].groups[0].operators[0]
+        planned[next(each.device for each in plan.operators if each.name == first)] = sum(longest)
+    staged = plan.staged
+    for each in plan.operators:
+        if each.name not in staged:
             planned[each.device] += each.seconds
     loads: defaultdict[str, float] = defaultdict(float)
     for replica in plan.replicas:

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import networkx
 
-from sparsegen.hetero.plans.plan import Plan, PlannedOperator, Stage
+from sparsegen.hetero.plans.plan import PASSED_ON, Plan, PlannedOperator, Stage
 
 _TOLERANCE = 1e-6  # of the makespan, as in `check`
 
@@ -27,14 +27,17 @@ def stage_faults(plan: Plan) -> list[str]:
 
 def _cover_faults(plan: Plan) -> Iterator[str]:
     named = Counter(n for stage in plan.stages for group in stage.groups for n in group.operators)
-    known = {each.name for each in plan.operators}
+    known = {each.name: each for each in plan.operators}
     yield from (f"a stage names {name!r}, which is no operator" for name in named if name not in known)
-    yield from (f"operator {name} is in no stage" for name in known if name not in named)
+    devices = {known[name].device for name in named if name in known}
+    for each in plan.operators:
+        on_host = each.implementation == PASSED_ON and each.device not in devices
+        if each.name not in named and not on_host:
+            yield f"operator {each.name} is in no stage"
     yield from (f"operator {name} is in {n} groups" for name, n in named.items() if n > 1)
     for number, stage in enumerate(plan.stages):
         if not stage.groups or not all(group.operators for group in stage.groups):
             yield f"stage {number} has nothing in it, or a group that has not"
-    devices = {each.device for each in plan.operators}
     if len(devices) > 1:
         yield f"its stages are of one device's cores, and its operators run on {', '.join(sorted(devices))}"
 
@@ -42,7 +45,7 @@ def _cover_faults(plan: Plan) -> Iterator[str]:
 def _order_faults(plan: Plan) -> Iterator[str]:
     """Operators that read what runs later, and groups that wait for each other in a circle."""
     reads = {each.name: each.reads for each in plan.operators}
-    before: set[str] = set()
+    before = reads.keys() - plan.staged
     for number, stage in enumerate(plan.stages):
         here = {*_names(stage)}
         order: networkx.DiGraph[str] = networkx.DiGraph()
@@ -61,7 +64,9 @@ def _order_faults(plan: Plan) -> Iterator[str]:
 
 def _share_faults(plan: Plan) -> Iterator[str]:
     """Groups that have more cores together than there are."""
-    (device,) = (each for each in plan.devices if each.name == plan.operators[0].device)
+    names = plan.staged
+    staged = [each for each in plan.operators if each.name in names]
+    (device,) = (each for each in plan.devices if each.name == staged[0].device)
     cores = device.settings.get("cores")
     for number, stage in enumerate(plan.stages):
         threads = sum(group.threads for group in stage.groups)
@@ -70,7 +75,7 @@ def _share_faults(plan: Plan) -> Iterator[str]:
         if isinstance(cores, list | tuple) and threads > len(cores):
             yield f"stage {number} runs {threads} threads at once on the {len(cores)} cores of {device.name}"
     share = {n: g.threads for stage in plan.stages for g in stage.groups for n in g.operators}
-    for each in plan.operators:
+    for each in staged:
         if each.threads != share[each.name]:
             yield f"operator {each.name} has {each.threads} threads, and its group {share[each.name]}"
 

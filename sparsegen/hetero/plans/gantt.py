@@ -72,11 +72,11 @@ def _row(plan: Plan, event: Event) -> tuple[str, int]:
 
 def _row_names(plan: Plan, rows: Sequence[tuple[str, int]]) -> list[str]:
     """Names of devices; emulated ones say so, and lanes are counted where a device has several."""
-    kinds = {each.name: each.kind for each in plan.devices}
     several = {device for device, lane in rows if lane}
-    emulated = {name: "\n(profile)" if kind == "profile" else "" for name, kind in kinds.items()}
     return [
-        device + (f", group {lane + 1}" if device in several else "") + emulated.get(device, "")
+        device
+        + (" (emulated)" if device in plan.emulated else "")
+        + (f", group {lane + 1}" if device in several else "")
         for device, lane in rows
     ]
 

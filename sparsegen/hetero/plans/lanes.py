@@ -3,10 +3,10 @@
 A lane does one thing at a time, in rounds: in each it runs its operators once, in their order. Those that are
 `behind` run for an earlier input than the round's own, so that a device need not wait for another one;
 without such, a lane runs its operators of one input, and then those of the next. A device has one lane; or,
-in a plan of stages, as many as its largest stage has groups. A stage waits for the one before as an operator
-waits for those that it reads, without taking their results. In a plan with several inputs under way, inputs
-and results have lanes of their own: a device does not wait for a result that others compute before it begins
-with the next input.
+where it runs stages, as many as the largest of these has groups. A stage waits for the one before as an
+operator waits for those that it reads, without taking their results. In a plan with several inputs under way,
+inputs and results have lanes of their own: a device does not wait for a result that others compute before it
+begins with the next input.
 """
 
 from __future__ import annotations
@@ -74,21 +74,23 @@ class Edge:
 
 
 def lanes_of(plan: Plan) -> tuple[Lane, ...]:
-    """The lanes of a sound plan, in the order of their first operators."""
+    """The lanes of a sound plan, in the order of their first operators; those of stages come last."""
     operators = {each.name: each for each in plan.operators}
-    if plan.stages:
-        return tuple(_staged(plan, operators))
+    staged = plan.staged
     works: dict[tuple[str, int], list[Work]] = {}
     passing: Counter[str] = Counter()
     behind = {turn.operator: turn.behind for turn in plan.turns}
     place = {turn.operator: number for number, turn in enumerate(plan.turns)}
     for each in sorted(plan.operators, key=lambda each: place.get(each.name, -1)):
+        if each.name in staged:
+            continue
         number = 0
         if each.implementation == PASSED_ON and plan.depth > 1:
             passing[each.device] += 1
             number = passing[each.device]
         works.setdefault((each.device, number), []).append(_work(each, behind.get(each.name, 0)))
-    return tuple(Lane(*key, tuple(found)) for key, found in works.items())
+    alone = (Lane(*key, tuple(found)) for key, found in works.items())
+    return (*alone, *(_staged(plan, operators) if plan.stages else ()))
 
 
 def in_order(lane: Lane, inputs: Iterable[int], replicas: int) -> list[tuple[int, int, Work]]:
@@ -154,7 +156,7 @@ def _work(operator: PlannedOperator, behind: int = 0, stage: tuple[Need, ...] = 
 
 def _staged(plan: Plan, operators: dict[str, PlannedOperator]) -> Iterator[Lane]:
     """Lane g runs group g of every stage that has so many."""
-    device = plan.operators[0].device
+    device = operators[plan.stages[0].groups[0].operators[0]].device
     for number in range(max(len(stage.groups) for stage in plan.stages)):
         works: list[Work] = []
         for place, stage in enumerate(plan.stages):

@@ -17,6 +17,7 @@ from sparsegen.hetero.plans.plan import (
     MIXED,
     PASSED_ON,
     Form,
+    Goal,
     Plan,
     PlanDevice,
     PlannedOperator,
@@ -28,9 +29,9 @@ from sparsegen.hetero.plans.streaming import LEAST_QUEUE, Rounds, rounds_of
 from sparsegen.hetero.problem.problem import Link, Pipelining, Problem, Schedule, Task
 from sparsegen.hetero.solver.bounds import ROUNDING
 from sparsegen.hetero.solver.heft import heft
-from sparsegen.hetero.solver.instance import Instance, Step
+from sparsegen.hetero.solver.instance import NEVER, Instance, Step
 from sparsegen.hetero.solver.retime import replay
-from sparsegen.hetero.solver.solve import best_alone
+from sparsegen.hetero.solver.solve import goal_seconds, seconds_alone
 from sparsegen.target import parse_target
 
 
@@ -75,7 +76,8 @@ def plan_of(
     planned = tuple(found[at] for at in order)
     transfers = _transfers(cut, schedule, planned, sends)
     bound = bound_of_plans(problem, answer, alone)
-    return _whole(answer, bound, planned, transfers, rounds, machine, subject, alternatives(problem))
+    others = alternatives(problem, "throughput" if rounds else "latency")
+    return _whole(answer, bound, planned, transfers, rounds, machine, subject, others)
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,21 +272,23 @@ def _whole(
     )
 
 
-def alternatives(problem: Problem) -> dict[str, float]:
-    """Seconds of one input by plans that are quickly had: the best single device alone, HEFT.
+def alternatives(problem: Problem, goal: Goal) -> dict[str, float]:
+    """Seconds, of the goal, of plans that are quickly had: single devices alone, HEFT.
 
-    Nothing where there is but one device.
+    Of devices that take as long as each other the first is told; nothing where no other device than one can
+    run anything.
     """
     found: dict[str, float] = {}
-    if len(problem.devices) == 1:
+    if len({device for task in problem.tasks for device in task.times if task.times[device]}) < 2:
         return found
-    alone = best_alone(problem)
-    if alone is not None:
-        found[f"{alone[0]} alone"] = alone[1]
+    for device, seconds in seconds_alone(problem, goal).items():
+        if seconds not in found.values():
+            found[f"{device} alone"] = seconds
     instance = Instance(problem)
     rival = heft(instance)
     if rival is not None:
-        found["heft"] = rival.timeline(instance).makespan()
+        seconds = goal_seconds(instance, rival, goal)
+        found |= {"heft": seconds} if seconds < NEVER else {}
     return found
 
 

@@ -23,7 +23,7 @@ OURS, TORCH, MIXED, EMULATED = "ours", "torch", "mixed", "emulated"
 PASSED_ON = "passed on"
 """What computes a plan's inputs and its result: nothing does."""
 
-_OF_KIND = {"cpu": (OURS, TORCH, MIXED), "cuda": (TORCH,), "profile": (EMULATED,)}
+_OF_KIND = {"cpu": (OURS, TORCH, MIXED), "cuda": (TORCH,), "profile": (EMULATED,), "host": ()}
 
 
 def implementations_on(kind: str) -> tuple[str, ...]:
@@ -142,7 +142,8 @@ class Plan:
     after the other. depth: inputs that may be under way at once; 1 for the goal of latency. queue: results
     that wait between two devices at most, for back-pressure. replicas: mappings of the devices that
     operators name to those that stand in for them; input i is served by replica i modulo their number. One
-    empty mapping: no copies. stages: of the form "stages" alone. makespan: predicted seconds of one input
+    empty mapping: no copies. stages: of the form "stages" alone, of one device; inputs and
+    the result may be outside of them, on its host. makespan: predicted seconds of one input
     alone; period: predicted seconds between two results of a stream; bound: no plan has a shorter makespan
     (or period, for the goal of throughput). alternatives: seconds, of the goal, of the plans that were not
     taken, by what they are ("cpu alone", "heft"). measured: of the last run that was written down with it.
@@ -168,3 +169,18 @@ class Plan:
     turns: tuple[Turn, ...] = ()
     alternatives: Mapping[str, float] | None = None
     measured: Measured | None = None
+
+    @property
+    def computing(self) -> tuple[str, ...]:
+        """The devices that operators run on by name, without those that pass on inputs and results alone."""
+        return tuple(dict.fromkeys(o.device for o in self.operators if o.implementation != PASSED_ON))
+
+    @property
+    def emulated(self) -> tuple[str, ...]:
+        """The devices that are tables: wherever the plan runs, what they do is emulated by these."""
+        return tuple(each.name for each in self.devices if each.kind == "profile")
+
+    @property
+    def staged(self) -> frozenset[str]:
+        """The names that stages have in their groups."""
+        return frozenset(n for stage in self.stages for group in stage.groups for n in group.operators)

@@ -1,7 +1,8 @@
 """A model's operators and their costs as a scheduling problem: what goes in and out of the host counts, too.
 
 The model's inputs are tasks of no time on the host, or on cores of the host's memory, and its results are
-read by one, so that their ways count. A state is no input: what reads it carries the result that feeds it.
+read by one, so that their ways count. Where the host is one that computes nothing, all operators are
+elsewhere. A state is no input: what reads it carries the result that feeds it.
 Bytes are those of float32 tensors: links to a device that computes in a smaller type, weights on it and its
 memory are scaled to it.
 """
@@ -61,7 +62,7 @@ def pose(whole: CarriedGraph, operators: Sequence[Operator], costs: Costs, machi
         Problem(
             devices=tuple(device.name for device in machine.devices),
             tasks=tuple(tasks),
-            links=tuple(_links(machine)),
+            links=tuple(links_of(machine)),
             stores=_stores(machine, sum(weights.values())),
         ),
         whole.inputs,
@@ -78,7 +79,7 @@ def _task(operator: Operator, weights: int, costs: Costs, machine: Machine) -> T
         if device.profile is not None:
             invocation[device.name] = device.profile.invocation_overhead.value
     if not times:
-        reasons = "; ".join(costs.reasons.get((operator.name, d.name), d.name) for d in machine.devices)
+        reasons = "; ".join(costs.reasons.get((operator.name, d.name), d.name) for d in machine.computing)
         raise DeviceError(f"no device runs operator {operator.name!r}: {reasons}; add one that does")
     return Task(
         operator.name,
@@ -91,7 +92,8 @@ def _task(operator: Operator, weights: int, costs: Costs, machine: Machine) -> T
     )
 
 
-def _links(machine: Machine) -> list[Link]:
+def links_of(machine: Machine) -> list[Link]:
+    """The ways between a machine's devices, for bytes of float32 tensors."""
     found = []
     for way in machine.ways():
         item = min(_item_bytes(machine.device(name)) for name in (way.source, way.target))

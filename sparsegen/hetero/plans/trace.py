@@ -26,7 +26,7 @@ def trace_of(plan: Plan, timeline: Timeline, title: str) -> dict[str, Any]:
     rows = _rows(plan, timeline)
     numbers = {row: number for number, row in enumerate(dict.fromkeys(rows), start=1)}
     placed = {each.name: each for each in plan.operators}
-    kinds = {each.name: each.kind for each in plan.devices}
+    kinds = {each.name: each.kind for each in plan.devices} | dict.fromkeys(plan.emulated, "emulated")
     events: list[dict[str, Any]] = [
         _named("process_name", _OPERATORS, 0, title),
         _named("process_name", _TRANSFERS, 0, f"{title}: transfers"),

@@ -100,7 +100,8 @@ class Executor:
 
         Raises ExecutionError, with the number of the input in this stream, where an operator raises, dies or
         hangs: results before it have come by then, and the others under way are dropped. InputError where
-        an input has too few parts. After an operator has hung in a thread, and after `close`, all is refused.
+        an input has too few parts, with its number, too. After an operator has hung in a thread, and after
+        `close`, all is refused.
         """
         self._check_open()
         return self._stream(iter(inputs))
@@ -211,8 +212,9 @@ class Executor:
             missing = [each for each in numbers if not 0 <= each < len(arguments)]
             if missing:
                 raise InputError(
-                    f"operator {name} is fed input {missing[0]}, counted from 0; given are {len(arguments)}"
-                )
+                    f"operator {name} is fed part {missing[0]} of each, counted from 0; given are "
+                    f"{len(arguments)}"
+                ).of_input(self._next - self._begin)
         self._found[self._next] = {}
         if self._record:
             self._admitted.append(self._clock.now())

@@ -1,13 +1,17 @@
-"""Data-parallel copies: the whole model several times, on devices of their own, which take inputs in turn."""
+"""Data-parallel copies: the whole model several times, on devices of their own, which take inputs in turn.
+
+A host that inputs come from and results go to is shared by all copies, where there are fewer than copies.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sparsegen.hetero.problem.problem import Pipelining, Problem, Store
+from sparsegen.hetero.solver.instance import Instance
 
 
 def equivalent_devices(problem: Problem) -> list[tuple[str, ...]]:
@@ -29,17 +33,22 @@ def copies(
     """The best plan of two copies or more, or None where none is possible.
 
     Copies take the same number of devices of each group, and `solve` places one of them; None says that it
-    cannot. Copies that would share a bus go without its links. With results that are carried from one input
-    to the next there are no copies.
+    cannot. Devices of groups that are too small for that pass on inputs and results alone, of all copies.
+    Copies that would share a bus go without its links. With results that are carried from one input to the
+    next there are no copies.
     """
     if any(task.carries for task in problem.tasks):
         return None
     best: Pipelining | None = None
     bound = math.inf
+    instance = Instance(problem)
+    passing = {name for name, passes in zip(instance.names, instance.passing, strict=True) if passes}
     for count in range(2, max(map(len, groups)) + 1):
         shares = [(group, len(group) // count) for group in groups]
         kept = [name for group, share in shares for name in group[:share]]
-        found = solve(_restricted(problem, kept))
+        others = [name for group, share in shares if not share for name in group]
+        hosts = [n for n in others if any(n in task.times for task in problem.tasks if task.name in passing)]
+        found = solve(_restricted(problem, kept, hosts, passing))
         if found is None:
             continue
         bound = min(bound, found.bound / count)
@@ -51,10 +60,10 @@ def copies(
             }
             for copy in range(count)
         )
-        shared = _shared_buses(problem, replicas)
+        shared = _shared_buses(problem, replicas, hosts)
         if shared:
             apart = tuple(link for link in problem.links if not shared.intersection(link.buses))
-            found = solve(_restricted(dataclasses.replace(problem, links=apart), kept))
+            found = solve(_restricted(dataclasses.replace(problem, links=apart), kept, hosts, passing))
             if found is None:
                 continue
         plan = dataclasses.replace(found, period=found.period / count, replicas=({}, *replicas[1:]))
@@ -63,30 +72,38 @@ def copies(
     return None if best is None else dataclasses.replace(best, bound=bound)
 
 
-def _shared_buses(problem: Problem, replicas: Sequence[Mapping[str, str]]) -> set[str]:
-    """The buses that links within more than one copy take."""
+def _shared_buses(problem: Problem, replicas: Sequence[Mapping[str, str]], hosts: Sequence[str]) -> set[str]:
+    """The buses that links within more than one copy take, those to hosts among them."""
     taken: Counter[str] = Counter()
     for replica in replicas:
-        own = set(replica.values())
+        own = {*replica.values(), *hosts}
         within = (link for link in problem.links if {link.source, link.target} <= own)
         taken.update({name for link in within for name in link.buses})
     return {name for name, copies_ in taken.items() if copies_ > 1}
 
 
-def _restricted(problem: Problem, devices: Sequence[str]) -> Problem:
-    """The problem on some of its devices."""
+def _restricted(
+    problem: Problem, devices: Sequence[str], hosts: Sequence[str], passing: Collection[str]
+) -> Problem:
+    """The problem on some of its devices; tasks that are `passing` may be on some others, too."""
+    both = (*devices, *hosts)
 
-    def kept(times: Mapping[str, float]) -> dict[str, float]:
-        return {name: time for name, time in times.items() if name in devices}
+    def kept(times: Mapping[str, float], names: Sequence[str]) -> dict[str, float]:
+        return {name: time for name, time in times.items() if name in names}
 
+    tasks = [
+        dataclasses.replace(
+            task,
+            times=kept(task.times, both if task.name in passing else devices),
+            invocation=kept(task.invocation, devices),
+        )
+        for task in problem.tasks
+    ]
     return Problem(
-        tuple(devices),
-        tuple(
-            dataclasses.replace(task, times=kept(task.times), invocation=kept(task.invocation))
-            for task in problem.tasks
-        ),
-        tuple(link for link in problem.links if link.source in devices and link.target in devices),
-        {name: store for name, store in problem.stores.items() if name in devices},
+        both,
+        tuple(tasks),
+        tuple(link for link in problem.links if link.source in both and link.target in both),
+        {name: store for name, store in problem.stores.items() if name in both},
     )
 
 

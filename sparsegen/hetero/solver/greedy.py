@@ -11,12 +11,25 @@ from sparsegen.hetero.solver.retime import Timeline, is_allowed
 
 
 def singles(instance: Instance) -> Iterator[Candidate]:
-    """All on one device, for each device that can run all."""
+    """All on one device, for each device that can run all; see `alone`."""
+    return (each for _, each in alone(instance))
+
+
+def alone(instance: Instance) -> Iterator[tuple[int, Candidate]]:
+    """Devices that can run all, each with the candidate that has all there.
+
+    Inputs and results, which keep no device busy, are elsewhere where they cannot be on the device.
+    """
     order = list(range(instance.count))
     for device in range(instance.devices):
-        placement = [device] * instance.count
+        placement = [
+            instance.domain(task)[0]
+            if instance.passing[task] and instance.seconds[task][device] == NEVER
+            else device
+            for task in order
+        ]
         if is_allowed(instance, placement):
-            yield Candidate.of(placement, order, "single")
+            yield device, Candidate.of(placement, order, "single")
 
 
 def greedy(instance: Instance) -> Candidate | None:

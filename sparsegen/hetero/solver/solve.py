@@ -17,11 +17,12 @@ from sparsegen.hetero.solver.beam import beam
 from sparsegen.hetero.solver.bounds import ROUNDING, lower_bound, tails
 from sparsegen.hetero.solver.candidate import Candidate
 from sparsegen.hetero.solver.chain import best_of_chain, is_chain
-from sparsegen.hetero.solver.greedy import blocks, greedy, singles
+from sparsegen.hetero.solver.greedy import alone, blocks, greedy, singles
 from sparsegen.hetero.solver.heft import by_rank, heft
 from sparsegen.hetero.solver.instance import NEVER, Instance
 from sparsegen.hetero.solver.local_search import improve
 from sparsegen.hetero.solver.places import some_placement
+from sparsegen.hetero.solver.steady import steady
 from sparsegen.hetero.solver.throughput import shortest_period
 from sparsegen.progress import Listener, Steps
 from sparsegen.typed import typed
@@ -146,14 +147,27 @@ def least_makespan(
     return best.timeline(instance).schedule(bound, optimal=optimal, method=best.method)
 
 
-def best_alone(problem: Problem) -> tuple[str, float] | None:
-    """The device that runs a sound problem fastest on its own, and its makespan, which is its period, too."""
+def best_alone(problem: Problem, goal: Goal = "latency") -> tuple[str, float] | None:
+    """The fastest of `seconds_alone`, None where no device can run all of a sound problem."""
+    found = seconds_alone(problem, goal)
+    return min(found.items(), key=lambda item: item[1], default=None)
+
+
+def seconds_alone(problem: Problem, goal: Goal) -> dict[str, float]:
+    """By device that can run all of a sound problem on its own: its makespan, or its period in a stream.
+
+    Inputs and results may be elsewhere, as in `greedy.alone`.
+    """
     instance = Instance(problem)
-    timed = [(each.timeline(instance).makespan(), each.placement[0]) for each in singles(instance)]
-    if not timed:
-        return None
-    makespan, device = min(timed)
-    return instance.device_names[device], makespan
+    timed = {instance.device_names[on]: goal_seconds(instance, each, goal) for on, each in alone(instance)}
+    return {name: seconds for name, seconds in timed.items() if seconds < NEVER}
+
+
+def goal_seconds(instance: Instance, candidate: Candidate, goal: Goal) -> float:
+    """A candidate's makespan, or the least period of a stream that is placed as it is; NEVER for none."""
+    if goal == "latency":
+        return candidate.timeline(instance).makespan()
+    return steady(instance, candidate.placement).period
 
 
 def _simple(instance: Instance) -> Iterator[Candidate]:

@@ -12,7 +12,18 @@ class SparsegenError(Exception):
 
 
 class InputError(SparsegenError):
-    """What a compiled model is called with does not fit what it was compiled for."""
+    """What a compiled model is called with does not fit what it was compiled for.
+
+    input: in a stream, the number of the input that does not fit, counted from 0; None for a call.
+    """
+
+    input: int | None = None
+
+    def of_input(self, number: int) -> InputError:
+        """The same error, of the input of a number."""
+        told = InputError(f"input {number}: {self}")
+        told.input = number
+        return told
 
 
 class OptionError(SparsegenError):
