@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import math
 import multiprocessing
-import faulthandler
 import os
 import signal
 from collections.abc import Callable, Iterator
