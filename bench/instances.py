@@ -41,7 +41,7 @@ def measure(path: Path, kind: str, seconds: float, found: Path) -> dict[str, Any
     ).returncode
     if status:
         raise MeasurementError(f"`sparsegen bench` of {kind} ended with status {status}")
-    told: dict[str, Any] = json.loads(found.read_text())
+    told: dict[str, Any] = json.loads(found.read_text()) | {"path": path.name}
     return told
 
 
