@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tvm import te, tirx
 
-from sparsegen.kernels.operands import all_of
+from sparsegen.kernels.operands import all_of, pick
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.lowering.expressions import Expr, TensorExpr
 
@@ -19,19 +19,20 @@ def of_images(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) 
 
     What lies there belongs to others. In exact arithmetic it would cancel.
     """
-    source, stride, m = problem.source, problem.stride, knobs.outputs
-    first, kernel = int(problem.conv.taps.offsets(source)[0]), problem.conv.weight.shape[2]
+    source, window, m = problem.source, problem.window, knobs.outputs
 
     def read(g: Expr, gy: Expr, gx: Expr, c: Expr, ty: Expr, tx: Expr, k: Expr, j: Expr, lane: Expr) -> Expr:
-        channel, phase_y, phase_x = c // stride**2, c // stride % stride, c % stride
-        y = ((gy * knobs.tiles_h + ty) * m + k) * stride + phase_y
-        at_x = ((gx * knobs.tiles_w + tx) * m + j) * stride + phase_x
-        value = x[g, first + channel * source.plane + y * source.row + at_x * source.step + lane]
+        phase = c % window.stride**2
+        y, at_x = (gy * knobs.tiles_h + ty) * m + k, (gx * knobs.tiles_w + tx) * m + j
+        value = x[g, window.address(source, c, y, at_x) + lane]
         inside = all_of(
             [
-                at < (extent - 1) * stride + kernel
-                for at, extent in zip((y, at_x), problem.out.shape[2:], strict=True)
-                if extent % m or kernel % stride
+                at * window.stride + of_phase < (extent - 1) * window.stride + window.kernel
+                for at, of_phase, extent in (
+                    (y, phase // window.stride, problem.out.shape[2]),
+                    (at_x, phase % window.stride, problem.out.shape[3]),
+                )
+                if extent % m or window.kernel % window.stride
             ]
         )
         return value if inside is None else tirx.if_then_else(inside, value, tirx.const(0, source.dtype))
@@ -45,19 +46,19 @@ def of_pixels(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) 
     Rows of the padding are zero. Where tiles stand over a row's end they read on into the next one, or into
     the row of zeros past the image: in exact arithmetic that would cancel.
     """
-    source, transform = problem.source, problem.transform(knobs)
-    first, m, height = int(problem.conv.taps.offsets(source)[0]), transform.outputs, problem.out.shape[2]
-    down, across = problem.lane_tiles(m)
+    source, window, transform = problem.source, problem.window, problem.transform(knobs)
+    m, n, (down, across) = transform.outputs, transform.inputs, problem.lane_tiles(knobs.outputs)
 
     def pixel(*point: Expr) -> Expr:
         g, gy, gx, c, ty, tx, k, j, lane = point
         y = (((gy * knobs.tiles_h + ty) * down) + lane // across) * m + k
         at_x = (((gx * knobs.tiles_w + tx) * across) + lane % across) * m + j
-        value = x[g, first + c * source.plane + y * source.row + at_x]
-        inside = tirx.And(y >= 1, y <= height)
+        row = y + pick(window.rows, c % window.stride**2)
+        inside = tirx.And(row >= 0, row < source.shape[2])
+        value = x[g, window.address(source, c, y, at_x)]
         return tirx.if_then_else(inside, value, tirx.const(0, source.dtype))
 
-    n, tiles = transform.inputs, (knobs.tiles_h, knobs.tiles_w)
+    tiles = (knobs.tiles_h, knobs.tiles_w)
     space = (problem.out.groups, *problem.groups(knobs), problem.channels[1], *tiles, n, n, problem.out.lanes)
     gathered = te.compute(space, pixel, name="gathered")
     return lambda *point: gathered[point]

@@ -18,7 +18,8 @@ from sparsegen.kernels.operands import CHANNELS, all_of
 from sparsegen.kernels.space import Point
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.kept import mean_kept
-from sparsegen.kernels.winograd.transforms import MOST_TAPS, Transform, outputs_for, transform
+from sparsegen.kernels.winograd.transforms import Transform, outputs_for, transform
+from sparsegen.kernels.winograd.window import Window, refusal
 from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.store import Parameters
@@ -110,25 +111,23 @@ class WinogradProblem:
 
     @staticmethod
     def of(conv: TapConv2d, source: Layout, out: Layout) -> WinogradProblem | None:
-        """The problem of a convolution; None for one that has another form.
+        """The problem of a convolution; None for one that is refused: see `window.refusal`.
 
         With pixel lanes it has to be 3x3 without stride, with a padding of 1, which leaves a row of zeros
         past the image.
         """
-        taps, (*_, kernel, width) = conv.taps, conv.weight.shape
-        stride, tap = taps.stride[0], np.arange(kernel**2)
-        padded = taps.dy[0] == taps.dx[0] == -1 and source.shape[2:] == out.shape[2:]
-        fits = (
-            conv.groups == 1
-            and kernel == width
-            and taps.stride == (stride, stride)
-            and stride < kernel <= stride * MOST_TAPS
-            and taps.group_channels == conv.weight.shape[1]
-            and np.array_equal(taps.dy[: len(tap)] - taps.dy[0], tap // kernel)
-            and np.array_equal(taps.dx[: len(tap)] - taps.dx[0], tap % kernel)
-            and (out.batch_lanes or ((kernel, stride) == (3, 1) and padded))
+        padded = conv.taps.dy[0] == conv.taps.dx[0] == -1 and source.shape[1:] == (
+            conv.weight.shape[1],
+            *out.shape[2:],
         )
-        return WinogradProblem(conv, source, out) if fits else None
+        if refusal(conv) is not None or not (out.batch_lanes or (conv.weight.shape[2] == 3 and padded)):
+            return None
+        return WinogradProblem(conv, source, out)
+
+    @cached_property
+    def window(self) -> Window:
+        """What the taps read."""
+        return Window.of(self.conv, self.source)
 
     @property
     def geometry(self) -> Hashable:
@@ -144,7 +143,12 @@ class WinogradProblem:
     @property
     def stride(self) -> int:
         """Of the convolution, along both axes."""
-        return self.conv.taps.stride[0]
+        return self.window.stride
+
+    @property
+    def taps(self) -> int:
+        """Along an axis, of the filter of a phase."""
+        return -(-self.window.kernel // self.stride)
 
     @property
     def channels(self) -> tuple[int, int]:
@@ -156,7 +160,7 @@ class WinogradProblem:
         """The weights of every phase [K, C * stride * stride, taps, taps]: zero where one has fewer taps."""
         weight, stride = self.conv.weight, self.stride
         out_channels, channels, kernel, _ = weight.shape
-        taps = -(-kernel // stride)
+        taps = self.taps
         past = (0, taps * stride - kernel)
         padded = np.pad(weight, ((0, 0), (0, 0), past, past))
         by_phase = padded.reshape(out_channels, channels, taps, stride, taps, stride)
@@ -206,7 +210,7 @@ class WinogradProblem:
     @property
     def outputs(self) -> tuple[int, ...]:
         """Outputs along an axis that a tile may have."""
-        return outputs_for(-(-self.conv.weight.shape[2] // self.stride))
+        return outputs_for(self.taps)
 
     def lane_tiles(self, outputs: int) -> tuple[int, int]:
         """Tiles of an image in a vector, down and across: one of each of its images with batch lanes."""
@@ -237,7 +241,7 @@ class WinogradProblem:
 
     def transform(self, knobs: Knobs) -> Transform:
         """The matrices of a schedule's tiles."""
-        return transform(knobs.outputs, -(-self.conv.weight.shape[2] // self.stride))
+        return transform(knobs.outputs, self.taps)
 
     def store(self, knobs: WinogradSchedule) -> WinogradStore:
         """How the kernel of a schedule stores its output."""
