@@ -32,9 +32,8 @@ def winograd(
     kind = "sparse_winograd" if isinstance(knobs, SparseWinogradSchedule) else "winograd"
 
     def module() -> Any:
-        across = problem.lane_tiles(knobs.outputs)[1]
         function = expression(problem, knobs, epilogue)
-        return schedule(function, knobs, batch_lanes=problem.out.batch_lanes, across=across)
+        return schedule(function, knobs, batch_lanes=problem.out.batch_lanes)
 
     return Kernel(
         kind=kind,

@@ -11,7 +11,19 @@ from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.lowering.expressions import Expr, TensorExpr
 
 Read = Callable[..., Expr]
-"""(group, tile group's y and x, channel, tiles' y and x, pixel's y and x in a tile, lane) to an input."""
+"""(group, tile group's y and x, channel, tiles' y and x, y in a tile, one of `places`) to an input."""
+
+
+def places(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[int, int]:
+    """Extents of a row of tiles' pixels as they are read.
+
+    That is (x in a tile, image) with batch lanes; with pixel lanes (tile down, x), whole vectors of them.
+    """
+    n, lanes = problem.transform(knobs).inputs, problem.out.lanes
+    if problem.out.batch_lanes:
+        return n, lanes
+    down, across = problem.lane_tiles(knobs.outputs)
+    return down, -(-((across - 1) * knobs.outputs + n) // lanes) * lanes
 
 
 def of_images(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
@@ -41,27 +53,50 @@ def of_images(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) 
 
 
 def of_pixels(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
-    """With pixel lanes, from the stage `gathered`: [..., channel, tiles, y, x, lanes], a tile's pixels apart.
+    """With pixel lanes, rows of pixels from the stage `registers_strips`: [..., y, tile down, x].
 
-    Rows of the padding are zero. Where tiles stand over a row's end they read on into the next one, or into
-    the row of zeros past the image: in exact arithmetic that would cancel.
+    Rows of the padding are zero. Where tiles stand over a row's end they read on into the next one, but for
+    an image's last row that nothing of the image or of its padding follows: in exact arithmetic that would
+    cancel.
     """
-    source, window, transform = problem.source, problem.window, problem.transform(knobs)
-    m, n, (down, across) = transform.outputs, transform.inputs, problem.lane_tiles(knobs.outputs)
+    source, window, n = problem.source, problem.window, problem.transform(knobs).inputs
+    (down, across), (_, width) = problem.lane_tiles(knobs.outputs), places(problem, knobs)
+    step, height, zero = across * knobs.outputs, source.shape[2], tirx.const(0, source.dtype)
+    reach = (height - 1) * source.row + max(window.columns) + width
+    reach += (problem.tiles(knobs.outputs)[1] - 1) * step
+    assert source.base + (source.shape[1] - 1) * source.plane + reach <= source.size, "reads past the input"
+    is_past = reach > source.plane
 
     def pixel(*point: Expr) -> Expr:
-        g, gy, gx, c, ty, tx, k, j, lane = point
-        y = (((gy * knobs.tiles_h + ty) * down) + lane // across) * m + k
-        at_x = (((gx * knobs.tiles_w + tx) * across) + lane % across) * m + j
-        row = y + pick(window.rows, c % window.stride**2)
-        inside = tirx.And(row >= 0, row < source.shape[2])
+        g, gy, gx, c, ty, tx, k, tile_down, at = point
+        y = ((gy * knobs.tiles_h + ty) * down + tile_down) * knobs.outputs + k
+        at_x, phase = (gx * knobs.tiles_w + tx) * step + at, c % window.stride**2
+        row, column = y + pick(window.rows, phase), at_x + pick(window.columns, phase)
         value = x[g, window.address(source, c, y, at_x)]
-        return tirx.if_then_else(inside, value, tirx.const(0, source.dtype))
+        if is_past:
+            value = tirx.Select(column < source.row, value, zero)
+        return tirx.if_then_else(tirx.And(row >= 0, row < height), value, zero)
 
-    tiles = (knobs.tiles_h, knobs.tiles_w)
-    space = (problem.out.groups, *problem.groups(knobs), problem.channels[1], *tiles, n, n, problem.out.lanes)
-    gathered = te.compute(space, pixel, name="gathered")
-    return lambda *point: gathered[point]
+    groups, tiles = (problem.out.groups, *problem.groups(knobs)), (knobs.tiles_h, knobs.tiles_w)
+    space = (*groups, problem.channels[1], *tiles, n, down, width)
+    strips = te.compute(space, pixel, name="registers_strips")
+    return lambda *point: strips[point]
+
+
+def apart(strips: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> TensorExpr:
+    """With pixel lanes, vectors of the same pixel of every tile, of rows of pixels transformed along columns.
+
+    The stage `registers_apart`: [..., y, x, lanes].
+    """
+    _, across = problem.lane_tiles(knobs.outputs)
+    n, lanes = problem.transform(knobs).inputs, problem.out.lanes
+
+    def pixel(*point: Expr) -> Expr:
+        *row, j, lane = point
+        return strips[(*row, lane // across, lane % across * knobs.outputs + j)]
+
+    vectors: TensorExpr = te.compute((*strips.shape[:-2], n, lanes), pixel, name="registers_apart")
+    return vectors
 
 
 def merged(
