@@ -30,6 +30,15 @@ def shuffle_lanes() -> Any:
     return tirx.transform.prim_func_pass(rewrite, opt_level=0)
 
 
+def joins(vectors: int) -> int:
+    """How many shuffles make one vector of lanes of so many."""
+    count = 0
+    while vectors > 1:
+        vectors = -(-vectors // 2)
+        count += vectors
+    return max(1, count)
+
+
 def _shuffled(loop: Any) -> Any:
     if SHUFFLED not in loop.annotations:
         return loop

@@ -73,25 +73,6 @@ def test_any_image_of_pixel_lanes(name: str, size: tuple[int, int], target: str)
     check(graph, threads=2, target=target, schedules={"layer": OF_PIXELS[name]})
 
 
-STRIDES = [(7, 2, (32, 30)), (3, 2, (16, 13)), (4, 1, (8, 8)), (5, 3, (14, 20))]
-
-
-@large(
-    ("name", "kernel", "stride", "size"),
-    [(name, *each) for name in SCHEDULES for each in STRIDES],
-    sample=5,
-)
-def test_phases_of_a_stride_are_filters_of_their_own(
-    name: str, kernel: int, stride: int, size: tuple[int, int]
-) -> None:
-    weight = weights((13, 3, kernel, kernel), "half")
-    weight[:, 1, ::stride] = 0  # a row of every filter: some phases are left without a tap
-    weight[4:, 0] = 0
-    padding = ((kernel - 1) // 2, kernel // 2) * 2
-    graph = conv_graph(weight, (16, 3, *size), stride=(stride, stride), padding=padding)
-    check(graph, threads=2, schedules={"layer": SCHEDULES[name]})
-
-
 def test_a_permuted_epilogue_reads_the_channels_own_values() -> None:
     """The residual of a channel is added to that channel, wherever its row is."""
     weight, shape = kernels_pruned(weights((12, 12, 3, 3), "dense"), 0.6), (16, 12, 8, 8)

@@ -17,13 +17,11 @@ Read = Callable[..., Expr]
 def places(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[int, int]:
     """Extents of a row of tiles' pixels as they are read.
 
-    That is (x in a tile, image) with batch lanes; with pixel lanes (tile down, x), whole vectors of them.
+    That is (x in a tile, image) with batch lanes; with pixel lanes (tile down, x): strips.
     """
-    n, lanes = problem.transform(knobs).inputs, problem.out.lanes
     if problem.out.batch_lanes:
-        return n, lanes
-    down, across = problem.lane_tiles(knobs.outputs)
-    return down, -(-((across - 1) * knobs.outputs + n) // lanes) * lanes
+        return problem.transform(knobs).inputs, problem.out.lanes
+    return problem.strips(knobs.outputs)
 
 
 def of_images(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
@@ -60,12 +58,12 @@ def of_pixels(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) 
     cancel.
     """
     source, window, n = problem.source, problem.window, problem.transform(knobs).inputs
-    (down, across), (_, width) = problem.lane_tiles(knobs.outputs), places(problem, knobs)
+    (_, across), (down, width) = problem.lane_tiles(knobs.outputs), problem.strips(knobs.outputs)
     step, height, zero = across * knobs.outputs, source.shape[2], tirx.const(0, source.dtype)
-    reach = (height - 1) * source.row + max(window.columns) + width
-    reach += (problem.tiles(knobs.outputs)[1] - 1) * step
-    assert source.base + (source.shape[1] - 1) * source.plane + reach <= source.size, "reads past the input"
-    is_past = reach > source.plane
+    # From a plane's begin to that of the last row's last strip.
+    last = (height - 1) * source.row + max(window.columns) + (problem.tiles(knobs.outputs)[1] - 1) * step
+    assert (source.shape[1] - 1) * source.plane + last + width <= source.size - source.base
+    is_past = last + step - knobs.outputs + n > source.plane
 
     def pixel(*point: Expr) -> Expr:
         g, gy, gx, c, ty, tx, k, tile_down, at = point

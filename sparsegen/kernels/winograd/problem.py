@@ -111,18 +111,8 @@ class WinogradProblem:
 
     @staticmethod
     def of(conv: TapConv2d, source: Layout, out: Layout) -> WinogradProblem | None:
-        """The problem of a convolution; None for one that is refused: see `window.refusal`.
-
-        With pixel lanes it has to be 3x3 without stride, with a padding of 1, which leaves a row of zeros
-        past the image.
-        """
-        padded = conv.taps.dy[0] == conv.taps.dx[0] == -1 and source.shape[1:] == (
-            conv.weight.shape[1],
-            *out.shape[2:],
-        )
-        if refusal(conv) is not None or not (out.batch_lanes or (conv.weight.shape[2] == 3 and padded)):
-            return None
-        return WinogradProblem(conv, source, out)
+        """The problem of a convolution; None for one that is refused: see `window.refusal`."""
+        return None if refusal(conv) is not None else WinogradProblem(conv, source, out)
 
     @cached_property
     def window(self) -> Window:
@@ -220,6 +210,15 @@ class WinogradProblem:
         while across < self.out.lanes and across * outputs < self.out.row:
             across *= 2
         return self.out.lanes // across, across
+
+    def strips(self, outputs: int) -> tuple[int, int]:
+        """With pixel lanes, rows of pixels that a vector of tiles is taken from, and their length, in pixels.
+
+        They are whole vectors.
+        """
+        down, across = self.lane_tiles(outputs)
+        pixels, lanes = across * outputs + self.taps - 1, self.out.lanes
+        return down, -(-pixels // lanes) * lanes
 
     def tiles(self, outputs: int) -> tuple[int, int]:
         """Vectors of tiles of an image down and across; the last ones may stand over its end.
