@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tvm import sym, tirx
 
 from sparsegen.compiler import compile_graph
 from sparsegen.graph import LayerGraph, Step
@@ -17,6 +19,7 @@ from sparsegen.kernels.registry import refusals
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd import SparseWinogradSchedule, WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.choice import winograd_fault
+from sparsegen.kernels.winograd.transforms import transform
 from sparsegen.kernels.winograd.window import refusal
 from sparsegen.target import parse_target
 from tests.kernels.contract import TOLERANCE, Array, check, conv_graph, weights
@@ -95,6 +98,30 @@ def test_any_window(window: str, batch: int, target: str, sparse: bool, first: i
     if sparse:
         knobs = SparseWinogradSchedule(**knobs.as_dict(), permuted=first > 0, chains=1 + first % 2)
     check(layers, threads=2, target=target, schedules={"layer": knobs}, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize("outputs", [2, 4])
+def test_phases_of_fewer_taps_are_zero_where_they_are_not_multiplied(kernel: int, outputs: int) -> None:
+    """At a tile's last row and column of positions: 19 % of the products of a 3x3 filter, tiles of 4 x 4."""
+    layers = conv_graph(weights((2, 3, kernel, kernel), "dense"), (16, 3, 12, 12), stride=(2, 2))
+    tiles = problem(layers, "native")
+    matrix = np.array(transform(outputs, tiles.taps).weight)
+    n, ends, parts = len(matrix), [0, *tiles.part_ends], tiles.window.parts
+
+    def end_of(part: int) -> Any:
+        return tirx.const(ends[part], "int32")
+
+    transformed = np.einsum("ia,jb,kcab->ijkc", matrix, matrix, tiles.filters)
+    multiplied = np.zeros(transformed.shape, bool)
+    for i, j in itertools.product(range(n), range(n)):
+        row, column = tirx.const(i, "int32"), tirx.const(j, "int32")
+        span = parts.begin(end_of, column, n), parts.end(end_of, row, column, n)
+        multiplied[i, j, :, slice(*(int(sym.Analyzer().simplify(each)) for each in span))] = True
+    assert np.array_equal(transformed != 0, multiplied)
+    assert multiplied.sum() / (2 * n * n) == pytest.approx(tiles.multiplied(outputs))
+    if (kernel, outputs) == (3, 4):
+        assert multiplied.mean() == 0.81
 
 
 @pytest.mark.parametrize("window", ["3x3", "3x3 without padding", "3x3 by 2"])

@@ -15,6 +15,7 @@ import numpy as np
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.registry import Once
 from sparsegen.kernels.winograd.expression import arguments, expression
+from sparsegen.kernels.winograd.filters import filters
 from sparsegen.kernels.winograd.prefetch import plan_prefetch
 from sparsegen.kernels.winograd.problem import SparseWinogradSchedule, WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.schedule import schedule
@@ -33,7 +34,8 @@ def winograd(
 
     def module() -> Any:
         function = expression(problem, knobs, epilogue)
-        return schedule(function, knobs, batch_lanes=problem.out.batch_lanes)
+        masked = filters(problem, knobs).masked
+        return schedule(function, knobs, batch_lanes=problem.out.batch_lanes, masked=masked)
 
     return Kernel(
         kind=kind,

@@ -58,7 +58,7 @@ class WinogradChoice:
     @property
     def kept_share(self) -> float:
         """Share of the filters that are multiplied."""
-        return float(self._alone.kept[0]) / self.problem.channels[1]
+        return float(self._alone.kept[0]) / self.problem.multiplied(self.schedule.outputs)
 
     @property
     def weight_bytes(self) -> int:

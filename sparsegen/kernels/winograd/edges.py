@@ -32,15 +32,14 @@ def of_images(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) 
     source, window, m = problem.source, problem.window, knobs.outputs
 
     def read(g: Expr, gy: Expr, gx: Expr, c: Expr, ty: Expr, tx: Expr, k: Expr, j: Expr, lane: Expr) -> Expr:
-        phase = c % window.stride**2
         y, at_x = (gy * knobs.tiles_h + ty) * m + k, (gx * knobs.tiles_w + tx) * m + j
         value = x[g, window.address(source, c, y, at_x) + lane]
         inside = all_of(
             [
-                at * window.stride + of_phase < (extent - 1) * window.stride + window.kernel
-                for at, of_phase, extent in (
-                    (y, phase // window.stride, problem.out.shape[2]),
-                    (at_x, phase % window.stride, problem.out.shape[3]),
+                at * window.stride + pick(phases, window.phase(c))
+                < (extent - 1) * window.stride + window.kernel
+                for at, phases, extent in zip(
+                    (y, at_x), zip(*window.phases, strict=True), problem.out.shape[2:], strict=True
                 )
                 if extent % m or window.kernel % window.stride
             ]
@@ -68,7 +67,7 @@ def of_pixels(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) 
     def pixel(*point: Expr) -> Expr:
         g, gy, gx, c, ty, tx, k, tile_down, at = point
         y = ((gy * knobs.tiles_h + ty) * down + tile_down) * knobs.outputs + k
-        at_x, phase = (gx * knobs.tiles_w + tx) * step + at, c % window.stride**2
+        at_x, phase = (gx * knobs.tiles_w + tx) * step + at, window.phase(c)
         row, column = y + pick(window.rows, phase), at_x + pick(window.columns, phase)
         value = x[g, window.address(source, c, y, at_x)]
         if is_past:

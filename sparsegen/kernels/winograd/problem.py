@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -146,19 +147,25 @@ class WinogradProblem:
         return self.conv.weight.shape[0], self.conv.weight.shape[1] * self.stride**2
 
     @property
+    def part_ends(self) -> tuple[int, ...]:
+        """Of the phases of input channels, how many end the parts of `window.parts`."""
+        counts = self.window.parts.counts
+        return tuple(itertools.accumulate(count * self.window.channels for count in counts))
+
+    @property
     def filters(self) -> Array:
-        """The weights of every phase [K, C * stride * stride, taps, taps]: zero where one has fewer taps."""
-        weight, stride = self.conv.weight, self.stride
+        """The weights of every phase [K, stride * stride * C, taps, taps]: zero where one has fewer taps."""
+        weight, stride, taps = self.conv.weight, self.stride, self.taps
         out_channels, channels, kernel, _ = weight.shape
-        taps = self.taps
         past = (0, taps * stride - kernel)
         padded = np.pad(weight, ((0, 0), (0, 0), past, past))
         by_phase = padded.reshape(out_channels, channels, taps, stride, taps, stride)
-        return by_phase.transpose(0, 1, 3, 5, 2, 4).reshape(out_channels, -1, taps, taps)
+        filters = [by_phase[:, :, :, y, :, x] for y, x in self.window.phases]
+        return np.concatenate(filters, axis=1)
 
     @cached_property
     def kept(self) -> NDArray[np.bool_]:
-        """Whether a filter has a weight that is not zero, [K, C * stride * stride]."""
+        """Whether a filter has a weight that is not zero, [K, stride * stride * C]."""
         kept: NDArray[np.bool_] = (self.filters != 0).any(axis=(2, 3))
         return kept
 
@@ -176,10 +183,19 @@ class WinogradProblem:
         conv = replace(conv, weight=conv.weight[order], bias=bias)
         return replace(self, conv=conv, channel_of=order.astype(np.int32))
 
-    def mean_kept(self, rows: int, *, permuted: bool, chains: int) -> float:
-        """Phases of input channels that a group of rows multiplies, on average."""
+    def multiplied(self, outputs: int) -> float:
+        """Phases of input channels that are multiplied at a position of tiles, on average, of all filters."""
+        counts, shares = self.window.parts.counts, self._shares(outputs)
+        return self.window.channels * float(np.dot(counts, shares))
+
+    def mean_kept(self, outputs: int, rows: int, *, permuted: bool, chains: int) -> float:
+        """Phases of input channels that a group of rows multiplies at a position of tiles, on average."""
         kept = self.kept[self._order(rows)] if permuted and rows > 1 else self.kept
-        return mean_kept(kept, rows, multiple=chains)
+        counts = mean_kept(kept, rows, multiple=chains, ends=self.part_ends)
+        return float(np.dot(counts, self._shares(outputs)))
+
+    def _shares(self, outputs: int) -> tuple[float, ...]:
+        return self.window.parts.shares(outputs + self.taps - 1)
 
     def _order(self, rows: int) -> NDArray[np.intp]:
         """Output channels, those that keep filters of the same input channels side by side."""

@@ -20,8 +20,8 @@ from sparsegen.lowering.shuffles import SHUFFLED
 _PAGE = 4096  # bytes between addresses that share a set of an L1 cache
 
 
-def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool) -> Any:
-    """The scheduled module of `expression`'s function.
+def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool, masked: bool) -> Any:
+    """The scheduled module of `expression`'s function, whose sums are `masked` or not: see `Filters`.
 
     A task transforms its tiles' input, multiplies by the weights of its panels, one of the n x n
     positions after the other, so that a position's input stays in the caches for all panels, and
@@ -30,8 +30,8 @@ def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool) -> An
     sch = s_tir.Schedule(function)
     names = ("tiles", "registers", "products", "registers_rows", "out")
     tiles, sums, products, rows, out = map(sch.get_sblock, names)
-    if isinstance(knobs, SparseWinogradSchedule):
-        # Which channels are read is told by memory.
+    if masked:
+        # Which channels are read is told by memory, or by the position.
         channels = int(sch.get(sch.get_loops(tiles)[5]).extent)
         read_whole(sch, sums, "tiles", channels, dimension=5)
     g, gy, gx, panel, r, ty, tx, *inner = sch.get_loops(out)
@@ -58,10 +58,10 @@ def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool) -> An
     chain, r, ty, tx, lane, c = sch.get_loops(sums)[-6:]
     sch.reorder(c, chain, ty, tx, r, lane)
     _straight(sch, (chain, ty, tx, r, lane))
-    if isinstance(knobs, SparseWinogradSchedule):
+    if masked:
         sch.annotate(c, MASKED, 1)
-        if knobs.chains == 1:
-            sch.annotate(c, AHEAD, KEPT_CHANNELS)
+    if isinstance(knobs, SparseWinogradSchedule) and knobs.chains == 1:
+        sch.annotate(c, AHEAD, KEPT_CHANNELS)
     sch.annotate(c, RUN, "weight")
     sch.decompose_reduction(sums, c)
     sch.compute_at(tiles, task, preserve_unit_loops=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from dataclasses import dataclass
 from math import isqrt
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from sparsegen.kernels.operands import pick
 from sparsegen.kernels.taps import Index, TapConv2d
+from sparsegen.kernels.winograd.parts import Parts, part_of
 from sparsegen.kernels.winograd.transforms import MOST_TAPS
 from sparsegen.lowering.expressions import Expr
 from sparsegen.lowering.layout import Layout
@@ -33,17 +36,20 @@ def refusal(conv: TapConv2d) -> str | None:
 
 @dataclass(frozen=True)
 class Window:
-    """A square of taps side by side, of a convolution without groups.
+    """A square of taps side by side, of a convolution of so many `channels`, without groups.
 
     With a stride there are as many filters a channel as the stride has phases, pixels (stride * i + phase)
-    counted from the first tap. The input may hold a channel's phases side by side, as they lie in the image,
-    or each as a channel of its own: it has `planes` of a channel. `rows`, `columns` and `offsets` tell where
-    the first tap of every phase, row after row, reads for output (0, 0).
+    counted from the first tap, down and across. The input may hold a channel's phases side by side, as they
+    lie in the image, or each as a channel of its own: it has `planes` of a channel. `rows`, `columns` and
+    `offsets` tell where the first tap of every one of the `phases` reads for output (0, 0).
     """
 
     kernel: int
     stride: int
+    channels: int
     planes: int
+    phases: tuple[tuple[int, int], ...]
+    parts: Parts
     rows: tuple[int, ...]
     columns: tuple[int, ...]
     offsets: tuple[int, ...]
@@ -51,19 +57,31 @@ class Window:
     @staticmethod
     def of(conv: TapConv2d, source: Layout) -> Window:
         """The window of a convolution that is not refused, in an input of a layout."""
-        kernel, stride, taps = conv.weight.shape[2], _stride(conv), conv.taps
-        first = [y * kernel + x for y in range(stride) for x in range(stride)]
+        (_, channels, kernel, _), stride, taps = conv.weight.shape, _stride(conv), conv.taps
+        whole = (kernel - 1) % stride + 1
+        every = itertools.product(range(stride), range(stride))
+        phases = sorted(every, key=lambda phase: part_of(phase, whole=whole))
+        counts = Counter(part_of(phase, whole=whole) for phase in phases)
+        first = [y * kernel + x for y, x in phases]
         rows, columns, offsets = (
             tuple(each[first].tolist()) for each in (taps.dy, taps.dx, taps.offsets(source))
         )
-        return Window(kernel, stride, _planes(conv), rows, columns, offsets)
+        parts = Parts(tuple(counts[part] for part in sorted(counts)))
+        return Window(kernel, stride, channels, _planes(conv), tuple(phases), parts, rows, columns, offsets)
 
     def address(self, source: Layout, channel: Expr, y: Expr, x: Expr) -> Expr:
-        """Where a phase of a channel has its y-th pixel down and x-th across from the first tap's."""
-        phases = self.stride**2
+        """Where a phase of a channel has its y-th pixel down and x-th across from the first tap's.
+
+        `channel` counts the channels of a phase, phase after phase.
+        """
         step = self.stride // isqrt(self.planes)  # of the input's pixels between those of a phase
-        at = pick(self.offsets, channel % phases) + channel // phases * (self.planes * source.plane)
+        plane = self.planes * source.plane
+        at = pick(self.offsets, self.phase(channel)) + channel % self.channels * plane
         return at + (y * source.row + x * source.step) * step
+
+    def phase(self, channel: Expr) -> Expr:
+        """The number of a channel's phase."""
+        return channel // self.channels
 
 
 def _planes(conv: TapConv2d) -> int:
