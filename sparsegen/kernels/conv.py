@@ -32,12 +32,14 @@ from sparsegen.kernels.space import KernelSchedule, Space
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd import SparseWinogradSchedule, WinogradSchedule, winograd
 from sparsegen.kernels.winograd.choice import winograd_fault, winograd_space
+from sparsegen.kernels.winograd.window import refusal
 from sparsegen.lowering.kernel import Kernel
 
 _GROUPS = "grouped convolutions run dense"
 _NO_ZEROS = "no zeros are worth skipping"
 _EVERY_WEIGHT = "every weight is to be multiplied"
 _NO_EMPTY_FILTER = "no filter is zero everywhere"
+_NO_TILES = "no tiles suit its image and the registers"
 
 
 class DensePanels(Implementation):
@@ -126,14 +128,16 @@ class Winograd(Implementation):
     sparse = False
 
     def accepts(self, layer: Layer, context: Context) -> str | None:
-        """3x3 convolutions of stride 1, where rounding of its kind is allowed."""
+        """Squares of a few taps side by side, where rounding of its kind is allowed."""
         if panel_problem(layer, context) is None:
             return _GROUPS
-        if winograd_choice(layer, context, sparse=self.sparse) is not None:
-            return None
-        return (
-            "Winograd's filtering does not serve such a layer" if context.winograd else "it is switched off"
-        )
+        if not context.winograd:
+            return "it is switched off"
+        assert isinstance(layer.core, TapConv2d)
+        refused = refusal(layer.core)
+        if refused is not None:
+            return refused
+        return _NO_TILES if winograd_choice(layer, context, sparse=self.sparse) is None else None
 
     def takes(self, schedule: KernelSchedule, layer: Layer, context: Context) -> bool:
         """Its own schedules, for layers that some panels serve."""

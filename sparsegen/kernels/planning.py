@@ -98,8 +98,8 @@ def _keeps_batch(layer: Layer, graph: LayerGraph, shapes: dict[str, Shape], batc
 def place_taps(graph: LayerGraph, *, batch_lanes: bool) -> LayerGraph:
     """Convolutions with their taps; with pixel lanes, strided ones on phases of their input.
 
-    With pixel lanes a convolution reads its input directly where pixels of input and output lie
-    equally far apart: stride 1 and equal widths.
+    With pixel lanes rows of input and output are equally long (see `plan_operands`): without a stride their
+    pixels lie equally far apart, and a convolution reads its input directly.
     """
     shapes, layers = graph.shapes(), list[Layer]()
     for layer in graph.layers:
@@ -107,13 +107,12 @@ def place_taps(graph: LayerGraph, *, batch_lanes: bool) -> LayerGraph:
         if not isinstance(conv, Conv2d):
             layers.append(layer)
             continue
-        source = shapes[layer.inputs[0]]
-        if batch_lanes or (conv.stride == (1, 1) and source[3] == layer.shape[3]):
+        if batch_lanes or conv.stride == (1, 1):
             core = TapConv2d(conv.weight, conv.bias, conv.groups, direct_taps(conv))
             layers.append(replace(layer, core=core))
             continue
         split, taps = phase_taps(conv)
-        phases = Layer(f"{layer.name}#phases", split, layer.inputs, split.shape(source))
+        phases = Layer(f"{layer.name}#phases", split, layer.inputs, split.shape(shapes[layer.inputs[0]]))
         core = TapConv2d(conv.weight, conv.bias, conv.groups, taps)
         layers += [phases, replace(layer, core=core, inputs=(phases.name,))]
     return replace(graph, layers=layers)

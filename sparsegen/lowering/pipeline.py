@@ -19,6 +19,7 @@ from sparsegen.lowering.passes import (
 from sparsegen.lowering.prefetch import Lines, prefetch_lines
 from sparsegen.lowering.runs import fetch_runs
 from sparsegen.lowering.shared_values import shared_values_to_registers
+from sparsegen.lowering.shuffles import shuffle_lanes
 from sparsegen.lowering.store import Store
 from sparsegen.lowering.stream import stream_output
 from sparsegen.lowering.sums import finish_in_visits
@@ -63,6 +64,7 @@ def _vectorised(target: Target) -> Any:
         put_off_unrolling(),
         x.UnrollLoop(),
         x.StmtSimplify(),
+        shuffle_lanes(),
         x.VectorizeLoop(True),
         set_accumulators_apart(),
         x.StorageRewrite(),

@@ -13,6 +13,7 @@ import tvm_ffi
 from tvm import tirx
 
 from sparsegen.lowering.expressions import Expr
+from sparsegen.lowering.shuffles import SHUFFLED
 
 _LATER = "sparsegen.unroll_later"  # annotates a loop whose unrolling is put off
 _OF_LANES = (tirx.FloorDiv, tirx.FloorMod, tirx.LT, tirx.LE, tirx.GT, tirx.GE, tirx.EQ, tirx.NE)
@@ -21,8 +22,8 @@ _OF_LANES = (tirx.FloorDiv, tirx.FloorMod, tirx.LT, tirx.LE, tirx.GT, tirx.GE, t
 def put_off_unrolling() -> Any:
     """Pass: loops to be unrolled become serial ones until `unroll_put_off`.
 
-    Those stay whose copies have to be simplified while lanes are numbers: where a lane's position is divided
-    or compared, and where the loop's variable selects a value. Vectors of these do not fold.
+    Those stay whose copies have to be simplified while lanes are numbers: where a lane's position is divided,
+    compared or shuffled, and where the loop's variable selects a value. Vectors of these do not fold.
     """
 
     def rewrite(function: Any, _mod: Any, _context: Any) -> Any:
@@ -56,17 +57,17 @@ def _with_kind(loop: Any, kind: Any, annotations: dict[str, Any]) -> Any:
 
 
 def _needs_numbers(loop: Any) -> bool:
-    """Whether a loop's body divides or compares lanes, or selects by the variable of an unrolled loop."""
-    lanes, copies = list[Any](), [loop.loop_var]
+    """Whether a loop's body divides, compares or shuffles lanes, or selects by an unrolled variable."""
+    lanes, copies, found = list[Any](), [loop.loop_var], list[bool]()
 
     def sort(inner: Any) -> None:
+        found.append(SHUFFLED in inner.annotations)
         if inner.kind == tirx.ForKind.VECTORIZED:
             lanes.append(inner.loop_var)
         elif inner.kind == tirx.ForKind.UNROLLED or _LATER in inner.annotations:
             copies.append(inner.loop_var)
 
     tvm_ffi.structural_walk(loop.body, (tirx.For, sort))
-    found: list[bool] = []
 
     def divides(node: Any) -> None:
         found.append(_mentions(node, lanes))

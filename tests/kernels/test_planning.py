@@ -17,7 +17,7 @@ from sparsegen.kernels.taps import SplitPhases, TapConv2d
 from sparsegen.lowering.assemble import value_lifetimes
 from sparsegen.lowering.memory import plan_memory
 from sparsegen.target import parse_target
-from tests.kernels.contract import conv_graph, single, weights
+from tests.kernels.contract import check, conv_graph, single, weights
 
 HASWELL = parse_target("haswell")  # 8 lanes
 
@@ -94,6 +94,22 @@ def test_strides_become_phases_with_pixel_lanes_alone() -> None:
     assert isinstance(phases.core, SplitPhases)
     assert len(phases.core.phases) == 4
     assert conv.inputs == (phases.name,) == ("layer#phases",)
+
+
+@pytest.mark.parametrize("padding", [(0, 0, 0, 0), (1, 1, 1, 1), (2, 2, 2, 2)])
+def test_without_a_stride_inputs_of_any_width_are_read_where_they_are(
+    padding: tuple[int, int, int, int],
+) -> None:
+    graph = conv_graph(weights((4, 3, 3, 3)), (2, 3, 9, 9), padding=padding)
+    placed = place_taps(graph, batch_lanes=False)
+    assert [layer.inputs for layer in placed.layers] == [("x",)]
+    rows = {
+        value.layout.row
+        for value in plan_operands(placed, lanes=8, batch_lanes=False).values()
+        if isinstance(value, Value)
+    }
+    assert len(rows) == 1
+    check(graph, threads=2)
 
 
 def test_only_phases_that_a_tap_reads_are_split_off() -> None:

@@ -73,25 +73,6 @@ def test_any_image_of_pixel_lanes(name: str, size: tuple[int, int], target: str)
     check(graph, threads=2, target=target, schedules={"layer": OF_PIXELS[name]})
 
 
-STRIDES = [(7, 2, (32, 30)), (3, 2, (16, 13)), (4, 1, (8, 8)), (5, 3, (14, 20))]
-
-
-@large(
-    ("name", "kernel", "stride", "size"),
-    [(name, *each) for name in SCHEDULES for each in STRIDES],
-    sample=5,
-)
-def test_phases_of_a_stride_are_filters_of_their_own(
-    name: str, kernel: int, stride: int, size: tuple[int, int]
-) -> None:
-    weight = weights((13, 3, kernel, kernel), "half")
-    weight[:, 1, ::stride] = 0  # a row of every filter: some phases are left without a tap
-    weight[4:, 0] = 0
-    padding = ((kernel - 1) // 2, kernel // 2) * 2
-    graph = conv_graph(weight, (16, 3, *size), stride=(stride, stride), padding=padding)
-    check(graph, threads=2, schedules={"layer": SCHEDULES[name]})
-
-
 def test_a_permuted_epilogue_reads_the_channels_own_values() -> None:
     """The residual of a channel is added to that channel, wherever its row is."""
     weight, shape = kernels_pruned(weights((12, 12, 3, 3), "dense"), 0.6), (16, 12, 8, 8)
@@ -118,18 +99,22 @@ def test_panels_list_the_channels_that_any_of_their_rows_keeps(data: st.DataObje
     out, channels = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 7))
     flags = data.draw(st.lists(st.booleans(), min_size=out * channels, max_size=out * channels))
     rows, multiple = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
+    ends = [*sorted(data.draw(st.lists(st.integers(0, channels), max_size=2))), channels]
     kept: NDArray[np.bool_] = np.array(flags).reshape(out, channels)
     panels = -(-out // rows) + data.draw(st.integers(0, 1))
-    listed = KeptChannels.of(kept, rows=rows, panels=panels, multiple=multiple)
-    for panel in range(panels):
-        own = slice(listed.starts[panel], listed.starts[panel + 1])
-        of_rows = np.flatnonzero(kept[panel * rows : (panel + 1) * rows].any(axis=0))
+    listed = KeptChannels.of(kept, rows=rows, panels=panels, multiple=multiple, ends=ends)
+    counts = np.zeros((panels, len(ends)))
+    for panel, (part, end) in itertools.product(range(panels), enumerate(ends)):
+        begin, place = ends[part - 1] if part else 0, panel * len(ends) + part
+        own = slice(listed.starts[place], listed.starts[place + 1])
+        of_rows = begin + np.flatnonzero(kept[panel * rows : (panel + 1) * rows, begin:end].any(axis=0))
         assert np.array_equal(listed.channels[own][~listed.repeated[own]], of_rows)
         assert set(listed.channels[own][listed.repeated[own]]) <= set(of_rows[-1:])
         assert (own.stop - own.start) % multiple == 0
         assert (listed.panel_of[own] == panel).all()
+        counts[panel, part] = own.stop - own.start
     whole = -(-out // rows)
-    assert mean_kept(kept, rows, multiple=multiple) == pytest.approx(listed.starts[whole] / whole)
+    assert mean_kept(kept, rows, multiple=multiple, ends=ends) == pytest.approx(counts[:whole].mean(axis=0))
 
 
 def planned(graph: LayerGraph, *, threads: int = 1, **options: bool) -> tuple[object, ...]:

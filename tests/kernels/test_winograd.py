@@ -97,7 +97,6 @@ SCHEDULES = {
     "one task an image": WinogradSchedule(outputs=4, rows=2, tiles_h=2, tiles_w=2, chunk=7),
 }
 LARGE = WinogradSchedule(outputs=6, rows=4, tiles_h=1, tiles_w=1, chunk=2)
-TWO = WinogradSchedule(outputs=2, rows=4, tiles_h=1, tiles_w=1, chunk=2)
 
 
 @large(("kind", "name"), itertools.product(WEIGHTS, SCHEDULES), sample=16)
@@ -123,24 +122,6 @@ def test_any_image(image: str, name: str, target: str) -> None:
     check(graph, threads=2, target=target, schedules={"layer": SCHEDULES[name]})
 
 
-WINDOWS = {  # by kernel and stride: those, the image's size, and the padding
-    "7x7 by 2": (7, 2, (32, 30), (3, 3, 3, 3)),
-    "7x7 by 2, uneven": (7, 2, (13, 16), (3, 2, 3, 2)),
-    "3x3 by 2": (3, 2, (16, 13), SAME),
-    "4x4": (4, 1, (8, 8), (1, 2, 1, 2)),
-    "2x2": (2, 1, (8, 8), (0, 0, 0, 0)),
-    "5x5 by 3": (5, 3, (14, 20), (2, 2, 2, 2)),
-}
-
-
-@large(("window", "name"), itertools.product(WINDOWS, SCHEDULES), sample=8)
-def test_any_kernel_and_stride(window: str, name: str) -> None:
-    kernel, stride, size, padding = WINDOWS[window]
-    weight = weights((13, 3, kernel, kernel), "dense")
-    graph = conv_graph(weight, (16, 3, *size), stride=(stride, stride), padding=padding)
-    check(graph, threads=2, schedules={"layer": SCHEDULES[name]})
-
-
 @large(
     ("batch", "size", "target"),
     itertools.product([1, 16], [(12, 12), (13, 7), (6, 61)], TARGETS),
@@ -151,13 +132,6 @@ def test_large_tiles(batch: int, size: tuple[int, int], target: str) -> None:
         weights((14, 5, 3, 3), "dense"), (batch, 5, *size), padding=SAME, epilogue=(Step("relu"),)
     )
     check(graph, threads=2, target=target, schedules={"layer": LARGE}, tolerance=1e-4)
-
-
-@pytest.mark.parametrize("kernel", [5, 6, 7])
-def test_large_filters(kernel: int) -> None:
-    padding = ((kernel - 1) // 2, kernel // 2) * 2
-    graph = conv_graph(weights((14, 5, kernel, kernel), "dense"), (16, 5, 9, 12), padding=padding)
-    check(graph, threads=2, schedules={"layer": TWO}, tolerance=1e-4)
 
 
 # With pixel lanes: a vector holds 16, 8, 4 or 2 tiles of a row, and rows of tiles below each other.
@@ -220,20 +194,6 @@ def test_a_residual_and_the_next_layer_find_what_they_expect(batch: int) -> None
     check(graph, threads=1, schedules={"first": knobs, "second": direct})
 
 
-def test_what_lies_past_the_image_does_not_matter() -> None:
-    """Tiles stand over the image's end, where the next channel lies: one of huge values and no weights."""
-    weight = weights((4, 4, 3, 3), "dense")
-    weight[:, 1:] = 0
-    graph = conv_graph(weight, (16, 4, 6, 6), padding=SAME)
-    model = compile_graph(graph, threads=1, schedules={"layer": WinogradSchedule(4, 2, 2, 2, 2)})
-    x = torch.randn(16, 4, 6, 6, generator=torch.Generator().manual_seed(0))
-    results = []
-    for others in (0.0, 1e30):
-        x[:, 1:] = others
-        results.append(model(x).clone())
-    assert torch.equal(*results)
-
-
 @large(
     ("setting", "batch", "which"),
     itertools.product(
@@ -274,34 +234,6 @@ def test_more_zeros_make_panels_the_choice() -> None:
         kernels.append(found.kernel)
     assert (kernels[0], kernels[-1]) == ("winograd", "panels")
     assert sum(before != after for before, after in itertools.pairwise(kernels)) == 1
-
-
-@pytest.mark.parametrize(
-    ("batch", "options"),
-    [
-        (1, {"stride": (2, 2)}),
-        (16, {"stride": (2, 1)}),
-        (16, {"stride": (3, 3)}),
-        (16, {"dilation": (2, 2)}),
-        (16, {"groups": 2}),
-        (1, {"padding": (0, 0, 0, 0)}),
-        (1, {"padding": (1, 1, 28, 28)}),
-    ],
-    ids=[
-        "stride, pixel lanes",
-        "stride of one axis",
-        "stride as long as the kernel",
-        "dilation",
-        "groups",
-        "no padding, pixel lanes",
-        "wide padding, pixel lanes",
-    ],
-)
-def test_other_convolutions_are_left_to_their_kernels(batch: int, options: dict[str, object]) -> None:
-    channels = 16 // 2 if "groups" in options else 16
-    weight, shaped = weights((16, channels, 3, 3), "dense"), {"padding": SAME, **options}
-    graph = conv_graph(weight, (batch, 16, 12, 12), **shaped)  # type: ignore[arg-type]
-    assert space(graph).kernel != "winograd"
 
 
 def test_it_can_be_switched_off() -> None:

@@ -164,6 +164,10 @@ CASES = {
     "winograd_pixel_lanes": Case(convolution(1), TILES),
     "sparse_winograd_batch_lanes": Case(convolution(8), KEPT),
     "sparse_winograd_pixel_lanes": Case(convolution(1), replace(KEPT, permuted=True, chains=2)),
+    "sparse_winograd_phases": Case(
+        conv_graph(half(4, 2, 3, 3), (1, 2, 7, 19), stride=(2, 2)), replace(KEPT, chains=2)
+    ),
+    "winograd_phases": Case(convolution(8, stride=2), TILES),
     "grouped": Case(convolution(8, groups=2, steps=RELU), GroupedSchedule(tile_w=2, rows=2)),
     "depthwise": Case(
         convolution(8, groups=4, steps=RELU), GroupedSchedule(tile_w=2, tile_h=2, unrolled=True)

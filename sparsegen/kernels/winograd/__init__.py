@@ -15,6 +15,7 @@ import numpy as np
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.registry import Once
 from sparsegen.kernels.winograd.expression import arguments, expression
+from sparsegen.kernels.winograd.filters import filters
 from sparsegen.kernels.winograd.prefetch import plan_prefetch
 from sparsegen.kernels.winograd.problem import SparseWinogradSchedule, WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.schedule import schedule
@@ -32,9 +33,9 @@ def winograd(
     kind = "sparse_winograd" if isinstance(knobs, SparseWinogradSchedule) else "winograd"
 
     def module() -> Any:
-        across = problem.lane_tiles(knobs.outputs)[1]
         function = expression(problem, knobs, epilogue)
-        return schedule(function, knobs, batch_lanes=problem.out.batch_lanes, across=across)
+        masked = filters(problem, knobs).masked
+        return schedule(function, knobs, batch_lanes=problem.out.batch_lanes, masked=masked)
 
     return Kernel(
         kind=kind,

@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 class Candidates:
     """Schedules with as many outputs side by side: an array for every other knob, an element a schedule.
 
-    `kept` are the input channels that a group of rows multiplies, on average; `permuted` is None of schedules
-    that multiply all. `chains` are a sum's.
+    `kept` are the input channels that a group of rows multiplies at a position, on average; `permuted` is
+    None of schedules that multiply all, and `chains` are a sum's.
     """
 
     outputs: int
@@ -48,10 +48,10 @@ class Candidates:
     ) -> Candidates:
         """Schedules of a problem, with what their groups of rows keep; points are [schedules, knobs]."""
         rows, tiles_h, tiles_w, chunk = points.T
-        kept = np.full(len(rows), float(problem.channels[1]))
+        kept = np.full(len(rows), problem.multiplied(outputs))
         if permuted is not None:
             for each in np.unique(rows).tolist():
-                kept[rows == each] = problem.mean_kept(each, permuted=permuted, chains=chains)
+                kept[rows == each] = problem.mean_kept(outputs, each, permuted=permuted, chains=chains)
         return Candidates(outputs, rows, tiles_h, tiles_w, chunk, kept, permuted, chains)
 
     def __getitem__(self, which: NDArray[np.bool_]) -> Candidates:

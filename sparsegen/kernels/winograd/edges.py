@@ -6,12 +6,22 @@ from collections.abc import Callable
 
 from tvm import te, tirx
 
-from sparsegen.kernels.operands import all_of
+from sparsegen.kernels.operands import all_of, pick
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.lowering.expressions import Expr, TensorExpr
 
 Read = Callable[..., Expr]
-"""(group, tile group's y and x, channel, tiles' y and x, pixel's y and x in a tile, lane) to an input."""
+"""(group, tile group's y and x, channel, tiles' y and x, y in a tile, one of `places`) to an input."""
+
+
+def places(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[int, int]:
+    """Extents of a row of tiles' pixels as they are read.
+
+    That is (x in a tile, image) with batch lanes; with pixel lanes (tile down, x): strips.
+    """
+    if problem.out.batch_lanes:
+        return problem.transform(knobs).inputs, problem.out.lanes
+    return problem.strips(knobs.outputs)
 
 
 def of_images(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
@@ -19,19 +29,19 @@ def of_images(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) 
 
     What lies there belongs to others. In exact arithmetic it would cancel.
     """
-    source, stride, m = problem.source, problem.stride, knobs.outputs
-    first, kernel = int(problem.conv.taps.offsets(source)[0]), problem.conv.weight.shape[2]
+    source, window, m = problem.source, problem.window, knobs.outputs
 
     def read(g: Expr, gy: Expr, gx: Expr, c: Expr, ty: Expr, tx: Expr, k: Expr, j: Expr, lane: Expr) -> Expr:
-        channel, phase_y, phase_x = c // stride**2, c // stride % stride, c % stride
-        y = ((gy * knobs.tiles_h + ty) * m + k) * stride + phase_y
-        at_x = ((gx * knobs.tiles_w + tx) * m + j) * stride + phase_x
-        value = x[g, first + channel * source.plane + y * source.row + at_x * source.step + lane]
+        y, at_x = (gy * knobs.tiles_h + ty) * m + k, (gx * knobs.tiles_w + tx) * m + j
+        value = x[g, window.address(source, c, y, at_x) + lane]
         inside = all_of(
             [
-                at < (extent - 1) * stride + kernel
-                for at, extent in zip((y, at_x), problem.out.shape[2:], strict=True)
-                if extent % m or kernel % stride
+                at * window.stride + pick(phases, window.phase(c))
+                < (extent - 1) * window.stride + window.kernel
+                for at, phases, extent in zip(
+                    (y, at_x), zip(*window.phases, strict=True), problem.out.shape[2:], strict=True
+                )
+                if extent % m or window.kernel % window.stride
             ]
         )
         return value if inside is None else tirx.if_then_else(inside, value, tirx.const(0, source.dtype))
@@ -40,27 +50,50 @@ def of_images(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) 
 
 
 def of_pixels(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> Read:
-    """With pixel lanes, from the stage `gathered`: [..., channel, tiles, y, x, lanes], a tile's pixels apart.
+    """With pixel lanes, rows of pixels from the stage `registers_strips`: [..., y, tile down, x].
 
-    Rows of the padding are zero. Where tiles stand over a row's end they read on into the next one, or into
-    the row of zeros past the image: in exact arithmetic that would cancel.
+    Rows of the padding are zero. Where tiles stand over a row's end they read on into the next one, but for
+    an image's last row that nothing of the image or of its padding follows: in exact arithmetic that would
+    cancel.
     """
-    source, transform = problem.source, problem.transform(knobs)
-    first, m, height = int(problem.conv.taps.offsets(source)[0]), transform.outputs, problem.out.shape[2]
-    down, across = problem.lane_tiles(m)
+    source, window, n = problem.source, problem.window, problem.transform(knobs).inputs
+    (_, across), (down, width) = problem.lane_tiles(knobs.outputs), problem.strips(knobs.outputs)
+    step, height, zero = across * knobs.outputs, source.shape[2], tirx.const(0, source.dtype)
+    # From a plane's begin to that of the last row's last strip.
+    last = (height - 1) * source.row + max(window.columns) + (problem.tiles(knobs.outputs)[1] - 1) * step
+    assert (source.shape[1] - 1) * source.plane + last + width <= source.size - source.base
+    is_past = last + step - knobs.outputs + n > source.plane
 
     def pixel(*point: Expr) -> Expr:
-        g, gy, gx, c, ty, tx, k, j, lane = point
-        y = (((gy * knobs.tiles_h + ty) * down) + lane // across) * m + k
-        at_x = (((gx * knobs.tiles_w + tx) * across) + lane % across) * m + j
-        value = x[g, first + c * source.plane + y * source.row + at_x]
-        inside = tirx.And(y >= 1, y <= height)
-        return tirx.if_then_else(inside, value, tirx.const(0, source.dtype))
+        g, gy, gx, c, ty, tx, k, tile_down, at = point
+        y = ((gy * knobs.tiles_h + ty) * down + tile_down) * knobs.outputs + k
+        at_x, phase = (gx * knobs.tiles_w + tx) * step + at, window.phase(c)
+        row, column = y + pick(window.rows, phase), at_x + pick(window.columns, phase)
+        value = x[g, window.address(source, c, y, at_x)]
+        if is_past:
+            value = tirx.Select(column < source.row, value, zero)
+        return tirx.if_then_else(tirx.And(row >= 0, row < height), value, zero)
 
-    n, tiles = transform.inputs, (knobs.tiles_h, knobs.tiles_w)
-    space = (problem.out.groups, *problem.groups(knobs), problem.channels[1], *tiles, n, n, problem.out.lanes)
-    gathered = te.compute(space, pixel, name="gathered")
-    return lambda *point: gathered[point]
+    groups, tiles = (problem.out.groups, *problem.groups(knobs)), (knobs.tiles_h, knobs.tiles_w)
+    space = (*groups, problem.channels[1], *tiles, n, down, width)
+    strips = te.compute(space, pixel, name="registers_strips")
+    return lambda *point: strips[point]
+
+
+def apart(strips: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> TensorExpr:
+    """With pixel lanes, vectors of the same pixel of every tile, of rows of pixels transformed along columns.
+
+    The stage `registers_apart`: [..., y, x, lanes].
+    """
+    _, across = problem.lane_tiles(knobs.outputs)
+    n, lanes = problem.transform(knobs).inputs, problem.out.lanes
+
+    def pixel(*point: Expr) -> Expr:
+        *row, j, lane = point
+        return strips[(*row, lane // across, lane % across * knobs.outputs + j)]
+
+    vectors: TensorExpr = te.compute((*strips.shape[:-2], n, lanes), pixel, name="registers_apart")
+    return vectors
 
 
 def merged(

@@ -11,7 +11,7 @@ from tvm import te, tirx
 from sparsegen.kernels.accumulators import accumulator_of
 from sparsegen.kernels.epilogue import Epilogue
 from sparsegen.kernels.operands import CHANNELS
-from sparsegen.kernels.winograd.edges import merged, of_images, of_pixels
+from sparsegen.kernels.winograd.edges import apart, merged, of_images, of_pixels, places
 from sparsegen.kernels.winograd.filters import Filters, filters, packed
 from sparsegen.kernels.winograd.problem import WinogradProblem, WinogradSchedule
 from sparsegen.kernels.winograd.transforms import Matrix, combine, select
@@ -67,17 +67,21 @@ def _tiles(x: TensorExpr, problem: WinogradProblem, knobs: WinogradSchedule) -> 
     """The input transformed: [groups, tile groups, n, n, channels, tiles of a group, lanes]."""
     matrix, (_, channels), lanes = problem.transform(knobs).input, problem.channels, problem.out.lanes
     n, groups, tiles = len(matrix), _tile_groups(problem, knobs), _group(knobs)
-    read = (of_images if problem.out.batch_lanes else of_pixels)(x, problem, knobs)
+    batch_lanes = problem.out.batch_lanes
+    read = (of_images if batch_lanes else of_pixels)(x, problem, knobs)
 
     def columns(*point: Expr) -> Expr:
-        *tile, i, j, lane = point
-        return _applied(matrix, i, lambda k: read(*tile, k, j, lane))
+        *tile, i, one, other = point
+        return _applied(matrix, i, lambda k: read(*tile, k, one, other))
 
-    by_columns = te.compute((*groups, channels, *tiles, n, n, lanes), columns, name="registers_columns")
+    space = (*groups, channels, *tiles, n, *places(problem, knobs))
+    name = "registers_columns" if batch_lanes else "columns"
+    by_columns = te.compute(space, columns, name=name)
+    vectors = by_columns if batch_lanes else apart(by_columns, problem, knobs)
 
     def transformed(*point: Expr) -> Expr:
         g, gy, gx, i, j, c, ty, tx, lane = point
-        return _applied(matrix, j, lambda k: by_columns[g, gy, gx, c, ty, tx, i, k, lane])
+        return _applied(matrix, j, lambda k: vectors[g, gy, gx, c, ty, tx, i, k, lane])
 
     return te.compute((*groups, n, n, channels, *tiles, lanes), transformed, name="tiles")
 

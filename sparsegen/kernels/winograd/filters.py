@@ -25,7 +25,8 @@ KEPT_CHANNELS = "channels"
 class Filters:
     """Transformed filters as the expression reads them.
 
-    `placeholders` are parameters of the kernel. `term(read, i, j, panel, chain, r)` is the product that is
+    `placeholders` are parameters of the kernel. `masked` tells that it depends on memory, or on the position,
+    how many terms there are. `term(read, i, j, panel, chain, r)` is the product that is
     summed over `axis` at position (i, j) in one of the schedule's chains, `read(c)` being the transformed
     input of channel c.
     """
@@ -33,6 +34,7 @@ class Filters:
     placeholders: tuple[Any, ...]
     axis: Any
     term: Callable[[Callable[[Expr], Expr], Expr, Expr, Expr, Expr, Expr], Expr]
+    masked: bool
 
 
 def filters(problem: WinogradProblem, knobs: WinogradSchedule) -> Filters:
@@ -53,7 +55,8 @@ def packed(problem: WinogradProblem, knobs: WinogradSchedule) -> tuple[WeightArr
     if not isinstance(knobs, SparseWinogradSchedule):
         shape = n, n, panels, problem.channels[1], rows
         return (TransformedFilters(partial(_of_panels, problem, knobs), matrix, shape),)
-    kept = KeptChannels.of(problem.kept, rows=rows, panels=panels, multiple=knobs.chains)
+    ends = problem.part_ends
+    kept = KeptChannels.of(problem.kept, rows=rows, panels=panels, multiple=knobs.chains, ends=ends)
     listed = n, n, max(1, len(kept.channels)), rows
     weights = TransformedFilters(partial(_listed, problem, knobs, kept), matrix, listed)
     return weights, kept.addresses, kept.starts
@@ -84,24 +87,40 @@ def _dense(problem: WinogradProblem, knobs: WinogradSchedule) -> Filters:
     n, (_, channels) = problem.transform(knobs).inputs, problem.channels
     weight = te.placeholder((n, n, problem.panels(knobs), channels, knobs.rows), name="weight")
     c = te.reduce_axis((0, channels), name="c")
+    parts, ends = problem.window.parts, [0, *problem.part_ends]
+
+    def end_of(part: int) -> Expr:
+        return tirx.const(ends[part], "int32")
 
     def term(read: Callable[[Expr], Expr], i: Expr, j: Expr, panel: Expr, chain: Expr, r: Expr) -> Expr:
-        return weight[i, j, panel, c, r] * read(c)
+        if len(parts.counts) == 1:
+            return weight[i, j, panel, c, r] * read(c)
+        begin, end = parts.begin(end_of, j, n), parts.end(end_of, i, j, n)
+        product = weight[i, j, panel, begin + c, r] * read(begin + c)
+        return tirx.if_then_else(c < end - begin, product, tirx.const(0, problem.out.dtype))
 
-    return Filters((weight,), c, term)
+    return Filters((weight,), c, term, masked=len(parts.counts) > 1)
 
 
 def _sparse(problem: WinogradProblem, knobs: SparseWinogradSchedule) -> Filters:
     n, (_, channels), chains = problem.transform(knobs).inputs, problem.channels, knobs.chains
+    parts, panels = problem.window.parts, problem.panels(knobs)
     weight = te.placeholder((n, n, te.var("kept"), knobs.rows), name="weight")
     channel_of = te.placeholder((te.var("listed"),), "int32", name=KEPT_CHANNELS)
-    starts = te.placeholder((problem.panels(knobs) + 1,), "int32", name="starts")
+    starts = te.placeholder((panels * len(parts.counts) + 1,), "int32", name="starts")
     c = te.reduce_axis((0, -(-channels // chains)), name="c")
 
+    def number(part: int) -> Expr:
+        return tirx.const(part, "int32")
+
     def term(read: Callable[[Expr], Expr], i: Expr, j: Expr, panel: Expr, chain: Expr, r: Expr) -> Expr:
-        begin, count = starts[panel], te.indexdiv(starts[panel + 1] - starts[panel], chains)
+        begin, end = (
+            starts[panel * len(parts.counts) + part]
+            for part in (parts.begin(number, j, n), parts.end(number, i, j, n))
+        )
         at = begin + c * chains + chain
         product = weight[i, j, at, r] * read(channel_of[at])
-        return tirx.if_then_else(c < count, product, tirx.const(0, problem.out.dtype))
+        within = c < te.indexdiv(end - begin, chains)
+        return tirx.if_then_else(within, product, tirx.const(0, problem.out.dtype))
 
-    return Filters((weight, channel_of, starts), c, term)
+    return Filters((weight, channel_of, starts), c, term, masked=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -18,7 +19,8 @@ from sparsegen.kernels.operands import CHANNELS, all_of
 from sparsegen.kernels.space import Point
 from sparsegen.kernels.taps import TapConv2d
 from sparsegen.kernels.winograd.kept import mean_kept
-from sparsegen.kernels.winograd.transforms import MOST_TAPS, Transform, outputs_for, transform
+from sparsegen.kernels.winograd.transforms import Transform, outputs_for, transform
+from sparsegen.kernels.winograd.window import Window, refusal
 from sparsegen.lowering.expressions import Condition, Expr, IntExpr
 from sparsegen.lowering.layout import Layout
 from sparsegen.lowering.store import Parameters
@@ -110,25 +112,13 @@ class WinogradProblem:
 
     @staticmethod
     def of(conv: TapConv2d, source: Layout, out: Layout) -> WinogradProblem | None:
-        """The problem of a convolution; None for one that has another form.
+        """The problem of a convolution; None for one that is refused: see `window.refusal`."""
+        return None if refusal(conv) is not None else WinogradProblem(conv, source, out)
 
-        With pixel lanes it has to be 3x3 without stride, with a padding of 1, which leaves a row of zeros
-        past the image.
-        """
-        taps, (*_, kernel, width) = conv.taps, conv.weight.shape
-        stride, tap = taps.stride[0], np.arange(kernel**2)
-        padded = taps.dy[0] == taps.dx[0] == -1 and source.shape[2:] == out.shape[2:]
-        fits = (
-            conv.groups == 1
-            and kernel == width
-            and taps.stride == (stride, stride)
-            and stride < kernel <= stride * MOST_TAPS
-            and taps.group_channels == conv.weight.shape[1]
-            and np.array_equal(taps.dy[: len(tap)] - taps.dy[0], tap // kernel)
-            and np.array_equal(taps.dx[: len(tap)] - taps.dx[0], tap % kernel)
-            and (out.batch_lanes or ((kernel, stride) == (3, 1) and padded))
-        )
-        return WinogradProblem(conv, source, out) if fits else None
+    @cached_property
+    def window(self) -> Window:
+        """What the taps read."""
+        return Window.of(self.conv, self.source)
 
     @property
     def geometry(self) -> Hashable:
@@ -144,7 +134,12 @@ class WinogradProblem:
     @property
     def stride(self) -> int:
         """Of the convolution, along both axes."""
-        return self.conv.taps.stride[0]
+        return self.window.stride
+
+    @property
+    def taps(self) -> int:
+        """Along an axis, of the filter of a phase."""
+        return -(-self.window.kernel // self.stride)
 
     @property
     def channels(self) -> tuple[int, int]:
@@ -152,19 +147,25 @@ class WinogradProblem:
         return self.conv.weight.shape[0], self.conv.weight.shape[1] * self.stride**2
 
     @property
+    def part_ends(self) -> tuple[int, ...]:
+        """Of the phases of input channels, how many end the parts of `window.parts`."""
+        counts = self.window.parts.counts
+        return tuple(itertools.accumulate(count * self.window.channels for count in counts))
+
+    @property
     def filters(self) -> Array:
-        """The weights of every phase [K, C * stride * stride, taps, taps]: zero where one has fewer taps."""
-        weight, stride = self.conv.weight, self.stride
+        """The weights of every phase [K, stride * stride * C, taps, taps]: zero where one has fewer taps."""
+        weight, stride, taps = self.conv.weight, self.stride, self.taps
         out_channels, channels, kernel, _ = weight.shape
-        taps = -(-kernel // stride)
         past = (0, taps * stride - kernel)
         padded = np.pad(weight, ((0, 0), (0, 0), past, past))
         by_phase = padded.reshape(out_channels, channels, taps, stride, taps, stride)
-        return by_phase.transpose(0, 1, 3, 5, 2, 4).reshape(out_channels, -1, taps, taps)
+        filters = [by_phase[:, :, :, y, :, x] for y, x in self.window.phases]
+        return np.concatenate(filters, axis=1)
 
     @cached_property
     def kept(self) -> NDArray[np.bool_]:
-        """Whether a filter has a weight that is not zero, [K, C * stride * stride]."""
+        """Whether a filter has a weight that is not zero, [K, stride * stride * C]."""
         kept: NDArray[np.bool_] = (self.filters != 0).any(axis=(2, 3))
         return kept
 
@@ -182,10 +183,19 @@ class WinogradProblem:
         conv = replace(conv, weight=conv.weight[order], bias=bias)
         return replace(self, conv=conv, channel_of=order.astype(np.int32))
 
-    def mean_kept(self, rows: int, *, permuted: bool, chains: int) -> float:
-        """Phases of input channels that a group of rows multiplies, on average."""
+    def multiplied(self, outputs: int) -> float:
+        """Phases of input channels that are multiplied at a position of tiles, on average, of all filters."""
+        counts, shares = self.window.parts.counts, self._shares(outputs)
+        return self.window.channels * float(np.dot(counts, shares))
+
+    def mean_kept(self, outputs: int, rows: int, *, permuted: bool, chains: int) -> float:
+        """Phases of input channels that a group of rows multiplies at a position of tiles, on average."""
         kept = self.kept[self._order(rows)] if permuted and rows > 1 else self.kept
-        return mean_kept(kept, rows, multiple=chains)
+        counts = mean_kept(kept, rows, multiple=chains, ends=self.part_ends)
+        return float(np.dot(counts, self._shares(outputs)))
+
+    def _shares(self, outputs: int) -> tuple[float, ...]:
+        return self.window.parts.shares(outputs + self.taps - 1)
 
     def _order(self, rows: int) -> NDArray[np.intp]:
         """Output channels, those that keep filters of the same input channels side by side."""
@@ -206,7 +216,7 @@ class WinogradProblem:
     @property
     def outputs(self) -> tuple[int, ...]:
         """Outputs along an axis that a tile may have."""
-        return outputs_for(-(-self.conv.weight.shape[2] // self.stride))
+        return outputs_for(self.taps)
 
     def lane_tiles(self, outputs: int) -> tuple[int, int]:
         """Tiles of an image in a vector, down and across: one of each of its images with batch lanes."""
@@ -216,6 +226,15 @@ class WinogradProblem:
         while across < self.out.lanes and across * outputs < self.out.row:
             across *= 2
         return self.out.lanes // across, across
+
+    def strips(self, outputs: int) -> tuple[int, int]:
+        """With pixel lanes, rows of pixels that a vector of tiles is taken from, and their length, in pixels.
+
+        They are whole vectors.
+        """
+        down, across = self.lane_tiles(outputs)
+        pixels, lanes = across * outputs + self.taps - 1, self.out.lanes
+        return down, -(-pixels // lanes) * lanes
 
     def tiles(self, outputs: int) -> tuple[int, int]:
         """Vectors of tiles of an image down and across; the last ones may stand over its end.
@@ -237,7 +256,7 @@ class WinogradProblem:
 
     def transform(self, knobs: Knobs) -> Transform:
         """The matrices of a schedule's tiles."""
-        return transform(knobs.outputs, -(-self.conv.weight.shape[2] // self.stride))
+        return transform(knobs.outputs, self.taps)
 
     def store(self, knobs: WinogradSchedule) -> WinogradStore:
         """How the kernel of a schedule stores its output."""

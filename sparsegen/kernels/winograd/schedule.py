@@ -15,22 +15,23 @@ from sparsegen.lowering.layout import LINE_BYTES
 from sparsegen.lowering.passes import MASKED
 from sparsegen.lowering.prefetch import PREFETCH
 from sparsegen.lowering.runs import RUN
+from sparsegen.lowering.shuffles import SHUFFLED
 
 _PAGE = 4096  # bytes between addresses that share a set of an L1 cache
 
 
-def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool, across: int) -> Any:
-    """The scheduled module of `expression`'s function; `across` are the tiles of a row in a vector.
+def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool, masked: bool) -> Any:
+    """The scheduled module of `expression`'s function, whose sums are `masked` or not: see `Filters`.
 
     A task transforms its tiles' input, multiplies by the weights of its panels, one of the n x n
     positions after the other, so that a position's input stays in the caches for all panels, and
     transforms the products back.
     """
     sch = s_tir.Schedule(function)
-    names = ("registers_columns", "tiles", "registers", "products", "registers_rows", "out")
-    columns, tiles, sums, products, rows, out = map(sch.get_sblock, names)
-    if isinstance(knobs, SparseWinogradSchedule):
-        # Which channels are read is told by memory.
+    names = ("tiles", "registers", "products", "registers_rows", "out")
+    tiles, sums, products, rows, out = map(sch.get_sblock, names)
+    if masked:
+        # Which channels are read is told by memory, or by the position.
         channels = int(sch.get(sch.get_loops(tiles)[5]).extent)
         read_whole(sch, sums, "tiles", channels, dimension=5)
     g, gy, gx, panel, r, ty, tx, *inner = sch.get_loops(out)
@@ -59,24 +60,27 @@ def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool, acros
     factors = (ty, tx, r) if knobs.rows < knobs.tiles_h * knobs.tiles_w else (r, ty, tx)
     sch.reorder(c, chain, *factors, lane)
     _straight(sch, (chain, *factors, lane))
-    if isinstance(knobs, SparseWinogradSchedule):
+    if masked:
         sch.annotate(c, MASKED, 1)
-        if knobs.chains == 1:
-            sch.annotate(c, AHEAD, KEPT_CHANNELS)
+    if isinstance(knobs, SparseWinogradSchedule) and knobs.chains == 1:
+        sch.annotate(c, AHEAD, KEPT_CHANNELS)
     sch.annotate(c, RUN, "weight")
     sch.decompose_reduction(sums, c)
     sch.compute_at(tiles, task, preserve_unit_loops=True)
     i, j, c, ty, tx, lane = sch.get_loops(tiles)[-6:]
     sch.reorder(c, ty, tx, i, j, lane)
-    _straight(sch, (i, j, lane))
+    if batch_lanes:
+        columns = sch.get_sblock("registers_columns")
+        sch.compute_at(columns, tx, preserve_unit_loops=True)
+        _straight(sch, (i, j, lane))
+        _straight(sch, sch.get_loops(columns)[-3:])
+    else:
+        _straight(sch, (j, lane))
+        _strips(sch, tx, i, lanes=int(sch.get(lane).extent))
     for block in (tiles, products):
         # Positions lie far apart: a whole number of pages, and they would share few sets of the caches.
         itemsize = ITEM_BYTES[str(sch.get(block).writes[0].source.dtype)]
         sch.storage_align(block, 0, axis=4, factor=_PAGE // itemsize, offset=LINE_BYTES // itemsize)
-    sch.compute_at(columns, tx, preserve_unit_loops=True)
-    _straight(sch, sch.get_loops(columns)[-3:])
-    if not batch_lanes:
-        _gather(sch, tx, across)
     return sch.mod
 
 
@@ -96,14 +100,26 @@ def _rows_of_pixels(sch: Any, tile: Any, outputs: int) -> None:
     _straight(sch, sch.get_loops(vectors)[-3:])
 
 
-def _gather(sch: Any, tile: Any, across: int) -> None:
-    """A vector of tiles' pixels, at each iteration of the loop `tile`: a row of tiles after the other."""
-    gathered = sch.get_sblock("gathered")
-    sch.compute_at(gathered, tile, preserve_unit_loops=True)
-    k, j, lane = sch.get_loops(gathered)[-3:]
-    down, along = sch.split(lane, [None, across])
-    sch.reorder(k, down, along, j)
-    sch.unroll(j)
+def _strips(sch: Any, tile: Any, row: Any, lanes: int) -> None:
+    """A vector of tiles' pixels at each iteration of the loop `tile`, taken apart at each of the loop `row`.
+
+    They are loaded and transformed along columns as they lie.
+    """
+    strips, columns, apart = map(sch.get_sblock, ("registers_strips", "columns", "registers_apart"))
+    *_, x = sch.get_loops(columns)
+    read_whole(sch, apart, "columns", int(sch.get(x).extent))
+    sch.compute_at(apart, row, preserve_unit_loops=True)
+    *_, k, lane = sch.get_loops(apart)
+    sch.annotate(lane, SHUFFLED, 1)
+    _straight(sch, (k, lane))
+    sch.compute_at(columns, tile, preserve_unit_loops=True)
+    *_, i, down, x = sch.get_loops(columns)
+    vector, lane = sch.split(x, [None, lanes])
+    sch.reorder(down, vector, i, lane)
+    _straight(sch, (i, lane))
+    sch.compute_at(strips, vector, preserve_unit_loops=True)
+    *_, k, down, lane = sch.get_loops(strips)
+    _straight(sch, (k, down, lane))
 
 
 def _straight(sch: Any, loops: Any) -> None:
