@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sparsegen.errors import RewritingError
-from sparsegen.graph import Array, Piecewise, Step
+from sparsegen.graph import UNARY, Array, Piecewise, Step
 from sparsegen.rewriting.approximation import PiecewiseLinear, approximate
 from sparsegen.rewriting.approximation.api import least_knots
 from sparsegen.rewriting.draft import Draft
@@ -95,12 +95,33 @@ def _fit(
         return str(error)
 
 
+def least_error(site: Site) -> float:
+    """What a function of one value errs by at the least, as a sum of as many ReLUs as one may have; else 0.
+
+    It is an estimate from below: a quarter of what the rule for small errors gives.
+    """
+    step = site.step
+    if step is None or step.op not in UNARY or step.op in JUMPING:
+        return 0.0
+    try:
+        interval = _MIDDLE if step.op in _WHOLE_LINE else _interval(site)
+    except RefusalError:
+        return 0.0
+    return (_bending(step, interval) / (4 * _MOST_RELUS)) ** 2 / 4
+
+
 def _about(step: Step, max_error: float, interval: Interval) -> float:
-    """How many ReLUs a small error takes: the integral of sqrt|f''|, over 4 sqrt(error)."""
+    """How many ReLUs a small error takes."""
+    return _bending(step, interval) / (4 * math.sqrt(max_error))
+
+
+@functools.lru_cache(maxsize=1024)
+def _bending(step: Step, interval: Interval) -> float:
+    """The integral of sqrt|f''|, which is 4 sqrt(error) for each ReLU."""
     low, high = max(interval[0], _MIDDLE[0] + min(interval[1], 0.0)), interval[1]
     x = torch.linspace(low, high, _POINTS, dtype=torch.float64)
     y = _computed(step)(x).numpy()
-    return float(np.nansum(np.sqrt(np.abs(np.diff(y, 2)))) / (4 * math.sqrt(max_error)))
+    return float(np.nansum(np.sqrt(np.abs(np.diff(y, 2)))))
 
 
 def _interval(site: Site) -> Interval:

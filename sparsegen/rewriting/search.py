@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sparsegen.graph import Array, Layer, Shape
 from sparsegen.rewriting.bounds import narrower, site_interval
 from sparsegen.rewriting.draft import Draft, Price
 from sparsegen.rewriting.error_bounds import result_error
+from sparsegen.rewriting.fits import least_error
 from sparsegen.rewriting.memory import Found, Way, key_of
 from sparsegen.rewriting.rule import RefusalError, Rule, rules_for
 from sparsegen.rewriting.site import Interval, Site
@@ -127,6 +128,8 @@ class Search:
         if rule.within_limits and (same := self._same_reason(site, draft)):
             return None, f"what it makes is refused, too: {same}"
         inner, error = allowed, math.inf
+        if site.step is not None and self._errs_too_much(site, draft, allowed):
+            return None, f"its parts would take too many ReLUs to err by no more than {allowed:.3g} together"
         for _ in range(_TIGHTER):
             way, reason = self._composed(site, rule, draft, result, inner, limit)
             if way is None or site.step is None or way.error <= allowed:
@@ -156,9 +159,10 @@ class Search:
         layers, renamed, seconds = list[Layer](), dict[str, str](), 0.0
         kept, rules, errors = dict(draft.constants), [rule], dict[str, float]()
         approximations, intervals = list(draft.approximations), dict(site.intervals)
-        for layer in draft.layers:
+        left = self._least_seconds(draft) if math.isfinite(limit) else [0.0] * len(draft.layers)
+        for layer, later in zip(draft.layers, left, strict=True):
             inner = site_of(layer.renamed(renamed), shapes, constants, intervals)
-            way = self._best(inner, allowed, limit - seconds)
+            way = self._best(inner, allowed, limit - seconds - later)
             if way is None:
                 missing = f"it needs {inner.name}: {self.price(inner.operator).reason}"
                 return None, missing + (", or takes much longer" if math.isfinite(limit) else "")
@@ -180,6 +184,39 @@ class Search:
         found = renamed.get(result, result)
         error = errors.get(found, 0.0) + sum(each.error for each in draft.approximations)
         return Way(seconds, tuple(layers), found, kept, tuple(rules), tuple(approximations), error), ""
+
+    def _errs_too_much(self, site: Site, draft: Draft, allowed: float) -> bool:
+        """Whether the result is off by more, however few the functions' errors are, where none is exact."""
+        inner, least = list[Site](), dict[str, float]()
+        constants, intervals = {**site.constants, **draft.constants}, dict(site.intervals)
+        for layer in draft.layers:
+            inner.append(site_of(layer, draft.shapes, constants, intervals))
+            if not self.price(inner[-1].operator).supported:
+                least[layer.name] = least_error(inner[-1])
+            interval = narrower(site_interval(inner[-1]), draft.intervals.get(layer.name))
+            if interval is not None:
+                intervals[layer.name] = interval
+        if not any(least.values()) or _last_error(inner, least) <= allowed:
+            return False
+        for each in inner:  # it takes longer to find out whether there is an exact way
+            if least.get(each.layer.name) and self._best(each, 0.0, math.inf) is not None:
+                least[each.layer.name] = 0.0
+        return _last_error(inner, least) > allowed
+
+    def _least_seconds(self, draft: Draft) -> list[float]:
+        """Of each layer, what those after it take at the least: what the device has, nothing for the rest."""
+        costs = [self.price(operator) for operator in draft.operators()]
+        sure = [cost.seconds if cost.supported else 0.0 for cost in costs]
+        return [math.fsum(sure[number + 1 :]) for number in range(len(sure))]
+
+
+def _last_error(sites: Sequence[Site], own: Mapping[str, float]) -> float:
+    """How far the last site's result is off, where each one adds an error of its own."""
+    errors: dict[str, float] = {}
+    for site in sites:
+        name = site.layer.name
+        errors[name] = result_error(site, errors) + own.get(name, 0.0)
+    return errors[name] if sites else 0.0
 
 
 def _as_bad(reason: str, own: str) -> bool:
