@@ -123,7 +123,8 @@ class Draft:
     def operators(self) -> Iterator[Operator]:
         """The layers as devices see them."""
         known = {*self._site.constants, *self.constants}
-        return (describe(layer, self.shapes, known) for layer in self.layers)
+        for layer in self.layers:
+            yield describe(layer, {name: self.shapes[name] for name in layer.reads()}, known)
 
     def lies_in(self, value: str, low: float, high: float) -> str:
         """Note that an added value lies between two numbers, for reasons that its steps do not show."""
