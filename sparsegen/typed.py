@@ -32,6 +32,8 @@ _HELD = (list, tuple, set, frozenset, str)
 
 def whole_number(value: object) -> int | None:
     """The whole number that a value stands for (`operator.index`), None for any other; true is none."""
+    if type(value) is int:
+        return value
     if isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool"):
         return None
     try:

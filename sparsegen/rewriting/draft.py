@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,9 +117,14 @@ class Draft:
             return True
         trial = Draft(self._site, self.max_error)
         build(trial)
-        known = {*self._site.constants, *trial.constants}
-        costs = (self._price(describe(layer, trial.shapes, known)) for layer in trial.layers)
+        costs = map(self._price, trial.operators())
         return sum(cost.seconds for cost in costs if cost.supported) <= self._limit
+
+    def operators(self) -> Iterator[Operator]:
+        """The layers as devices see them."""
+        known = {*self._site.constants, *self.constants}
+        for layer in self.layers:
+            yield describe(layer, {name: self.shapes[name] for name in layer.reads()}, known)
 
     def lies_in(self, value: str, low: float, high: float) -> str:
         """Note that an added value lies between two numbers, for reasons that its steps do not show."""

@@ -8,15 +8,18 @@ searched depth first. A site that is met again below itself is no way.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sparsegen.devices import Estimate
 from sparsegen.graph import Array, Layer, Shape
 from sparsegen.rewriting.bounds import narrower, site_interval
 from sparsegen.rewriting.draft import Draft, Price
 from sparsegen.rewriting.error_bounds import result_error
+from sparsegen.rewriting.fits import least_error
 from sparsegen.rewriting.memory import Found, Way, key_of
 from sparsegen.rewriting.rule import RefusalError, Rule, rules_for
 from sparsegen.rewriting.site import Interval, Site
@@ -24,6 +27,7 @@ from sparsegen.rewriting.site import Interval, Site
 _DEEPEST = 12  # rules in a chain
 _TOLD = 2.0  # times the cheapest way's seconds: what other ways take is told up to here
 _DEARER = "it takes much longer than the cheapest way"
+_UNKNOWN = "how errors of its parts add up is not known: no calibration tells its values"
 _NUMBER = re.compile(r"\d[\d,]*(?!\w)")
 _TIGHTER = 5  # times that less error is allowed of a rule's parts
 
@@ -127,13 +131,20 @@ class Search:
         if rule.within_limits and (same := self._same_reason(site, draft)):
             return None, f"what it makes is refused, too: {same}"
         inner, error = allowed, math.inf
+        costs = [self.price(operator) for operator in draft.operators()]
+        lacking = [layer.name for layer, cost in zip(draft.layers, costs, strict=True) if not cost.supported]
+        if allowed and lacking and site.step is not None:
+            least = self._least_error(site, draft, lacking, allowed)
+            if least > allowed:
+                few = f"its parts would take too many ReLUs to err by no more than {allowed:.3g} together"
+                return None, _UNKNOWN if math.isinf(least) else few
         for _ in range(_TIGHTER):
-            way, reason = self._composed(site, rule, draft, result, inner, limit)
+            way, reason = self._composed(site, rule, draft, result, inner, limit, _left(costs))
             if way is None or site.step is None or way.error <= allowed:
                 return way, reason
             error = way.error
             if math.isinf(error):
-                return None, "how errors of its parts add up is not known: no calibration tells its values"
+                return None, _UNKNOWN
             own = sum(each.error for each in draft.approximations)
             if own >= allowed:
                 break
@@ -148,17 +159,27 @@ class Search:
         return next((reason for reason in reasons if _as_bad(reason, own)), "")
 
     def _composed(
-        self, site: Site, rule: Rule, draft: Draft, result: str, allowed: float, limit: float
+        self,
+        site: Site,
+        rule: Rule,
+        draft: Draft,
+        result: str,
+        allowed: float,
+        limit: float,
+        left: Sequence[float],
     ) -> tuple[Way | None, str]:
-        """The rule's layers by their best ways; each errs by at most `allowed`."""
+        """The rule's layers by their best ways; each errs by at most `allowed`.
+
+        left: the seconds that the layers after each one take at the least.
+        """
         shapes, constants = {**site.shapes}, {**site.constants, **draft.constants}
         shapes |= {name: array.shape for name, array in draft.constants.items()}
         layers, renamed, seconds = list[Layer](), dict[str, str](), 0.0
         kept, rules, errors = dict(draft.constants), [rule], dict[str, float]()
         approximations, intervals = list(draft.approximations), dict(site.intervals)
-        for layer in draft.layers:
+        for layer, later in zip(draft.layers, left, strict=True):
             inner = site_of(layer.renamed(renamed), shapes, constants, intervals)
-            way = self._best(inner, allowed, limit - seconds)
+            way = self._best(inner, allowed, limit - seconds - later)
             if way is None:
                 missing = f"it needs {inner.name}: {self.price(inner.operator).reason}"
                 return None, missing + (", or takes much longer" if math.isfinite(limit) else "")
@@ -180,6 +201,43 @@ class Search:
         found = renamed.get(result, result)
         error = errors.get(found, 0.0) + sum(each.error for each in draft.approximations)
         return Way(seconds, tuple(layers), found, kept, tuple(rules), tuple(approximations), error), ""
+
+    def _least_error(self, site: Site, draft: Draft, lacking: Sequence[str], allowed: float) -> float:
+        """What the result is off by at the least, if that is more than is allowed; else something less.
+
+        However many ReLUs approximate its functions: those of the layers that the device lacks, by name, of
+        which those do not count that have an exact way.
+        """
+        inner, least = list[Site](), dict[str, float]()
+        constants, intervals = {**site.constants, **draft.constants}, dict(site.intervals)
+        for layer in draft.layers:
+            inner.append(site_of(layer, draft.shapes, constants, intervals))
+            if layer.name in lacking:
+                least[layer.name] = least_error(inner[-1])
+            interval = narrower(site_interval(inner[-1]), draft.intervals.get(layer.name))
+            if interval is not None:
+                intervals[layer.name] = interval
+        if not any(least.values()) or _last_error(inner, least) <= allowed:
+            return 0.0
+        for each in inner:  # it takes longer to find out whether there is an exact way
+            if least.get(each.layer.name) and self._best(each, 0.0, math.inf) is not None:
+                least[each.layer.name] = 0.0
+        return _last_error(inner, least)
+
+
+def _left(costs: Sequence[Estimate]) -> list[float]:
+    """Of each layer, what those after it take at the least: what the device has, nothing for the rest."""
+    seconds = [cost.seconds if cost.supported else 0.0 for cost in reversed(costs)]
+    return [*itertools.accumulate(seconds[:-1], initial=0.0)][: len(costs)][::-1]
+
+
+def _last_error(sites: Sequence[Site], own: Mapping[str, float]) -> float:
+    """How far the last site's result is off, where each one adds an error of its own."""
+    errors: dict[str, float] = {}
+    for site in sites:
+        name = site.layer.name
+        errors[name] = result_error(site, errors) + own.get(name, 0.0)
+    return errors[name] if sites else 0.0
 
 
 def _as_bad(reason: str, own: str) -> bool:

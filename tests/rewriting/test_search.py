@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,10 @@ from torch import nn
 from sparsegen.devices import Estimate, Operator
 from sparsegen.frontend import from_torch
 from sparsegen.graph import Identity, Layer, LayerGraph, Step
+from sparsegen.rewriting import PiecewiseLinear, approximate
+from sparsegen.rewriting import fits as fitting
+from sparsegen.rewriting import search as searching
+from sparsegen.rewriting.draft import Draft
 from sparsegen.rewriting.rewrite import rewrite
 from sparsegen.rewriting.search import Search
 from tests.rewriting.rewritings import allowing, as_it_is, drawn, in_float64, site
@@ -77,3 +82,49 @@ def test_a_way_computes_the_site(op: str) -> None:
     graph = LayerGraph({"x": (2, 3)}, list(way.layers), (way.result,), dict(way.constants))
     (x,) = drawn(here)
     torch.testing.assert_close(in_float64(graph, x), in_float64(as_it_is(here), x), rtol=1e-12, atol=1e-12)
+
+
+def by_work(operator: Operator) -> Estimate:
+    """A price by multiply-adds and elements, of a device with convolutions, ReLUs and sums."""
+    known = ("conv", "depthwise_conv", "grouped_conv", "relu", "reshape", "add", "mul", "concat")
+    reason = allowing(*known)(operator).reason
+    return Estimate(1e-9 * (1 + operator.multiply_adds + operator.written), 0, 0, 0, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("step", "interval", "fits"),
+    [
+        (Step("sigmoid"), (-2.0, 3.0), 1),
+        (Step("silu"), (-2.0, 3.0), 3),
+        (Step("mish"), (-1.0, 1.0), 2),
+        (Step("pow", parameters=(-0.5,)), (1e-12, 90.0), 0),  # by log, whose error exp makes a million of
+    ],
+    ids=lambda each: getattr(each, "op", None),
+)
+def test_only_what_can_win_is_fitted_and_nothing_is_missed(
+    step: Step, interval: tuple[float, float], fits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = site(
+        Layer("y", Identity(), ("x",), (1, 8, 4, 4), (step,)), {"x": (1, 8, 4, 4)}, intervals={"x": interval}
+    )
+    made = list[str]()
+
+    def counted(f: Any, **options: Any) -> PiecewiseLinear:
+        made.append(str(f))
+        return approximate(f, **options)
+
+    def ways() -> tuple[Any, ...]:
+        made.clear()
+        fitting._fit.cache_clear()
+        way = Search(by_work, 3e-2).best(here)
+        return (
+            (None,) if way is None else (way.seconds, way.rules, way.error, [*map(repr, way.approximations)])
+        )
+
+    monkeypatch.setattr(fitting, "approximate", counted)
+    found, few = ways(), len(made)
+    monkeypatch.setattr(Draft, "affords", lambda *_: True)
+    monkeypatch.setattr(Search, "_least_error", lambda *_: 0.0)
+    monkeypatch.setattr(searching, "_left", lambda costs: [0.0] * len(costs))
+    assert found == ways()
+    assert few <= fits < len(made)

@@ -51,8 +51,8 @@ def approximate(
             error. Give this or `knots`.
         knots: how many knots the result has at most, up to 1,000; fewer where more do not help.
         interval: where the error is bounded; an end may be infinite where the function has an asymptote.
-            By default the whole line for a function with two asymptotes, and x <= 0 for "exp". An end that
-            is very far along an asymptote is taken as infinite: what is proved there holds within.
+            By default the whole line for a function with two asymptotes, and x <= 0 for "exp" and "expm1". An
+            end that is very far along an asymptote is taken as infinite: what is proved there holds within.
         samples: calibration values, of one dimension. The interval is theirs with a margin, unless one is
             given; with `knots`, errors count the more, the more often a value occurs (calibration.py).
 

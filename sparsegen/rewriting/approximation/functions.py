@@ -127,20 +127,32 @@ def _hardswish() -> Function:
     return Function("hardswish", F.hardswish, (-3.0, 3.0), bends, _FLAT, _IDENTITY, interval=LINE)
 
 
+def _logarithm(name: str, evaluate: Callable[[Tensor], Tensor], pole: float = 0.0) -> Function:
+    return Function(name, evaluate, bends=(CONCAVE,), domain=(pole, math.inf), pole=pole)
+
+
 def _reciprocal() -> Function:
     bends = (CONCAVE, CONVEX)
     return Function("reciprocal", torch.reciprocal, (0.0,), bends, _FLAT, _FLAT, pole=0.0)
 
 
 _FUNCTIONS: dict[str, Callable[..., Function]] = {
+    "cube": lambda: Function("cube", lambda x: x**3, (0.0,), (CONCAVE, CONVEX)),
     "elu": _elu,
     "erf": lambda: _step("erf", torch.erf, -1.0, 1.0),
     "exp": lambda: Function("exp", torch.exp, bends=(CONVEX,), left=_FLAT, interval=(-math.inf, 0.0)),
+    "expm1": lambda: Function(
+        "expm1", torch.expm1, bends=(CONVEX,), left=Asymptote(0.0, -1.0), interval=(-math.inf, 0.0)
+    ),
     "gelu": lambda: _gate("gelu", F.gelu, -_GELU, _GELU),
     "gelu_tanh": lambda: _gate("gelu_tanh", lambda x: F.gelu(x, approximate="tanh"), -_GELU_TANH, _GELU_TANH),
     "hardsigmoid": _hardsigmoid,
     "hardswish": _hardswish,
     "leaky_relu": _leaky_relu,
+    "log": lambda: _logarithm("log", torch.log),
+    "log10": lambda: _logarithm("log10", torch.log10),
+    "log1p": lambda: _logarithm("log1p", torch.log1p, -1.0),
+    "log2": lambda: _logarithm("log2", torch.log2),
     "log_sigmoid": lambda: Function(
         "log_sigmoid", F.logsigmoid, bends=(CONCAVE,), left=_IDENTITY, right=_FLAT, interval=LINE
     ),

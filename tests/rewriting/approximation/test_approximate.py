@@ -156,7 +156,7 @@ UNIT = (0.0, 1.0)
 @pytest.mark.parametrize(
     ("f", "options", "message"),
     [
-        ("swish2", {"knots": 2}, "no function is named 'swish2': give one of elu, erf"),
+        ("swish2", {"knots": 2}, "no function is named 'swish2': give one of cube, elu, erf"),
         (3, {"knots": 2}, "3 is no function"),
         ("tanh", {}, "neither of max_error and knots"),
         ("tanh", {"knots": 2, "max_error": 0.1}, "both of max_error and knots"),

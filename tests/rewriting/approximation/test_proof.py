@@ -29,14 +29,20 @@ def sigmoid(x: mpmath.mpf) -> mpmath.mpf:
 
 
 EXACT = {
+    "cube": lambda x: x**3,
     "elu": lambda x: x if x > 0 else mp.expm1(x),
     "erf": mp.erf,
     "exp": mp.exp,
+    "expm1": mp.expm1,
     "gelu": lambda x: x * mp.ncdf(x),
     "gelu_tanh": lambda x: x / 2 * (1 + mp.tanh(mp.sqrt(2 / mp.pi) * (x + mp.mpf("0.044715") * x**3))),
     "hardsigmoid": lambda x: relu6(x + 3) / 6,
     "hardswish": lambda x: x * relu6(x + 3) / 6,
     "leaky_relu": lambda x: x if x > 0 else x / 100,
+    "log": mp.log,
+    "log10": mp.log10,
+    "log1p": mp.log1p,
+    "log2": lambda x: mp.log(x, 2),
     "log_sigmoid": lambda x: -mp.log1p(mp.exp(-x)),
     "mish": lambda x: x * mp.tanh(mp.log1p(mp.exp(x))),
     "reciprocal": lambda x: 1 / x,
