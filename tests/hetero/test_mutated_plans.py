@@ -236,6 +236,37 @@ def in_two(found: dict[str, Any]) -> None:
     other["layers"] = [*other["layers"], one["layers"][0]]
 
 
+def without_result(found: dict[str, Any]) -> None:
+    last = found["operators"].pop()
+    found["transfers"] = [each for each in found["transfers"] if each["operator"] not in last["reads"]]
+    found.update(makespan=found["operators"][-1]["end"], bound=0.0, optimal=False)
+    found["period"] = found["makespan"]
+
+
+def without_reads_of_the_result(found: dict[str, Any]) -> None:
+    *others, last = found["operators"]
+    read = {name for each in others for name in each["reads"]}
+    found["transfers"] = [each for each in found["transfers"] if each["operator"] in read]
+    last["reads"] = []
+
+
+def without_inputs(found: dict[str, Any]) -> None:
+    """What read the input alone reads it no more."""
+    (reader,) = (each for each in found["operators"] if each["reads"] == ["frame"])
+    found["transfers"] = [each for each in found["transfers"] if each["operator"] != "frame"]
+    reader["reads"] = []
+
+
+def with_measured(*names: str) -> Callable[[dict[str, Any]], None]:
+    """As if operators of these names, and all but the first one, had been measured."""
+
+    def change(found: dict[str, Any]) -> None:
+        seconds = dict.fromkeys([*names, *(each["name"] for each in found["operators"][1:])], 1.0)
+        found["measured"] = {"inputs": 1, "makespan": 1.0, "period": 1.0, "operators": seconds}
+
+    return change
+
+
 READING: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "implementation": (
         lambda found: first_with_layers(found).update(implementation="magic"),
@@ -252,7 +283,11 @@ READING: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "kind": (
         lambda found: (
             found["devices"][0].update(kind="gpu"),
-            [each.update(implementation="gpu") for each in found["operators"] if each["device"] == "eyes"],
+            [
+                each.update(implementation="gpu")
+                for each in found["operators"]
+                if each["device"] == "eyes" and each["layers"]
+            ],
         ),
         "device 'eyes': there is no kind 'gpu' of device: there are cpu, cuda, profile",
     ),
@@ -260,6 +295,34 @@ READING: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         lambda found: found["devices"][0].update(settings={}),
         "device 'eyes' has no table",
     ),
+    "threads": (
+        lambda found: first_with_layers(found).update(threads=2),
+        "has 2 threads, and words takes at most 1",
+    ),
+    "no layers": (
+        lambda found: first_with_layers(found).update(layers=[]),
+        "computes, by emulated, and has no layers to compute",
+    ),
+    "a layer twice in one": (
+        lambda found: first_with_layers(found)["layers"].append(first_with_layers(found)["layers"][0]),
+        "is there 2 times, in operator",
+    ),
+    "a layer without a name": (
+        lambda found: first_with_layers(found)["layers"].append(""),
+        "has a layer with an empty name",
+    ),
+    "seconds of an input": (
+        lambda found: found["operators"][0].update(seconds=1.0),
+        "operator frame is passed on, and takes 1 s",
+    ),
+    "no result": (without_result, "computes something: the result has to come there"),
+    "a result of nothing": (
+        without_reads_of_the_result,
+        "the result, result, reads nothing",
+    ),
+    "no inputs": (without_inputs, "computes, and reads neither an input nor another operator"),
+    "measured strangers": (with_measured("frame", "conv9"), "'conv9' was measured, and is no operator"),
+    "not measured": (with_measured(), "operator frame was not measured, as others were"),
     "a layer twice": (in_two, "is there 2 times, in operator decoder"),
     "by torch": (
         lambda found: first_with_layers(found).update(by_torch=["x"]),
@@ -314,14 +377,6 @@ OF_MODEL: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "layer 'conv9' is not the model's",
     ),
     "no read": (without_a_read, "which nothing that it reads gives"),
-    "no result": (
-        lambda found: (
-            found["operators"].pop(),
-            found.update(transfers=found["transfers"][:-1], makespan=found["operators"][-1]["end"]),
-            found.update(period=found["makespan"], bound=0.0, optimal=False),
-        ),
-        "has to give the results, and stands for something else",
-    ),
 }
 
 
