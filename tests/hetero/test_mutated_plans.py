@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import json
 import os
 import random
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor
 
 from sparsegen.compiler import default_plan
@@ -45,9 +47,10 @@ from tests.hetero.test_planned import (
     two_boards,
 )
 from tests.hetero.test_staging import TEAM, X, staged_cell
+from tests.sampling import SOAK
 
 SHARE = 250
-"""Changed plans of each kind."""
+"""Changed plans of each kind; a soak changes each field of each, too, to anything odd."""
 CORES = sorted(os.sched_getaffinity(0))
 ODD = (
     *(None, True, -1, 0, 1, 2, 7, 1 << 70, 1.5, -0.5, 1e308, float("nan"), float("inf")),
@@ -167,6 +170,18 @@ def changed(written: Mapping[str, Any], chance: random.Random) -> tuple[dict[str
     return found, f"{way} {path} {other}"
 
 
+def each_odd(written: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """The plan with each thing left out, and with each odd value in its place; and what that was."""
+    for path in places(written):
+        for odd in (*ODD, None):
+            found: dict[str, Any] = json.loads(json.dumps(written))
+            holder, key = inside(found, path[:-1]), path[-1]
+            holder[key] = copy.deepcopy(odd)
+            yield found, f"{odd!r} at {path}"
+        del holder[key]
+        yield found, f"nothing at {path}"
+
+
 def computed(case: Case, found: Any, path: Path) -> str:
     """What becomes of a plan: "right", or the name of the error that refuses it."""
     path.write_text(json.dumps(found))
@@ -210,8 +225,8 @@ def test_a_changed_plan_is_refused_or_right(kind: str, tmp_path: Path) -> None:
     case = KINDS[kind](CostCache(tmp_path / "costs.sqlite"))
     assert computed(case, case.written, tmp_path / "plan.json") == "right"
     chance, outcomes = random.Random(kind), Counter[str]()
-    for _ in range(SHARE):
-        found, what = changed(case.written, chance)
+    everything = each_odd(case.written) if settings.get_current_profile_name() == SOAK else ()
+    for found, what in itertools.chain((changed(case.written, chance) for _ in range(SHARE)), everything):
         try:
             outcomes[computed(case, found, tmp_path / "plan.json")] += 1
         except Exception as error:

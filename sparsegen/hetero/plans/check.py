@@ -179,6 +179,8 @@ def _replica_faults(plan: Plan) -> Iterator[str]:
         yield "two copies are on the same devices"
     if len(plan.replicas) > 1 and plan.form not in ("copies", "pipelined"):
         yield f"it has {len(plan.replicas)} copies, and its form is {plan.form}"
+    if plan.form == "copies" and len(plan.replicas) < 2:
+        yield "it is of copies, and has one"
     moved = {d for d, *others in zip(used, *places, strict=True) if len(set(others)) > 1}
     placed = {each.name: each.device for each in plan.operators}
     for each in plan.operators:
