@@ -169,6 +169,7 @@ WRONG: dict[str, tuple[Plan, str]] = {
         "copy 1: device 'b' is there 2 times",
     ),
     "like copies": (replace(PLAN, form="copies", replicas=({}, {"a": "a"})), "two copies are on the same"),
+    "no copies": (replace(PLAN, form="copies"), "it is of copies, and has one"),
     "copies of another form": (
         replace(PLAN, form="placed", replicas=({}, {"a": "b", "b": "a"})),
         "it has 2 copies, and its form is placed",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import json
 import os
 import random
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from hypothesis import settings
 from torch import Tensor
 
 from sparsegen.compiler import default_plan
@@ -45,9 +47,10 @@ from tests.hetero.test_planned import (
     two_boards,
 )
 from tests.hetero.test_staging import TEAM, X, staged_cell
+from tests.sampling import SOAK
 
 SHARE = 250
-"""Changed plans of each kind."""
+"""Changed plans of each kind; a soak changes each field of each, too, to anything odd."""
 CORES = sorted(os.sched_getaffinity(0))
 ODD = (
     *(None, True, -1, 0, 1, 2, 7, 1 << 70, 1.5, -0.5, 1e308, float("nan"), float("inf")),
@@ -167,6 +170,18 @@ def changed(written: Mapping[str, Any], chance: random.Random) -> tuple[dict[str
     return found, f"{way} {path} {other}"
 
 
+def each_odd(written: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """The plan with each thing left out, and with each odd value in its place; and what that was."""
+    for path in places(written):
+        for odd in (*ODD, None):
+            found: dict[str, Any] = json.loads(json.dumps(written))
+            holder, key = inside(found, path[:-1]), path[-1]
+            holder[key] = copy.deepcopy(odd)
+            yield found, f"{odd!r} at {path}"
+        del holder[key]
+        yield found, f"nothing at {path}"
+
+
 def computed(case: Case, found: Any, path: Path) -> str:
     """What becomes of a plan: "right", or the name of the error that refuses it."""
     path.write_text(json.dumps(found))
@@ -210,8 +225,8 @@ def test_a_changed_plan_is_refused_or_right(kind: str, tmp_path: Path) -> None:
     case = KINDS[kind](CostCache(tmp_path / "costs.sqlite"))
     assert computed(case, case.written, tmp_path / "plan.json") == "right"
     chance, outcomes = random.Random(kind), Counter[str]()
-    for _ in range(SHARE):
-        found, what = changed(case.written, chance)
+    everything = each_odd(case.written) if settings.get_current_profile_name() == SOAK else ()
+    for found, what in itertools.chain((changed(case.written, chance) for _ in range(SHARE)), everything):
         try:
             outcomes[computed(case, found, tmp_path / "plan.json")] += 1
         except Exception as error:
@@ -236,6 +251,37 @@ def in_two(found: dict[str, Any]) -> None:
     other["layers"] = [*other["layers"], one["layers"][0]]
 
 
+def without_result(found: dict[str, Any]) -> None:
+    last = found["operators"].pop()
+    found["transfers"] = [each for each in found["transfers"] if each["operator"] not in last["reads"]]
+    found.update(makespan=found["operators"][-1]["end"], bound=0.0, optimal=False)
+    found["period"] = found["makespan"]
+
+
+def without_reads_of_the_result(found: dict[str, Any]) -> None:
+    *others, last = found["operators"]
+    read = {name for each in others for name in each["reads"]}
+    found["transfers"] = [each for each in found["transfers"] if each["operator"] in read]
+    last["reads"] = []
+
+
+def without_inputs(found: dict[str, Any]) -> None:
+    """What read the input alone reads it no more."""
+    (reader,) = (each for each in found["operators"] if each["reads"] == ["frame"])
+    found["transfers"] = [each for each in found["transfers"] if each["operator"] != "frame"]
+    reader["reads"] = []
+
+
+def with_measured(*names: str) -> Callable[[dict[str, Any]], None]:
+    """As if operators of these names, and all but the first one, had been measured."""
+
+    def change(found: dict[str, Any]) -> None:
+        seconds = dict.fromkeys([*names, *(each["name"] for each in found["operators"][1:])], 1.0)
+        found["measured"] = {"inputs": 1, "makespan": 1.0, "period": 1.0, "operators": seconds}
+
+    return change
+
+
 READING: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "implementation": (
         lambda found: first_with_layers(found).update(implementation="magic"),
@@ -252,7 +298,11 @@ READING: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "kind": (
         lambda found: (
             found["devices"][0].update(kind="gpu"),
-            [each.update(implementation="gpu") for each in found["operators"] if each["device"] == "eyes"],
+            [
+                each.update(implementation="gpu")
+                for each in found["operators"]
+                if each["device"] == "eyes" and each["layers"]
+            ],
         ),
         "device 'eyes': there is no kind 'gpu' of device: there are cpu, cuda, profile",
     ),
@@ -260,6 +310,34 @@ READING: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         lambda found: found["devices"][0].update(settings={}),
         "device 'eyes' has no table",
     ),
+    "threads": (
+        lambda found: first_with_layers(found).update(threads=2),
+        "has 2 threads, and words takes at most 1",
+    ),
+    "no layers": (
+        lambda found: first_with_layers(found).update(layers=[]),
+        "computes, by emulated, and has no layers to compute",
+    ),
+    "a layer twice in one": (
+        lambda found: first_with_layers(found)["layers"].append(first_with_layers(found)["layers"][0]),
+        "is there 2 times, in operator",
+    ),
+    "a layer without a name": (
+        lambda found: first_with_layers(found)["layers"].append(""),
+        "has a layer with an empty name",
+    ),
+    "seconds of an input": (
+        lambda found: found["operators"][0].update(seconds=1.0),
+        "operator frame is passed on, and takes 1 s",
+    ),
+    "no result": (without_result, "computes something: the result has to come there"),
+    "a result of nothing": (
+        without_reads_of_the_result,
+        "the result, result, reads nothing",
+    ),
+    "no inputs": (without_inputs, "computes, and reads neither an input nor another operator"),
+    "measured strangers": (with_measured("frame", "conv9"), "'conv9' was measured, and is no operator"),
+    "not measured": (with_measured(), "operator frame was not measured, as others were"),
     "a layer twice": (in_two, "is there 2 times, in operator decoder"),
     "by torch": (
         lambda found: first_with_layers(found).update(by_torch=["x"]),
@@ -314,14 +392,6 @@ OF_MODEL: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "layer 'conv9' is not the model's",
     ),
     "no read": (without_a_read, "which nothing that it reads gives"),
-    "no result": (
-        lambda found: (
-            found["operators"].pop(),
-            found.update(transfers=found["transfers"][:-1], makespan=found["operators"][-1]["end"]),
-            found.update(period=found["makespan"], bound=0.0, optimal=False),
-        ),
-        "has to give the results, and stands for something else",
-    ),
 }
 
 

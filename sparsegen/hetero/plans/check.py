@@ -1,10 +1,10 @@
 """Whether a plan is sound: a check of its own, which knows nothing of how the plan was made.
 
 Every operator is there once, on a device of the plan, computed by what such a device has, and reads what runs
-before it; no layer is in two; each result goes once to each other device that needs it, and nothing else goes
-anywhere; times fit what they wait for; a device does one thing at a time, or the groups of one stage, and so
-does a bus; and the plan's makespan and period are those of its entries. Whether it is one of a model tells
-`check_model`.
+before it; a model's plan has a result, and all between that and the inputs has layers; no layer is in two;
+each result goes once to each other device that needs it, and nothing else goes anywhere; times fit what they
+wait for; a device does one thing at a time, or the groups of one stage, and so does a bus; and the plan's
+makespan and period are those of its entries. Whether it is one of a certain model tells `check_model`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from itertools import pairwise
 from typing import Any
 
 from sparsegen.errors import PlanError
-from sparsegen.hetero.plans.check_devices import core_faults, implementation_faults, layer_faults
+from sparsegen.hetero.plans.check_devices import (
+    core_faults,
+    implementation_faults,
+    layer_faults,
+    thread_faults,
+)
+from sparsegen.hetero.plans.check_roles import role_faults
 from sparsegen.hetero.plans.check_stages import stage_faults
 from sparsegen.hetero.plans.check_turns import turn_faults
 from sparsegen.hetero.plans.plan import Plan, PlannedOperator, PlannedTransfer
@@ -41,8 +47,9 @@ def faults(plan: Plan) -> list[str]:
     if found:  # what follows takes names and numbers for good
         return found
     found = [*_order_faults(plan), *_transfer_faults(plan), *_replica_faults(plan)]
-    found += [*core_faults(plan), *implementation_faults(plan), *layer_faults(plan)]
+    found += [*core_faults(plan), *thread_faults(plan), *implementation_faults(plan), *layer_faults(plan)]
     found += stage_faults(plan)
+    found += role_faults(plan) if plan.fingerprint and not found else ()
     return found or [*turn_faults(plan)] or [*_time_faults(plan), *_device_faults(plan), *_total_faults(plan)]
 
 
@@ -85,8 +92,10 @@ def _numbers(value: Any, place: str) -> Iterator[tuple[str, float]]:
 def _name_faults(plan: Plan) -> Iterator[str]:
     """Names that are there twice, and those that name nothing."""
     devices, operators = {d.name for d in plan.devices}, {o.name for o in plan.operators}
+    named = (("a device", devices), ("an operator", operators))
     if not plan.operators:
         yield "it has no operators"
+    yield from (f"{kind} has an empty name" for kind, known in named if "" in known)
     yield from _twice("device", [d.name for d in plan.devices])
     yield from _twice("operator", [o.name for o in plan.operators])
     for each in plan.operators:
@@ -170,6 +179,8 @@ def _replica_faults(plan: Plan) -> Iterator[str]:
         yield "two copies are on the same devices"
     if len(plan.replicas) > 1 and plan.form not in ("copies", "pipelined"):
         yield f"it has {len(plan.replicas)} copies, and its form is {plan.form}"
+    if plan.form == "copies" and len(plan.replicas) < 2:
+        yield "it is of copies, and has one"
     moved = {d for d, *others in zip(used, *places, strict=True) if len(set(others)) > 1}
     placed = {each.name: each.device for each in plan.operators}
     for each in plan.operators:

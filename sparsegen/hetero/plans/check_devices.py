@@ -8,7 +8,7 @@ from typing import Any
 
 from sparsegen.devices import Device, make_device
 from sparsegen.errors import DeviceError, OptionError, PlanError
-from sparsegen.hetero.plans.plan import MIXED, PASSED_ON, Plan, implementations_on
+from sparsegen.hetero.plans.plan import MIXED, PASSED_ON, Plan, PlanDevice, implementations_on
 
 
 def implementation_faults(plan: Plan) -> Iterator[str]:
@@ -35,6 +35,10 @@ def layer_faults(plan: Plan) -> Iterator[str]:
     for each in plan.operators:
         if each.by_torch and each.implementation != MIXED:
             yield f"operator {each.name} leaves layers to torch, and is computed by {each.implementation}"
+        if "" in each.layers:
+            yield f"operator {each.name} has a layer with an empty name"
+        if len(set(each.by_torch)) < len(each.by_torch):
+            yield f"operator {each.name} leaves a layer to torch twice"
         strange = [name for name in each.by_torch if name not in each.layers]
         if strange:
             yield f"operator {each.name} leaves {strange[0]} to torch, which is none of its layers"
@@ -53,6 +57,24 @@ def core_faults(plan: Plan) -> Iterator[str]:
             other = owner.setdefault(core, device.name)
             if other != device.name:
                 yield f"devices {other} and {device.name} share core {core}"
+
+
+def thread_faults(plan: Plan) -> Iterator[str]:
+    """Operators of more threads than their devices, or those that stand in for them, run."""
+    most = {each.name: found for each in plan.devices if (found := _most_threads(each)) is not None}
+    for each in plan.operators:
+        for name in dict.fromkeys(replica.get(each.device, each.device) for replica in plan.replicas):
+            if each.threads > most.get(name, each.threads):
+                told = f"{each.threads} threads, and {name} takes at most {most[name]}"
+                yield f"operator {each.name} has {told}"
+
+
+def _most_threads(device: PlanDevice) -> int | None:
+    """The threads that a device runs; None for another package's kind, of which nobody knows."""
+    if device.kind == "cpu":
+        cores = device.settings.get("cores", ())
+        return len(cores) if _are_cores(cores) else None
+    return 1 if device.kind in ("cuda", "profile", "host") else None
 
 
 def devices_of(plan: Plan, source: str = "the plan") -> Mapping[str, Device]:

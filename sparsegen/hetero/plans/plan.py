@@ -134,19 +134,20 @@ class Measured:
 class Plan:
     """Where and when a model's operators run.
 
-    model: what the user called it; fingerprint: a digest of its graph, without the weights' values;
-    machine: the CPU, as LLVM calls it, where a real device takes part, else "". operators: in an order that
-    runs; each device runs its own in this order for one input. turns: where devices interleave inputs, all
-    operators of devices, in the order of each device's rounds: in round n it runs each of its own once, for
-    input n - behind * the number of replicas, where there is such an input. Without turns it runs one input
-    after the other. depth: inputs that may be under way at once; 1 for the goal of latency. queue: results
-    that wait between two devices at most, for back-pressure. replicas: mappings of the devices that
-    operators name to those that stand in for them; input i is served by replica i modulo their number. One
-    empty mapping: no copies. stages: of the form "stages" alone, of one device; inputs and
-    the result may be outside of them, on its host. makespan: predicted seconds of one input
-    alone; period: predicted seconds between two results of a stream; bound: no plan has a shorter makespan
-    (or period, for the goal of throughput). alternatives: seconds, of the goal, of the plans that were not
-    taken, by what they are ("cpu alone", "heft"). measured: of the last run that was written down with it.
+    model: what the user called it; fingerprint: a digest of its graph, without the weights' values, "" where
+    operators are no model's, but whatever an executor is given; machine: the CPU, as LLVM calls it, where a
+    real device takes part, else "". operators: in an order that runs; each device runs its own in this order
+    for one input. turns: where devices interleave inputs, all operators of devices, in the order of each
+    device's rounds: in round n it runs each of its own once, for input n - behind * the number of replicas,
+    where there is such an input. Without turns it runs one input after the other. depth: inputs that may be
+    under way at once; 1 for the goal of latency. queue: results that wait between two devices at most, for
+    back-pressure. replicas: mappings of the devices that operators name to those that stand in for them;
+    input i is served by replica i modulo their number. One empty mapping: no copies. stages: of the form
+    "stages" alone, of one device; inputs and the result may be outside of them, on its host. makespan:
+    predicted seconds of one input alone; period: predicted seconds between two results of a stream; bound: no
+    plan has a shorter makespan (or period, for the goal of throughput). alternatives: seconds, of the goal,
+    of the plans that were not taken, by what they are ("cpu alone", "heft"). measured: of the last run that
+    was written down with it.
     """
 
     goal: Goal
@@ -184,3 +185,10 @@ class Plan:
     def staged(self) -> frozenset[str]:
         """The names that stages have in their groups."""
         return frozenset(n for stage in self.stages for group in stage.groups for n in group.operators)
+
+    @property
+    def staged_kind(self) -> str:
+        """The kind of the device that a sound plan's stages are on; "" without stages."""
+        kinds = {each.name: each.kind for each in self.devices}
+        names = self.staged
+        return next((kinds[each.device] for each in self.operators if each.name in names), "")
