@@ -35,6 +35,19 @@ def test_only_what_is_too_large_for_registers_is_allocated(
     assert len(re.findall(r"load ptr, ptr @__TVMBackendAllocWorkspace", code)) == allocated
 
 
+@pytest.mark.parametrize("batch", [1, 16])
+@pytest.mark.parametrize(("rows", "tiles"), [(6, 2), (2, 6), (4, 3)])
+def test_sums_of_tiles_stay_in_registers(rows: int, tiles: int, batch: int) -> None:
+    """Of AVX2's 16 registers twelve are sums: no more than three are left for weights and tiles."""
+    graph = conv_graph(weights((12, 16, 3, 3), "dense"), (batch, 16, 48, 8), padding=(1, 1, 1, 1))
+    knobs = WinogradSchedule(outputs=4, rows=rows, tiles_h=tiles, tiles_w=1, chunk=12 // rows)
+    code = assembly(graph, parse_target("haswell", elsewhere=True), knobs)
+    blocks = re.split(r"^\.LBB\S+:|^\s+j\w+\s", code, flags=re.MULTILINE)
+    products = [each for each in blocks if "prefetcht0" in each and each.count("vfmadd") >= rows * tiles]
+    assert products
+    assert not any(re.search(r"ymm\d+, \d*\(%rsp\)|\(%rsp\), %ymm", block) for block in products)
+
+
 @pytest.mark.parametrize("cpu", ["znver5", "skylake-avx512"])
 @pytest.mark.parametrize("rows", [1, 4, 8])
 def test_a_vector_is_expanded_in_place(rows: int, cpu: str) -> None:

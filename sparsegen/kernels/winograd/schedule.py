@@ -56,10 +56,10 @@ def schedule(function: Any, knobs: WinogradSchedule, *, batch_lanes: bool, maske
     _straight(sch, inner)
     sch.compute_at(sums, of_panel, preserve_unit_loops=True)
     chain, r, ty, tx, lane, c = sch.get_loops(sums)[-6:]
-    # LLVM keeps this order, and what the inner loops read in registers: so that is the fewer of the two.
-    factors = (ty, tx, r) if knobs.rows < knobs.tiles_h * knobs.tiles_w else (r, ty, tx)
-    sch.reorder(c, chain, *factors, lane)
-    _straight(sch, (chain, *factors, lane))
+    # Vectors of what are fewer, rows' weights or tiles, are held, those of the others loaded one by one.
+    of_sum = (r, ty, tx) if knobs.rows > knobs.tiles_h * knobs.tiles_w else (ty, tx, r)
+    sch.reorder(c, chain, *of_sum, lane)
+    _straight(sch, (chain, *of_sum, lane))
     if masked:
         sch.annotate(c, MASKED, 1)
     if isinstance(knobs, SparseWinogradSchedule) and knobs.chains == 1:
