@@ -46,7 +46,7 @@ from tests.hetero.test_planned import (
 )
 from tests.hetero.test_staging import TEAM, X, staged_cell
 
-SHARE = 250
+SHARE = 150
 """Changed plans of each kind."""
 CORES = sorted(os.sched_getaffinity(0))
 ODD = (
