@@ -138,8 +138,8 @@ def compile(
     "winograd", "grouped", "depthwise", "separable", "rows", "masked_vectors", "matmul", ...: a name that is
     none of the layer's operator is told those), and of "torch", its own operator. That computes the layer
     where it is faster than all kernels, the conversions around it counted. Times of an implementation that
-    cannot compute a layer count for nothing, and `reason` in `layers` of the result says so. All
-    kernels here have one clock: a calibration matters beside such times, and to kernels of other packages.
+    cannot compute a layer count for nothing, and `reason` in `layers` of the result says so. All kernels
+    here have one clock: a calibration matters beside such times, and to kernels of other packages.
 
     `approximate` is an absolute error, such as 1e-3, that the functions gelu, silu, tanh and their like may
     have in a layer's epilogue, or such errors by their names: `{"gelu": 1e-2}` (`options.APPROXIMATED` has

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 import sparsegen
 from tests.digits import digit_network, mnist_5k
 
-BATCH = 16  # of the 5,000 images the last 8 are left over: a second compilation, with other lanes
+BATCH = 16  # some of the images are left over: a second compilation, with other lanes
+EVERY = 4
+"""Of the images, every fourth is read; in a soak all 5,000."""
 
-# Percent right of 5,000, without retraining.
+# Percent right, without retraining.
 DENSE_ACCURACY = 99.7
 PRUNED_ACCURACY = {0.5: 99.7, 0.7: 98.9}
 
@@ -23,15 +25,17 @@ def test_the_dense_network_reads_the_digits() -> None:
 
 
 @pytest.mark.parametrize("sparsity", PRUNED_ACCURACY)
-def test_the_compiled_network_decides_as_torch_does(sparsity: float) -> None:
-    images, labels = mnist_5k()
+def test_the_compiled_network_decides_as_torch_does(sparsity: float, pytestconfig: pytest.Config) -> None:
+    every = 1 if pytestconfig.getoption("--soak") else EVERY
+    images, labels = (each[::every] for each in mnist_5k())
+    assert len(images) % BATCH
     network = digit_network()
     prune_all_but_the_first(network, sparsity)
 
     expected = torch_logits(network, images)
     actual = compiled_logits(network, images)
 
-    assert accuracy(expected, labels) == pytest.approx(PRUNED_ACCURACY[sparsity], abs=0.1)
+    assert accuracy(expected, labels) == pytest.approx(PRUNED_ACCURACY[sparsity], abs=0.2)
     assert accuracy(actual, labels) == accuracy(expected, labels)
     assert torch.equal(actual.argmax(dim=1), expected.argmax(dim=1))
     assert (actual - expected).abs().max().item() < 1e-3

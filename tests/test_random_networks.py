@@ -15,7 +15,7 @@ from tests.sampling import examples
 
 TOLERANCE = 1e-4
 """Of the largest result: what single precision leaves of a few operators in a row."""
-SHARES = 16
+SHARES = 12
 """Parts of the networks, which several processes may take."""
 
 

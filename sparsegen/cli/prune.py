@@ -46,19 +46,23 @@ def prune(
     method: Annotated[
         MethodName | None,
         typer.Option(
-            help="A structure without its sizes, which options of its own then tell; not beside --structure.",
+            help="A structure without its sizes, for which there are options: unstructured, "
+            "unstructured:global, vector, kernel, N:M, block, column-combined; or budget. "
+            "Not beside --structure.",
             show_default="unstructured",
+            metavar="METHOD",
         ),
     ] = None,
     sparsity: Annotated[
         float | None, typer.Option(help="Share of weights to prune.", show_default="0.5")
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", help="N:M: weights kept of every M.")] = None,
-    m: Annotated[int | None, typer.Option("--m", help="N:M: consecutive input channels.")] = None,
+    n: Annotated[int | None, typer.Option("--n", help="For N:M, weights kept of every M.")] = None,
+    m: Annotated[int | None, typer.Option("--m", help="For N:M, consecutive input channels.")] = None,
     rows: Annotated[
         int | None,
         typer.Option(
-            help="vector, kernel, N:M: output channels that keep the same; budget: ratios of their filters.",
+            help="For vector, kernel and N:M, output channels that keep the same; for budget, ratios of "
+            "their filters.",
             show_default="4 for vector and kernel, 1 for N:M, N:M for budget",
         ),
     ] = None,

@@ -10,10 +10,10 @@ import torch
 from sparsegen.formats.structure_names import COLUMN_COMBINED
 from sparsegen.progress import Listener, Steps
 from sparsegen.pruning.combining import combine_columns
-from sparsegen.pruning.masks import Choice, PrunedLayer, set_masks
+from sparsegen.pruning.masks import Choice, PrunedLayer, on_trial, report, set_masks
 from sparsegen.pruning.prunable import Model, WeightLayer, prunable_layers
 from sparsegen.pruning.registry import register
-from sparsegen.pruning.selection import check_some_left, check_sparsity, nothing_taken
+from sparsegen.pruning.selection import check_some_left, check_sparsity, keep_largest, nothing_taken
 
 
 @register(COLUMN_COMBINED, alias="column_combine")
@@ -53,6 +53,10 @@ def column_combine(
     """
     check_sparsity(sparsity)
     layers = prunable_layers(model, skip=skip, linear=linear)
+    for layer in layers:
+        check_some_left(layer, keep_largest(layer.weight.abs(), sparsity), sparsity=sparsity)
+    if on_trial():
+        return report(layers)
     steps, choices = Steps(on_progress, total=len(layers)), []
     for layer in layers:
         steps.begin(f"combining the columns of layer {layer.name}")
@@ -82,7 +86,6 @@ def _combine(
         seed=seed,
     )
     keep = torch.from_numpy(combination.mask).reshape(weight.shape)
-    check_some_left(layer, keep, sparsity=sparsity)
     return Choice(
         layer,
         keep,

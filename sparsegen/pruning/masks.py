@@ -8,7 +8,9 @@ loop fine-tunes with the masks held. An exported program has no such hooks: zero
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -20,6 +22,7 @@ from sparsegen.errors import PruningError
 from sparsegen.pruning.prunable import Model, WeightLayer, names_of, weight_layers
 
 _Model = TypeVar("_Model", bound=Model)
+_on_trial: ContextVar[bool] = ContextVar("_on_trial", default=False)
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,21 @@ def finalize(model: _Model) -> _Model:
             for hook in _hooks(module):
                 _remove(module, hook._tensor_name)
     return model
+
+
+@contextmanager
+def trial() -> Iterator[None]:
+    """What is pruned meanwhile is a copy: a method that would take long need only find out whether it can."""
+    token = _on_trial.set(True)
+    try:
+        yield
+    finally:
+        _on_trial.reset(token)
+
+
+def on_trial() -> bool:
+    """Whether a `trial` is on."""
+    return _on_trial.get()
 
 
 def masked_copy(model: _Model) -> _Model | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sparsegen.errors import PruningError
-from sparsegen.pruning.masks import PrunedLayer, masked_copy
+from sparsegen.pruning.masks import PrunedLayer, masked_copy, trial
 from sparsegen.pruning.prunable import Model
 from sparsegen.pruning.structures import parse_structure
 
@@ -100,10 +100,11 @@ class GradualPruning:
 
     def _try_ends(self) -> None:
         """Prune a copy as the schedule begins and ends."""
-        trial = masked_copy(self._model)
-        if trial is not None:
-            for sparsity in self._schedule.ends:
-                self._method(trial, sparsity)
+        copy = masked_copy(self._model)
+        if copy is not None:
+            with trial():
+                for sparsity in self._schedule.ends:
+                    self._method(copy, sparsity)
 
 
 def _of_structure(text: str, schedule: CubicSchedule) -> Prune:

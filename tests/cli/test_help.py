@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,6 +127,13 @@ def test_help_tells_the_true_defaults(verb: str) -> None:
     assert by_hand == DEFAULTS[verb]
     # Where there is a value, click shows it itself, and nobody has to type it.
     assert all(each.default is None for each in COMMANDS[verb].params if each.name in by_hand)
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_no_help_has_what_a_terminal_shows_as_a_picture(verb: str) -> None:
+    """As of `:M:`, which `N:M: ` has within."""
+    texts = [COMMANDS[verb].help, *(getattr(each, "help", None) for each in COMMANDS[verb].params)]
+    assert not any(re.search(r":[\w+-]+:", text) for text in texts if text)
 
 
 def test_a_structure_without_a_sparsity_has_the_default() -> None:

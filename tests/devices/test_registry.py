@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import sparsegen
 from sparsegen.devices import (
     Device,
     DeviceKind,
@@ -25,6 +22,7 @@ from sparsegen.devices import (
 )
 from sparsegen.devices import register as register_kind
 from sparsegen.errors import DeviceError, ToolchainError
+from tests.preloaded import run
 
 TOY = """
 from sparsegen.devices import Device, DeviceKind, Estimate
@@ -77,15 +75,9 @@ def fresh() -> Iterator[None]:
 
 
 def test_an_installed_package_registers_a_kind(tmp_path: Path) -> None:
-    path = f"{installed(tmp_path, TOY)}:{Path(sparsegen.__file__).parents[1]}"
     (tmp_path / "devices.toml").write_text(FILE)
-    done = subprocess.run(
-        [sys.executable, "-c", USE, str(tmp_path / "devices.toml")],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    there = f"import sys\nsys.path.insert(0, {str(installed(tmp_path, TOY))!r})\n"
+    done = run("-c", there + USE, str(tmp_path / "devices.toml"))
     assert done.stdout == "['abacus', 'cpu', 'cuda', 'host', 'profile'] 5.0\nit only adds toy\n", done.stderr
 
 

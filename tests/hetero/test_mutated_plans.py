@@ -49,7 +49,7 @@ from tests.hetero.test_planned import (
 from tests.hetero.test_staging import TEAM, X, staged_cell
 from tests.sampling import SOAK
 
-SHARE = 250
+SHARE = 150
 """Changed plans of each kind; a soak changes each field of each, too, to anything odd."""
 CORES = sorted(os.sched_getaffinity(0))
 ODD = (

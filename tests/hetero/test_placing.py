@@ -71,7 +71,7 @@ def linked(seed: int, links: str, **other: Any) -> Problem:
     return on_buses(problem, seed) if links == "buses" else problem
 
 
-@large(("row", "column", "links"), product(range(10), range(10), ("", "exclusive", "buses")), sample=24)
+@large(("row", "column", "links"), product(range(10), range(10), ("", "exclusive", "buses")), sample=14)
 def test_a_plan_is_as_good_as_its_schedule(row: int, column: int, links: str) -> None:
     """What is called optimal is; and the simulator, which the plan is run by, makes the same of it."""
     answer, plan = of_problem(linked(10 * row + column, links, extras=bool(column % 2)), "latency")
@@ -86,7 +86,7 @@ def test_a_plan_is_as_good_as_its_schedule(row: int, column: int, links: str) ->
     assert plan.optimal or plan.makespan < answer.makespan or not proved
 
 
-@large(("row", "column", "links"), product(range(10), range(10), ("", "exclusive", "buses")), sample=24)
+@large(("row", "column", "links"), product(range(10), range(10), ("", "exclusive", "buses")), sample=14)
 def test_no_plan_of_any_placement_is_below_the_bound(row: int, column: int, links: str) -> None:
     """Though operators in a row are started once, and the solver's bound starts each."""
     problem = with_ends(linked(10 * row + column, links, extras=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -14,6 +15,8 @@ from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph, Softmax
 from tests.agreement import check_agreement
 from tests.frontend.checking import Function, describe, images
+from tests.kernels.test_operator_agreement import BATCHES
+from tests.sampling import large
 
 TOKENS, KEYS = 5, 9
 Attention = Callable[..., Tensor]
@@ -71,11 +74,12 @@ FUNCTIONS: dict[str, Attention] = {
 }
 
 
-@pytest.mark.parametrize("batch", [1, 3, 16, 17])
-def test_masked_attention_agrees(batch: int) -> None:
+@large(("lanes", "number"), itertools.product(BATCHES, (0, 1)), sample=2)
+def test_masked_attention_agrees(lanes: str, number: int) -> None:
+    batch, threads = BATCHES[lanes][number]
     queries, keys = images(batch, 4, TOKENS, 6), images(batch, 4, KEYS, 6, seed=3)
     masks = shifts(batch, 4, TOKENS, KEYS), images(batch, 1, 1, KEYS, seed=4)
-    check_agreement(FUNCTIONS, (queries, keys, *masks), threads=2 if batch == 16 else 1, target="haswell")
+    check_agreement(FUNCTIONS, (queries, keys, *masks), threads=threads, target="haswell")
 
 
 def test_a_mask_by_image_agrees() -> None:

@@ -75,7 +75,7 @@ def test_any_format(name: str, kind: str) -> None:
         ["native", "haswell"],
         SCHEDULES,
     ),
-    sample=30,
+    sample=20,
 )
 def test_any_format_on_any_layer(layer: str, batch: int, target: str, name: str) -> None:
     knobs = replace(SCHEDULES[name], tile_w=1) if layer.startswith("linear") else SCHEDULES[name]

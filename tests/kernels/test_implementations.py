@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +32,7 @@ from sparsegen.lowering.kernel import Kernel
 from sparsegen.target import parse_target
 from tests.kernels.contract import conv_graph, single
 from tests.lowering.golden_cases import CASES
+from tests.preloaded import run
 
 SAME = (1, 1, 1, 1)
 
@@ -240,11 +239,8 @@ def installed(folder: Path, source: str) -> Path:
 
 
 def test_an_installed_package_registers_an_implementation(tmp_path: Path) -> None:
-    path = f"{installed(tmp_path, TOY)}:{Path(registry.__file__).parents[2]}"
-    environment = {**os.environ, "PYTHONPATH": path}
-    done = subprocess.run(
-        [sys.executable, "-c", USE], env=environment, capture_output=True, text=True, check=False
-    )
+    there = f"import sys\nsys.path.insert(0, {str(installed(tmp_path, TOY))!r})\n"
+    done = run("-c", there + USE)
     assert done.stdout == "['toy', 'pointwise']\n", done.stderr
 
 

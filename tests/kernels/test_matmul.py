@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from sparsegen.target import parse_target
 from tests.kernels.contract import check, single
 from tests.kernels.harness import Setting, assert_matches, one_layer
 from tests.kernels.strategies import FEW, any_setting, extents
+from tests.sampling import large
 
 TOLERANCE = 1e-5
 
@@ -96,9 +99,11 @@ def test_a_value_by_itself():
     check(LayerGraph(graph.inputs, [layer], ("layer",)))
 
 
-@pytest.mark.parametrize("batch", [1, 3, 16, 17])
-@pytest.mark.parametrize("columns", [7, 64, 100])
-@pytest.mark.parametrize("target", ["native", "haswell"])
+@large(
+    ("batch", "columns", "target"),
+    itertools.product([1, 3, 16, 17], [7, 64, 100], ["native", "haswell"]),
+    sample=12,
+)
 def test_contract(batch, columns, target):
     graph = product_graph(MatMul(transpose_a=True), (batch, 3), (10, 12, columns), EPILOGUES[2])
     check(graph, threads=1 + batch % 2, target=target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,10 @@ from sparsegen.frontend import from_torch
 from tests.agreement import check_agreement
 from tests.frontend.checking import Function, describe, images
 from tests.frontend.test_operators import ramp
+from tests.sampling import large
 
+BATCHES = {"pixels": ((1, 2), (3, 1)), "images": ((16, 2), (17, 1))}
+"""Batches and threads, by what lanes hold then."""
 Cases = dict[str, Callable[[Tensor], Tensor]]
 
 REDUCTIONS: Cases = {
@@ -80,8 +84,9 @@ MOVEMENTS: Cases = {
 }
 
 
-@pytest.mark.parametrize(("batch", "threads"), [(1, 2), (3, 1), (16, 2), (17, 1)])
-def test_reductions_and_movements_by_image(batch: int, threads: int) -> None:
+@large(("lanes", "number"), itertools.product(BATCHES, (0, 1)), sample=2)
+def test_reductions_and_movements_by_image(lanes: str, number: int) -> None:
+    batch, threads = BATCHES[lanes][number]
     check_agreement(
         REDUCTIONS | MOVEMENTS, (images(batch, 4, 5, 7),), threads=threads, target="haswell", tolerance=5e-6
     )

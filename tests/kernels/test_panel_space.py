@@ -18,7 +18,7 @@ from sparsegen.target import Target
 from sparsegen.tuner.search import Sampler
 from tests.kernels.contract import LAYERS, check
 from tests.kernels.test_choose import WIDE, problem, problems
-from tests.kernels.test_spaces import planned
+from tests.kernels.test_spaces import planned, side_by_side
 from tests.sampling import examples, large
 
 PANELS = sorted(set(LAYERS) - {"grouped", "depthwise", "linear", "linear of a sequence"})
@@ -26,7 +26,8 @@ CASES = [(name, batch) for name in PANELS for batch in (1, 16)] + [
     ("linear", 16),
     ("linear of a sequence", 16),
 ]
-SAMPLES = 6
+PAIRS = 3
+"""Of schedules of a case: the two of a pair are compiled as one model."""
 
 
 def drawn(space: Space, count: int, *, seed: int = 0) -> list[PanelSchedule]:
@@ -37,16 +38,16 @@ def drawn(space: Space, count: int, *, seed: int = 0) -> list[PanelSchedule]:
 
 
 @large(
-    ("case", "target", "number"),
-    itertools.product(CASES, ["native", "haswell"], range(SAMPLES)),
-    sample=72,
+    ("case", "target", "pair"),
+    itertools.product(CASES, ["native", "haswell"], range(PAIRS)),
+    sample=24,
 )
-def test_legal_schedules_compute_the_layer(case: tuple[str, int], target: str, number: int) -> None:
+def test_legal_schedules_compute_the_layer(case: tuple[str, int], target: str, pair: int) -> None:
     name, batch = case
     graph = LAYERS[name](batch)
     _, space = planned(graph, target=target)
-    (schedule,) = drawn(space, number + 1)[number:]
-    check(graph, threads=2, target=target, schedules={"layer": schedule})
+    both, schedules = side_by_side(graph, drawn(space, 2 * pair + 2)[2 * pair :])
+    check(both, threads=2, target=target, schedules=schedules)
 
 
 @examples(30)

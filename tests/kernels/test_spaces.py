@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -73,7 +73,7 @@ def sampled(space: Space, count: int) -> list[KernelSchedule]:
 
 
 def side_by_side(
-    graph: LayerGraph, schedules: list[KernelSchedule]
+    graph: LayerGraph, schedules: Sequence[KernelSchedule]
 ) -> tuple[LayerGraph, dict[str, KernelSchedule]]:
     """A graph with the only layer of `graph` once for each schedule, all one output; and the schedules."""
     (layer,) = graph.layers

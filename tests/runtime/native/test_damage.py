@@ -313,7 +313,7 @@ def test_a_manifest_is_json(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """fuzz.c and the runtime, under the sanitisers."""
-    checks = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-O1")
+    checks = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-O0", "-g1")
     return build_with_runtime(tmp_path_factory.mktemp("fuzz") / "fuzz", HERE / "fuzz.c", flags=checks)
 
 

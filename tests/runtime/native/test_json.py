@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.runtime.native.building import HERE, build_with_runtime
+from tests.runtime.native.building import HERE, INCLUDE, SOURCES, build
 from tests.sampling import examples
 
 Read = Callable[[bytes], Any]
@@ -23,7 +23,8 @@ _ROOM = 1 << 20
 def read(tmp_path_factory: pytest.TempPathFactory) -> Read:
     """json.c's value of a text; raises ValueError with its message."""
     path = tmp_path_factory.mktemp("json") / "json.so"
-    native = ctypes.CDLL(str(build_with_runtime(path, HERE / "json_texts.c", flags=("-shared", "-fPIC"))))
+    sources = HERE / "json_texts.c", SOURCES / "json.c", SOURCES / "errors.c", SOURCES / "bump.c"
+    native = ctypes.CDLL(str(build(path, *sources, flags=(f"-I{INCLUDE}", "-shared", "-fPIC"))))
     native.sparsegen_last_error.restype = ctypes.c_char_p
     told = ctypes.create_string_buffer(_ROOM)
 
