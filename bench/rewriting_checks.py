@@ -17,8 +17,7 @@ from sparsegen.rewriting.calibration import Inputs
 from sparsegen.rewriting.memory import Way
 from sparsegen.rewriting.parts import parts_of, taken_apart
 from sparsegen.rewriting.rewrite import Rewriter, Rewritten
-from sparsegen.rewriting.search import site_of
-from sparsegen.rewriting.site import Interval, Site
+from sparsegen.rewriting.site import Interval, Site, site_of
 from sparsegen.torch_graph.graph import TorchGraph
 from tests.rewriting.rewritings import as_it_is, doubled, float64_by_default, in_float64
 

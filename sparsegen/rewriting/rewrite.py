@@ -14,8 +14,8 @@ from sparsegen.rewriting.bounds import site_interval
 from sparsegen.rewriting.draft import Approximation, Price
 from sparsegen.rewriting.memory import Way
 from sparsegen.rewriting.parts import parts_of
-from sparsegen.rewriting.search import Search, Tried, site_of
-from sparsegen.rewriting.site import Interval, Site
+from sparsegen.rewriting.search import Search, Tried
+from sparsegen.rewriting.site import Interval, Site, site_of
 
 
 @dataclass(frozen=True)

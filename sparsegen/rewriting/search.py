@@ -15,14 +15,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sparsegen.devices import Estimate
-from sparsegen.graph import Array, Layer, Shape
+from sparsegen.graph import Layer
 from sparsegen.rewriting.bounds import narrower, site_interval
 from sparsegen.rewriting.draft import Draft, Price
 from sparsegen.rewriting.error_bounds import result_error
 from sparsegen.rewriting.fits import least_error
 from sparsegen.rewriting.memory import Found, Way, key_of
 from sparsegen.rewriting.rule import RefusalError, Rule, rules_for
-from sparsegen.rewriting.site import Interval, Site
+from sparsegen.rewriting.site import Site, site_of
 
 _DEEPEST = 12  # rules in a chain
 _TOLD = 2.0  # times the cheapest way's seconds: what other ways take is told up to here
@@ -256,19 +256,3 @@ def _rounded_down(share: float) -> float:
 def _rank(way: Way) -> tuple[float, bool, int]:
     """The cheapest way is the best; of equally cheap ones an exact one, then that of fewer layers."""
     return way.seconds, bool(way.approximations), len(way.layers)
-
-
-def site_of(
-    layer: Layer,
-    shapes: Mapping[str, Shape],
-    constants: Mapping[str, Array],
-    intervals: Mapping[str, Interval],
-) -> Site:
-    """A layer as a site; the mappings may have more than it reads."""
-    reads = list(layer.reads())
-    return Site(
-        layer,
-        {name: shapes[name] for name in reads},
-        {name: constants[name] for name in reads if name in constants},
-        {name: intervals[name] for name in reads if name in intervals},
-    )

@@ -95,3 +95,19 @@ class Site:
     def name(self) -> str:
         """The name of the operator: a step's, or that which devices give to the core."""
         return self.operator.name if self.step is None else self.step.op
+
+
+def site_of(
+    layer: Layer,
+    shapes: Mapping[str, Shape],
+    constants: Mapping[str, Array],
+    intervals: Mapping[str, Interval],
+) -> Site:
+    """A layer as a site; the mappings may have more than it reads."""
+    reads = list(layer.reads())
+    return Site(
+        layer,
+        {name: shapes[name] for name in reads},
+        {name: constants[name] for name in reads if name in constants},
+        {name: intervals[name] for name in reads if name in intervals},
+    )

@@ -14,8 +14,7 @@ from sparsegen.devices import Estimate, Operator
 from sparsegen.graph import Array, Layer, LayerGraph, Shape
 from sparsegen.rewriting.draft import Draft, Price
 from sparsegen.rewriting.rule import Rule, all_rules
-from sparsegen.rewriting.search import site_of
-from sparsegen.rewriting.site import Interval, Site
+from sparsegen.rewriting.site import Interval, Site, site_of
 from sparsegen.torch_graph.graph import TorchGraph
 
 FLOAT64 = "float64"
