@@ -223,15 +223,15 @@ def _computing(operator: PlannedOperator, part: LayerGraph, device: Device) -> C
     compute: Callable[..., Any]
     if operator.implementation in (OURS, MIXED):
         mixed = given_to_torch(part, operator.by_torch)
-        program = on_cores(device.cores, lambda: compile_graph(mixed, threads=len(device.cores)))
-        compute = _on_threads(program, len(device.cores))
+        program = on_cores(device.cores, lambda: compile_graph(mixed, threads=operator.threads))
+        compute = _on_threads(program, operator.threads)
     elif operator.implementation == EMULATED:
         seconds = operator.end - operator.start  # more than its own where others slow it down
         compute = Emulated(compile_graph(part), seconds)
     elif device.kind == "cuda":
         compute = TorchGraph(part, torch.device("cuda", device.index or 0))
     elif operator.implementation == TORCH:
-        compute = _on_threads(TorchGraph(part), len(device.cores))
+        compute = _on_threads(TorchGraph(part), operator.threads)
     else:
         compute = runner_there(device, part)
     return compute
