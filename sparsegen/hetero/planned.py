@@ -19,7 +19,7 @@ from sparsegen.hetero.operators.cut import value_forms
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.plans.check import check_plan
 from sparsegen.hetero.plans.check_devices import devices_of
-from sparsegen.hetero.plans.check_model import Parts, parts_of
+from sparsegen.hetero.plans.check_model import Parts, check_reads, parts_of
 from sparsegen.hetero.plans.events import Timeline
 from sparsegen.hetero.plans.plan import EMULATED, MIXED, OURS, TORCH, Plan, PlannedOperator
 from sparsegen.hetero.plans.streams import Planned
@@ -241,6 +241,7 @@ def _in_stages(plan: Plan, whole: CarriedGraph, devices: Mapping[str, Device]) -
     """The program of a plan of stages, on its CPU's cores."""
     cores = devices[plan.operators[0].device].cores
     sequential = default_plan(whole.graph, len(cores))
+    check_reads(plan, sequential.graph)
     return on_cores(cores, lambda: compile_plan(sequential.staged(stages_of(plan))))
 
 

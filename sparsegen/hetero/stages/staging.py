@@ -31,7 +31,7 @@ _ROUNDS = 2  # of search and measurement
 SEQUENTIAL, ONE_THREAD, STAGES = "sequential", "one thread", "stages"
 """What whole calls are timed of: our program on all threads, on one, and in stages."""
 _SEQUENTIAL = (SEQUENTIAL, ONE_THREAD)
-_NONE_FOUND = "no groups of operators at once are predicted to gain"
+_NONE_FOUND = "none is predicted to gain"
 
 
 @dataclass(frozen=True, eq=False)
