@@ -22,6 +22,7 @@ from sparsegen.hetero.plans.plan import Goal
 from sparsegen.hetero.plans.streams import APART, TOGETHER, Planned, Planner, best_stream
 from sparsegen.hetero.stages.kept import plan_in_stages
 from sparsegen.hetero.stages.table_plan import in_table_stages, leaves_room
+from sparsegen.hetero.stages.whole_calls import by_whole_calls
 from sparsegen.progress import Listener
 from sparsegen.typed import typed
 
@@ -52,10 +53,11 @@ def plan(
     with; an application's own where none are given. measure: False predicts what the cache does not know, and
     runs nothing. listen is told of each step.
 
-    Where the only device is one CPU, the plan for latency is the sequential program, or stages of operators
-    at once where these are measured to be faster; that for throughput is one program on all cores, copies,
-    or a pipeline over the cores. Where it is a table that says what part of the device operators fill, the
-    plan for latency may have stages, too, by that table. What carries a state gets neither stages nor copies.
+    Where the only device is one CPU, the plan for latency is the sequential program, on all cores or on one
+    thread, or stages of operators at once, whichever is measured to be the fastest; that for throughput is
+    one program on all cores, copies, or a pipeline over the cores. Where it is a table that says what part of
+    the device operators fill, the plan for latency may have stages, too, by that table. What carries a state
+    gets neither stages nor copies.
 
     Raises OptionError for arguments of other types, and SparsegenError for a model or devices that cannot be
     had, where no device runs an operator, and where too little was measured to predict from.
@@ -104,12 +106,10 @@ def find_plan(
     alone = len(machine.devices) == 1 and only.kind == "cpu" and len(only.cores) > 1
     planner = Planner(whole, inputs, granularity, subject, cache, measure, listen)
     if alone and goal == "latency" and not whole.carried:
-        staged, compiled, seconds = plan_in_stages(
-            whole.graph, inputs, only, subject, cache, measure=measure, listen=listen
-        )
-        if staged is not None:
-            return Planned(staged, machine, planner.costs(machine) if costs else None, compiled)
-        return planner.best(machine, goal).beside(seconds)
+        tried = plan_in_stages(whole.graph, inputs, only, subject, cache, measure=measure, listen=listen)
+        if tried.plan is not None:
+            return Planned(tried.plan, machine, planner.costs(machine) if costs else None, tried.compiled)
+        return by_whole_calls(planner.best(machine, goal), tried, whole.graph, inputs, measure=measure)
     split = by_core(machine) if goal == "throughput" else None
     if split is None:
         found = planner.best(machine, goal)

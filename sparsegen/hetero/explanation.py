@@ -18,7 +18,7 @@ from sparsegen.hetero.operators.export import OperatorCost
 from sparsegen.hetero.operators.operators import Operator
 from sparsegen.hetero.plans.plan import Plan, PlannedOperator
 from sparsegen.hetero.plans.posing import RESULT
-from sparsegen.wording import milliseconds
+from sparsegen.wording import milliseconds, threads_phrase
 
 _JOINED = ".."
 """Between the first and the last of the operators that a device runs in a row."""
@@ -60,14 +60,21 @@ def explain(
         )
     for row in _rows(costs, asked, machine) or [_planned(holder)]:
         shown.add_row(*row)
-    return _line(name, asked, holder), shown
+    known = [cost for each in asked for cost in costs.costs.get(each.name, ())]
+    return _line(name, asked, holder, known), shown
 
 
-def _line(name: str, asked: Sequence[Operator], holder: PlannedOperator) -> str:
+def _line(
+    name: str, asked: Sequence[Operator], holder: PlannedOperator, known: Sequence[OperatorCost]
+) -> str:
+    """Where the plan has what was asked for; its threads, where they are not those of the known costs."""
     told = name
     if len(asked) == 1 and asked[0].name != name:
         told += f" is one of {len(asked[0].layers)} layers of operator {asked[0].name}, whose costs these are"
     told += f": in the plan on {holder.device}, by {holder.implementation}"
+    threads = {each.threads for each in known if each.device == holder.device}
+    if threads and holder.threads not in threads:
+        told += f" on {threads_phrase(holder.threads)}"
     inside = not asked or {*asked[0].layers} != {*holder.layers}
     if holder.name != name and inside:
         told += f", in {holder.name}, all of which takes {_ms(holder.seconds)} ms"

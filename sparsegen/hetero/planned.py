@@ -19,7 +19,7 @@ from sparsegen.hetero.operators.cut import value_forms
 from sparsegen.hetero.operators.fingerprint import model_fingerprint
 from sparsegen.hetero.plans.check import check_plan
 from sparsegen.hetero.plans.check_devices import devices_of
-from sparsegen.hetero.plans.check_model import Parts, parts_of
+from sparsegen.hetero.plans.check_model import Parts, check_reads, parts_of
 from sparsegen.hetero.plans.events import Timeline
 from sparsegen.hetero.plans.plan import EMULATED, MIXED, OURS, TORCH, Plan, PlannedOperator
 from sparsegen.hetero.plans.streams import Planned
@@ -223,15 +223,15 @@ def _computing(operator: PlannedOperator, part: LayerGraph, device: Device) -> C
     compute: Callable[..., Any]
     if operator.implementation in (OURS, MIXED):
         mixed = given_to_torch(part, operator.by_torch)
-        program = on_cores(device.cores, lambda: compile_graph(mixed, threads=len(device.cores)))
-        compute = _on_threads(program, len(device.cores))
+        program = on_cores(device.cores, lambda: compile_graph(mixed, threads=operator.threads))
+        compute = _on_threads(program, operator.threads)
     elif operator.implementation == EMULATED:
         seconds = operator.end - operator.start  # more than its own where others slow it down
         compute = Emulated(compile_graph(part), seconds)
     elif device.kind == "cuda":
         compute = TorchGraph(part, torch.device("cuda", device.index or 0))
     elif operator.implementation == TORCH:
-        compute = _on_threads(TorchGraph(part), len(device.cores))
+        compute = _on_threads(TorchGraph(part), operator.threads)
     else:
         compute = runner_there(device, part)
     return compute
@@ -241,6 +241,7 @@ def _in_stages(plan: Plan, whole: CarriedGraph, devices: Mapping[str, Device]) -
     """The program of a plan of stages, on its CPU's cores."""
     cores = devices[plan.operators[0].device].cores
     sequential = default_plan(whole.graph, len(cores))
+    check_reads(plan, sequential.graph)
     return on_cores(cores, lambda: compile_plan(sequential.staged(stages_of(plan))))
 
 

@@ -14,7 +14,7 @@ from sparsegen.hetero.stages.table_plan import leaves_room
 from sparsegen.wording import milliseconds
 
 _FORMS = {
-    "sequential": "all on one device, one operator after the other",
+    "sequential": "all on {device}, one operator after the other",
     "placed": "operators on several devices",
     "pipelined": "a pipeline over several devices",
     "copies": "a copy of the model on each of several devices",
@@ -45,24 +45,48 @@ def print_plan(plan: Plan, measured: Timeline | None, simulated: Timeline | None
 
 
 def summary(plan: Plan) -> str:
-    """One line: the goal's seconds, beside the best single device's, and how sure the plan is the best."""
+    """One line: the goal's seconds, beside the best single device's, and what was proved of it."""
     stream = plan.goal == "throughput"
     seconds, word = (plan.period, "period") if stream else (plan.makespan, "makespan")
     line = f"{word} {_ms(seconds)} ms {_how_known(plan)}, {_form(plan)}"
     single = _single(plan)
     if single is not None:
         line += f"; {single}: {_beside(plan, single)}"
+    elif _several_devices(plan):
+        line += f"; no {'other' if len(plan.computing) == 1 else 'single'} device runs all of it alone"
+    return f"{line}{_proved(plan)}"
+
+
+def _proved(plan: Plan) -> str:
+    """What no placement does, or no stages on a table; nothing where there was no choice of devices."""
+    if plan.bound <= 0 or not (_several_devices(plan) or _has_stages(plan) or len(plan.replicas) > 1):
+        return ""
+    of = "stages" if _has_stages(plan) else "placement"
     if plan.optimal:
-        return f"{line}; no plan of these operators is faster"
-    return f"{line}; no plan takes less than {_ms(plan.bound)} ms" if plan.bound > 0 else line
+        return f"; no {of} of these operators is faster, by these times"
+    return f"; no {of} takes less than {_ms(plan.bound)} ms, by these times"
+
+
+def _several_devices(plan: Plan) -> bool:
+    """Whether operators could be on one device or another."""
+    others = plan.alternatives or {}
+    return len(plan.computing) > 1 or any(name == "heft" or name.endswith(" alone") for name in others)
+
+
+def _has_stages(plan: Plan) -> bool:
+    """Whether stages by a table were looked for, so that the bound is one of these."""
+    return any(name.startswith("greedy ") for name in plan.alternatives or {})
 
 
 def rejected(plan: Plan) -> str:
-    """One line: the figures of the plans that were not taken, but for the summary's; empty for none."""
-    others = _rivals(plan)
+    """One line: figures of the plans that were not taken, but for the summary's, or why; empty for none."""
+    others, reasons = _rivals(plan), plan.reasons or {}
     names = sorted((name for name in others if name != _single(plan)), key=lambda name: others[name])
-    told = (f"{_TOLD.get(name, name)}: {_beside(plan, name)}" for name in names)
-    return f"not taken: {'; '.join(told)}" if names else ""
+    told = []
+    for name in [*names, *(name for name in reasons if name not in others)]:
+        parts = [_beside(plan, name) if name in others else "", reasons.get(name, "")]
+        told.append(f"{_TOLD.get(name, name)}: {', '.join(filter(None, parts))}")
+    return f"not taken: {'; '.join(told)}" if told else ""
 
 
 def picture_title(plan: Plan, model: str, *, measured: bool) -> str:
@@ -141,7 +165,7 @@ def _form(plan: Plan) -> str:
     if plan.form in ("placed", "pipelined") and len(plan.computing) == 1:
         hosts = dict.fromkeys(each.device for each in plan.operators if each.implementation == PASSED_ON)
         return f"all on {plan.computing[0]}, inputs and results on {', '.join(hosts)}"
-    return _FORMS[plan.form]
+    return _FORMS[plan.form].format(device=plan.operators[0].device)
 
 
 def _how_known(plan: Plan) -> str:
@@ -154,17 +178,19 @@ def _on_table(plan: Plan) -> bool:
 
 
 def _single(plan: Plan) -> str | None:
-    """The best rival that is one device alone; else the best that no search has found."""
+    """The best rival that is one device alone; of one device, the best that no search has found."""
     rivals = _rivals(plan)
-    alone = [name for name in rivals if name.endswith(" alone")]
-    names = alone or [name for name in rivals if not name.startswith(_SEARCHED)]
+    if _several_devices(plan):
+        names = [name for name in rivals if name.endswith(" alone")]
+    else:
+        names = [name for name in rivals if not name.startswith(_SEARCHED)]
     return min(names, key=lambda name: rivals[name], default=None)
 
 
 def _beside(plan: Plan, name: str) -> str:
     seconds = plan.period if plan.goal == "throughput" else plan.makespan
     other = _rivals(plan)[name]
-    return f"{_ms(other)} ms" + (f", {other / seconds:.2f}x as long" if seconds else "")
+    return f"{_ms(other)} ms" + (f", {other / seconds:.2f} times as long" if seconds else "")
 
 
 def _figures(timeline: Timeline) -> str:

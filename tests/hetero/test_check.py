@@ -203,7 +203,11 @@ WRONG: dict[str, tuple[Plan, str]] = {
     ),
     "a stage too short": (
         staged(["u", "v"], ["w"], seconds=0.5),
-        "stage 0 takes 0.5 s; its group of u, longer",
+        "stage 0 takes 0.5 s, and its operators run for 1 s",
+    ),
+    "a stage too long": (
+        staged(["u", "v"], ["w"], seconds=2.0),
+        "stage 0 takes 2 s, and its operators run for 1 s",
     ),
     "stages over devices": (
         replace(

@@ -32,6 +32,22 @@ def parts_of(plan: Plan, whole: CarriedGraph) -> Parts:
     return parts
 
 
+def check_reads(plan: Plan, graph: LayerGraph) -> None:
+    """Raise PlanError for operators of stages on cores that do not read what gives their layers' values."""
+    holder = {layer: each.name for each in plan.operators for layer in each.layers}
+    needed: dict[str, set[str]] = {each.name: set() for each in plan.operators}
+    for layer in graph.layers:
+        if layer.name in holder:
+            own = holder[layer.name]
+            needed[own] |= {holder[name] for name in layer.reads() if name in holder} - {own}
+    _refuse(
+        f"operator {each.name} reads {', '.join(each.reads) or 'nothing'}, and its layers need "
+        f"{', '.join(sorted(needed[each.name])) or 'nothing'}"
+        for each in plan.operators
+        if {*each.reads} != needed[each.name]
+    )
+
+
 def _refuse(faults: Iterator[str]) -> None:
     found = [*faults]
     if found:

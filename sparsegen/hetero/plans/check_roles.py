@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sparsegen.hetero.plans.plan import PASSED_ON, Plan, PlannedOperator
+from sparsegen.hetero.plans.plan import OURS, PASSED_ON, Plan, PlannedOperator
 
 
 def role_faults(plan: Plan) -> Iterator[str]:
@@ -21,14 +21,16 @@ def role_faults(plan: Plan) -> Iterator[str]:
         if each.implementation != PASSED_ON and not each.layers:
             yield f"operator {each.name} computes, by {each.implementation}, and has no layers to compute"
     on_cores = plan.form == "stages" and plan.staged_kind == "cpu"
-    yield from _passing_in_stages(plan) if on_cores else _end_faults(plan)
+    yield from _others_in_stages(plan) if on_cores else _end_faults(plan)
     yield from _measured_faults(plan, whole=not on_cores)
 
 
-def _passing_in_stages(plan: Plan) -> Iterator[str]:
+def _others_in_stages(plan: Plan) -> Iterator[str]:
+    """Operators of stages on cores that are no part of the one program of ours."""
     for each in plan.operators:
-        if each.implementation == PASSED_ON:
-            yield f"operator {each.name} is passed on, and the plan is of stages on cores, which have no such"
+        if each.implementation != OURS:
+            by = repr(each.implementation)
+            yield f"operator {each.name} is computed by {by}, and stages on cores are a program of ours"
 
 
 def _end_faults(plan: Plan) -> Iterator[str]:

@@ -145,9 +145,11 @@ class Plan:
     input i is served by replica i modulo their number. One empty mapping: no copies. stages: of the form
     "stages" alone, of one device; inputs and the result may be outside of them, on its host. makespan:
     predicted seconds of one input alone; period: predicted seconds between two results of a stream; bound: no
-    plan has a shorter makespan (or period, for the goal of throughput). alternatives: seconds, of the goal,
-    of the plans that were not taken, by what they are ("cpu alone", "heft"). measured: of the last run that
-    was written down with it.
+    placement of these operators on these devices has a shorter makespan (or period, for the goal of
+    throughput), by these seconds; optimal: nor has any a shorter one than this plan, nor was any alternative
+    faster. alternatives: seconds, of the goal, of the plans that were not taken, by what they are
+    ("cpu alone", "heft"); reasons: why some were not taken, by the same names, where seconds do not tell.
+    measured: of the last run that was written down with it.
     """
 
     goal: Goal
@@ -169,6 +171,7 @@ class Plan:
     stages: tuple[Stage, ...] = ()
     turns: tuple[Turn, ...] = ()
     alternatives: Mapping[str, float] | None = None
+    reasons: Mapping[str, str] | None = None
     measured: Measured | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,7 @@ from sparsegen.hetero.plans.plan import Goal, Plan
 from sparsegen.hetero.plans.posing import Posed, pose
 from sparsegen.hetero.plans.rivals import seconds_by_others, seconds_without
 from sparsegen.hetero.problem.problem import Pipelining, Schedule
+from sparsegen.hetero.solver.bounds import ROUNDING
 from sparsegen.hetero.solver.solve import solve
 from sparsegen.hetero.solver.throughput import better, rivals
 from sparsegen.progress import Listener
@@ -41,10 +43,26 @@ class Planned:
     costs: Costs | None = None
     compiled: CompiledModel | None = None
 
-    def beside(self, others: Mapping[str, float]) -> Planned:
-        """The same; the seconds of other plans are among the plan's alternatives, too."""
-        known = self.plan.alternatives or {}
-        return replace(self, plan=replace(self.plan, alternatives={**known, **others}))
+    def beside(self, others: Mapping[str, float], reasons: Mapping[str, str] | None = None) -> Planned:
+        """The same; the seconds of other plans are among the plan's alternatives, too, with reasons of some.
+
+        Where one is faster, the plan is not optimal, and no bound is above that one.
+        """
+        plan = self.plan
+        known = {**(plan.alternatives or {}), **others}
+        least = min(others.values(), default=math.inf)
+        value = plan.period if plan.goal == "throughput" else plan.makespan
+        told = {**(plan.reasons or {}), **(reasons or {})}
+        return replace(
+            self,
+            plan=replace(
+                plan,
+                alternatives=known,
+                reasons=told or None,
+                bound=min(plan.bound, least),
+                optimal=plan.optimal and value <= least * (1 + ROUNDING),
+            ),
+        )
 
 
 @dataclass(frozen=True, eq=False)

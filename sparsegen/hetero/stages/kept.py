@@ -1,11 +1,11 @@
-"""Plans of stages, found once for a model on a CPU: kept beside the costs, by all that decides them."""
+"""Stages of a model on a CPU, looked for once: what was found is kept beside the costs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sparsegen.devices import Device
@@ -21,9 +21,32 @@ from sparsegen.hetero.stages.staging import stage
 from sparsegen.progress import Listener
 from sparsegen.runtime.model import CompiledModel
 
-_SECONDS = "seconds"
-"""What is kept in place of a plan where stages do not gain; null where nobody knows the seconds."""
-_TOLD = {"stages": "stages of operators at once", "one thread": "one thread"}
+_PLAN = "plan"
+
+
+@dataclass(frozen=True, eq=False)
+class InStages:
+    """What came of looking for stages of a model on a CPU's cores.
+
+    plan: of stages, where these gain; compiled: its program, where that was just compiled. seconds: medians
+    of a call, in the same rounds, by "sequential", "one thread" and "stages", of what was called. why: no
+    stages are taken. one_thread: whether the program on one thread gains over that on all.
+    """
+
+    plan: Plan | None = None
+    compiled: CompiledModel | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    why: str = ""
+    one_thread: bool = False
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What is kept where stages do not gain, by all that decides whether they do; see `InStages`."""
+
+    seconds: Mapping[str, float]
+    why: str
+    one_thread: bool
 
 
 def plan_in_stages(
@@ -35,33 +58,32 @@ def plan_in_stages(
     *,
     measure: bool = True,
     listen: Listener | None = None,
-) -> tuple[Plan | None, CompiledModel | None, Mapping[str, float]]:
-    """The plan of stages of a model on a CPU's cores, and its program where that was just compiled.
+) -> InStages:
+    """The plan of stages of a model on a CPU's cores, or why there is none.
 
-    No plan where stages do not gain, or, unless `measure`, where nobody has measured whether they do. The
-    last are the seconds of a call of what a plan that is not of stages has to be told beside, by what it is.
-    Raises SparsegenError where the model cannot be compiled or called.
+    Nothing is known, unless `measure`, where nobody has looked. Raises SparsegenError where the model cannot
+    be compiled or called.
     """
     names = hashlib.blake2b(" ".join(layer.name for layer in graph.layers).encode(), digest_size=16)
     cores = " ".join(map(str, device.cores))
-    key = f"stages 1 {subject.fingerprint} {names.hexdigest()} {cores} {setting(device, OURS)}"
+    key = f"stages 2 {subject.fingerprint} {names.hexdigest()} {cores} {setting(device, OURS)}"
     kept = cache.plan(key)
     if kept is not None:
-        found = json.loads(kept) or {}
-        if _SECONDS in found or not found:
-            return None, None, found.get(_SECONDS, {})
-        return _again(found, device, subject), None, {}
+        found = json.loads(kept)
+        if _PLAN in found:
+            return InStages(_again(found[_PLAN], device, subject))
+        return InStages(**vars(_Kept(**found)))
     if not measure:
-        return None, None, {}
+        return InStages()
     threads = len(device.cores)
     staged = on_cores(device.cores, lambda: stage(graph, inputs, threads=threads, listen=listen))
     if staged.gains:
         plan = staged_plan(staged, device, subject)
-        cache.keep_plan(key, json.dumps(to_json(plan)))
-        return plan, staged.model, {}
-    seconds = {_TOLD[name]: value for name, value in staged.seconds.items() if name in _TOLD}
-    cache.keep_plan(key, json.dumps({_SECONDS: seconds}))
-    return None, None, seconds
+        cache.keep_plan(key, json.dumps({_PLAN: to_json(plan)}))
+        return InStages(plan, staged.model)
+    known = _Kept(staged.seconds, staged.why, staged.one_thread)
+    cache.keep_plan(key, json.dumps(asdict(known)))
+    return InStages(**vars(known))
 
 
 def _again(kept: Any, device: Device, subject: Subject) -> Plan:

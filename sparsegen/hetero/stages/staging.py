@@ -4,13 +4,12 @@ The times of layers, on all threads and on one, come from calls in turn; the sea
 what it found is compiled and timed beside the sequential program. How much groups at once slow each other
 down is measured in the first round, and the search repeated with it. The best stages are timed once more at
 the end, as the best of several is the luckiest, too. Where nothing is gained, the plan *is* the sequential
-one.
+one, on all threads or on one: a second thread may cost more than it does, on a machine that others load.
 """
 
 from __future__ import annotations
 
 import functools
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +18,7 @@ from sparsegen.compiler import check_threads, compile_plan, default_plan
 from sparsegen.graph import LayerGraph
 from sparsegen.hetero.costs.measure import Timed, call_seconds, in_turn, rounds_in_turn
 from sparsegen.hetero.stages.handover import joined
+from sparsegen.hetero.stages.rounds import Rounds
 from sparsegen.hetero.stages.search import FoundStage, Terms, best_stages, chained
 from sparsegen.hetero.stages.units import Times, Unit, units_of
 from sparsegen.kernels.plan import PlannedGraph
@@ -26,20 +26,22 @@ from sparsegen.kernels.stages import LayerGroup, LayerStage
 from sparsegen.progress import Listener, Steps
 from sparsegen.runtime.model import CompiledModel
 
-LEAST_GAIN = 0.02
-"""Share of the sequential program's time that stages have to gain to be taken, in most rounds of calls."""
-_MOST = 0.75  # share of the rounds
 _UNITS = 100  # a unit takes at most this part of the model's time on one thread
 _ROUNDS = 2  # of search and measurement
+SEQUENTIAL, ONE_THREAD, STAGES = "sequential", "one thread", "stages"
+"""What whole calls are timed of: our program on all threads, on one, and in stages."""
+_SEQUENTIAL = (SEQUENTIAL, ONE_THREAD)
+_NONE_FOUND = "none is predicted to gain"
 
 
 @dataclass(frozen=True, eq=False)
 class Staged:
     """A model in stages, or the sequential one where that is as fast, and what was measured.
 
-    seconds: medians of a call, by "sequential", "one thread" and "stages". times: of layers by threads.
-    slowdown: of groups at once. found: the stages, of `units`; empty where the plan
-    is the sequential one.
+    seconds: medians of a call in the same rounds, by "sequential", "one thread" and "stages"; of what was
+    called. times: of layers by threads. slowdown: of groups at once. found: the stages, of `units`; empty
+    where the plan is the sequential one; `why` it is. one_thread: whether the program on one thread gains
+    over that on all, in most rounds.
     """
 
     model: CompiledModel
@@ -48,6 +50,8 @@ class Staged:
     seconds: Mapping[str, float]
     times: Times
     slowdown: float
+    why: str = ""
+    one_thread: bool = False
 
     @property
     def gains(self) -> bool:
@@ -85,11 +89,31 @@ def _rounds(
     inputs: Sequence[Any],
     steps: Steps,
 ) -> Staged:
-    """Search, compile and measure; again with what was learnt of the slowdown."""
-    threads = plan.context.threads
-    alone = sum(seconds[1] for seconds in base.times.values())
+    """The best stages, timed again, where they gain; else the sequential program."""
+    best, timed = _searched(base, plan, models, inputs, steps)
+    if timed is not None and timed.gains(STAGES, _SEQUENTIAL):
+        steps.begin("timing the best stages again")
+        timed = _whole_calls(models, best.model, inputs)
+        if timed.gains(STAGES, _SEQUENTIAL):
+            return replace(best, seconds=timed.medians)
+    if timed is None and _sum(base.times, 1) < _sum(base.times, plan.context.threads):
+        steps.begin("timing one thread")
+        timed = _whole_calls(models, None, inputs)
+    return _in_sequence(best, timed, models)
+
+
+def _searched(
+    base: Staged,
+    plan: PlannedGraph,
+    models: Mapping[int, CompiledModel],
+    inputs: Sequence[Any],
+    steps: Steps,
+) -> tuple[Staged, Rounds | None]:
+    """The best stages of some searches, later ones with what was learnt of the slowdown, and their rounds."""
+    alone = _sum(base.times, 1)
     units = tuple(units_of(plan.graph, base.times, longest=alone / _UNITS))
-    best, terms = replace(base, units=units), Terms(threads=threads)
+    best, terms = replace(base, units=units), Terms(threads=plan.context.threads)
+    timed: Rounds | None = None
     for _ in range(_ROUNDS):
         steps.begin(f"searching stages of {len(units)} units")
         found = chained(joined(units, best_stages(units, terms).stages, terms))
@@ -97,26 +121,40 @@ def _rounds(
             break
         model = compile_plan(plan.staged(layer_stages(found, units)))
         steps.begin("timing stages")
-        timed = _whole_calls(models, model, inputs)
-        if timed.gains and (not best.gains or timed.ratio < _ratio(best.seconds)):
-            best = replace(
-                best, model=model, found=tuple(found), seconds=timed.medians, slowdown=terms.slowdown
-            )
-        elif not best.seconds:
-            best = replace(best, seconds=timed.medians)
+        now = _whole_calls(models, model, inputs)
+        if timed is None or _rank(now) < _rank(timed):
+            timed = now
+            best = replace(best, model=model, found=tuple(found), slowdown=terms.slowdown)
         slowdown = _slowdown(found, units, models[1], model, inputs)
         if abs(slowdown / terms.slowdown - 1) < 0.05:
             break
         terms = replace(terms, slowdown=slowdown)
-    if best.gains:
-        steps.begin("timing the best stages again")
-        timed = _whole_calls(models, best.model, inputs)
-        if timed.gains:
-            return replace(best, seconds=timed.medians)
-        best = replace(best, model=models[threads], found=(), seconds=timed.medians, slowdown=1.0)
-    if best.seconds.get("one thread", 1.0) < best.seconds.get("sequential", 0.0):
-        return replace(best, model=models[1])
-    return best
+    return best, timed
+
+
+def _rank(timed: Rounds) -> tuple[bool, float]:
+    """What is the least of the best stages: those that gain come first."""
+    return not timed.gains(STAGES, _SEQUENTIAL), timed.ratio(STAGES, _SEQUENTIAL)
+
+
+def _in_sequence(best: Staged, timed: Rounds | None, models: Mapping[int, CompiledModel]) -> Staged:
+    """The sequential program, on all threads or on one, by what was timed."""
+    if timed is None:
+        return replace(best, model=models[max(models)], found=(), slowdown=1.0, why=_NONE_FOUND)
+    one_thread = timed.gains(ONE_THREAD, [SEQUENTIAL])
+    return replace(
+        best,
+        model=models[1 if one_thread else max(models)],
+        found=(),
+        slowdown=1.0,
+        seconds=timed.medians,
+        why=timed.told(STAGES, _SEQUENTIAL) if best.found else _NONE_FOUND,
+        one_thread=one_thread,
+    )
+
+
+def _sum(times: Times, threads: int) -> float:
+    return sum(seconds[threads] for seconds in times.values())
 
 
 def layer_stages(found: Sequence[FoundStage], units: Sequence[Unit]) -> list[LayerStage]:
@@ -134,38 +172,12 @@ def _layers_of(model: CompiledModel, inputs: Sequence[Any]) -> Timed:
     return lambda: call_seconds(model, inputs)
 
 
-@dataclass(frozen=True)
-class _Timed:
-    """Seconds of whole calls, by what was called, round by round."""
-
-    rounds: Mapping[str, Sequence[float]]
-
-    @property
-    def medians(self) -> dict[str, float]:
-        return {name: statistics.median(values) for name, values in self.rounds.items()}
-
-    @property
-    def ratio(self) -> float:
-        """The stages' median over that of the better sequential program."""
-        return _ratio(self.medians)
-
-    @property
-    def gains(self) -> bool:
-        """Whether stages gain enough in most rounds, each beside the sequential program in its round."""
-        medians = self.medians
-        best = min(("sequential", "one thread"), key=lambda name: medians[name])
-        rounds = zip(self.rounds["stages"], self.rounds[best], strict=True)
-        won = [stages < (1 - LEAST_GAIN) * alone for stages, alone in rounds]
-        return sum(won) >= _MOST * len(won)
-
-
-def _ratio(medians: Mapping[str, float]) -> float:
-    return medians["stages"] / min(medians["sequential"], medians["one thread"])
-
-
-def _whole_calls(models: Mapping[int, CompiledModel], staged: CompiledModel, inputs: Sequence[Any]) -> _Timed:
-    called = {"sequential": models[max(models)], "one thread": models[1], "stages": staged}
-    return _Timed(rounds_in_turn({name: functools.partial(each, *inputs) for name, each in called.items()}))
+def _whole_calls(
+    models: Mapping[int, CompiledModel], staged: CompiledModel | None, inputs: Sequence[Any]
+) -> Rounds:
+    called = {SEQUENTIAL: models[max(models)], ONE_THREAD: models[1]}
+    called |= {} if staged is None else {STAGES: staged}
+    return Rounds(rounds_in_turn({name: functools.partial(each, *inputs) for name, each in called.items()}))
 
 
 def _slowdown(
