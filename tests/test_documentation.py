@@ -19,6 +19,7 @@ from torch.testing import assert_close
 
 from sparsegen.cli.app import app
 from sparsegen.devices import registry
+from sparsegen.frontend import load_model
 from sparsegen.hetero.operators.export import ExportedModel
 from sparsegen.hetero.problem.answer_json import answer_record
 
@@ -97,6 +98,15 @@ def alike(told: Any, answer: Any) -> None:
             alike(one, other)
     else:
         assert answer == (pytest.approx(told, rel=1e-9) if type(told) is float else told)
+
+
+def test_an_operator_that_is_explained_is_one_of_its_model() -> None:
+    (model, name), *_ = re.findall(
+        r"sparsegen place (\w+) --explain (\S+)", (DOCS / "scheduler.md").read_text()
+    )
+    network, _ = load_model(model, batch=1)
+    assert isinstance(network, torch.nn.Module)
+    assert name in dict(network.named_modules())
 
 
 def test_operators(run: Callable[[str], dict[str, Any]]) -> None:

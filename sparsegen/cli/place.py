@@ -24,6 +24,8 @@ from sparsegen.hetero.options import GoalName, GranularityName, PlaceOptions
 from sparsegen.hetero.rewriting.options import MAX_ERROR
 
 if TYPE_CHECKING:
+    from sparsegen.hetero.plans.events import Timeline
+    from sparsegen.hetero.plans.plan import Plan
     from sparsegen.hetero.run import Ran
 
 _WITH_PLAN = (
@@ -31,6 +33,8 @@ _WITH_PLAN = (
     *("sparsity", "structure", "batch", "input_shape", "dtype", "approximate"),
 )
 """Parameters that a plan that was written down leaves open: what is done with it, and what its model is."""
+_WITH_PROBLEM = ("goal", "json", "png", "trace")
+"""Parameters that a problem leaves open."""
 
 
 def place(
@@ -131,8 +135,8 @@ def place(
         },
     )
     if problem is not None:
-        refuse_others(context, "--problem", ("problem", "goal", "json"), "the file has all else")
-        _solve(problem, goal, json)
+        refuse_others(context, "--problem", ("problem", *_WITH_PROBLEM), "the file has all else")
+        _solve(problem, goal, json, png, trace)
         return
     if plan is not None:
         refuse_others(context, "--plan", _WITH_PLAN, "the plan has decided all else")
@@ -218,24 +222,18 @@ def _replay(
 def _tell(ran: Ran, model: str, json: Path | None, png: Path | None, trace: Path | None) -> None:
     """Print a plan and what ran, and write the files that are asked for."""
     from sparsegen.hetero import report
-    from sparsegen.hetero.plans.gantt import draw
     from sparsegen.hetero.plans.plan_json import save_plan
-    from sparsegen.hetero.plans.trace import save_trace
     from sparsegen.hetero.running.simulator import simulate
-    from sparsegen.outputs import save_picture
 
     report.print_plan(ran.plan, ran.measured, ran.simulated)
     timeline = ran.measured or ran.simulated or simulate(ran.plan)
     title = report.picture_title(ran.plan, model, measured=ran.measured is not None)
     if json is not None:
         save_plan(ran.written, json)
-    if png is not None:
-        save_picture(draw(ran.plan, timeline, title), png)
-    if trace is not None:
-        save_trace(ran.plan, timeline, trace, title)
+    _draw(ran.plan, timeline, title, png, trace)
 
 
-def _solve(problem: Path, goal: GoalName, json: Path | None) -> None:
+def _solve(problem: Path, goal: GoalName, json: Path | None, png: Path | None, trace: Path | None) -> None:
     """Solve a problem of a file, and tell of the answer."""
     from json import dumps
 
@@ -254,3 +252,21 @@ def _solve(problem: Path, goal: GoalName, json: Path | None) -> None:
     print_answer(read, answer, Console())
     if json is not None:
         write_file(json, dumps(answer_record(answer), indent=1) + "\n")
+    if png is None and trace is None:
+        return
+    from sparsegen.hetero.problem.answer_picture import plan_of_answer, timeline_of_answer
+
+    title = f"{problem.name}, as planned"
+    _draw(plan_of_answer(read, answer, problem.name), timeline_of_answer(answer), title, png, trace)
+
+
+def _draw(plan: Plan, timeline: Timeline, title: str, png: Path | None, trace: Path | None) -> None:
+    """Write what happens when as a picture and as a trace, where they are asked for."""
+    from sparsegen.hetero.plans.gantt import draw
+    from sparsegen.hetero.plans.trace import save_trace
+    from sparsegen.outputs import save_picture
+
+    if png is not None:
+        save_picture(draw(plan, timeline, title), png)
+    if trace is not None:
+        save_trace(plan, timeline, trace, title)

@@ -12,6 +12,7 @@ from sparsegen.cost import least_sure
 from sparsegen.devices import Machine
 from sparsegen.errors import OptionError
 from sparsegen.graph import LayerGraph
+from sparsegen.hetero.cells import Cell, longest_part
 from sparsegen.hetero.costs.costs import Costs
 from sparsegen.hetero.operators.cut import Granularity, operators
 from sparsegen.hetero.operators.export import OperatorCost
@@ -26,12 +27,14 @@ _JOINED = ".."
 _ALONE = "alone: starts, streamed weights and transfers are the plan's"
 
 
-def check_operator(graph: LayerGraph, granularity: Granularity, name: str) -> None:
-    """Raise OptionError, which lists names that are close, for what cannot be explained of a graph's plan.
+def check_operator(graphs: Sequence[LayerGraph], granularity: Granularity, name: str) -> None:
+    """Raise OptionError, which lists names that are close, for what cannot be explained of any graph's plan.
 
-    Those are its operators, its layers, and runs of operators, as plans name them.
+    Known are its operators, its layers, and runs of operators, as plans name them.
     """
-    names = [*graph.inputs, *_names(operators(graph, granularity)), *(each.name for each in graph.layers)]
+    names = []
+    for graph in graphs:
+        names += [*graph.inputs, *_names(operators(graph, granularity)), *(e.name for e in graph.layers)]
     known = {*names, RESULT, *(part for each in names for part in each.split(_JOINED))}
     if name not in known and not known.issuperset(name.rstrip("'").split(_JOINED)):
         raise _unknown(name, names)
@@ -54,12 +57,14 @@ def explain(
     if holder is None:
         raise _unknown(name, [each.name for each in plan.operators] + _names(pieces))
     shown = Table(caption=_ALONE, caption_justify="left")
-    for heading in ("device", "implementation", "threads", "ms", "how known"):
+    rows = _rows(costs, asked, machine) or [_planned(holder)]
+    for at, heading in enumerate(("device", "implementation", "threads", "ms", "how known")):
+        width = max(len(heading), *(longest_part(row[at]) for row in rows))
         shown.add_column(
-            heading, justify="right" if heading in ("threads", "ms") else "left", overflow="fold"
+            heading, justify="right" if heading in ("threads", "ms") else "left", min_width=width
         )
-    for row in _rows(costs, asked, machine) or [_planned(holder)]:
-        shown.add_row(*row)
+    for row in rows:
+        shown.add_row(*map(Cell, row))
     known = [cost for each in asked for cost in costs.costs.get(each.name, ())]
     return _line(name, asked, holder, known), shown
 

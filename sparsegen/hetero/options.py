@@ -47,6 +47,8 @@ class PlaceOptions(OneAtATime):
         self._check_least(0, "run")
         if self.structure != PlaceOptions.structure and not self.sparsity:
             raise OptionError(f"structure is {self.structure!r}, and nothing is pruned: give a sparsity, too")
+        if self.explain == "":
+            raise OptionError("explain is '': give the name of an operator or a layer")
         check_approximate(self.approximate)
         check_error("max_error", self.max_error, least=0.0)
         if not self.rewrite and (self.max_error is not None or self.calibration is not None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -84,8 +85,10 @@ def place(model: str, options: PlaceOptions, listen: Listener | None = None) -> 
     options.check()
     machine = machine_of(options.devices)
     graph, inputs = prepared(model, options, listen)
-    if options.explain is not None and not options.rewrite:  # which may make operators of other names
-        check_operator(graph, options.granularity, options.explain)
+
+    def check(graphs: Sequence[LayerGraph]) -> None:
+        if options.explain is not None:
+            check_operator(graphs, options.granularity, options.explain)
 
     def plan(graph: LayerGraph) -> Planned:
         return find_plan(
@@ -103,8 +106,9 @@ def place(model: str, options: PlaceOptions, listen: Listener | None = None) -> 
     gain = None
     if options.rewrite:
         asked = RewriteOptions(max_error=options.max_error, calibration=options.calibration)
-        graph, planned, gain = best_rewritten(graph, machine, inputs, asked, plan, listen)
+        graph, planned, gain = best_rewritten(graph, machine, inputs, asked, plan, listen, check=check)
     else:
+        check([graph])
         planned = plan(graph)
     measured = run(PlannedModel.of(planned, graph), inputs, options.run) if options.run else None
     simulated = simulate(planned.plan, options.run or SIMULATED) if options.simulate else None

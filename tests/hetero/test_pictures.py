@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.table import Table
 
+from sparsegen.hetero.cells import Cell, longest_part
 from sparsegen.hetero.plans import gantt
 from sparsegen.hetero.plans.events import Timeline
 from sparsegen.hetero.plans.plan import PASSED_ON, Group, Plan, PlannedOperator, Stage
@@ -131,6 +133,26 @@ def test_headings_and_names_are_whole_at_any_width(width: int, measured: bool) -
     assert long in "".join(columns)
     assert "an_accelerator" in shown
     assert "emulated (table)" in shown
+
+
+@pytest.mark.parametrize("width", [20, 26, 40, 90])
+def test_names_are_not_cut_within_their_parts(width: int) -> None:
+    name = "features.stage4.unit1.body.conv1.conv..stage_10.é中.mean"
+    table = Table("operator", "ms")
+    table.add_row(Cell(name), "1.00")
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(table)
+    cells = [line.split("│")[1] for line in console.export_text().splitlines() if line.startswith("│")]
+    lines = [each.strip() for each in cells]
+    assert "".join(lines) == name
+    assert all(each.endswith((".", "_")) for each in lines[:-1])
+
+
+def test_words_and_parts_that_are_too_long() -> None:
+    assert longest_part("layer features.stage4: two words") == len("features.")
+    console = Console(width=8, file=io.StringIO(), record=True)
+    console.print(Cell("a word conv_transposed2d"))
+    assert console.export_text() == "a word\nconv_\ntranspos\ned2d\n"
 
 
 def heading_end(shown: str) -> int:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich import box
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sparsegen.hetero.cells import Cell, longest_part
 from sparsegen.hetero.plans.events import Timeline
 from sparsegen.hetero.plans.plan import PASSED_ON, Plan, PlannedOperator
 from sparsegen.wording import milliseconds, short_names
 
 _LINE = 28
 """Characters that a run of operators has in one line."""
-_DEVICE = 16
-"""Characters of a device's name that are in one line at any width."""
+_PART = 24
+"""Characters of a part of a name that are in one line at any width."""
 _MOST = 40
 """Operators that are shown; of longer plans those that take longest, and a line for the others."""
 
@@ -29,32 +31,28 @@ def plan_table(plan: Plan, measured: Timeline | None = None, *, most: int = _MOS
     """
     took = measured.operator_seconds() if measured is not None else {}
     shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    # Only the first column may become narrow; names go on in the next line there.
-    shown.add_column("operator", overflow="fold", min_width=8)
+    # Names go on in the next line where the table has not the room: the other columns keep theirs.
+    names = [each.name for each in plan.operators]
+    shown.add_column("operator", min_width=_least_width("operator", names))
     shown.add_column("layers", justify="right", no_wrap=True, min_width=6)
-    shown.add_column("device", overflow="fold", min_width=min(_DEVICE, _longest(plan)))
+    shown.add_column("device", min_width=_least_width("device", [each.device for each in plan.operators]))
     shown.add_column("by", no_wrap=True, min_width=max(map(len, map(_implementation, plan.operators))))
     for heading in ("predicted", *(["measured"] if measured is not None else [])):
         shown.add_column(f"{heading}\nms", justify="right", no_wrap=True, min_width=len(heading))
-    names = dict(
-        zip((o.name for o in plan.operators), short_names([o.name for o in plan.operators]), strict=True)
-    )
+    short = dict(zip(names, short_names(names), strict=True))
     largest = sorted(plan.operators, key=lambda each: -took.get(each.name, each.seconds))[:most]
-    chosen = {each.name for each in largest} if len(plan.operators) > most + 1 else set(names)
+    chosen = {each.name for each in largest} if len(plan.operators) > most + 1 else set(short)
     rest = []
     for each in plan.operators:
         if each.name not in chosen:
             rest.append(each)
             continue
-        row = [_in_lines(names[each.name]), _layers([each]), each.device, _implementation(each)]
-        shown.add_row(*map(Text, [*row, *_times([each], took, measured)]))
+        row = [_in_lines(short[each.name]), _layers([each]), each.device, _implementation(each)]
+        shown.add_row(*_cells(*row, *_times([each], took, measured)))
     if rest:
         devices = ", ".join(dict.fromkeys(each.device for each in rest))
-        shown.add_row(
-            *map(
-                Text, [f"{len(rest)} shorter ones", _layers(rest), devices, "", *_times(rest, took, measured)]
-            )
-        )
+        row = [f"{len(rest)} shorter ones", _layers(rest), devices, "", *_times(rest, took, measured)]
+        shown.add_row(*_cells(*row))
     _add_totals(shown, plan, took, measured)
     return shown
 
@@ -64,9 +62,7 @@ def _add_totals(table: Table, plan: Plan, took: Mapping[str, float], measured: T
     devices = dict.fromkeys(o.device for o in plan.operators if o.implementation != PASSED_ON)
     for device in devices if len(devices) > 1 else ():
         there = [each for each in plan.operators if each.device == device]
-        table.add_row(
-            *map(Text, ["all operators", _layers(there), device, "", *_times(there, took, measured)])
-        )
+        table.add_row(*_cells("all operators", _layers(there), device, "", *_times(there, took, measured)))
     if plan.transfers:
         sent = measured.transfer_seconds().values() if measured is not None else ()
         times = [_ms(sum(each.seconds for each in plan.transfers))]
@@ -97,8 +93,14 @@ def _layers(operators: Sequence[PlannedOperator]) -> str:
     return str(sum(len(each.layers) for each in operators) or "")
 
 
-def _longest(plan: Plan) -> int:
-    return max(len("device"), *(len(each.device) for each in plan.operators))
+def _least_width(heading: str, names: Sequence[str]) -> int:
+    """Columns in which the parts of names stay whole, unless they are too long."""
+    return max(len(heading), min(_PART, max(map(longest_part, names), default=0)))
+
+
+def _cells(operator: str, layers: str, device: str, *others: str) -> list[RenderableType]:
+    """A row: names go on in the next line between their parts."""
+    return [Cell(operator), Text(layers), Cell(device), *map(Text, others)]
 
 
 def _times(

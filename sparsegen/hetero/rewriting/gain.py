@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,11 +60,14 @@ def best_rewritten(
     options: RewriteOptions,
     plan: Callable[[LayerGraph], Planned],
     listen: Listener | None = None,
+    *,
+    check: Callable[[Sequence[LayerGraph]], object] | None = None,
 ) -> tuple[LayerGraph, Planned, Gain]:
     """The graph and plan of the fewest seconds: rewritten for one of the machine's accelerators, or as it is.
 
     Where the model as it is has the better plan, that is kept, and the gain tells of the best rewriting.
-    Raises RewritingError where no device but the host is a table, or one of them has no ReLU.
+    check: called with all graphs that may be chosen, before any is planned. Raises RewritingError where no
+    device but the host is a table, or one of them has no ReLU.
     """
     calls = load_calibration(options.calibration, graph) if options.calibration is not None else []
     accelerators = _accelerators(machine)
@@ -75,10 +78,12 @@ def best_rewritten(
     for device in accelerators:
         assert device.profile is not None
         check_relu(f"device {device.name!r}", device.profile)
+    made = [rewritten_for(device, graph, calls, options, inputs, listen) for device in accelerators]
+    if check is not None:
+        check([graph, *(rewritten.graph for rewritten, _ in made)])
     before = plan(graph)
     found = []
-    for device in accelerators:
-        rewritten, accuracy = rewritten_for(device, graph, calls, options, inputs, listen)
+    for device, (rewritten, accuracy) in zip(accelerators, made, strict=True):
         after, left = plan(rewritten.graph), len(rewritten.unsupported)
         count = len(rewritten.replaced) - left
         gain = Gain(device.name, _seconds(before), _seconds(after), count, left, accuracy)
