@@ -140,7 +140,7 @@ class DispatchedGraph:
             if self._options.fallback == "error":
                 raise
             reason = str(error)
-        count("in torch" if reason else "found in the cache" if cached else "compiled")
+        count("not compiled" if reason else "found in the cache" if cached else "compiled")
         seconds = time.perf_counter() - started
         told = Compilation(shapes, numbers, layers, reason, cached, seconds)
         with self._counting.lock:

@@ -57,7 +57,9 @@ def inputs_of(graph: GraphModule) -> Iterator[Node]:
 
 
 def _is_weight(node: Node) -> bool:
-    return bool((node.meta.get("tensor_dict") or {}).get(_STATIC))
+    """Whether it is a module's: a parameter that a caller gives as an argument is a tensor as any other."""
+    is_static = (node.meta.get("tensor_dict") or {}).get(_STATIC)
+    return bool(is_static and _MEMBER.search(getattr(_source(node), "name", "")))
 
 
 def _is_float(node: Node) -> bool:

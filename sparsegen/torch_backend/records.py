@@ -20,8 +20,8 @@ _COUNTED = "sparsegen"
 class Compilation:
     """A graph for the concrete `shapes` of its tensors, `numbers` among its inputs, and weights of then.
 
-    layers: one report a layer, empty where torch runs the graph.
-    reason: why it does; empty where it is compiled.
+    layers: one report a layer; none where the graph is not compiled.
+    reason: why it is not; empty where it is.
     cached: whether it was found in the compile cache.
     seconds: that compiling, or finding that it cannot be, took.
     """
@@ -42,7 +42,7 @@ class Compilation:
         shapes = ", ".join("x".join(map(str, shape)) or "scalar" for shape in self.shapes) or "no tensors"
         numbers = f", numbers {', '.join(map(str, self.numbers))}" if self.numbers else ""
         if self.reason:
-            return f"{shapes}{numbers}: in torch: {self.reason}"
+            return f"{shapes}{numbers}: not compiled: {self.reason}"
         how = "found in the cache" if self.cached else "compiled"
         lines = [f"{shapes}{numbers}: {how} in {self.seconds:.1f} s, layers: {len(self.layers)}"]
         lines += [f"  {layer.name}: {layer.operator or layer.kernel}" for layer in self.layers]
@@ -53,7 +53,7 @@ class Compilation:
 class GraphReport:
     """One graph of Dynamo's: its `number`, its operators, and what it was compiled for, the latest last.
 
-    `fallbacks` are reasons for which calls went to torch, with the number of calls.
+    `fallbacks` are reasons for which calls went to torch or inductor, with the number of calls.
     """
 
     number: int
@@ -65,7 +65,7 @@ class GraphReport:
         lines = [f"graph {self.number}, operators: {self.operators}"]
         for each in self.compilations:
             lines += [f"  {line}" for line in str(each).splitlines()]
-        lines += [f"  {calls} calls in torch: {reason}" for reason, calls in self.fallbacks.items()]
+        lines += [f"  {calls} calls not compiled: {reason}" for reason, calls in self.fallbacks.items()]
         return "\n".join(lines)
 
 

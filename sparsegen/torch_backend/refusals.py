@@ -12,7 +12,7 @@ from torch.fx import GraphModule, Node
 
 from sparsegen.torch_backend.placeholders import inputs_of
 
-_DRAWS = {"training": True, "train": True}
+_FLAGS = ("training", "train")
 _AUTOCAST = torch.amp.autocast_mode._enter_autocast
 
 
@@ -77,12 +77,12 @@ def _memory(node: Node) -> int:
 
 
 def _is_in_training(node: Node) -> bool:
-    """Whether a call's arguments ask for dropout, or for statistics of the batch."""
+    """Whether a call's arguments ask for dropout, or for statistics of the batch.
+
+    Functions that have no signature, such as attention with dropout, the frontend refuses.
+    """
     given = {**_by_name(node), **node.kwargs}
-    dropout = given.get("dropout_p", 0)
-    if isinstance(dropout, int | float) and dropout > 0:
-        return True
-    return any(given.get(name) is wanted for name, wanted in _DRAWS.items())
+    return any(given.get(name) is True for name in _FLAGS)
 
 
 def _by_name(node: Node) -> dict[str, Any]:
