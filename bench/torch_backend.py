@@ -163,9 +163,9 @@ def main() -> None:
             starts = [first_result(asked, Path(folder)) for _ in range(2)]
         first, second = starts
         print(
-            f"first result: {first.call_s:.2f} s in the first process, {second.call_s:.2f} s in the "
-            f"second, {first.call_s / second.call_s:.1f} times sooner; with the start of Python {first.process_s:.2f} "
-            f"and {second.process_s:.2f} s"
+            f"first result {first.call_s:.2f} s in the first process, {second.call_s:.2f} in the second: "
+            f"{first.call_s / second.call_s:.1f} times sooner; from the start of the processes "
+            f"{first.process_s:.2f} and {second.process_s:.2f} s"
         )
     if asked.json:
         machine = asdict(describe_machine(parse_target("native"), asked.threads))
