@@ -1,10 +1,14 @@
 """Which networks compile, what of them is ours, and how fast they are: one network a family.
 
-    python -m bench.coverage [--only GLOB] [--samples 5] [--sparsity 0.6] [--no-times] [--json FILE]
+    python -m bench.coverage [--only GLOB] [--samples 5] [--sparsity 0.6] [--no-times] [--torch-compile]
+        [--json FILE]
 
 Every network is pruned at random places, compiled for one thread and batch 1 in a process of its own, called
 in turn with eager torch, and compared with torch in float64. Of a network that does not compile, the table
 tells whether torch.export traces it: what it does not, nobody here can.
+
+`--torch-compile` goes through `torch.compile` and our backend, and takes no times: a network counts as
+compiled where some graph of it is, and the table tells why others are not.
 """
 
 from __future__ import annotations
@@ -103,6 +107,36 @@ def measure(name: str, *, samples: int, sparsity: float) -> Row:
         return row if samples == 0 else _timed(row, model, compiled, (args, kwargs), samples)
 
 
+def measure_in_torch_compile(name: str, *, sparsity: float) -> Row:
+    """As `measure`, through torch.compile: the layers are those of all graphs that Dynamo makes."""
+    import torch
+
+    from sparsegen.compare.accuracy import accuracy
+    from sparsegen.compare.peers import network_reference
+    from sparsegen.torch_backend import report
+
+    family = families()[name]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        model, (args, kwargs) = family.make()
+        _prune(model, sparsity)
+        began = time.perf_counter()
+        result = torch.compile(model, backend="sparsegen", options={"threads": 1})(*args, **kwargs)
+        seconds = time.perf_counter() - began
+        error = accuracy(result, network_reference(model, args, kwargs)).relative_error
+    layers = [layer for graph in report() for made in graph.compilations for layer in made.layers]
+    return Row(
+        name,
+        family.model,
+        compiled=bool(layers),
+        layers=sum(not layer.operator for layer in layers),
+        torch=dict(Counter(layer.operator for layer in layers if layer.operator)),
+        error=error,
+        compile_seconds=seconds,
+        message="; ".join(reason for graph in report() for reason in graph.fallbacks),
+    )
+
+
 def _timed(row: Row, model: Any, compiled: Any, example: Example, samples: int) -> Row:
     from sparsegen.compare.timing import time_in_turn
     from sparsegen.compare.torch_part import torch_part
@@ -143,9 +177,10 @@ def _traces(name: str) -> bool:
     return True
 
 
-def measure_apart(name: str, *, samples: int, sparsity: float) -> Row:
+def measure_apart(name: str, *, samples: int, sparsity: float, torch_compile: bool = False) -> Row:
     """As `measure`, in a process of its own; one that ends otherwise gives a row that tells so."""
     options = ["--samples", str(samples), "--sparsity", str(sparsity)]
+    options += ["--torch-compile"] if torch_compile else []
     command = [sys.executable, "-m", "bench.coverage", "--one", name, *options]
     model = families()[name].model
     try:
@@ -176,7 +211,7 @@ def table(rows: Sequence[Row]) -> Table:
             "" if row.eager_ms is None else f"{row.eager_ms:.2f}",
             "" if row.ratio is None else f"{row.ratio:.2f}",
             "" if row.error is None else f"{row.error:.1e}",
-            operators if row.compiled else ("" if row.traced else "not traced: ") + row.message,
+            "; ".join(filter(None, (operators, ("" if row.traced else "not traced: ") + row.message))),
         )
     return shown
 
@@ -184,11 +219,11 @@ def table(rows: Sequence[Row]) -> Table:
 def summary(rows: Sequence[Row]) -> list[str]:
     """The figures that count, each with those that fall short by name."""
     traced = [row for row in rows if row.traced]
-    agreeing = [row for row in traced if row.agrees]
+    agreeing = [row for row in traced if row.compiled and row.agrees]
     whole = [row for row in agreeing if not row.torch]
     timed = [row for row in agreeing if row.ratio is not None]
     slow = [row for row in timed if row.ratio is not None and row.ratio > SLOW]
-    lost = [row.family for row in traced if not row.agrees]
+    lost = [row.family for row in traced if row not in agreeing]
     of = f"of {len(traced)} families that torch.export traces"
     return [
         f"{len(agreeing)} {of} compile and agree within {AGREES:g}{_named(lost)}",
@@ -208,12 +243,17 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=5)
     parser.add_argument("--sparsity", type=float, default=0.6)
     parser.add_argument("--no-times", action="store_true")
+    parser.add_argument("--torch-compile", action="store_true", help="through torch.compile; takes no times")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    samples = 0 if asked.no_times else asked.samples
+    samples = 0 if asked.no_times or asked.torch_compile else asked.samples
     if asked.one:
-        print(json.dumps(asdict(measure(asked.one, samples=samples, sparsity=asked.sparsity))))
+        if asked.torch_compile:
+            row = measure_in_torch_compile(asked.one, sparsity=asked.sparsity)
+        else:
+            row = measure(asked.one, samples=samples, sparsity=asked.sparsity)
+        print(json.dumps(asdict(row)))
         return
     names = [name for name in families() if fnmatch.fnmatchcase(name, asked.only)]
     if not names:
@@ -224,7 +264,9 @@ def main() -> None:
     rows = []
     for number, name in enumerate(names, 1):
         console.print(f"[{number}/{len(names)}] {name}", markup=False, highlight=False)
-        rows.append(measure_apart(name, samples=samples, sparsity=asked.sparsity))
+        rows.append(
+            measure_apart(name, samples=samples, sparsity=asked.sparsity, torch_compile=asked.torch_compile)
+        )
     wide = Console(width=max(console.width, 200))
     wide.print(table(rows))
     for line in summary(rows):

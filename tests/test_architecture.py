@@ -13,6 +13,7 @@ PACKAGE = Path(sparsegen.__file__).parent
 ROOMS = (
     "__init__",
     "cli",
+    "torch_backend",
     "doctor",
     "compare",
     "hetero",

@@ -45,6 +45,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "sparse_winograd": (UNWRITABLE, "there is no folder"),
     "team": (UNWRITABLE, "there is no folder"),
     "throughput": (UNWRITABLE, "there is no folder"),
+    "torch_backend": (UNWRITABLE, "there is no folder"),
     "trained_layers": (UNWRITABLE, "there is no folder"),
     "tuning": (("/dev/null/tuning",), "Not a directory"),
 }

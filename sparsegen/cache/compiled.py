@@ -12,7 +12,6 @@ from sparsegen.cache.key import NoKeyError, key_of
 from sparsegen.cache.models import ModelCache
 from sparsegen.dump import WANTED as DUMP
 from sparsegen.errors import FileError, warn
-from sparsegen.graph import LayerGraph
 from sparsegen.runtime.model import CompiledModel, bind
 
 OFF = "SPARSEGEN_NO_CACHE"
@@ -39,15 +38,18 @@ def model_cache(cache: bool, cache_dir: str | os.PathLike[str] | None) -> ModelC
 
 def found_or_made(
     cache: ModelCache | None,
-    graph: LayerGraph,
+    source: Any,
     settings: Mapping[str, Any],
     make: Callable[[], CompiledModel],
 ) -> CompiledModel:
-    """The model that a graph and settings give: as it was kept, or made and kept now."""
+    """The model that a source and settings give: as it was kept, or made and kept now.
+
+    `source` is a layer graph, or other data that decides alone what `make` makes.
+    """
     if cache is None or os.environ.get(DUMP):  # who wants to see code wants it made
         return make()
     try:
-        key = key_of(graph, settings)
+        key = key_of(source, settings)
     except NoKeyError:
         return make()
     found = cache.find(key)
