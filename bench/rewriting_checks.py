@@ -13,6 +13,7 @@ from torch.utils import _pytree
 
 from sparsegen.devices.operators import describe
 from sparsegen.graph import LayerGraph
+from sparsegen.rewriting.bounds import known_intervals
 from sparsegen.rewriting.calibration import Inputs
 from sparsegen.rewriting.memory import Way
 from sparsegen.rewriting.parts import parts_of, taken_apart
@@ -49,15 +50,15 @@ def check_sites(
 ) -> SiteCheck:
     """Compute every replaced operator of a graph by its way, and as it is, both in float64."""
     search, shapes = rewriter.search(max_error), graph.shapes()
-    values = _values(graph, call)
+    values, sure = _values(graph, call), known_intervals(graph)
     errors, wrong = list[float](), list[str]()
     for layer in graph.layers:
         lacking = not rewriter.price(describe(layer, shapes, graph.constants.keys())).supported
         for part in parts_of(layer, shapes):
-            site = site_of(part, shapes, graph.constants, intervals)
+            site, seen = (site_of(part, shapes, graph.constants, known) for known in (sure, intervals))
             if part.name not in values:  # of a linear layer that torch computes with an LSTM
                 values[part.name] = _computed(as_it_is(site), values)
-            way = search.best(site) if lacking else None
+            way = search.choose(site, seen)[0] if lacking else None
             if way is None or not way.rules:
                 continue
             expected = values[part.name]

@@ -103,8 +103,10 @@ def rewrite(
     report.print_rewritten(found, Console())
     if json is not None:
         write_file(json, dumps(report.record(found), indent=1) + "\n")
-    if png is not None and not save_approximations(found.rewritten, png):
-        warn(f"nothing was approximated by ReLUs: {png} is not drawn")
+    if png is not None:
+        not_drawn = save_approximations(found.rewritten, png)
+        if note := report.not_drawn(not_drawn, found.rewritten):
+            warn(f"{png}: {note}")
     left = found.rewritten.unsupported
     if left and not partial:
         names = ", ".join(sorted({each.operator for each in left}))

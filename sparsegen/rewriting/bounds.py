@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from sparsegen.graph import (
     Concat,
     Conv2d,
     Gather,
+    Layer,
+    LayerGraph,
     Linear,
     LogSoftmax,
     Mean,
@@ -25,11 +27,13 @@ from sparsegen.graph import (
     Recurrent,
     Reduce,
     Reshape,
+    Shape,
     Slice,
     Softmax,
     Step,
 )
-from sparsegen.rewriting.site import Interval, Site
+from sparsegen.rewriting.parts import parts_of
+from sparsegen.rewriting.site import Interval, Site, site_of
 from sparsegen.torch_graph.steps import step_function
 
 _RANGES: dict[str, Interval] = {
@@ -61,6 +65,27 @@ def site_interval(site: Site) -> Interval | None:
     if step.op == "mul" and step.operand == site.input:
         return _step_interval(Step("square"), site.interval, None)
     return _step_interval(step, site.interval, site.operand_interval)
+
+
+def known_intervals(graph: LayerGraph) -> dict[str, Interval]:
+    """What values of a graph, and those between the steps of its layers, lie in whatever its inputs are."""
+    shapes, found = graph.shapes(), dict[str, Interval]()
+    for layer in graph.layers:
+        note_intervals(parts_of(layer, shapes), shapes, graph.constants, found)
+    return found
+
+
+def note_intervals(
+    parts: Sequence[Layer],
+    shapes: Mapping[str, Shape],
+    constants: Mapping[str, Array],
+    known: dict[str, Interval],
+) -> None:
+    """Add what the results of layers lie in, where that follows from what is known, and is not known yet."""
+    for part in parts:
+        interval = site_interval(site_of(part, shapes, constants, known))
+        if interval is not None:
+            known.setdefault(part.name, interval)
 
 
 def narrower(first: Interval | None, second: Interval | None) -> Interval | None:
@@ -181,8 +206,10 @@ def _core_interval(site: Site) -> Interval | None:
     return (low, high) if isinstance(core, MOVES) else None
 
 
-def _weighted(weight: Array, bias: Array | None, low: float, high: float) -> Interval:
-    """Of sums of values in an interval, times weights [K, ...], plus bias."""
+def _weighted(weight: Array, bias: Array | None, low: float, high: float) -> Interval | None:
+    """Of sums of values in an interval, times weights [K, ...], plus bias; None of an infinite one."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None
     dims: Sequence[int] = tuple(range(1, weight.ndim))
     above, below = np.maximum(weight, 0).sum(dims, np.float64), np.minimum(weight, 0).sum(dims, np.float64)
     offset = 0 if bias is None else bias

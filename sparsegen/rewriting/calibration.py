@@ -12,10 +12,13 @@ from torch import Tensor
 
 from sparsegen.errors import RewritingError, first_line
 from sparsegen.graph import LayerGraph, Shape
+from sparsegen.rewriting.bounds import known_intervals, narrower
 from sparsegen.rewriting.parts import taken_apart
 from sparsegen.rewriting.site import Interval
 from sparsegen.torch_graph.graph import TorchGraph
 
+MARGIN = 0.1
+"""At each end of a range, of its length."""
 Inputs = tuple[Tensor, ...]
 """One call's inputs, in the graph's order."""
 
@@ -97,10 +100,34 @@ def _shape(shape: Shape) -> str:
 
 
 def intervals_on(graph: LayerGraph, calls: Sequence[Inputs]) -> dict[str, Interval]:
-    """What every value of a graph, and every one between the steps of its layers, lies in on some calls.
+    """What every value of a graph, and every one between the steps of its layers, may lie in, by some calls.
 
-    Raises RewritingError where a value becomes NaN or infinite.
+    That is the range on the calls with a margin at each end, for other inputs go beyond; no further than what
+    its operator gives for any input. Raises RewritingError where a value becomes NaN or infinite.
     """
+    sure = known_intervals(graph)
+    return {
+        name: narrower(sure.get(name), widened(interval)) or interval
+        for name, interval in ranges_on(graph, calls).items()
+    }
+
+
+def widened(interval: Interval) -> Interval:
+    """A range with a margin at each end.
+
+    An end at 0 stays there, and one on a side of 0 on that side, and no nearer to it than half as far: ReLUs,
+    variances and their like end at 0, and logarithms and reciprocals must.
+    """
+    low, high = interval
+    margin = MARGIN * (high - low)
+    return (
+        low - margin if low < 0 else max(low - margin, low / 2),
+        high + margin if high > 0 else min(high + margin, high / 2),
+    )
+
+
+def ranges_on(graph: LayerGraph, calls: Sequence[Inputs]) -> dict[str, Interval]:
+    """The least and the greatest number of every value on some calls; as `intervals_on`."""
     found: dict[str, Interval] = {}
 
     def see(name: str, value: Any) -> None:

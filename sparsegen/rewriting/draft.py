@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from sparsegen.devices import Estimate, Operator
 from sparsegen.devices.operators import describe
@@ -25,7 +26,8 @@ class Approximation:
 
     function: its name. error: the largest, absolute. shown: how that is known. form: what stands in for it,
     "8 ReLUs" or "x * sigmoid(1.773 x)". interval: on which it holds; None for all numbers. knots, slopes: of
-    a piecewise linear function; `fit`, where it is one of a function by name.
+    a piecewise linear function; `fit`, where it is one of a function of one value. curve: what stands in for
+    such a function otherwise, on float64 tensors.
     """
 
     function: str
@@ -36,6 +38,7 @@ class Approximation:
     knots: tuple[float, ...] = ()
     slopes: tuple[float, ...] = ()
     fit: PiecewiseLinear | None = None
+    curve: Callable[[Tensor], Tensor] | None = field(default=None, repr=False, compare=False)
 
 
 class Draft:

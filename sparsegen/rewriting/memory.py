@@ -20,8 +20,8 @@ class Way:
     """How a site is computed by what the device has.
 
     layers: in its place, with their constants; `result` names its value. rules: by which it came, outermost
-    first. approximations: what is not exact. error: by how much the result is off at most, for inputs that
-    calibration saw; infinite where the errors' sum is not known.
+    first. approximations: what is not exact. error: by how much the result is off at most, for inputs within
+    the site's intervals; infinite where the errors' sum is not known.
     """
 
     seconds: float

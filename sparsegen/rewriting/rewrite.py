@@ -10,7 +10,7 @@ from sparsegen.devices.operators import describe
 from sparsegen.frontend.fuse import fuse_epilogues
 from sparsegen.frontend.simplify import remove_unread
 from sparsegen.graph import Layer, LayerGraph
-from sparsegen.rewriting.bounds import site_interval
+from sparsegen.rewriting.bounds import note_intervals, site_interval
 from sparsegen.rewriting.draft import Approximation, Price
 from sparsegen.rewriting.memory import Way
 from sparsegen.rewriting.parts import parts_of
@@ -23,8 +23,10 @@ class Replaced:
     """An operator that the device lacks, and what became of it.
 
     layer: of the graph, whose core or step it is. reason: why the device does not run it. rules: by which it
-    was replaced, outermost first; none: it stays. error: by how much its result is off at most, for what
-    calibration saw; infinite where the errors of a larger operator's parts do not tell.
+    was replaced, outermost first; none: it stays. error: by how much its result is off at most; infinite
+    where the errors of a larger operator's parts do not tell. ranges: where that holds, and what replaces it
+    is of use: what its inputs, by name, have to lie in, as they do on calibration inputs; none where it holds
+    for all inputs.
     """
 
     layer: str
@@ -33,6 +35,7 @@ class Replaced:
     rules: tuple[str, ...]
     approximations: tuple[Approximation, ...]
     error: float
+    ranges: Mapping[str, Interval]
     _try: Callable[[], Sequence[Tried]] = field(compare=False, repr=False)
 
     @cached_property
@@ -64,6 +67,11 @@ class Rewritten:
         """What stays as it was."""
         return tuple(each for each in self.replaced if not each.rules)
 
+    @property
+    def ranged(self) -> tuple[Replaced, ...]:
+        """What was replaced by what holds on the ranges of calibration alone."""
+        return tuple(each for each in self.replaced if each.ranges)
+
 
 class Rewriter:
     """Rewrites graphs for one device; what it finds out about operators serves all of them."""
@@ -88,8 +96,9 @@ def rewrite(
 
     max_error: that a pointwise operator's result may have, of all or by layer; 0: none is approximated. Of a
     larger operator, such as an LSTM, it holds for each pointwise operator in it.
-    intervals: what values lie in on calibration inputs, by name. The graph itself stays as it is. What no
-    rule serves stays in the result, too: see `Rewritten.unsupported`.
+    intervals: what values lie in on calibration inputs, by name; what relies on that says so in its
+    `ranges`. The graph itself stays as it is. What no rule serves stays in the result, too: see
+    `Rewritten.unsupported`.
     """
     rewriter = device if isinstance(device, Rewriter) else Rewriter(device)
     made = _Made(graph, intervals or {})
@@ -115,23 +124,22 @@ class _Made:
         self.renamed: dict[str, str] = {}
         self.replaced: list[Replaced] = []
         self.seconds: dict[str, float] = {}
-        self._intervals = dict(intervals)
+        self._seen, self._sure = dict(intervals), dict[str, Interval]()
 
     def keep(self, layer: Layer) -> None:
         """Add a layer as it is, and note what its values lie in, where that follows."""
         self.layers.append(layer)
-        for part in parts_of(layer, self.shapes):
-            interval = site_interval(site_of(part, self.shapes, self.constants, self._intervals))
-            if interval is not None:
-                self._intervals.setdefault(part.name, interval)
+        parts = parts_of(layer, self.shapes)
+        for known in (self._seen, self._sure):
+            note_intervals(parts, self.shapes, self.constants, known)
 
     def replace(self, layer: str, part: Layer, search: Search) -> None:
         """Add a part of a layer by the best way that there is, or as it is."""
-        site = site_of(part, self.shapes, self.constants, self._intervals)
+        site, seen = (site_of(part, self.shapes, self.constants, known) for known in (self._sure, self._seen))
         reason = search.price(site.operator).reason
-        way = search.best(site)
+        way, ranges = search.choose(site, seen)
         if reason:
-            self.replaced.append(_replaced(layer, site, reason, way, partial(search.tried, site)))
+            self.replaced.append(_replaced(layer, site, reason, way, ranges, partial(search.tried, seen)))
         if way is None:
             way = Way(0.0, (part,), part.name, {})
         self.seconds[layer] = self.seconds.get(layer, 0.0) + way.seconds
@@ -142,17 +150,23 @@ class _Made:
         self.shapes |= {name: array.shape for name, array in way.constants.items()}
         if result != part.name:
             self.renamed[part.name] = result
-        if result not in self._intervals and (interval := site_interval(site)) is not None:
-            self._intervals[result] = interval
+        for known, each in ((self._sure, site), (self._seen, seen)):
+            if result not in known and (interval := site_interval(each)) is not None:
+                known[result] = interval
 
 
 def _replaced(
-    layer: str, site: Site, reason: str, way: Way | None, tried: Callable[[], Sequence[Tried]]
+    layer: str,
+    site: Site,
+    reason: str,
+    way: Way | None,
+    ranges: Mapping[str, Interval],
+    tried: Callable[[], Sequence[Tried]],
 ) -> Replaced:
     rules = () if way is None else tuple(each.name for each in way.rules)
     approximations = () if way is None else way.approximations
     error = 0.0 if way is None else way.error
-    return Replaced(layer, site.name, reason, rules, approximations, error, tried)
+    return Replaced(layer, site.name, reason, rules, approximations, error, ranges, tried)
 
 
 def _placed(way: Way, name: str) -> tuple[list[Layer], str]:

@@ -22,9 +22,10 @@ from sparsegen.rewriting.error_bounds import result_error
 from sparsegen.rewriting.fits import least_error
 from sparsegen.rewriting.memory import Found, Way, key_of
 from sparsegen.rewriting.rule import RefusalError, Rule, rules_for
-from sparsegen.rewriting.site import Site, site_of
+from sparsegen.rewriting.site import Interval, Site, site_of
 
 _DEEPEST = 12  # rules in a chain
+_CLEARLY = 1.1  # times as long takes what is clearly dearer
 _TOLD = 2.0  # times the cheapest way's seconds: what other ways take is told up to here
 _DEARER = "it takes much longer than the cheapest way"
 _UNKNOWN = "how errors of its parts add up is not known: no calibration tells its values"
@@ -59,6 +60,21 @@ class Search:
     def best(self, site: Site) -> Way | None:
         """The cheapest way, None where there is none."""
         return self._best(site, self._max_error, math.inf)
+
+    def choose(self, site: Site, seen: Site) -> tuple[Way | None, Mapping[str, Interval]]:
+        """The way that is taken, and what its inputs have to lie in: nothing where they may be anything.
+
+        site: with what its inputs lie in whatever the model is given. seen: the same site with what
+        calibration saw them lie in. A way that relies on that is taken where it is clearly cheaper than one
+        that holds for all inputs, or where there is no such way.
+        """
+        way = self.best(site)
+        ranges = {name: each for name, each in seen.intervals.items() if site.intervals.get(name) != each}
+        if not ranges or (way is not None and not way.rules):
+            return way, {}
+        limit = math.inf if way is None else way.seconds / _CLEARLY
+        relying = self._best(seen, self._max_error, limit)
+        return (way, {}) if relying is None else (relying, ranges)
 
     def tried(self, site: Site) -> list[Tried]:
         """Every rule for a site's operator, and what came of it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from typer.testing import CliRunner, Result
 
@@ -51,6 +52,22 @@ def tiny() -> nn.Module:
 def shrunk() -> nn.Module:
     """A function that jumps, which nothing replaces."""
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Hardshrink(0.5))
+
+
+class Gate(nn.Module):
+    """A product of two convolutions, and a function that has an asymptote on one side alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.exp(self.left(x)) + F.hardswish(self.left(x) * self.right(x))
+
+
+def multiplied() -> nn.Module:
+    torch.manual_seed(0)
+    return Gate()
 
 
 MODEL = "tests.hetero.test_rewriting:gated"
@@ -104,6 +121,86 @@ def test_a_model_is_rewritten_and_read_back(tmp_path: Path) -> None:
     with torch.no_grad():
         off = (program.module()(x) - gated().eval()(x)).abs().max().item()
     assert off <= told["accuracy"]["max_error"] + 1e-5
+
+
+def test_what_holds_on_a_range_alone_says_so(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
+    np.save(tmp_path / "c.npy", frames)
+    written = {name: str(tmp_path / name) for name in ("m.pt2", "r.json", "p.svg")}
+    result = sparsegen(
+        *(
+            "rewrite",
+            "tests.hetero.test_rewriting:multiplied",
+            "--device",
+            "relu-conv",
+            "--max-error",
+            "1e-2",
+        ),
+        *("--calibration", str(tmp_path / "c.npy"), "-o", written["m.pt2"], "--json", written["r.json"]),
+        *("--png", written["p.svg"]),
+    )
+    assert result.exit_code == 0, result.output
+    told = {each["operator"]: each for each in json.loads(Path(written["r.json"]).read_text())["replaced"]}
+    assert [len(told[name]["ranges"]) for name in ("exp", "mul", "hardswish")] == [1, 2, 0]
+    with torch.no_grad():
+        low, high = (each.item() for each in torch.aminmax(multiplied().left(torch.from_numpy(frames))))
+    ((least, most),) = told["exp"]["ranges"].values()
+    assert (least, most) == pytest.approx((low - 0.1 * (high - low), high + 0.1 * (high - low)), rel=1e-4)
+    lines = result.output.splitlines()
+    assert f"exp holds where its input is in [{least:.3g}, {most:.3g}]" in result.output
+    assert any("mul holds where its inputs are in [" in each for each in lines)
+    assert any("hardswish" in each and "all inputs" in each for each in lines)
+    (closing,) = [each for each in lines if "ALONE" in each]
+    assert closing.startswith("2 of 3 replaced operators: ON CALIBRATION'S RANGES ALONE, with 10% more")
+    assert "not drawn, as they are no functions of one value: product by 2" in result.output
+    assert "no picture is written" not in result.output
+    assert Path(written["p.svg"]).exists()
+    # Within the range the bound holds, and far beyond it does not.
+    program, model = load_program(written["m.pt2"]).module(), multiplied().eval()
+    x = torch.from_numpy(frames[:1])
+    with torch.no_grad():
+        assert (program(x) - model(x)).abs().max() < 5e-2
+        assert (program(5 * x) - model(5 * x)).abs().max() > 5e-2
+
+
+def test_what_is_slower_is_called_so() -> None:
+    result = sparsegen("rewrite", "tests.hetero.test_rewriting:tiny", "--device", "edgetpu-usb3")
+    (line,) = [each for each in result.output.splitlines() if each.startswith("predicted by tables")]
+    assert "x, SLOWER than the model as it is" in line
+    assert "what was replaced holds for all inputs" in result.output
+
+
+def test_native_approximations_are_drawn(tmp_path: Path) -> None:
+    png = tmp_path / "p.png"
+    result = sparsegen("rewrite", MODEL, "--device", "edgetpu-usb3", "--max-error", "0.02", "--png", str(png))
+    assert "SLOWER" not in result.output
+    assert "x * sigmoid(1.773 x)" in " ".join(result.output.split())
+    assert "drawn" not in result.output
+    assert png.read_bytes().startswith(b"\x89PNG")
+    result = sparsegen(
+        "rewrite", MODEL, "--device", "edgetpu-usb3", "--max-error", "0", "--partial", "--png", str(png)
+    )
+    assert "nothing was approximated, so there is nothing to draw" in result.output
+
+
+def test_a_file_that_is_read_is_not_written(tmp_path: Path) -> None:
+    model, table = tmp_path / "m.pt2", tmp_path / "t.json"
+    model.write_bytes(b"a model")
+    (tmp_path / "same.pt2").hardlink_to(model)
+    table.write_text("a table")
+    for arguments, message in (
+        ((str(model), "--device", "relu-conv", "-o", str(tmp_path / "same.pt2")), "is MODEL"),
+        ((MODEL, "--device", "relu-conv", "--calibration", str(model), "-o", str(model)), "is --calibration"),
+        ((MODEL, "--device", str(table), "--json", str(table)), "is --device"),
+        (
+            (MODEL, "--device", "relu-conv", "-o", "x.onnx"),
+            "which .onnx does not say: let the path end in .pt2",
+        ),
+    ):
+        result = sparsegen("rewrite", *arguments)
+        assert result.exit_code == 1
+        assert message in result.output
+    assert model.read_bytes() == b"a model"
 
 
 def test_what_stays_fails_and_writes_nothing(tmp_path: Path) -> None:

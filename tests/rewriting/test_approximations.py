@@ -175,6 +175,10 @@ def test_functions_by_others_err_by_what_they_tell(rule: str, op: str, structure
     found = (in_float64(drafted(rule, here, 0.02), X) - in_float64(as_it_is(here), X)).abs().max()
     assert 0.95 * error < found <= error
     assert operators(drafted(rule, here, 0.02)) == structure
+    draft = Draft(here, 0.02)
+    rule_named(rule).rewrite(here, draft)
+    (drawn,) = [each.curve for each in draft.approximations if each.curve is not None]
+    torch.testing.assert_close(drawn(X), in_float64(drafted(rule, here, 0.02), X), rtol=1e-6, atol=1e-6)
     with pytest.raises(RefusalError, match="is allowed"):
         drafted(rule, here, 0.9 * error)
 

@@ -17,7 +17,7 @@ from sparsegen.frontend import from_torch
 from sparsegen.graph import LayerGraph
 from sparsegen.rewriting.accuracy import Reference
 from sparsegen.rewriting.budget import within
-from sparsegen.rewriting.calibration import intervals_on, load_calibration
+from sparsegen.rewriting.calibration import intervals_on, load_calibration, ranges_on, widened
 from sparsegen.rewriting.rewrite import Rewritten, rewrite
 from tests.rewriting.rewritings import allowing
 
@@ -93,12 +93,26 @@ def test_what_is_no_array_is_refused(tmp_path: Path) -> None:
 
 def test_values_between_steps_have_intervals() -> None:
     x = torch.tensor([[-1.0, 0.0, 1.0, 2.0]] * 2)
-    found = intervals_on(TWO, [(x, x), (x * 0.5, x * 0)])
+    found = ranges_on(TWO, [(x, x), (x * 0.5, x * 0)])
     (layer,) = [each for each in TWO.layers if any(step.op == "sigmoid" for step in each.epilogue)]
     assert found["x"] == found["y"] == (-1.0, 2.0)
     before = layer.epilogue.index(next(step for step in layer.epilogue if step.op == "sigmoid")) - 1
     assert found[f"{layer.name}:{before}"] == (-3.0, 6.0)
     assert found[layer.name] == pytest.approx((3 / (1 + math.exp(3)), 3 / (1 + math.exp(-6))))
+
+
+def test_other_inputs_may_go_a_little_beyond() -> None:
+    x = torch.tensor([[-1.0, 0.0, 1.0, 2.0]] * 2)
+    found = intervals_on(TWO, [(x, x)])
+    (layer,) = [each for each in TWO.layers if any(step.op == "sigmoid" for step in each.epilogue)]
+    at = next(number for number, step in enumerate(layer.epilogue) if step.op == "sigmoid")
+    assert found["x"] == pytest.approx((-1.3, 2.3))
+    assert found[f"{layer.name}:{at - 1}"] == pytest.approx((-3.9, 6.9))
+    assert found[f"{layer.name}:{at}"][1] == 1.0  # whatever its input is
+    assert widened((0.0, 4.0)) == pytest.approx((0.0, 4.4))
+    assert widened((0.2, 4.2)) == pytest.approx((0.1, 4.6))
+    assert widened((-4.2, -0.2)) == pytest.approx((-4.6, -0.1))
+    assert widened((3.0, 3.0)) == (3.0, 3.0)
 
 
 def test_values_that_are_not_finite_are_refused() -> None:

@@ -15,10 +15,13 @@ from sparsegen.graph import Identity, Layer, LayerGraph, Step
 from sparsegen.rewriting import PiecewiseLinear, approximate
 from sparsegen.rewriting import fits as fitting
 from sparsegen.rewriting import search as searching
+from sparsegen.rewriting.calibration import intervals_on
 from sparsegen.rewriting.draft import Draft
+from sparsegen.rewriting.memory import Way
 from sparsegen.rewriting.rewrite import rewrite
 from sparsegen.rewriting.search import Search
-from tests.rewriting.rewritings import allowing, as_it_is, drawn, in_float64, site
+from sparsegen.rewriting.site import Site
+from tests.rewriting.rewritings import allowing, as_it_is, drawn, in_float64, rule_named, site
 
 X = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -128,3 +131,62 @@ def test_only_what_can_win_is_fitted_and_nothing_is_missed(
     monkeypatch.setattr(searching, "_left", lambda costs: [0.0] * len(costs))
     assert found == ways()
     assert few <= fits < len(made)
+
+
+@pytest.mark.parametrize(
+    ("for_all", "on_range", "relies"),
+    [(1.0, 0.95, False), (1.0, 0.8, True), (1.0, 1.2, False), (1.0, None, False), (None, 5.0, True)],
+)
+def test_a_way_for_all_inputs_is_taken_unless_another_is_clearly_cheaper(
+    for_all: float | None, on_range: float | None, relies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def best(_: Search, here: Site, allowed: float, limit: float) -> Way | None:
+        seconds = on_range if here.intervals else for_all
+        rules = (rule_named("hard swish by ReLU6"),)
+        return None if seconds is None or seconds > limit else Way(seconds, (), "y", {}, rules)
+
+    monkeypatch.setattr(Search, "_best", best)
+    layer, shapes, seen = step_of("hardswish"), {"x": (2, 3)}, {"x": (-1.0, 1.0)}
+    way, ranges = Search(by_work).choose(site(layer, shapes), site(layer, shapes, intervals=seen))
+    assert way is not None
+    assert (way.seconds, ranges) == ((on_range, seen) if relies else (for_all, {}))
+
+
+def test_what_an_operator_gives_for_any_input_is_no_range_of_calibration() -> None:
+    class Gated(nn.Module):
+        """The product's second factor lies in [0, 1] whatever x is, and its first is what calibration saw."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sqrt(torch.sigmoid(x) + 1) + torch.exp(x)
+
+    graph = from_torch(Gated().eval(), (X,))
+    device = allowing("conv", "depthwise_conv", "grouped_conv", "relu", "add", "reshape", "sigmoid")
+    found = rewrite(graph, device, max_error=1e-2, intervals=intervals_on(graph, [(X,)]))
+    ranges = {each.operator: each.ranges for each in found.replaced}
+    assert ranges["sqrt"] == {}
+    assert list(ranges["exp"].values()) == [intervals_on(graph, [(X,)])["x"]]
+    assert [each.operator for each in found.ranged] == ["exp"]
+    without = rewrite(graph, device, max_error=1e-2)
+    assert {each.operator for each in without.unsupported} == {"exp"}
+    assert without.ranged == ()
+
+
+def test_softmax_needs_no_calibration() -> None:
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    graph = from_torch(nn.Softmax(1).eval(), (x,))
+    names = (
+        "conv",
+        "depthwise_conv",
+        "grouped_conv",
+        "relu",
+        "concat",
+        "reshape",
+        "add",
+        "slice",
+        "reduce_max",
+    )
+    found = rewrite(graph, allowing(*names), max_error=2e-2)
+    assert found.unsupported == found.ranged == ()
+    for scale in (1, 30):
+        off = (in_float64(found.graph, scale * x) - in_float64(graph, scale * x)).abs().max()
+        assert off < 0.1  # the sum of its parts

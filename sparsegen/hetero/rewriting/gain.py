@@ -22,7 +22,8 @@ from sparsegen.wording import counted
 class Gain:
     """The best plan's seconds before and after rewriting for a device: of one input, or a stream's period.
 
-    replaced, left: operators that it lacks and that were, or were not, replaced. accuracy: of the results.
+    replaced, left: operators that it lacks and that were, or were not, replaced; ranged: of those replaced,
+    how many hold on the ranges of calibration alone. accuracy: of the results.
     after: of the rewritten model, also where that is no faster, and so is not taken.
     """
 
@@ -31,6 +32,7 @@ class Gain:
     after: float
     replaced: int
     left: int
+    ranged: int
     accuracy: Accuracy
 
     @property
@@ -46,10 +48,11 @@ class Gain:
                 f"not rewritten, as nothing is gained: {1e3 * self.before:.4g} ms as it is, "
                 f"{1e3 * self.after:.4g} ms rewritten for {self.device} ({counts})"
             )
+        ranges = f"; {self.ranged} hold on calibration's ranges alone" if self.ranged else ""
         return (
             f"rewritten for {self.device}: {1e3 * self.before:.4g} ms before, {1e3 * self.after:.4g} ms "
             f"after, {self.before / self.after:.2f}x; {counts}, "
-            f"results off by at most {self.accuracy.error:.3g}"
+            f"results off by at most {self.accuracy.error:.3g}{ranges}"
         )
 
 
@@ -86,7 +89,8 @@ def best_rewritten(
     for device, (rewritten, accuracy) in zip(accelerators, made, strict=True):
         after, left = plan(rewritten.graph), len(rewritten.unsupported)
         count = len(rewritten.replaced) - left
-        gain = Gain(device.name, _seconds(before), _seconds(after), count, left, accuracy)
+        ranged = len(rewritten.ranged)
+        gain = Gain(device.name, _seconds(before), _seconds(after), count, left, ranged, accuracy)
         found.append((rewritten.graph, after, gain))
     best = min(found, key=lambda each: each[2].after)
     return best if best[2].is_taken else (graph, before, best[2])

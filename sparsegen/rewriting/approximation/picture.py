@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from sparsegen.rewriting.approximation.gates import evaluate
 from sparsegen.rewriting.approximation.piecewise import PiecewiseLinear
 
 # Okabe and Ito's palette, told apart by every kind of colour vision.
@@ -23,8 +23,30 @@ _MARGIN = 0.35
 """How far the picture goes beyond the outermost knots of an infinite interval, of their distance."""
 
 
-def draw(fits: Sequence[PiecewiseLinear]) -> Figure:
+@dataclass(frozen=True)
+class Curve:
+    """A function between two places, what stands in for it, and by how much that errs at most."""
+
+    name: str
+    function: Callable[[Tensor], Tensor]
+    approximation: Callable[[Tensor], Tensor]
+    error: float
+    form: str
+    low: float
+    high: float
+    knots: tuple[float, ...] = ()
+
+
+def curve_of(fit: PiecewiseLinear) -> Curve:
+    """A piecewise linear approximation on all of its interval; of an infinite one, with some of the tails."""
+    count = len(fit.knots)
+    form = f"{count} knot{'s' if count > 1 else ''}"
+    return Curve(fit.name, fit.function.evaluate, fit, fit.error, form, *_range(fit), fit.knots)
+
+
+def draw(curves: Sequence[Curve | PiecewiseLinear]) -> Figure:
     """Draw at least one approximation, each over its function, and the error between its bounds below."""
+    fits = [each if isinstance(each, Curve) else curve_of(each) for each in curves]
     columns = min(_COLUMNS, len(fits))
     rows = -(-len(fits) // columns)
     figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows), layout="constrained")
@@ -37,14 +59,15 @@ def draw(fits: Sequence[PiecewiseLinear]) -> Figure:
     return figure
 
 
-def _draw_one(above: Axes, below: Axes, fit: PiecewiseLinear) -> None:
-    x = np.linspace(*_range(fit), _POINTS)
-    y, approximation = evaluate(fit.function, x), fit(torch.from_numpy(x)).numpy()
+def _draw_one(above: Axes, below: Axes, fit: Curve) -> None:
+    places = torch.linspace(fit.low, fit.high, _POINTS, dtype=torch.float64)
+    x, y, approximation = places.numpy(), fit.function(places).numpy(), fit.approximation(places).numpy()
     above.plot(x, y, color=_FUNCTION, linewidth=3.0, label=fit.name)
     above.plot(x, approximation, color=_FIT, linewidth=1.0, label="approximation")
-    above.plot(fit.knots, fit.values, "o", color=_FIT, markersize=3.0, label="knots")
-    count = len(fit.knots)
-    above.set_title(f"{fit.name}: {count} knot{'s' if count > 1 else ''}, error {fit.error:.2g}", fontsize=9)
+    if fit.knots:
+        values = fit.approximation(torch.tensor(fit.knots, dtype=torch.float64)).numpy()
+        above.plot(fit.knots, values, "o", color=_FIT, markersize=3.0, label="knots")
+    above.set_title(f"{fit.name}: {fit.form}, error {fit.error:.2g}", fontsize=9)
     above.legend(fontsize=7, frameon=False)
     below.plot(x, approximation - y, color=_ERROR, linewidth=0.9)
     for bound in (-fit.error, fit.error):

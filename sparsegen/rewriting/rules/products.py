@@ -130,6 +130,8 @@ def _intervals(site: Site) -> tuple[str, Interval, Interval]:
     first, second = site.intervals.get(site.input), site.intervals.get(operand)
     if first is None or second is None:
         raise RefusalError("no calibration tells what both its values are")
+    if not all(map(math.isfinite, (*first, *second))):
+        raise RefusalError("one of its values may be as large as it likes")
     return operand, first, second
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from sparsegen.graph import LogSoftmax, Reduce, Softmax
@@ -62,9 +63,7 @@ def _less_maximum(site: Site, draft: Draft) -> str:
         Reduce("max", (_dim(site),), keepdim=True), site.input, reduced_shape(site.shape, (_dim(site),))
     )
     less = draft.step(site.input, "sub", largest)
-    if site.interval is not None:
-        draft.lies_in(less, site.interval[0] - site.interval[1], 0.0)
-    return less
+    return draft.lies_in(less, site.interval[0] - site.interval[1] if site.interval else -math.inf, 0.0)
 
 
 def _shares(site: Site, draft: Draft, value: str) -> str:
