@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from sparsegen.errors import PlanError
 from sparsegen.hetero.plans.check import check_plan, faults
-from sparsegen.hetero.plans.plan import Group, Plan, PlanDevice, PlannedOperator, PlannedTransfer, Stage
+from sparsegen.hetero.plans.check_roles import role_faults
+from sparsegen.hetero.plans.plan import (
+    PASSED_ON,
+    Group,
+    Plan,
+    PlanDevice,
+    PlannedOperator,
+    PlannedTransfer,
+    Stage,
+)
 from tests.hetero.plans import operator, plan_of, random_plans, random_stages
 from tests.hetero.replay import goes_wrong
 from tests.sampling import examples
@@ -236,6 +245,29 @@ def test_a_circle_over_two_devices_names_its_operators() -> None:
     """Where placements interleave, device a would begin with what needs b, which needs a's second."""
     found = [each for each in faults(replace(PLAN, operators=CIRCLE, transfers=())) if "circle" in each]
     assert all(name in found[0] for name in ("a0", "a1", "b1"))
+
+
+def test_a_models_plan_has_inputs_layers_and_a_result() -> None:
+    """A plan of whatever an executor is given has no such."""
+    passing = {"implementation": PASSED_ON}
+    x, result = operator("x", "a", 0, **passing), operator("result", "a", 0, "y", **passing)
+    y = operator("y", "b", 2, "x", layers=("conv",))
+    assert [*role_faults(replace(PLAN, operators=(x, y, result)))] == []
+    assert any("has no layers" in each for each in faults(replace(PLAN, fingerprint="m")))
+    for operators, message in (
+        ([x, y], "the last operator, y, computes something: the result has to come there"),
+        ([x, y, replace(result, reads=())], "the result, result, reads nothing"),
+        ([x, replace(y, layers=()), result], "operator y computes, by toy, and has no layers to compute"),
+        ([x, replace(y, reads=()), result], "operator y computes, and reads neither an input nor another"),
+        (
+            [x, y, operator("z", "a", 0, "y", **passing), replace(result, reads=("z",))],
+            "operator z is passed on before the result, and reads or carries others",
+        ),
+    ):
+        (found,) = role_faults(replace(PLAN, operators=tuple(operators)))
+        assert message in found
+    only_a_state = (x, replace(y, carries=("y",)), replace(result, reads=()))
+    assert [*role_faults(replace(PLAN, operators=only_a_state))] == []
 
 
 def test_exclusive_links_take_turns() -> None:

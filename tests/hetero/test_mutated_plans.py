@@ -258,13 +258,6 @@ def without_result(found: dict[str, Any]) -> None:
     found["period"] = found["makespan"]
 
 
-def without_reads_of_the_result(found: dict[str, Any]) -> None:
-    *others, last = found["operators"]
-    read = {name for each in others for name in each["reads"]}
-    found["transfers"] = [each for each in found["transfers"] if each["operator"] in read]
-    last["reads"] = []
-
-
 def without_inputs(found: dict[str, Any]) -> None:
     """What read the input alone reads it no more."""
     (reader,) = (each for each in found["operators"] if each["reads"] == ["frame"])
@@ -331,10 +324,6 @@ READING: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
         "operator frame is passed on, and takes 1 s",
     ),
     "no result": (without_result, "computes something: the result has to come there"),
-    "a result of nothing": (
-        without_reads_of_the_result,
-        "the result, result, reads nothing",
-    ),
     "no inputs": (without_inputs, "computes, and reads neither an input nor another operator"),
     "measured strangers": (with_measured("frame", "conv9"), "'conv9' was measured, and is no operator"),
     "not measured": (with_measured(), "operator frame was not measured, as others were"),

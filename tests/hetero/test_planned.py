@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -16,13 +16,16 @@ from sparsegen.compiler import compile_graph
 from sparsegen.devices import Device, DeviceKind, Estimate, Machine, Operator, Section, make_device, registry
 from sparsegen.devices import register as register_kind
 from sparsegen.devices.kind import Runner
-from sparsegen.devices.machine import Link, connect
+from sparsegen.devices.machine import Link, connect, with_host
 from sparsegen.errors import DeviceError, InputError, ModelError, PlanError
-from sparsegen.hetero.api import plan
+from sparsegen.frontend import from_torch
+from sparsegen.hetero.api import find_plan, plan
 from sparsegen.hetero.costs.cost_cache import CostCache
 from sparsegen.hetero.operators.application import Application
 from sparsegen.hetero.operators.application_graph import joined
+from sparsegen.hetero.operators.cut import Granularity
 from sparsegen.hetero.planned import PlannedModel
+from sparsegen.hetero.plans.check import faults
 from sparsegen.hetero.plans.plan_json import from_json, to_json
 from sparsegen.hetero.plans.streams import ALL_CORES, COPIES, ONE_CORE, PIPELINE
 from tests.frontend.checking import images
@@ -322,6 +325,44 @@ def test_a_stream_on_two_cores_gets_the_best_of_its_rivals(cache: CostCache) -> 
         assert made.plan.period <= min(others.values())
         for found, frame in zip(made.map(FRAMES), FRAMES, strict=True):
             agree(found, model(frame))
+
+
+class Residual(nn.Module):
+    """Blocks of two convolutions, and what they read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (
+            nn.ModuleList(nn.Conv2d(8, 8, 3, padding=1) for _ in range(4)) for _ in range(2)
+        )
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for first, second in zip(self.first, self.second, strict=True):
+            x = (second(first(x).relu()) + x).relu()
+        return x
+
+
+def test_layers_are_placed_as_well_as_blocks(cache: CostCache) -> None:
+    """Though the solver starts a device twice for a block's two layers that read what another one gave."""
+    table = {
+        "dtype": "float32",
+        "rates": {"float32": {"conv": "1 GMAC/s", "other": "1 GB/s"}},
+        "overheads": {"invocation": "0.5 ms"},
+        "weights": {"cache": "10 kB", "streamed": True},
+        "link": {"latency": "0 us", "bandwidth": "4 MB/s"},
+    }
+    devices, host = with_host([make_device(name, "profile", {"table": table}) for name in "ab"])
+    machine, model, x = connect(devices, [], host), Residual(), images(1, 8, 8, 8)
+    layers, blocks = (
+        find_plan(from_torch(model, (x,)), machine, (x,), granularity=granularity, cache=cache).plan
+        for granularity in get_args(Granularity)[:2]
+    )
+    assert faults(layers) == []
+    assert layers.makespan == blocks.makespan == pytest.approx(3.343e-3, rel=1e-3)
+    assert layers.alternatives is not None
+    assert layers.alternatives["layer by layer"] == pytest.approx(3.763e-3, rel=1e-3)
+    assert layers.bound <= layers.makespan
 
 
 def wrong_calls(given: Tensor) -> dict[str, tuple[Any, str]]:

@@ -38,7 +38,7 @@ def _end_faults(plan: Plan) -> Iterator[str]:
     *others, last = plan.operators
     if last.implementation != PASSED_ON:
         yield f"the last operator, {last.name}, computes something: the result has to come there"
-    elif not _needs(last):
+    elif not _needs(last) and not any(each.carries for each in others):  # all that is for may be a state
         yield f"the result, {last.name}, reads nothing"
     for each in others:
         if each.implementation == PASSED_ON and _needs(each):

@@ -26,7 +26,8 @@ def bound_of_plans(problem: Problem, answer: Schedule | Pipelining, alone: Colle
     Those of `alone` are never of one segment with others. Where nothing is charged for a start, this is the
     answer's own bound.
     """
-    if not any(any(task.invocation.values()) for task in problem.tasks):
+    computing = [task for task in problem.tasks if task.name not in alone]
+    if len(computing) < 2 or not any(any(task.invocation.values()) for task in computing):
         return answer.bound
     least = _least_starts(problem, alone)
     instance = Instance(_merged(problem, alone, least))

@@ -88,7 +88,18 @@ class Planner:
     listen: Listener | None = None
 
     def best(self, machine: Machine, goal: Goal) -> Planned:
-        """The solver's plan for a machine."""
+        """The solver's plan for a machine; that of whole blocks where it is better than that of layers.
+
+        The solver starts a device for each operator that reads from elsewhere, a plan once for several in a
+        row: so it may pass by a plan that blocks, which are started once, lead to.
+        """
+        found = self._best(machine, goal)
+        starts = (each.profile.invocation_overhead.value for each in machine.devices if each.profile)
+        if self.granularity != "layer" or not any(starts):
+            return found
+        return _better(found, replace(self, granularity="block")._best(machine, goal))
+
+    def _best(self, machine: Machine, goal: Goal) -> Planned:
         asked = self._asked(machine)
         problem = asked.posed.problem
         if goal == "latency":
@@ -144,6 +155,19 @@ def best_stream(found: Mapping[str, Planned]) -> Planned:
     """The plan of the shortest period; the periods of the others are among its alternatives."""
     name = min(found, key=lambda each: found[each].plan.period)
     return found[name].beside({each: p.plan.period for each, p in found.items() if each != name})
+
+
+def _better(found: Planned, blocks: Planned) -> Planned:
+    """The better of a plan of layers and one of blocks, with what is known of plans of layers."""
+    value, other = (
+        each.plan.period if each.plan.goal == "throughput" else each.plan.makespan for each in (found, blocks)
+    )
+    if other >= value * (1 - ROUNDING):
+        return found
+    bound = min(found.plan.bound, other)
+    plan = replace(blocks.plan, bound=bound, optimal=other <= bound * (1 + ROUNDING))
+    told = {**(found.plan.alternatives or {}), "layer by layer": value}
+    return replace(found, plan=replace(plan, alternatives=None)).beside(told)
 
 
 def _other(best: Pipelining, alone: Pipelining, copied: Pipelining | None) -> dict[str, float]:
