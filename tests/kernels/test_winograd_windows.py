@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from tvm import sym, tirx
 
 from sparsegen.compiler import compile_graph
 from sparsegen.graph import LayerGraph, Step
+from sparsegen.kernels.conv import SparseWinograd
 from sparsegen.kernels.plan import plan_graph
 from sparsegen.kernels.problems import winograd_problem
 from sparsegen.kernels.registry import refusals
@@ -88,7 +91,7 @@ def partly_kept(window: str) -> Array:
 @large(
     ("window", "batch", "target", "sparse", "first"),
     itertools.product(WINDOWS, BATCHES, TARGETS, [False, True], range(3)),
-    sample=20,
+    sample=17,
 )
 def test_any_window(window: str, batch: int, target: str, sparse: bool, first: int) -> None:
     layers = graph(window, batch, partly_kept(window))
@@ -98,6 +101,24 @@ def test_any_window(window: str, batch: int, target: str, sparse: bool, first: i
     if sparse:
         knobs = SparseWinogradSchedule(**knobs.as_dict(), permuted=first > 0, chains=1 + first % 2)
     check(layers, threads=2, target=target, schedules={"layer": knobs}, tolerance=tolerance)
+
+
+@pytest.mark.parametrize(("kernel", "number"), [(3, 0), (5, 1), (3, 2)])
+def test_schedules_of_a_stride_are_right_and_told(kernel: int, number: int) -> None:
+    weight = weights((16, 8, kernel, kernel), "dense")
+    for first in range(0, 16, 4):
+        weight[first : first + 4, first // 4 :: 2] = 0
+    layers = conv_graph(weight, (2, 8, 56, 56), stride=(2, 2), padding=(kernel // 2,) * 4)
+    plan = plan_graph(layers, threads=2, target=parse_target())
+    layer = plan.layer("layer")
+    assert {"winograd", "sparse_winograd"}.isdisjoint(refusals(layer, plan.context))
+    space = SparseWinograd().space(layer, plan.context)
+    assert space is not None
+    schedules = list(space.schedules())
+    schedule = random.Random(0).sample(schedules, len(schedules))[number]
+    assert all(math.isfinite(value) for value in space.features(schedule).values())
+    assert space.read(schedule.as_dict()) == schedule
+    check(layers, threads=2, schedules={"layer": schedule}, tolerance=1e-4)
 
 
 @pytest.mark.parametrize("kernel", [3, 5, 7])
@@ -124,8 +145,9 @@ def test_phases_of_fewer_taps_are_zero_where_they_are_not_multiplied(kernel: int
         assert multiplied.mean() == 0.81
 
 
-@pytest.mark.parametrize("window", ["3x3", "3x3 without padding", "3x3 by 2"])
-@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize(
+    ("window", "batch"), [("3x3", 16), ("3x3", 3), ("3x3 without padding", 3), ("3x3 by 2", 3)]
+)
 def test_what_lies_past_the_image_does_not_matter(window: str, batch: int) -> None:
     """Tiles stand over the image's end, where the next channel lies: one of huge values and no weights."""
     weight = weights((4, 4, 3, 3), "dense")

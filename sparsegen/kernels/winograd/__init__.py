@@ -1,8 +1,9 @@
 """Winograd's minimal filtering for convolutions of more than one tap.
 
 Best for: dense weights, or few zeros: of a 3x3 filter's 9 multiplications 4 (tiles of 2 x 2 outputs) or 2.25
-(4 x 4) remain, of the 49 of a 7x7 one with stride 2 there remain 12.25, but no zeros. The sparse kernel skips
-filters that are zero everywhere, of whole groups of output channels: best where weights are pruned so.
+(4 x 4) remain, of the 49 of a 7x7 one with stride 2 there remain 10.6, but no zeros. The sparse kernel skips
+filters that are zero everywhere, of whole groups of output channels: best where weights are pruned so. With a
+stride they gain least: of a 3x3 filter's 9 there remain 5.1 or 6.25; at 80 % direct panels are level.
 Results differ from a direct convolution's by some 1e-6 or 1e-5 of their largest.
 """
 
