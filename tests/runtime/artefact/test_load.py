@@ -274,9 +274,10 @@ def test_closing_waits_for_calls_of_other_threads(file: Path) -> None:
         closer = threading.Thread(target=close)
         closer.start()
         assert not closed.wait(0.05)
+        while not model._calls.closed:
+            time.sleep(0.001)
         with pytest.raises(InputError, match="is closed: load it again"):
-            while True:  # until the closer came to it
-                model(x) if model._calls.closed else time.sleep(0.001)
+            model(x)
         may_end.set()
         caller.join()
         closer.join()

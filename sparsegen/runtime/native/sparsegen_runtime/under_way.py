@@ -15,20 +15,21 @@ class CallsUnderWay:
 
     def __init__(self, of: str, *, closed: bool = False) -> None:
         self._of = of
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # a signal's handler may come in while its thread holds it
+        self._changed = threading.Condition(self._lock)
         self._threads: list[int] = []  # one entry a call
         self.closed = closed
 
     def __enter__(self) -> None:
         """Count a call in. Raises InputError once it is closed."""
-        with self._changed:
+        with self._lock:
             if self.closed:
                 raise InputError(f"{self._of} is closed: load it again")
             self._threads.append(threading.get_ident())
 
     def __exit__(self, *_: object) -> None:
         """Count a call out."""
-        with self._changed:
+        with self._lock:
             self._threads.remove(threading.get_ident())
             if self.closed:
                 self._changed.notify_all()
