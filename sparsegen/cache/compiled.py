@@ -5,28 +5,25 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
+from sparsegen.cache.folder import OFF, given_folder
 from sparsegen.cache.key import NoKeyError, key_of
 from sparsegen.cache.models import ModelCache
 from sparsegen.dump import WANTED as DUMP
 from sparsegen.errors import FileError, warn
 from sparsegen.runtime.model import CompiledModel, bind
 
-OFF = "SPARSEGEN_NO_CACHE"
-"""Environment variable: where it is set, no model is looked for or kept that nobody asked a folder for."""
-
 
 def model_cache(cache: bool, cache_dir: str | os.PathLike[str] | None) -> ModelCache | None:
     """The cache of a folder, or of this user's; None where none is wanted, or the user's cannot be used.
 
-    Raises FileError for a folder that is given and cannot be used.
+    Raises FileError for a folder that is given and cannot be used, and OptionError for what is no path.
     """
     if not cache:
         return None
     if cache_dir is not None:
-        return ModelCache(Path(cache_dir))
+        return ModelCache(given_folder(cache_dir))
     if os.environ.get(OFF):
         return None
     try:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparsegen.cache.folder import default_folder, make_private
+from sparsegen.cache.folder import check_private, default_folder, make_private
 from sparsegen.errors import FileError, SparsegenError
 from sparsegen.runtime.artefact.read import read_programs
 from sparsegen.runtime.artefact.save import save_programs
@@ -33,14 +34,19 @@ class Kept:
 class ModelCache:
     """The models in a folder, by key; safe with many processes: files appear whole, and may go at any time.
 
+    make_folder: make it where it is not there; those who only look need none.
+
     Raises FileError for a folder that is not the user's own and private.
     """
 
-    def __init__(self, folder: Path | None = None, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(
+        self, folder: Path | None = None, most_bytes: int = MOST_BYTES, *, make_folder: bool = True
+    ) -> None:
         self.folder = (folder or default_folder()) / "models"
         self.most_bytes = most_bytes
-        make_private(self.folder.parent)
-        make_private(self.folder)
+        prepare = make_private if make_folder else check_private
+        prepare(self.folder.parent)
+        prepare(self.folder)
 
     def find(self, key: str) -> list[Program] | None:
         """The programs of a key, with their weights checked; None where there are none, or damaged ones."""
@@ -52,7 +58,7 @@ class ModelCache:
             os.utime(path)
         except (SparsegenError, OSError) as error:
             _log.warning("the cached model %s is given up, and made anew: %s", path, error)
-            self._remove(path)
+            self._try_to_remove(path)
             return None
         return programs
 
@@ -70,7 +76,7 @@ class ModelCache:
         for each in sorted(self.kept(), key=lambda kept: kept.used, reverse=True):
             left -= each.bytes
             if left < 0 and each.path != self._path(key):
-                self._remove(each.path)
+                self._try_to_remove(each.path)
 
     def kept(self) -> Iterator[Kept]:
         """All models that are kept."""
@@ -89,8 +95,19 @@ class ModelCache:
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}{_SUFFIX}"
 
-    def _remove(self, path: Path) -> None:
+    def _try_to_remove(self, path: Path) -> None:
+        """Remove what is of no use; a model compiles without that, too."""
         try:
-            path.unlink(missing_ok=True)
+            self._remove(path)
+        except FileError as error:
+            _log.warning("%s", error)
+
+    def _remove(self, path: Path) -> None:
+        """Remove a model, or a folder that lies in its place. Raises FileError where that fails."""
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise FileError(f"cannot remove {path}: {error.strerror or error}") from error

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 cache = typer.Typer(no_args_is_help=True, help="Show and clear the models that `compile` keeps.")
 
 Folder = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--cache-dir",
         help="The folder, as `compile` was given it.",
@@ -18,6 +20,12 @@ Folder = Annotated[
         metavar="FOLDER",
     ),
 ]
+
+
+def _folder(cache_dir: str | None) -> Path | None:
+    from sparsegen.cache.folder import given_folder
+
+    return None if cache_dir is None else given_folder(cache_dir)
 
 
 @cache.command()
@@ -32,7 +40,7 @@ def show(cache_dir: Folder = None) -> None:
     from sparsegen.cache.models import ModelCache
     from sparsegen.wording import counted
 
-    models = ModelCache(cache_dir)
+    models = ModelCache(_folder(cache_dir), make_folder=False)
     kept = sorted(models.kept(), key=lambda each: each.used, reverse=True)
     table = Table(box=box.SIMPLE, show_edge=False)
     table.add_column("model")
@@ -56,7 +64,7 @@ def clear(cache_dir: Folder = None) -> None:
     from sparsegen.cache.models import ModelCache
     from sparsegen.wording import counted
 
-    models = ModelCache(cache_dir)
+    models = ModelCache(_folder(cache_dir), make_folder=False)
     gone = models.clear()
     size = sum(each.bytes for each in gone)
     typer.echo(f"{counted(len(gone), 'model')}, {size / 1e6:,.1f} MB, removed from {models.folder}")

@@ -13,7 +13,7 @@ from sparsegen.doctor.child import Answer, Child
 from sparsegen.doctor.cpu import Cpu
 from sparsegen.doctor.finding import Finding
 from sparsegen.doctor.schedules import damaged, read_shipped, schedules
-from sparsegen.errors import first_line
+from sparsegen.errors import FileError, first_line
 
 Checks = Mapping[str, Callable[[], Finding]]
 
@@ -59,10 +59,16 @@ def _of_system(root: Path) -> Checks:
         "huge pages": partial(memory.huge_pages, root),
         "gcc": toolchain.gcc,
         "temporary folder": lambda: folders.temporary(*folders.temporary_folder(os.environ)),
-        "cache folder": lambda: folders.cache(
-            folders.look(default_folder(), measured=True), user=os.geteuid()
-        ),
+        "cache folder": _cache_folder,
     }
+
+
+def _cache_folder() -> Finding:
+    try:
+        folder = default_folder()
+    except FileError as error:
+        return folders.no_cache(str(error))
+    return folders.cache(folders.look(folder, measured=True), user=os.geteuid())
 
 
 def _of_packages(tvm: Answer, torch: Answer) -> Checks:

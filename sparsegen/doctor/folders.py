@@ -14,6 +14,8 @@ from sparsegen.doctor.finding import Finding
 _ROOM = 100e6
 """Bytes that a large model's library and the tuner's files fit in."""
 _PRIVATE = 0o700
+_CACHE = "cache folder"
+_AGAIN = "what was compiled or measured is not kept, and is done again"
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,14 @@ def temporary(folder: Folder | None, refused: str = "") -> Finding:
     return Finding(name, "ok", found, "compiling uses it where files in memory cannot be had; tuning always")
 
 
+def no_cache(problem: str) -> Finding:
+    """What is told where the environment names no folder that could be the cache."""
+    return Finding(_CACHE, "note", problem, _AGAIN, "export SPARSEGEN_CACHE=/PATH/OF/FOLDER")
+
+
 def cache(folder: Folder, *, user: int) -> Finding:
     """The cache of the user with this number: it is used where it is the user's own and nobody else's."""
-    name, again = "cache folder", "what was compiled or measured is not kept, and is done again"
+    name, again = _CACHE, _AGAIN
     if not folder.exists:
         if folder.writable:
             return Finding(name, "ok", f"{folder.path}: not there yet", "it is made when first needed")

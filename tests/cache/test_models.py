@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from typer.testing import CliRunner
 import sparsegen
 from sparsegen import compiler
 from sparsegen.cache import compiled as found
+from sparsegen.cache.folder import default_folder, given_folder
 from sparsegen.cache.key import NoKeyError, key_of
 from sparsegen.cache.models import ModelCache
 from sparsegen.cli.app import app
-from sparsegen.errors import FileError
+from sparsegen.doctor.examination import _cache_folder
+from sparsegen.errors import FileError, OptionError
 from sparsegen.runtime.program import Program
 
 X = torch.randn(2, 8, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -154,6 +157,72 @@ def test_a_folder_that_cannot_be_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="cannot be made"):
         sparsegen.compile(network(), (X,), cache_dir=tmp_path / "file" / "below")
+
+
+def test_a_folder_in_place_of_a_model_is_removed(folder: Path, made: list[Any]) -> None:
+    sparsegen.compile(network(), (X,), cache_dir=folder)
+    (kept,) = ModelCache(folder).kept()
+    kept.path.unlink()
+    (kept.path / "below").mkdir(parents=True)
+    for _ in range(2):
+        sparsegen.compile(network(), (X,), cache_dir=folder)
+    assert len(made) == 2
+    assert kept.path.is_file()
+
+
+def test_what_cannot_be_removed_is_passed_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = ModelCache(folder)
+    (cache.folder / "a.sparsegen").mkdir()
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    assert cache.find("a") is None
+    assert "cannot remove" in caplog.text
+    with pytest.raises(FileError, match="cannot remove"):
+        cache.clear()
+
+
+@pytest.mark.parametrize("wrong", ["", " ", "a\0b", 5, b"folder", Path])
+def test_what_is_no_path_is_refused(wrong: Any) -> None:
+    with pytest.raises(OptionError, match=r"cache_dir is .*: give the path of a folder"):
+        sparsegen.compile(network(), (X,), cache_dir=wrong)
+
+
+def test_the_users_home_is_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.delenv("SPARSEGEN_CACHE", raising=False)
+    assert given_folder("~/mine") == folder / "mine"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert default_folder() == folder / ".cache" / "sparsegen"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert default_folder() == Path("/xdg/sparsegen")
+    monkeypatch.setenv("SPARSEGEN_CACHE", "~/other")
+    assert default_folder() == folder / "other"
+
+
+@pytest.mark.parametrize("wrong", ["relative", "./here", "0", "off", " "])
+def test_a_relative_folder_of_the_environment_is_refused(
+    wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPARSEGEN_CACHE", wrong)
+    monkeypatch.delenv("SPARSEGEN_NO_CACHE")
+    found._tell_once.cache_clear()
+    with pytest.warns(UserWarning, match=f"SPARSEGEN_CACHE is '{wrong}': give the absolute path"):
+        assert found.model_cache(cache=True, cache_dir=None) is None
+    assert _cache_folder().found.startswith("SPARSEGEN_CACHE is")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", ["show", "clear"])
+def test_looking_makes_no_folder(verb: str, folder: Path) -> None:
+    done = CliRunner().invoke(app, ["cache", verb, "--cache-dir", str(folder)])
+    assert (done.exit_code, "0 models" in done.output) == (0, True)
+    assert not folder.exists()
 
 
 def test_what_was_used_longest_ago_goes_first(folder: Path) -> None:

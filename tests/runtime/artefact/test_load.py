@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
+import pickle
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -235,6 +238,67 @@ def test_closed_models(file: Path) -> None:
     model.close()
     with pytest.raises(InputError, match="is closed: load it again"):
         model(example())
+
+
+def test_what_a_closed_model_tells(file: Path) -> None:
+    with sparsegen_runtime.load(file) as model:
+        assert repr(model) == f"LoadedModel({str(file)!r}, target='haswell', threads=1, batches=[1])"
+    assert repr(model).endswith("batches=[1], closed)")
+    (variant,) = model.variants
+    vars(variant).pop("plan")
+    for look in (lambda: variant.plan, variant.prepare, lambda: variant.run([], [])):
+        with pytest.raises(InputError, match="is closed: load it again"):
+            look()
+
+
+def test_closing_waits_for_calls_of_other_threads(file: Path) -> None:
+    model = sparsegen_runtime.load(file)
+    begun, may_end, closed = threading.Event(), threading.Event(), threading.Event()
+    variant, x, results = model.variants[0], example(), []
+    run = variant.run
+
+    def slow(inputs: list[int], outputs: list[int]) -> None:
+        begun.set()
+        assert may_end.wait(60)
+        run(inputs, outputs)
+
+    def close() -> None:
+        model.close()
+        closed.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(variant, "run", slow)
+        caller = threading.Thread(target=lambda: results.append(model(x)))
+        caller.start()
+        assert begun.wait(60)
+        closer = threading.Thread(target=close)
+        closer.start()
+        assert not closed.wait(0.05)
+        while not model._calls.closed:
+            time.sleep(0.001)
+        with pytest.raises(InputError, match="is closed: load it again"):
+            model(x)
+        may_end.set()
+        caller.join()
+        closer.join()
+    assert closed.is_set()
+    assert torch.equal(results[0], forms()(x))
+
+
+def test_a_thread_does_not_wait_for_its_own_call(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = sparsegen_runtime.load(file)
+    with monkeypatch.context() as patch:
+        patch.setattr(model.variants[0], "run", lambda *_: model.close())
+        with pytest.raises(InputError, match="close it after the call"):
+            model(example())
+    assert torch.equal(model(example()), forms()(example()))
+    model.close()
+
+
+def test_an_open_model_is_not_copied(loaded: sparsegen_runtime.LoadedModel) -> None:
+    for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(OptionError, match="pass on its path"):
+            attempt(loaded)
 
 
 def test_files_that_are_none(tmp_path: Path, file: Path) -> None:

@@ -71,6 +71,7 @@ def built(compiler: str, source: Path, output: Path) -> Path:
     ).stdout.split()
     command = [
         compiler,
+        "-std=c11" if compiler == "gcc" else "-std=c++17",  # as the examples tell
         "-O2",
         "-Wall",
         "-Wextra",
@@ -107,6 +108,19 @@ def test_the_c_example_gives_what_python_gives(compiled: Any, file: Path, tmp_pa
     done = subprocess.run([program, tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == f"{tmp_path}: this is no regular file; give one that sparsegen wrote\n"
+    for arguments, message in [
+        ([file, "more.bin"], "more.bin does not have exactly the 3072 bytes that the input takes\n"),
+        ([file, "less.bin"], "less.bin does not have exactly the 3072 bytes that the input takes\n"),
+        ([file, "none.bin"], "none.bin: No such file or directory\n"),
+        ([file, "image.bin", "image.bin"], f"{file} takes 1 inputs, 2 files were given\n"),
+    ]:
+        image = (tmp_path / "image.bin").read_bytes()
+        (tmp_path / "more.bin").write_bytes(image + b"x")
+        (tmp_path / "less.bin").write_bytes(image[:-1])
+        done = subprocess.run(
+            [program, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode > 0, done.stderr) == (True, message)
 
 
 @pytest.mark.skipif(shutil.which("pkg-config") is None, reason="pkg-config is not installed")
@@ -118,6 +132,10 @@ def test_the_cpp_example_runs_threads(file: Path, tmp_path: Path) -> None:
     failed = subprocess.run([program, "none"], capture_output=True, text=True, check=False)
     assert failed.returncode == 1
     assert failed.stderr.startswith("none: the file cannot be opened")
+    for wrong in ("0", "-1", "two", "2x", "", "99999999999"):
+        failed = subprocess.run([program, file, wrong], capture_output=True, text=True, check=False)
+        assert failed.returncode == 1
+        assert failed.stderr == f"'{wrong}' is no number of threads or runs; give 1 or more\n"
 
 
 @pytest.fixture(scope="module")

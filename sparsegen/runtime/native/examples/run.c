@@ -1,10 +1,10 @@
 /* Runs a model that sparsegen compiled, and prints what it gives.
  *
- *     gcc run.c -o run $(pkg-config --cflags --libs sparsegen)
+ *     gcc -std=c11 run.c -o run $(pkg-config --cflags --libs sparsegen)
  *     ./run model.sparsegen [INPUT.bin ...]
  *
- * Each INPUT.bin has the bytes of one input, row-major, as numpy's `array.tofile` writes them; inputs without
- * a file are zeros. The outputs are written in the same way to output0.bin, output1.bin and so on.
+ * Each INPUT.bin has the bytes of one input, row-major, as numpy's `array.tofile` writes them. There is one
+ * for each input; without any, all inputs are zeros. The outputs are written in the same way to output0.bin, output1.bin and so on.
  */
 #include <sparsegen.h>
 
@@ -37,8 +37,12 @@ static void show(const char *kind, const sparsegen_tensor *tensor) {
 
 static void read_file(const char *path, void *to, size_t bytes) {
     FILE *file = fopen(path, "rb");
-    if (file == NULL || fread(to, 1, bytes, file) != bytes) {
-        fprintf(stderr, "%s does not have the %zu bytes that the input takes\n", path, bytes);
+    if (file == NULL) {
+        perror(path);
+        exit(1);
+    }
+    if (fread(to, 1, bytes, file) != bytes || fgetc(file) != EOF) {
+        fprintf(stderr, "%s does not have exactly the %zu bytes that the input takes\n", path, bytes);
         exit(1);
     }
     fclose(file);
@@ -69,6 +73,10 @@ int main(int count, char **arguments) {
      * are counted, and number 0 is the best of them for the first shapes. */
     const int variant = 0;
     int inputs = sparsegen_inputs(model, variant), outputs = sparsegen_outputs(model, variant);
+    if (count > 2 && count - 2 != inputs) {
+        fprintf(stderr, "%s takes %d inputs, %d files were given\n", arguments[1], inputs, count - 2);
+        return 2;
+    }
 
     /* The caller owns the memory of inputs and outputs. */
     const void **given = calloc((size_t)inputs + 1, sizeof *given);

@@ -44,6 +44,15 @@ public:
     std::vector<void *> addresses;
 };
 
+// A whole number from 1 to 10,000,000 of the command line.
+static int whole_number(const char *text) {
+    char *end = nullptr;
+    const long number = std::strtol(text, &end, 10);
+    if (*text == 0 || *end != 0 || number < 1 || number > 10000000)
+        throw std::runtime_error(std::string("'") + text + "' is no number of threads or runs; give 1 or more");
+    return static_cast<int>(number);
+}
+
 // What one thread does: its own context and outputs, the same model.
 static void work(sparsegen_model *model, int variant, int runs, Tensors &outputs, std::string &error) {
     try {
@@ -62,8 +71,9 @@ int main(int count, char **arguments) try {
         std::cerr << "usage: " << arguments[0] << " MODEL.sparsegen [THREADS [RUNS]]\n";
         return 2;
     }
-    const int threads = count > 2 ? std::atoi(arguments[2]) : 2,
-              runs = count > 3 ? std::atoi(arguments[3]) : 100;
+    const int threads = count > 2 ? whole_number(arguments[2]) : 2,
+              runs = count > 3 ? whole_number(arguments[3]) : 100;
+    if (threads > 1024) throw std::runtime_error("give 1 to 1024 threads");
 
     // One thread for each run: more runs at a time serve more requests than one run on more threads does.
     sparsegen_options options = {};
@@ -90,7 +100,7 @@ int main(int count, char **arguments) try {
         if (!errors[i].empty()) throw std::runtime_error(errors[i]);
         same = same && outputs[i].memory == outputs[0].memory;
     }
-    std::cout << threads * runs / seconds.count() << " runs a second on " << threads << " threads, "
+    std::cout << double(threads) * runs / seconds.count() << " runs a second on " << threads << " threads, "
               << (same ? "the same result in all" : "results differ") << "\n";
     return same ? 0 : 1;
 } catch (const std::exception &failure) {

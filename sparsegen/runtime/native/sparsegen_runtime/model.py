@@ -7,17 +7,18 @@ import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
 from sparsegen_runtime.batches import Family, families_of, pieces, without_batch
 from sparsegen_runtime.calling import call_form, result_structure
-from sparsegen_runtime.errors import InputError, read_from
+from sparsegen_runtime.errors import InputError, OptionError, read_from
 from sparsegen_runtime.interface import functions, open_model, own_teams
 from sparsegen_runtime.known import KnownResults
 from sparsegen_runtime.rows import listed, results_grow, run_piece
 from sparsegen_runtime.tensors import PlainForm, check_count, new_result, plain
+from sparsegen_runtime.under_way import CallsUnderWay
 from sparsegen_runtime.variant import Variant
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -61,6 +62,7 @@ class LoadedModel:
         self.path = Path(path)
         self._threads = threads
         self._lock = threading.Lock()
+        self._calls = CallsUnderWay(f"the model of {self.path}")
         self._forked = False
         handle = open_model(self.path, threads, verify)
         count = functions().sparsegen_variants(handle)
@@ -116,20 +118,50 @@ class LoadedModel:
         return tuple(form.shape for form in self.variants[0].outputs)
 
     def close(self) -> None:
-        """Free the model's memory now: no call may be under way, and none may follow."""
+        """Free the model's memory, once the calls that other threads are in have ended; none may follow.
+
+        A model that is closed may be closed again. Raises InputError where this very thread is in a call, as
+        the handler of a signal may be.
+        """
+        self._calls.close()
         self._close()
+
+    def __enter__(self) -> Self:
+        """The model, which is closed where the `with` ends."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the model."""
+        self.close()
+
+    def __repr__(self) -> str:
+        batches = list(dict.fromkeys(shapes[0][0] for shapes in self._by_shapes if shapes and shapes[0]))
+        closed = ", closed" if self._calls.closed else ""
+        return (
+            f"{type(self).__name__}({str(self.path)!r}, target={self.target!r}, threads={self.threads}, "
+            f"batches={batches}{closed})"
+        )
+
+    def __reduce__(self) -> NoReturn:
+        """No copy and no pickle: raises OptionError, which tells what to do."""
+        raise OptionError(
+            f"a model that is open is neither copied nor pickled: pass on its path, {str(self.path)!r}, and "
+            "load it there"
+        )
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """The model's result, in the structure that the torch model returns.
 
         Arguments are those of the torch model. Raises InputError for other arguments than it was compiled
-        for, and OutOfMemoryError where no memory is left.
+        for, and once the model is closed, and OutOfMemoryError where no memory is left.
         """
         if self._forked:
             own_teams()
             self._forked = False
-        if not self._close.alive:
-            raise InputError(f"the model of {self.path} is closed: load it again")
+        with self._calls:
+            return self._result(inputs, named)
+
+    def _result(self, inputs: Sequence[Any], named: Mapping[str, Any]) -> Any:
         if self._call is not None and (named or not self._call.is_flat):
             inputs = self._call.leaves_of(inputs, named)
         elif named:
@@ -250,6 +282,7 @@ def _in_child() -> None:
     """A forked child has neither the threads of its parent's models nor those that held their locks."""
     for model in _models:
         model._forked, model._lock = True, threading.Lock()
+        model._calls = CallsUnderWay(f"the model of {model.path}", closed=model._calls.closed)
 
 
 os.register_at_fork(after_in_child=_in_child)

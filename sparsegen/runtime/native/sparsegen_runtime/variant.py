@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsegen_runtime.errors import InputError
 from sparsegen_runtime.interface import Context, forms_of, functions, plan_of
 from sparsegen_runtime.tensors import PlainForm
 
@@ -23,7 +24,8 @@ class Variant:
     """
 
     def __init__(self, model: int, number: int) -> None:
-        self._model, self._number = model, number
+        self._model: int | None = model
+        self._number = number
         inputs, outputs = forms_of(model, number)
         self.inputs, self.outputs = tuple(map(PlainForm, inputs)), tuple(map(PlainForm, outputs))
         self.input_shapes = tuple(form.shape for form in self.inputs)
@@ -33,7 +35,7 @@ class Variant:
     @functools.cached_property
     def plan(self) -> dict[str, Any]:
         """The plan, as JSON has it."""
-        plan: dict[str, Any] = json.loads(plan_of(self._model, self._number))
+        plan: dict[str, Any] = json.loads(plan_of(self._opened(), self._number))
         return plan
 
     @property
@@ -56,8 +58,7 @@ class Variant:
         try:
             context = self._contexts.pop()
         except IndexError:
-            context = Context(self._model, self._number, len(self.inputs), len(self.outputs))
-            self._all.append(context.handle)
+            context = self._new_context()
         try:
             context.run(inputs, outputs)
         finally:
@@ -66,9 +67,17 @@ class Variant:
     def prepare(self) -> None:
         """Make the first context, which loads code and weights, before it is needed."""
         if not self._all:
-            context = Context(self._model, self._number, len(self.inputs), len(self.outputs))
-            self._all.append(context.handle)
-            self._contexts.append(context)
+            self._contexts.append(self._new_context())
+
+    def _new_context(self) -> Context:
+        context = Context(self._opened(), self._number, len(self.inputs), len(self.outputs))
+        self._all.append(context.handle)
+        return context
+
+    def _opened(self) -> int:
+        if self._model is None:
+            raise InputError("the model is closed: load it again")
+        return self._model
 
     def seconds(self) -> float:
         """The least seconds that some runs on zeros take."""
@@ -83,7 +92,8 @@ class Variant:
         return min(times)
 
     def free(self) -> None:
-        """Free the contexts, none of which is running."""
+        """Free the contexts, none of which is running: the model is about to be closed."""
+        self._model = None
         for handle in self._all:
             functions().sparsegen_context_free(handle)
         self._all.clear()

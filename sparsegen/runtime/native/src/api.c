@@ -39,7 +39,7 @@ static int checking_threads(void) {
     return count < 8 ? count : 8;
 }
 
-EXPORTED sparsegen_model *sparsegen_open(const char *path, const sparsegen_options *given) {
+static sparsegen_model *open_model(const char *path, const sparsegen_options *given) {
     sparsegen_options options;
     errors_about(path);
     if (!path) fail("the path is NULL; give a file that sparsegen wrote");
@@ -59,6 +59,12 @@ EXPORTED sparsegen_model *sparsegen_open(const char *path, const sparsegen_optio
     return NULL;
 }
 
+EXPORTED sparsegen_model *sparsegen_open(const char *path, const sparsegen_options *given) {
+    sparsegen_model *model = open_model(path, given);
+    errors_made(model != NULL);
+    return model;
+}
+
 EXPORTED void sparsegen_close(sparsegen_model *model) {
     if (!model) return;
     model_close(model);
@@ -67,10 +73,16 @@ EXPORTED void sparsegen_close(sparsegen_model *model) {
 
 /* ---- variants ----------------------------------------------------------------------------------- */
 
-EXPORTED int sparsegen_variants(const sparsegen_model *model) { return model->count; }
+static int no_model(void) { return fail_null("model", "sparsegen_open"); }
+
+EXPORTED int sparsegen_variants(const sparsegen_model *model) { return model ? model->count : no_model(); }
 
 /* NULL, with a message, where there is none of that number. */
 static const Variant *find_variant(const sparsegen_model *model, int number) {
+    if (!model) {
+        no_model();
+        return NULL;
+    }
     errors_about(model->path);
     if (number >= 0 && number < model->count) return &model->variants[number];
     fail("there is no variant %d; %d run on this machine, from 0 on", number, model->count);
@@ -94,6 +106,7 @@ EXPORTED int sparsegen_outputs(const sparsegen_model *model, int number) {
 }
 
 static int tell(const PlanTensor *tensors, int count, int number, const char *what, sparsegen_tensor *to) {
+    if (!to) return fail("the tensor to fill in is NULL; give an address");
     if (number < 0 || number >= count)
         return fail("there is no %s %d; there are %d, from 0 on", what, number, count);
     const PlanTensor *tensor = &tensors[number];
@@ -120,12 +133,15 @@ EXPORTED int sparsegen_output(const sparsegen_model *model, int number, int outp
 
 EXPORTED sparsegen_context *sparsegen_context_new(sparsegen_model *model, int number) {
     const Variant *variant = find_variant(model, number);
-    if (!variant || variant_make(model, &model->variants[number])) return NULL;
-    return context_new(model, variant);
+    sparsegen_context *context = NULL;
+    if (variant && !variant_make(model, &model->variants[number])) context = context_new(model, variant);
+    if (model) errors_made(context != NULL);
+    return context;
 }
 
 EXPORTED void sparsegen_context_free(sparsegen_context *context) { context_free(context); }
 
 EXPORTED int sparsegen_run(sparsegen_context *context, const void *const *inputs, void *const *outputs) {
+    if (!context) return fail_null("context", "sparsegen_context_new");
     return context_run(context, inputs, outputs);
 }

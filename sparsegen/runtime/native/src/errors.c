@@ -12,6 +12,7 @@
 
 static __thread char message[LONGEST];
 static __thread char file[LONGEST / 2];
+static __thread int gave_null; /* the message tells why a handle is NULL */
 
 EXPORTED const char *sparsegen_last_error(void) { return message; }
 
@@ -25,6 +26,7 @@ static int finish(void) {
         if (length == 0 || *text < 0x20 || *text == 0x7f) *text = '?';
         text += length ? length : 1;
     }
+    gave_null = 0;
     return -1;
 }
 
@@ -52,6 +54,14 @@ int fail_damaged(const char *format, ...) {
     va_end(values);
     strcat(message, advice);
     return finish();
+}
+
+void errors_made(int handle) { gave_null = !handle; }
+
+int fail_null(const char *kind, const char *maker) {
+    if (gave_null) return -1;
+    errors_about(NULL);
+    return fail("the %s is NULL; give one that %s returned", kind, maker);
 }
 
 int fail_memory(size_t bytes, const char *use) {

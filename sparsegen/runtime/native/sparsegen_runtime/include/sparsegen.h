@@ -29,7 +29,9 @@
  * Damage is found, by checksums and by checks of every number; malice is not.
  *
  * Errors: a function that fails says so by what it returns, and sparsegen_last_error tells what is wrong and
- * what to do. Nothing is written to the standard streams, no signal is caught, and the process is never
+ * what to do. A handle of NULL is such a failure: a program may go on with what sparsegen_open returned and
+ * look once, at the end, and the message still tells why there is no model. A handle that was closed or freed
+ * must not be used. Nothing is written to the standard streams, no signal is caught, and the process is never
  * ended.
  *
  * Threads: a model may be used by any number of threads at once; a context by one at a time. Each thread that
@@ -91,27 +93,28 @@ sparsegen_model *sparsegen_open(const char *path, const sparsegen_options *optio
  * it. */
 void sparsegen_close(sparsegen_model *model);
 
-/* How many variants run on this machine, at least 1. Any thread. */
+/* How many variants run on this machine, at least 1; -1 for a model of NULL. Any thread. */
 int sparsegen_variants(const sparsegen_model *model);
 
 /* The plan of a variant, as JSON in UTF-8, ended by a zero: what is computed how, and what became of each
  * layer. `length`, where not NULL, gets its bytes without the zero. It belongs to the model. NULL where there
- * is no such variant. Any thread. */
+ * is no such variant, or the model is NULL. Any thread. */
 const char *sparsegen_plan(const sparsegen_model *model, int variant, size_t *length);
 
-/* How many inputs and outputs a variant has; -1 where there is no such variant. Outputs are those that depend
- * on inputs; the parts of a result that never change are in the plan alone. Any thread. */
+/* How many inputs and outputs a variant has; -1 where there is no such variant, or the model is NULL. Outputs
+ * are those that depend on inputs; the parts of a result that never change are in the plan alone. Any thread. */
 int sparsegen_inputs(const sparsegen_model *model, int variant);
 int sparsegen_outputs(const sparsegen_model *model, int variant);
 
-/* Tells of one input or output, from 0 on. Returns 0, or -1 where there is no such number. Any thread. */
+/* Tells of one input or output, from 0 on. Returns 0, or -1 where there is no such number, or where the
+ * model or `tensor` is NULL. Any thread. */
 int sparsegen_input(const sparsegen_model *model, int variant, int number, sparsegen_tensor *tensor);
 int sparsegen_output(const sparsegen_model *model, int variant, int number, sparsegen_tensor *tensor);
 
 /* Makes a context: one for each thread that runs the model at a time. The first one of a variant loads its
  * code and makes its weights ready, which takes some milliseconds; variants share what they have in common.
  * The caller owns the context, and frees it before the model is closed. NULL where there is no such variant,
- * memory is missing, or the file is damaged. Any thread. */
+ * memory is missing, the file is damaged, or the model is NULL. Any thread. */
 sparsegen_context *sparsegen_context_new(sparsegen_model *model, int variant);
 
 /* Frees a context that no thread runs. NULL is fine. */
@@ -120,8 +123,9 @@ void sparsegen_context_free(sparsegen_context *context);
 /* Runs the model: reads each of `inputs`, writes each of `outputs`, as many as sparsegen_inputs and
  * sparsegen_outputs tell, of the sizes that sparsegen_input and sparsegen_output tell. They belong to the
  * caller, may lie at any address, and must not overlap, except inputs with each other; outputs at multiples
- * of 64 save a copy. Returns 0, or -1. Allocates nothing but what kernels need for themselves, once for each
- * thread. One thread at a time for each context. */
+ * of 64 save a copy. Returns 0, or -1, as for a context, an array or an address that is NULL. Allocates
+ * nothing but what kernels need for themselves, once for each thread. One thread at a time for each
+ * context. */
 int sparsegen_run(sparsegen_context *context, const void *const *inputs, void *const *outputs);
 
 #ifdef __cplusplus
