@@ -10,12 +10,12 @@ from sparsegen.database.workload import Workload
 from sparsegen.target import parse_target
 from sparsegen.tuner.jobs import find_tasks
 from sparsegen.tuner.measure.buffers import logical, prepare
-from tests.kernels.test_separable import LARGE, fused
+from tests.kernels.test_separable import LARGE, PAYING, fused
 from tests.reference import evaluate
 
 
 def test_the_two_are_one_task() -> None:
-    (task,) = find_tasks(LARGE, parse_target(), threads=1, dense=False)
+    (task,) = find_tasks(LARGE, parse_target(PAYING), threads=1, dense=False)
     assert (task.layers, task.space.kernel) == (("pointwise",), "separable")
     assert (task.workload.operator, task.workload.density) == ("separableconv2d", 0.5)
     assert (task.workload.input, task.workload.output) == ((16, 64, 56, 56), (16, 64, 56, 56))
@@ -23,7 +23,7 @@ def test_the_two_are_one_task() -> None:
 
 
 def test_candidates_are_checked_against_both_convolutions() -> None:
-    (task,) = find_tasks(LARGE, parse_target(), threads=1, dense=False)
+    (task,) = find_tasks(LARGE, parse_target(PAYING), threads=1, dense=False)
     case = prepare(task.job)
     (layer,) = fused(LARGE).layers
     core = replace(layer.core, steps=())  # type: ignore[type-var]
