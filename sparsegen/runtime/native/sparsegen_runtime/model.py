@@ -236,13 +236,17 @@ class LoadedModel:
     def _misshapen(self, shapes: Shapes) -> InputError:
         """What to raise for inputs of shapes that no variant takes."""
         forms: Sequence[PlainForm] = self.variants[0].inputs
+        family = self._families.get(without_batch(shapes))
+        if family is not None and family.rows_of(shapes) is None:
+            return InputError(family.differing([form.name for form in forms], shapes))
         taken = list(self._by_shapes)
         for place, form in enumerate(forms):
             allowed = list(dict.fromkeys(each[place] for each in taken))
             if shapes[place] not in allowed:
                 return InputError(
                     f"{form.name} has shape {tuple(shapes[place])}; the model was compiled for "
-                    f"{' and '.join(map(str, allowed))}: compile once per batch size and image size"
+                    f"{' and '.join(map(str, allowed))}: compile it for this size too; "
+                    "batches=[1, 4] (--batches 1,4) takes any number of rows"
                 )
         return InputError(
             f"the inputs have shapes {_joined(shapes)}; the model was compiled for "
