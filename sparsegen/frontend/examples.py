@@ -94,9 +94,10 @@ def check_fit(program: ExportedProgram, args: tuple[Any, ...], kwargs: Mapping[s
             for values in (given, wanted)
         )
         if found != exported:
+            advice = ", or with a dynamic batch, and compile with batches=[1, 4, 16]" * (what == "shapes")
             raise ModelError(
                 f"example inputs have the {what} {found}, the program was exported for {exported}: {what} "
-                f"are fixed at export; export once per batch size"
+                f"are fixed at export; export it for these{advice}"
             )
 
 

@@ -168,14 +168,19 @@ def _from_file(
         shapes = [shape if isinstance(shape[0], int) else (batch, *shape[1:]) for shape in shapes]
     if any(not isinstance(size, int) for shape in shapes for size in shape):
         raise ModelError(
-            f"{path} has a dynamic batch (or another dynamic size): export with static shapes and "
-            f"compile once per batch size"
+            f"{path} has a dynamic batch: say for which ones, with `sparsegen compile --batches 1,4,16` or "
+            f"Python's sparsegen.compile(..., batches=[1, 4, 16]); what takes no batches needs a file "
+            f"that was exported with static shapes"
+            if has_one_dynamic_batch(shapes)
+            else f"{path} has a dynamic size that is no batch, the first of its inputs' shapes: export it "
+            f"with static shapes, once for each size"
         )
     first = shapes[0]
     if batch is not None and first[:1] != (batch,):
         raise OptionError(
             f"{path} was exported for inputs of shape {first}, batch {batch} was asked for: the batch is "
-            f"fixed at export; leave the batch out, or export once per batch size"
+            f"fixed at export; leave the batch out, or export with a dynamic batch, and compile with "
+            f"--batches (batches= in Python)"
         )
     if input_shape is not None and first[1:] != input_shape:
         raise OptionError(

@@ -188,12 +188,12 @@ def _check_static(program: ExportedProgram) -> None:
         if node in inputs:
             raise ModelError(
                 f"input '{node.name}' has the shape {shape}: the batch (or another size) is dynamic. "
-                f"Export with static shapes and compile once per batch size"
+                f"Give the batches to compile for, batches=[1, 4, 16] (--batches); other sizes have to be "
+                f"static: export once for each"
             )
         raise ModelError(
             f"operator {node.target} in {describe_path(module_path(node))} gives the shape {shape}, "
-            f"which depends on values or on a dynamic batch; shapes must be static: compile once per "
-            f"batch size"
+            f"which depends on values, or on a size that is dynamic; shapes must be static"
         )
 
 

@@ -84,6 +84,9 @@ class BatchedModel:
         """The result of inputs whose rows several models compute."""
         family = self._families.get(without_batch(shapes))
         rows = None if family is None else family.rows_of(shapes)
+        if family is not None and rows is None:
+            names = [form.name for form in self.models[0].program.interface.inputs]
+            raise InputError(family.differing(names, shapes))
         if family is None or not rows:
             return self._nearest(shapes).run_on(leaves)  # which says what is wrong
         models = {batch: self._in_order[number] for batch, number in family.variants.items()}

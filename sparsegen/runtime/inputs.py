@@ -50,7 +50,7 @@ def _checked(given: Any, form: InputForm) -> torch.Tensor:
     if tensor.shape != form.shape:
         raise InputError(
             f"{name} has shape {tuple(tensor.shape)}; the model was compiled for {form.shape}: "
-            "compile once per batch size and image size"
+            "compile it for this size too; batches=[1, 4] takes any number of rows"
         )
     cause: Exception | None = None
     try:

@@ -99,9 +99,8 @@ def from_json(written: Mapping[str, Any], weights: NDArray[np.uint8], library: b
         TypeError,
         ValueError,
     ) as error:
-        raise ProgramError(
-            f"the program is damaged: {type(error).__name__} at {error}; compile the model again"
-        ) from error
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ProgramError(f"the program is damaged: {what}; compile the model again") from error
 
 
 def _program(written: Mapping[str, Any], weights: NDArray[np.uint8], library: bytes) -> Program:

@@ -17,10 +17,16 @@ def save(path: str | os.PathLike[str], models: Iterable[CompiledModel | BatchedM
     Equal weights, code and plans are there once. `sparsegen.load` takes what suits machine and inputs. The
     file is written whole or not at all. Returns what was stored.
 
-    Raises FileError where it cannot be written, OptionError for what is no compiled model, for none, and for
-    two of a kind, and ProgramError for models of several networks, and where they take or return a class
-    that cannot be written down.
+    Raises FileError where it cannot be written, OptionError for what is no path or no compiled model, for
+    none, and for two of a kind, and ProgramError for models of several networks, and where they take or
+    return a class that cannot be written down.
     """
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        raise OptionError(f"path is {path!r}: give the path of the file to write")
+    if not isinstance(models, Iterable):
+        raise OptionError(
+            f"a {type(models).__name__} is given: give a list of what sparsegen.compile returns"
+        )
     programs = []
     for model in models:
         if isinstance(model, BatchedModel):

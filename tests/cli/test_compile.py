@@ -73,7 +73,7 @@ def test_a_program_with_a_dynamic_batch() -> None:
     torch.export.save(program, "m.pt2")
     refused = call("compile", "m.pt2", "-o", "m", "--targets", "haswell")
     assert refused.exit_code == 1
-    assert "has a dynamic batch" in refused.stderr
+    assert "has a dynamic batch: say for which ones, with `sparsegen compile --batches" in refused.stderr
     made = call("compile", "m.pt2", "-o", "m", "--targets", "haswell", "--batches", "1,3", "--threads", "1")
     assert made.exit_code == 0, made.output
     x = torch.randn(3, 3, 12, 12)

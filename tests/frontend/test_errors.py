@@ -161,20 +161,20 @@ def test_dynamic_batch() -> None:
     message = refused(program, images())
     assert message.startswith("input 'input' has the shape (s")
     assert "the batch (or another size) is dynamic" in message
-    assert "compile once per batch size" in message
+    assert "batches=[1, 4, 16] (--batches)" in message
 
 
 def test_shape_that_depends_on_values() -> None:
     message = refused(Function(lambda x: x[x > 0]), images())
     assert "gives the shape (u0)" in message
-    assert "compile once per batch size" in message
+    assert "shapes must be static" in message
 
 
 def test_program_for_other_shapes() -> None:
     program = torch.export.export(nn.ReLU().eval(), (images(2, 3),))
     message = refused(program, images(4, 3))
     assert "[(4, 3)], the program was exported for [(2, 3)]" in message
-    assert "export once per batch size" in message
+    assert "export it for these, or with a dynamic batch, and compile with batches=[1, 4, 16]" in message
 
 
 def test_program_for_integers() -> None:

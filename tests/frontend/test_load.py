@@ -248,7 +248,7 @@ def test_file(program_file: str) -> None:
 def test_file_of_another_shape(program_file: str) -> None:
     message = misfit(program_file, batch=16)
     assert "exported for inputs of shape (4, 3, 8, 8), batch 16 was asked for" in message
-    assert "export once per batch size" in message
+    assert "export with a dynamic batch, and compile with --batches" in message
     message = misfit(program_file, batch=4, input_shape=(3, 9, 9))
     assert "exported for inputs of shape (4, 3, 8, 8), input shape (3, 9, 9) was asked for" in message
 
@@ -259,7 +259,17 @@ def test_file_with_a_dynamic_batch(tmp_path: Path) -> None:
     torch.export.save(torch.export.export(nn.ReLU().eval(), (images(),), dynamic_shapes=({0: batch},)), path)
     message = refused(str(path), batch=2)
     assert "has a dynamic batch" in message
-    assert "compile once per batch size" in message
+    assert "--batches 1,4,16" in message
+    assert "batches=[1, 4, 16]" in message
+
+
+def test_file_with_another_dynamic_size(tmp_path: Path) -> None:
+    path = tmp_path / "dynamic.pt2"
+    width = torch.export.Dim("width")
+    torch.export.save(torch.export.export(nn.ReLU().eval(), (images(),), dynamic_shapes=({3: width},)), path)
+    message = refused(str(path), batch=None)
+    assert "has a dynamic size that is no batch" in message
+    assert "static shapes" in message
 
 
 def test_missing_file(tmp_path: Path) -> None:

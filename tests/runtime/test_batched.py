@@ -100,7 +100,7 @@ def test_programs_need_a_dynamic_batch() -> None:
     model = sparsegen.compile(program, (x,), batches=[1, 3], threads=1, target="haswell")
     with torch.no_grad():
         torch.testing.assert_close(model(x), network(x), rtol=1e-4, atol=1e-5)
-    with pytest.raises(ModelError, match="export once per batch size"):
+    with pytest.raises(ModelError, match="or with a dynamic batch, and compile with batches="):
         sparsegen.compile(torch.export.export(network, (x,)), (x,), batches=[1, 3], threads=1)
 
 
@@ -117,3 +117,16 @@ def test_models_without_rows_have_no_batches() -> None:
 
     with pytest.raises(ModelError, match="has no rows"):
         sparsegen.compile(Number().eval(), (torch.tensor(1.0),), batches=[1, 2])
+
+
+def test_inputs_of_different_numbers_of_rows(tmp_path: Path) -> None:
+    class Sum(nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return torch.relu(x + y)
+
+    inputs = (torch.ones(1, 3), torch.ones(1, 3))
+    model = sparsegen.compile(Sum().eval(), inputs, batches=[1, 4], threads=1, target="haswell")
+    model.save(tmp_path / "file")
+    for each in (model, sparsegen.load(tmp_path / "file")):
+        with pytest.raises(InputError, match=r"differ in their numbers of rows: .* has 3, .* has 2; give as"):
+            each(torch.ones(3, 3), torch.ones(2, 3))

@@ -143,7 +143,7 @@ def test_wrong_inputs_are_refused(compiled: sparsegen.CompiledModel) -> None:
     cases = {
         r"takes 2 inputs of shape .*, 1 were given": (image,),
         r"input 0 has shape \(16, 3, 10, 10\).*compiled for \(16, 3, 10, 11\)": (image[..., :10], scale),
-        r"input 0 has shape \(8, 3, 10, 11\).*once per batch size": (image[:8], scale),
+        r"input 0 has shape \(8, 3, 10, 11\).*batches=": (image[:8], scale),
         r"input 1 has dtype torch.float64.*take torch.float32": (image, scale.double()),
         r"input 0 is on meta.*call .cpu\(\)": (image.to("meta"), scale),
         r"input 1 is a ndarray; give a torch.Tensor": (image, scale.numpy()),

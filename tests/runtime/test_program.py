@@ -105,32 +105,32 @@ def deep(levels: int) -> list[Any]:
     [
         ({"schema": 1}, "has schema 1; this version reads 2"),
         ({"schema": 2.0}, "has schema 2.0; this version reads 2"),
-        ({"slots": -1}, r"damaged: ValueError at -1, where a count is expected; compile the model again"),
-        ({"slots": 1.5}, "damaged: ValueError at 1.5, where a count"),
-        ({"arrays": [{"offset": 0}]}, "damaged: KeyError at 'shape'"),
+        ({"slots": -1}, r"damaged: -1, where a count is expected; compile the model again"),
+        ({"slots": 1.5}, "damaged: 1.5, where a count"),
+        ({"arrays": [{"offset": 0}]}, "damaged: 'shape' is missing"),
         (
             {"calls": [{"layer": "0", "frees": [], "arguments": [{"hole": 1}], "symbol": "f"}]},
-            "KeyError at 'hole'",
+            "'hole' is missing",
         ),
         ({"structure": [99, {}]}, "damaged: "),
-        ({"calls": None}, "damaged: TypeError"),
+        ({"calls": None}, "damaged: .*NoneType"),
         (
             {"calls": [{"layer": "0", "frees": [], "arguments": [{}], "symbol": "f"}]},
-            "damaged: KeyError at ''",
+            "damaged: '' is missing",
         ),
-        ({"known": {"0": {}}}, "damaged: KeyError at ''"),
+        ({"known": {"0": {}}}, "damaged: '' is missing"),
         ({"structure": [1, {"type": "no.Class", "context": "null", "children_spec": []}]}, "damaged: "),
         (
             {"structure": [1, {"type": "x", "context": '{"__enum__": true}', "children_spec": []}]},
             "enumeration",
         ),
-        ({"arena_bytes": float("inf")}, "damaged: ValueError at inf"),
+        ({"arena_bytes": float("inf")}, "damaged: inf"),
         (
             {"calls": [{"layer": "0", "frees": [], "arguments": [], "symbol": "f", "clears": 1}]},
-            "damaged: ValueError at 1, where clears is true or false",
+            "damaged: 1, where clears is true or false",
         ),
-        ({"signatures": {"f": [{"shape": [-1], "dtype": "float32"}]}}, "ValueError at -1, where a count"),
-        ({"structure": deep(100_000)}, "damaged: RecursionError"),
+        ({"signatures": {"f": [{"shape": [-1], "dtype": "float32"}]}}, "-1, where a count"),
+        ({"structure": deep(100_000)}, "damaged: maximum recursion depth"),
     ],
 )
 def test_damaged_programs(damage: dict[str, Any], message: str, images: sparsegen.CompiledModel) -> None:

@@ -31,8 +31,9 @@ def load(
     those of plan and code always are.
 
     Raises ProgramError for a file that cannot be read, is damaged, or is of another version, TargetError
-    where this machine lacks what its code needs, OptionError for a number of threads, OutOfMemoryError where
-    no memory is left, and ToolchainError where part of an install is missing.
+    where this machine lacks what its code needs, NeedsTorchError where torch is needed and missing,
+    OptionError for what is no path, no number of threads or no truth value, OutOfMemoryError where no memory
+    is left, and ToolchainError where part of an install is missing.
     """
     try:
         return load_alone(path, threads, verify)
@@ -44,6 +45,13 @@ def load(
 def _with_torch(
     path: str | os.PathLike[str], threads: int | None, verify: bool
 ) -> CompiledModel | BatchedModel:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise NeedsTorchError(
+            f"{path}: the model needs torch, which computes some of its operators and cannot be imported "
+            f"({error}); install it"
+        ) from error
     # They take seconds to import.
     from dataclasses import replace
 

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import sparsegen_runtime
 import torch
+from torch import nn
 
+import sparsegen
 from sparsegen.errors import ProgramError, SparsegenError
 from sparsegen.runtime.artefact import save
 from sparsegen.runtime.artefact.read import read_programs
@@ -72,3 +74,54 @@ def test_plans_that_are_wrong(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert str(path) in str(caught.value)
     with suppress(ProgramError):  # torch's own pytrees take more than ours
         read_programs(path)
+
+
+MANIFESTS: dict[str, tuple[Change, str]] = {
+    "torch that is a text": (lambda told: told.update(needs_torch="x"), "whether it needs torch"),
+    "torch that is not told": (lambda told: told.pop("needs_torch"), "needs.torch"),
+    "another target": (lambda told: told["variants"][0].update(target="znver4"), "are not those of its plan"),
+    "other threads": (lambda told: told["variants"][0].update(threads=77), "are not those of its plan"),
+    "threads that are none": (lambda told: told["variants"][0].update(threads="1"), "not those of its plan"),
+    "another batch": (lambda told: told["variants"][0].update(batch=5), "are not those of its plan"),
+}
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_manifests_that_are_wrong(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, honest = tmp_path / "file", json.dumps
+    change, message = MANIFESTS[name]
+
+    def changed(content: Any, **options: Any) -> str:
+        if isinstance(content, dict) and "needs_torch" in content:
+            change(content)
+        return honest(content, **options)
+
+    monkeypatch.setattr(save.json, "dumps", changed)
+    structured().save(path)
+    monkeypatch.undo()
+    for read in (sparsegen_runtime.load, read_programs):
+        with pytest.raises(ProgramError, match=message) as caught:
+            read(path)
+        assert str(path) in str(caught.value)
+
+
+def test_torch_that_is_kept_quiet_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sorted(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(x).sort().values
+
+    with pytest.warns(UserWarning, match="torch itself"):
+        model = sparsegen.compile(Sorted().eval(), (torch.ones(1, 6),), threads=1, target="haswell")
+    path, honest = tmp_path / "file", json.dumps
+
+    def changed(content: Any, **options: Any) -> str:
+        manifest = isinstance(content, dict) and "needs_torch" in content
+        return honest({**content, "needs_torch": False} if manifest else content, **options)
+
+    monkeypatch.setattr(save.json, "dumps", changed)
+    model.save(path)
+    monkeypatch.undo()
+    for read in (sparsegen_runtime.load, sparsegen.load, read_programs):
+        with pytest.raises(ProgramError) as caught:
+            read(path)
+        assert str(path) in str(caught.value)

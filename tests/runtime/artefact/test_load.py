@@ -6,6 +6,7 @@ import copy
 import multiprocessing
 import pickle
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -301,6 +302,21 @@ def test_an_open_model_is_not_copied(loaded: sparsegen_runtime.LoadedModel) -> N
             attempt(loaded)
 
 
+def test_arguments_of_load_and_save(file: Path, tmp_path: Path) -> None:
+    for load in (sparsegen.load, sparsegen_runtime.load):
+        for wrong in (None, 5, b"file", ""):
+            with pytest.raises(OptionError, match=r"path is .*give the path of a file"):
+                load(wrong)  # type: ignore[arg-type]
+        with pytest.raises(OptionError, match="verify is 'no': give True or False"):
+            load(file, verify="no")  # type: ignore[arg-type]
+    for wrong in (None, 5, b"file", ""):
+        with pytest.raises(OptionError, match=r"path is .*give the path of the file"):
+            sparsegen.save(wrong, [forms()])  # type: ignore[arg-type]
+    for models in (None, forms()):
+        with pytest.raises(OptionError, match=r"give a list of what sparsegen\.compile returns"):
+            sparsegen.save(tmp_path / "other", models)  # type: ignore[arg-type]
+
+
 def test_files_that_are_none(tmp_path: Path, file: Path) -> None:
     text, short = tmp_path / "text", tmp_path / "short"
     text.write_text("a text that is no model at all, and goes on for a while")
@@ -358,6 +374,10 @@ def test_models_that_need_torch(tmp_path: Path) -> None:
     assert one.save(tmp_path / "file").needs_torch
     with pytest.raises(NeedsTorchError, match=r"needs torch: load it from Python with sparsegen"):
         sparsegen_runtime.load(tmp_path / "file")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "torch", None)
+        with pytest.raises(NeedsTorchError, match=r"file: the model needs torch, .* cannot be imported"):
+            sparsegen.load(tmp_path / "file")
     model = sparsegen.load(tmp_path / "file")
     assert isinstance(model, CompiledModel)
     x = torch.randn(2, 6)

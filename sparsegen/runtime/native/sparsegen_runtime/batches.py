@@ -24,6 +24,12 @@ class Family:
         extents = {shape[0] for shape, batched in zip(shapes, self.batched, strict=True) if batched}
         return extents.pop() if len(extents) == 1 else None
 
+    def differing(self, names: Sequence[str], shapes: Sequence[Shape]) -> str:
+        """What to tell of inputs that have no number of rows in common."""
+        each = zip(names, shapes, self.batched, strict=True)
+        rows = ", ".join(f"{name} has {shape[0]}" for name, shape, batched in each if batched)
+        return f"the inputs differ in their numbers of rows: {rows}; give as many of each"
+
 
 @dataclass(frozen=True)
 class Piece:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sparsegen_runtime.arguments import bound, nested_otherwise, without_fixed
+from sparsegen_runtime.errors import DamageError
 from sparsegen_runtime.structures import Node, Structure, UnknownClassError, describe, read_structure
 
 
@@ -59,9 +60,9 @@ class CallForm:
         self._structure = read_structure(written["spec"])
         leaves = len(self._leaves)
         if self._structure.count != leaves or not set(self._fixed) <= set(range(leaves)):
-            raise ValueError(f"arguments of {self._structure.count} parts, {leaves} of which have names")
+            raise DamageError(f"arguments of {self._structure.count} parts, {leaves} of which have names")
         if leaves - len(self._fixed) != inputs or not 0 <= self._positional <= len(self._names):
-            raise ValueError(f"arguments of {leaves} parts for {inputs} inputs")
+            raise DamageError(f"arguments of {leaves} parts for {inputs} inputs")
         self._fixed_arguments = _fixed_arguments(self._structure, self._fixed, len(self._names))
         flat = len(self._names) == self._positional == len(self._leaves)
         self.is_flat = flat and not self._fixed
@@ -90,7 +91,7 @@ def _fixed_arguments(structure: Structure, fixed: Mapping[int, Any], count: int)
         return {}
     positional, named = structure.parts
     if len(positional.parts) + len(named.parts) != count:
-        raise ValueError(f"{count} names of arguments, which are others")
+        raise DamageError(f"{count} names of arguments, which are others")
     leaf, found = 0, dict[int, Any]()
     for place, part in enumerate((*positional.parts, *named.parts)):
         if part.kind is None and leaf in fixed:

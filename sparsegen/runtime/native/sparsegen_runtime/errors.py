@@ -50,6 +50,10 @@ class OutOfMemoryError(SparsegenError, MemoryError):
     """The system has no memory left for weights, activations or results."""
 
 
+class DamageError(ValueError):
+    """What is wrong with a part of a file, for `read_from` to tell."""
+
+
 @contextmanager
 def read_from(path: Any) -> Iterator[None]:
     """Turn what Python raises for a part of a file that is not as it should be into a ProgramError."""
@@ -63,6 +67,13 @@ def read_from(path: Any) -> Iterator[None]:
         TypeError,
         ValueError,
     ) as error:
-        raise ProgramError(
-            f"{path}: the file is damaged: {type(error).__name__} at {error}; write the file again"
-        ) from error
+        raise ProgramError(f"{path}: the file is damaged: {_found(error)}; write the file again") from error
+
+
+def _found(error: Exception) -> str:
+    """What is wrong with a part, in our words: Python's own are of no use to who has the file."""
+    if isinstance(error, DamageError):
+        return str(error)
+    if isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
+        return f"a part of it has no {error.args[0]!r}"
+    return "a part of it is not what this version reads"

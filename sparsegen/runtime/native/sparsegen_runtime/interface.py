@@ -8,6 +8,7 @@ import operator
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sparsegen_runtime.errors import (
@@ -93,6 +94,13 @@ def last_error() -> SparsegenError:
         if words in message:
             return kind(message)
     return ProgramError(message)
+
+
+def checked_path(path: object) -> Path:
+    """A path that a caller gives; raises OptionError for what is none."""
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        raise OptionError(f"path is {path!r}: give the path of a file that sparsegen wrote")
+    return Path(path)
 
 
 def open_model(path: str | os.PathLike[str], threads: int | None, verify: bool) -> int:

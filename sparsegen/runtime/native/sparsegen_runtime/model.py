@@ -6,15 +6,14 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn, Self
 
 import numpy as np
 
 from sparsegen_runtime.batches import Family, families_of, pieces, without_batch
 from sparsegen_runtime.calling import call_form, result_structure
-from sparsegen_runtime.errors import InputError, OptionError, read_from
-from sparsegen_runtime.interface import functions, open_model, own_teams
+from sparsegen_runtime.errors import DamageError, InputError, OptionError, read_from
+from sparsegen_runtime.interface import checked_path, functions, open_model, own_teams
 from sparsegen_runtime.known import KnownResults
 from sparsegen_runtime.rows import listed, results_grow, run_piece
 from sparsegen_runtime.tensors import PlainForm, check_count, new_result, plain
@@ -34,8 +33,8 @@ def load(path: str | os.PathLike[str], threads: int | None = None, verify: bool 
 
     Raises ProgramError for a file that cannot be read, is damaged or is of another version, NeedsTorchError
     where torch computes some of its operators (`sparsegen.load` loads such a file), TargetError where this
-    machine lacks what its code needs, OptionError for a number of threads, OutOfMemoryError where no memory
-    is left, and ToolchainError where the package's library is missing.
+    machine lacks what its code needs, OptionError for what is no path, no number of threads or no truth value,
+    OutOfMemoryError where no memory is left, and ToolchainError where the package's library is missing.
     """
     return LoadedModel(path, threads, verify)
 
@@ -59,7 +58,9 @@ class LoadedModel:
     def __init__(
         self, path: str | os.PathLike[str], threads: int | None = None, verify: bool = False
     ) -> None:
-        self.path = Path(path)
+        self.path = checked_path(path)
+        if not isinstance(verify, bool | np.bool_):
+            raise OptionError(f"verify is {verify!r}: give True or False")
         self._threads = threads
         self._lock = threading.Lock()
         self._calls = CallsUnderWay(f"the model of {self.path}")
@@ -98,7 +99,7 @@ class LoadedModel:
             count = len(variant.outputs) + len(known)
             with read_from(self.path):
                 if self._structure is not None and self._structure.count != count:
-                    raise ValueError(f"a result of {count} parts in a structure of {self._structure.count}")
+                    raise DamageError(f"a result of {count} parts in a structure of {self._structure.count}")
             self._known[id(variant)] = known
         return self._known[id(variant)]
 
@@ -236,13 +237,17 @@ class LoadedModel:
     def _misshapen(self, shapes: Shapes) -> InputError:
         """What to raise for inputs of shapes that no variant takes."""
         forms: Sequence[PlainForm] = self.variants[0].inputs
+        family = self._families.get(without_batch(shapes))
+        if family is not None and family.rows_of(shapes) is None:
+            return InputError(family.differing([form.name for form in forms], shapes))
         taken = list(self._by_shapes)
         for place, form in enumerate(forms):
             allowed = list(dict.fromkeys(each[place] for each in taken))
             if shapes[place] not in allowed:
                 return InputError(
                     f"{form.name} has shape {tuple(shapes[place])}; the model was compiled for "
-                    f"{' and '.join(map(str, allowed))}: compile once per batch size and image size"
+                    f"{' and '.join(map(str, allowed))}: compile it for this size too; "
+                    "batches=[1, 4] (--batches 1,4) takes any number of rows"
                 )
         return InputError(
             f"the inputs have shapes {_joined(shapes)}; the model was compiled for "
@@ -257,7 +262,7 @@ def _check_types(variants: Sequence[Variant]) -> None:
         for variant in variants
     }
     if len(types) > 1:
-        raise ValueError("variants of several types of inputs or outputs")
+        raise DamageError("variants of several types of inputs or outputs")
 
 
 def _joined(shapes: Shapes) -> str:

@@ -26,9 +26,9 @@ class Sections:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = Path(path)
+        self.path = Path(path)
         try:
-            with self._path.open("rb") as file:
+            with self.path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:  # an empty file cannot be mapped
             raise self._wrong(f"the file cannot be opened ({error})") from error
@@ -70,4 +70,4 @@ class Sections:
         return content
 
     def _wrong(self, what: str) -> ProgramError:
-        return ProgramError(f"{self._path}: {what}; give one that sparsegen wrote, or write it again")
+        return ProgramError(f"{self.path}: {what}; give one that sparsegen wrote, or write it again")

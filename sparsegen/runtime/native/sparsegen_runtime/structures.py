@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sparsegen_runtime.errors import DamageError
+
 _SEQUENCES: dict[str, type[Any]] = {"builtins.tuple": tuple, "builtins.list": list}
 _MAPPINGS: dict[str, type[Any]] = {"builtins.dict": dict, "collections.OrderedDict": OrderedDict}
 
@@ -110,7 +112,7 @@ def read_structure(written: Any) -> Structure:
         return Node()
     protocol, root = written
     if protocol != 1:
-        raise ValueError(f"a structure of protocol {protocol}")
+        raise DamageError(f"a structure of protocol {protocol}")
     try:
         return _node(root)
     except UnknownClassError:
@@ -129,7 +131,7 @@ def _node(written: Any) -> Node:
     if name in _MAPPINGS:
         keys = tuple(json.loads(written["context"]))
         if len(set(keys)) != len(parts):
-            raise ValueError(f"{len(parts)} parts of a dict of {len(keys)} keys")
+            raise DamageError(f"{len(parts)} parts of a dict of {len(keys)} keys")
         return Node(_MAPPINGS[name], keys, parts)
     raise UnknownClassError(str(name))
 

@@ -41,6 +41,20 @@ static int belongs(const Artefact *artefact, const Json *extents, const Section 
     return told && sum && !strcmp(told, sum);
 }
 
+/* Whether what the manifest tells of a variant, for those who choose one, is what its plan says. */
+static int check_told(const Json *written, const Json *plan_json, const Plan *plan) {
+    const Json *batch = json_get(written, "batch");
+    const char *told = json_text(json_get(written, "target")),
+               *target = json_text(json_get(plan_json, "target"));
+    int differs = json_count(json_get(written, "threads")) != plan->threads || !told ||
+                  (target && strcmp(told, target) != 0);
+    for (int32_t i = 0; batch && batch->kind != JSON_NULL && i < plan->inputs_count; i++) {
+        const Form *form = &plan->inputs[i].form;
+        differs |= !form->rank || json_count(batch) != form->shape[0];
+    }
+    return differs ? fail_damaged("a variant's target, threads or batch are not those of its plan") : 0;
+}
+
 static int read_variant(Artefact *artefact, const Json *written, Variant *variant, int threads) {
     Bump *memory = &artefact->memory;
     const Section *plan = section_of(artefact, written, "plan"),
@@ -59,6 +73,7 @@ static int read_variant(Artefact *artefact, const Json *written, Variant *varian
     memcpy(text, plan->data, plan->bytes);
     variant->text = text;
     variant->length = plan->bytes;
+    if (check_told(written, plan_json, &variant->plan)) return -1;
     variant->integers = json_get(extents_json, "integers");
     variant->threads = threads ? threads : variant->plan.threads;
     return 0;
@@ -68,7 +83,9 @@ static int read_variants(sparsegen_model *model, int threads) {
     size_t count;
     const char *lacking, *lacked = NULL, *target = NULL;
     const Json *written = json_items(json_get(model->artefact.manifest, "variants"), &count);
-    int needs_torch = json_flag(json_get(model->artefact.manifest, "needs_torch"));
+    const Json *torch = json_get(model->artefact.manifest, "needs_torch");
+    int needs_torch = torch && torch->kind != JSON_NULL ? json_flag(torch) : -1;
+    if (needs_torch < 0) return fail_damaged("it does not tell whether it needs torch");
     if (needs_torch) return fail("the model needs torch: load it from Python with sparsegen");
     if (!count) return fail_damaged("it has no variants");
     model->variants = bump_new(&model->artefact.memory, count, sizeof *model->variants);
