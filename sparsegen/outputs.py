@@ -20,7 +20,7 @@ PROGRAM = (".pt2",)
 """Of torch.export's programs, which are known by it."""
 COMPILED = (".sparsegen", ".safetensors", "")
 ARRAYS = (".npy", ".npz")
-JOURNAL = (".jsonl", "")
+JOURNAL = (".jsonl", ".log", "")
 _WRITTEN = {
     JSON: "JSON is",
     PROGRAM: "a program of torch.export's is",

@@ -63,7 +63,7 @@ def test_two_options_do_not_name_one_file(tmp_path: Path) -> None:
             r"\.sparsegen or \.safetensors, or",
         ),
         (ARRAYS, ("a.npy", "a.npz"), ("a.txt", "a"), r"\.npy or \.npz$"),
-        (JOURNAL, ("a.jsonl", "a"), ("a.json",), r"\.jsonl, or have no suffix"),
+        (JOURNAL, ("a.jsonl", "a", "a.log"), ("a.json",), r"\.jsonl or \.log, or have no suffix"),
     ],
 )
 def test_a_suffix_says_what_is_written(

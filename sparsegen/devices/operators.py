@@ -103,7 +103,7 @@ class Operator:
 def describe_graph(graph: LayerGraph) -> dict[str, Operator]:
     """Every layer of a graph as an operator, by the layers' names."""
     shapes = graph.shapes()
-    return {layer.name: describe(layer, shapes, graph.constants.keys()) for layer in graph.layers}
+    return {layer.name: described(layer, shapes, graph.constants.keys()) for layer in graph.layers}
 
 
 @typed
@@ -112,6 +112,11 @@ def describe(layer: Layer, shapes: Mapping[str, Shape], constants: Collection[st
 
     `constants` are the names that are constants of the graph: a device holds them as weights.
     """
+    return described(layer, shapes, constants)
+
+
+def described(layer: Layer, shapes: Mapping[str, Shape], constants: Collection[str] = ()) -> Operator:
+    """As `describe`, of arguments that are known to be right: searches ask for many thousands."""
     if isinstance(layer.core, SeparableConv2d):
         return _both(*apart(layer), shapes)
     read = dict.fromkeys(layer.reads())
@@ -136,7 +141,7 @@ def describe(layer: Layer, shapes: Mapping[str, Shape], constants: Collection[st
 def _both(depthwise: Layer, pointwise: Layer, shapes: Mapping[str, Shape]) -> Operator:
     """A fused pair of convolutions: what is between them is never written."""
     known = {**shapes, depthwise.name: depthwise.shape}
-    first, second = describe(depthwise, known), describe(pointwise, known)
+    first, second = described(depthwise, known), described(pointwise, known)
     return Operator(
         name="separable_conv",
         kind="conv",

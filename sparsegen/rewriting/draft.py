@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from sparsegen.devices import Estimate, Operator
-from sparsegen.devices.operators import describe
+from sparsegen.devices.operators import described
 from sparsegen.graph import Array, Core, Identity, Layer, Shape, Step
 from sparsegen.rewriting.approximation import PiecewiseLinear
 from sparsegen.rewriting.site import Interval, Site
@@ -127,7 +127,7 @@ class Draft:
         """The layers as devices see them."""
         known = {*self._site.constants, *self.constants}
         for layer in self.layers:
-            yield describe(layer, {name: self.shapes[name] for name in layer.reads()}, known)
+            yield described(layer, {name: self.shapes[name] for name in layer.reads()}, known)
 
     def lies_in(self, value: str, low: float, high: float) -> str:
         """Note that an added value lies between two numbers, for reasons that its steps do not show."""

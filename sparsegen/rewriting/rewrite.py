@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 
-from sparsegen.devices.operators import describe
+from sparsegen.devices.operators import described
 from sparsegen.frontend.fuse import fuse_epilogues
 from sparsegen.frontend.simplify import remove_unread
 from sparsegen.graph import Layer, LayerGraph
@@ -77,7 +77,7 @@ class Rewriter:
     """Rewrites graphs for one device; what it finds out about operators serves all of them."""
 
     def __init__(self, price: Price) -> None:
-        self.price = price
+        self.price = cache(price)
         self._searches: dict[float, Search] = {}
 
     def search(self, max_error: float) -> Search:
@@ -103,7 +103,7 @@ def rewrite(
     rewriter = device if isinstance(device, Rewriter) else Rewriter(device)
     made = _Made(graph, intervals or {})
     for layer in graph.layers:
-        if rewriter.price(describe(layer, made.shapes, made.constants.keys())).supported:
+        if rewriter.price(described(layer, made.shapes, made.constants.keys())).supported:
             made.keep(layer.renamed(made.renamed))
             continue
         error = max_error.get(layer.name, 0.0) if isinstance(max_error, Mapping) else max_error

@@ -8,6 +8,7 @@ searched depth first. A site that is met again below itself is no way.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import re
@@ -50,7 +51,8 @@ class Search:
     """
 
     def __init__(self, price: Price, max_error: float = 0.0) -> None:
-        self.price, self._max_error = price, max_error
+        self.price: Price = functools.cache(price)  # an operator is met many times
+        self._max_error = max_error
         self._found: dict[str, Found] = {}
         self._tried: dict[str, list[Tried]] = {}
         self._above: list[str] = []

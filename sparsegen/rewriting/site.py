@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from sparsegen.devices import Operator
-from sparsegen.devices.operators import describe
+from sparsegen.devices.operators import described
 from sparsegen.graph import Array, Core, Identity, Layer, Shape, Step
 
 Interval = tuple[float, float]
@@ -86,10 +87,10 @@ class Site:
         """What the first input's elements lay in on calibration inputs."""
         return self.intervals.get(self.input)
 
-    @property
+    @cached_property
     def operator(self) -> Operator:
         """As devices see it."""
-        return describe(self.layer, self.shapes, self.constants.keys())
+        return described(self.layer, self.shapes, self.constants.keys())
 
     @property
     def name(self) -> str:
