@@ -74,7 +74,7 @@ class Artefact:
             raise OptionError(
                 f"{self.path} is of another model, of other weights, or pruned otherwise: its result differs "
                 f"from this one's in float64 by {exact.relative_error:.0e}; compile it of the same weights, "
-                "with the same --sparsity and --structure"
+                "with the same --sparsity and --structure (--sparsity 0 where the model is sparse already)"
             )
         return RunningArtefact(lambda: run(*inputs), ArtefactPart(str(self.path), variant.target, exact))
 

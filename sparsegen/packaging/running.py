@@ -38,7 +38,11 @@ def run_file(path: Path, inputs: Sequence[Path], output: Path, *, threads: int |
 
         arrays = [torch.from_numpy(each) for each in arrays]
         named = {name: torch.from_numpy(each) for name, each in named.items()}
-    results = named_results(model(*arrays, **named))
+    try:
+        results = named_results(model(*arrays, **named))
+    except InputError as error:
+        given = f"--input {', '.join(map(str, inputs))}" if inputs else "no --input is given"
+        raise InputError(f"{given}: {error}") from error
     if output.suffix == ".npy" and len(results) != 1:
         raise OptionError(
             f"--output {output}: the model returns {len(results)} arrays ({', '.join(results)}): give a "
@@ -69,21 +73,38 @@ def read_arrays(paths: Sequence[Path]) -> tuple[list[Any], dict[str, Any]]:
     arrays, named = list[Any](), dict[str, Any]()
     for path in paths:
         try:
-            found = np.load(path, allow_pickle=False)
-            if isinstance(found, np.ndarray):
-                arrays.append(found)
-                continue
-            with found:
-                read = {name: found[name] for name in found.files}
+            read = _read(path)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(
-                f"--input {path} cannot be read ({error}): give a file by numpy.save or numpy.savez"
+                f"--input {path} cannot be read ({_cause(error)}): give a file by numpy.save or numpy.savez"
             ) from error
+        if isinstance(read, np.ndarray):
+            arrays.append(read)
+            continue
         if all(map(_IN_ORDER.fullmatch, read)):
             arrays += [read[name] for name in sorted(read, key=lambda name: int(name[4:]))]
         else:
             named.update(read)
     return arrays, named
+
+
+def _read(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    """The array of a file, or those of an archive by their names."""
+    with path.open("rb") as file:
+        found = np.load(file, allow_pickle=False)
+        if not isinstance(found, np.ndarray):
+            with found:
+                return {name: found[name] for name in found.files}
+        if file.read(1):
+            raise ValueError("more bytes follow its array")
+        return found
+
+
+def _cause(error: Exception) -> str:
+    """Why a file cannot be read, without NumPy's advice to unpickle what may be an attack."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "it holds Python objects, or is no array" if "pickle" in str(error) else str(error)
 
 
 def named_results(result: Any) -> dict[str, NDArray[Any]]:

@@ -35,7 +35,7 @@ def print_package(package: Package, console: Console) -> None:
 def totals_line(package: Package) -> str:
     """The sizes of all, and where they went."""
     saved, dense = package.saved, package.dense_bytes
-    share = f", {saved.file_bytes / dense:.0%} of the dense weights' {_megabytes(dense)}" if dense else ""
+    share = f", {_share(saved.file_bytes / dense)} the dense weights' {_megabytes(dense)}" if dense else ""
     return (
         f"{package.model}: {_megabytes(saved.file_bytes)}{share}; weights of all variants together "
         f"{_megabytes(saved.weight_bytes)}; saved as {saved.path}"
@@ -59,5 +59,10 @@ def to_json(package: Package) -> str:
     )
 
 
+def _share(part: float) -> str:
+    """`58% of`; where plans and code outweigh a small model's weights, `10.6 times`."""
+    return f"{part:.0%} of" if part <= 1 else f"{part:.1f} times"
+
+
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"

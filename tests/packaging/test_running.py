@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from sparsegen.errors import FileError, InputError
+from sparsegen.packaging.package import Package
 from sparsegen.packaging.running import named_results, read_arrays, run_file
+from sparsegen.packaging.table import totals_line
+from sparsegen.runtime.artefact.save import Saved
 from tests.runtime.artefact.networks import example, forms, saved, structured
 
 
@@ -29,8 +32,23 @@ def test_pickles_and_others_are_not_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", np.array([{}], object), allow_pickle=True)
     text.write_text("no array")
     for path in (objects, tmp_path / "objects.npz", text, tmp_path / "none.npy"):
-        with pytest.raises(InputError, match="cannot be read"):
+        with pytest.raises(InputError, match="cannot be read") as caught:
             read_arrays([path])
+        assert "pickle" not in str(caught.value).replace(str(path), "")
+
+
+def test_bytes_after_an_array_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones(2))
+    with (tmp_path / "x.npy").open("ab") as file:
+        file.write(b"junk")
+    with pytest.raises(InputError, match="more bytes follow its array"):
+        read_arrays([tmp_path / "x.npy"])
+
+
+@pytest.mark.parametrize(("size", "told"), [(580, "58% of the dense"), (10_600, "10.6 times the dense")])
+def test_a_share_is_told_as_it_reads_best(size: int, told: str) -> None:
+    package = Package("m", Saved(Path("f"), (), size, 100, needs_torch=False), 1000, ())
+    assert f"{told} weights' 1.0 kB" in totals_line(package)
 
 
 def test_results_are_named_by_their_places() -> None:
@@ -57,5 +75,7 @@ def test_outputs_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"--output .*x\.npy is --input .*x\.npy, which would be lost"):
         run_file(path, [tmp_path / "x.npy"], tmp_path / "x.npy")
     np.savez(tmp_path / "x.npz", x=np.ones((3, 6), np.float32), others=np.ones((3, 4), np.float32))
-    with pytest.raises(InputError, match="nested otherwise"):
+    with pytest.raises(InputError, match=r"^no --input is given: "):
+        run_file(path, [], tmp_path / "y.npy")
+    with pytest.raises(InputError, match=r"--input .*x\.npz: .*nested otherwise"):
         run_file(path, [tmp_path / "x.npz"], tmp_path / "y.npy")

@@ -37,8 +37,7 @@ def bench_file(path: Path, options: BenchOptions, on_progress: Listener | None =
     """
     options.check()
     updates = min(_UPDATES, math.ceil(options.seconds / _OFTEN_S) - 1)
-    steps = Steps(on_progress, total=3 + updates)
-    steps.begin("loading the model")
+    steps = Steps(on_progress, total=2 + updates)
     model = _load(path, options.threads)
     variant = _choose(model, path, options)
     threads = options.threads or variant.threads

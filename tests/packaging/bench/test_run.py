@@ -78,11 +78,11 @@ def test_progress_is_told(file: Path) -> None:
     told: list[tuple[str, int, int]] = []
     bench_file(file, BenchOptions(seconds=1.2, threads=1), lambda *step: told.append(step))
     texts = [text for text, _, _ in told]
-    assert texts[:3] == ["loading the model", "warming up 1 instance", "measuring for 1.2 s"]
-    assert all(text.startswith("measuring: ") for text in texts[3:])
-    assert 1 <= len(texts[3:]) <= 2
+    assert texts[:2] == ["warming up 1 instance", "measuring for 1.2 s"]
+    assert all(text.startswith("measuring: ") for text in texts[2:])
+    assert 1 <= len(texts[2:]) <= 2
     assert [done for _, done, _ in told] == list(range(len(told)))
-    assert all(total == 5 for _, _, total in told)
+    assert all(total == 4 for _, _, total in told)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +105,13 @@ def test_progress_is_told(file: Path) -> None:
 def test_options_that_cannot_be(file: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         bench(file, **options)
+
+
+def test_the_file_is_looked_at_before_anything_is_told(tmp_path: Path) -> None:
+    told: list[object] = []
+    with pytest.raises(ProgramError):
+        bench_file(tmp_path / "none", BenchOptions(threads=1), lambda *step: told.append(step))
+    assert not told
 
 
 def test_files_that_cannot_be_measured(with_torch: Path, tmp_path: Path) -> None:

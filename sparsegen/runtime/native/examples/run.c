@@ -4,7 +4,8 @@
  *     ./run model.sparsegen [INPUT.bin ...]
  *
  * Each INPUT.bin has the bytes of one input, row-major, as numpy's `array.tofile` writes them. There is one
- * for each input; without any, all inputs are zeros. The outputs are written in the same way to output0.bin, output1.bin and so on.
+ * for each input; without any, all inputs are zeros. The outputs are written in the same way to output0.bin,
+ * output1.bin and so on.
  */
 #include <sparsegen.h>
 

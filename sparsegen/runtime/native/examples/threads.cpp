@@ -49,7 +49,8 @@ static int whole_number(const char *text) {
     char *end = nullptr;
     const long number = std::strtol(text, &end, 10);
     if (*text == 0 || *end != 0 || number < 1 || number > 10000000)
-        throw std::runtime_error(std::string("'") + text + "' is no number of threads or runs; give 1 or more");
+        throw std::runtime_error("'" + std::string(text) +
+                                 "' is no number of threads or runs; give 1 or more");
     return static_cast<int>(number);
 }
 

@@ -108,7 +108,7 @@ def open_model(path: str | os.PathLike[str], threads: int | None, verify: bool) 
     threads, given = _whole(threads), threads
     if given is not None and not 1 <= (threads or 0) <= MOST_THREADS:
         raise OptionError(
-            f"threads is {given!r}: give 1 to {MOST_THREADS:,}, or None for as many as it was compiled for"
+            f"threads is {given!r}: give 1 to {MOST_THREADS:,}, or nothing for as many as it was compiled for"
         )
     options = _Options(ctypes.sizeof(_Options), threads or 0, bool(verify))
     name = os.fsencode(path)

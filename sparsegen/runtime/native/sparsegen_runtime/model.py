@@ -33,8 +33,9 @@ def load(path: str | os.PathLike[str], threads: int | None = None, verify: bool 
 
     Raises ProgramError for a file that cannot be read, is damaged or is of another version, NeedsTorchError
     where torch computes some of its operators (`sparsegen.load` loads such a file), TargetError where this
-    machine lacks what its code needs, OptionError for what is no path, no number of threads or no truth value,
-    OutOfMemoryError where no memory is left, and ToolchainError where the package's library is missing.
+    machine lacks what its code needs, OptionError for what is no path, no number of threads or no truth
+    value, OutOfMemoryError where no memory is left, and ToolchainError where the package's library is
+    missing.
     """
     return LoadedModel(path, threads, verify)
 

@@ -15,7 +15,7 @@ int fail(const char *format, ...) __attribute__((format(printf, 1, 2), cold));
  * have given it, its message stays: it tells why there is none. `maker` is that function's name. */
 int fail_null(const char *kind, const char *maker) __attribute__((cold));
 
-/* What a function that gives handles ends with: whether its message is to stay for those who go on with NULL. */
+/* What a function that gives handles ends with: where it gives NULL, its message stays for who goes on. */
 void errors_made(int handle);
 
 /* The same as `fail` for memory that the system does not give. */

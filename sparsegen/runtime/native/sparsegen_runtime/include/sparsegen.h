@@ -102,7 +102,8 @@ int sparsegen_variants(const sparsegen_model *model);
 const char *sparsegen_plan(const sparsegen_model *model, int variant, size_t *length);
 
 /* How many inputs and outputs a variant has; -1 where there is no such variant, or the model is NULL. Outputs
- * are those that depend on inputs; the parts of a result that never change are in the plan alone. Any thread. */
+ * are those that depend on inputs; the parts of a result that never change are in the plan alone. Any
+ * thread. */
 int sparsegen_inputs(const sparsegen_model *model, int variant);
 int sparsegen_outputs(const sparsegen_model *model, int variant);
 
