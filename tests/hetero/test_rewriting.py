@@ -253,6 +253,22 @@ def test_place_rewrites_where_that_gains(tmp_path: Path) -> None:
     assert "2 operators replaced, 0 left" in line
 
 
+def test_an_accelerator_alone_gets_what_it_runs_by_rewriting(tmp_path: Path) -> None:
+    devices = tmp_path / "edge.toml"
+    devices.write_text("[[device]]" + EDGE.split("[[device]]")[2])
+    result = sparsegen("place", MODEL, "--devices", str(devices))
+    assert result.exit_code == 1
+    assert "no device runs operator" in result.output
+    result = sparsegen("place", MODEL, "--devices", str(devices), "--rewrite")
+    assert result.exit_code == 0, result.output
+    (line,) = [each for each in result.output.splitlines() if each.startswith("rewritten for tpu")]
+    assert "ms, and as it is no device runs some of it; 2 operators replaced, 0 left" in line
+    result = sparsegen(
+        "place", "tests.cli.test_place:sorting", "--input-shape", "8", "--devices", str(devices)
+    )
+    assert result.exit_code == 1
+
+
 def test_place_keeps_a_model_that_rewriting_makes_slower(tmp_path: Path) -> None:
     devices = tmp_path / "edge.toml"
     devices.write_text(EDGE)
