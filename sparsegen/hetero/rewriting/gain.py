@@ -23,10 +23,10 @@ from sparsegen.wording import counted
 class Gain:
     """The best plan's seconds before and after rewriting for a device: of one input, or a stream's period.
 
-    before: infinite where no device runs some of the model as it is. replaced, left: operators that it lacks
-    and that were, or were not, replaced; ranged: of those replaced, how many hold on the ranges of calibration
-    alone. accuracy: of the results. after: of the rewritten model, also where that is no faster, and so is not
-    taken.
+    before: infinite where no device runs some of the model as it is. replaced, left: operators that it
+    lacks and that were, or were not, replaced; ranged: of those replaced, how many hold on the ranges of
+    calibration alone. accuracy: of the results. after: of the rewritten model, also where that is no faster,
+    and so is not taken.
     """
 
     device: str
