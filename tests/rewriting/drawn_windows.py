@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from sparsegen.graph import Conv2d, Layer, Pool2d
@@ -35,6 +37,7 @@ def windows(core: Conv2d | Pool2d, kernel: tuple[int, int], pixels: tuple[int, i
     return found
 
 
+@functools.cache  # all rules share them
 def drawn_convolution(seed: int) -> Site:
     """A convolution of some kind."""
     generator = np.random.default_rng(seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Two(nn.Module):
 TWO = from_torch(Two().eval(), (torch.ones(2, 4), torch.ones(2, 4)))
 
 
+@functools.cache
 def network() -> LayerGraph:
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Linear(6, 8), nn.Softplus(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 5))
@@ -128,8 +130,9 @@ def by_work(operator: Operator) -> Estimate:
 
 @pytest.fixture
 def few_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Errors that are quickly fitted."""
+    """Errors that are quickly fitted, and ways that are quickly found."""
     monkeypatch.setattr("sparsegen.rewriting.budget.ERRORS", (0.1, 0.03, 0.01))
+    monkeypatch.setattr("sparsegen.rewriting.search._DEEPEST", 3)
 
 
 @pytest.mark.usefixtures("few_errors")

@@ -33,6 +33,8 @@ HALVES = (
     "convolution by halves of its channels",
     "convolution by halves of its groups",
 )
+SERVED = 20
+"""Drawn convolutions that a rule has to serve; all of 240 are tried for one that serves few."""
 CUT, JOINED = ["reshape", "slice", "reshape"], ["reshape", "reshape", "concat", "reshape"]
 
 
@@ -56,9 +58,11 @@ def test_drawn_convolutions_are_computed_exactly(rule: str) -> None:
             continue
         try:
             rewritten(rule, here, seed)
-            served += 1
         except RefusalError:
             continue
+        served += 1
+        if served == SERVED:
+            break
     assert served >= 5
 
 

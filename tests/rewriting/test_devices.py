@@ -26,7 +26,7 @@ from tests.rewriting.rewritings import allowing, as_it_is, in_float64, site
 
 CONVOLUTIONS = ("conv", "depthwise_conv", "grouped_conv", "relu", "concat", "reshape", "add", "slice")
 SHAPE = (1, 4, 15, 15)
-MAX_ERROR = 1e-2
+MAX_ERROR = 2e-2
 PARAMETERS: dict[str, tuple[float, ...]] = {
     "leaky_relu": (0.1,), "clamp": (-1.0, 2.0), "pow": (3.0,), "elu": (1.0, 1.0, 1.0),
     "piecewise": (0.25, 0.5, -1.0, 1.0, 2.0, -1.5),
@@ -140,11 +140,11 @@ def test_a_network_with_gates_is_fully_supported(
     x = torch.randn(1, 3, 8, 8)
     graph = from_torch(Gated(activation, gate).eval(), (x,))
     named = partial(pooling_too, price)
-    found = rewrite(graph, named, max_error=5e-3, intervals=calibrated(graph, x))
+    found = rewrite(graph, named, max_error=1e-2, intervals=calibrated(graph, x))
     assert found.unsupported == ()
     assert all(named(operator).supported for operator in describe_graph(found.graph).values())
     difference = (in_float64(found.graph, x) - in_float64(graph, x)).abs().max()
-    assert difference < 2e-2
+    assert difference < 4e-2
 
 
 def pooling_too(price: Price, operator: Operator) -> Estimate:
@@ -177,7 +177,7 @@ def test_a_softmax_runs_by_convolutions_and_relus() -> None:
     x = torch.randn(4, 6)
     graph = from_torch(nn.Softmax(1).eval(), (x,))
     found = rewrite(
-        graph, allowing(*CONVOLUTIONS, "reduce_max"), max_error=1e-2, intervals=calibrated(graph, x)
+        graph, allowing(*CONVOLUTIONS, "reduce_max"), max_error=3e-2, intervals=calibrated(graph, x)
     )
     assert found.unsupported == ()
-    assert (in_float64(found.graph, x) - in_float64(graph, x)).abs().max() < 2e-2
+    assert (in_float64(found.graph, x) - in_float64(graph, x)).abs().max() < 6e-2

@@ -21,7 +21,7 @@ FLOAT32 = 2e-6  # weights of resizes and of sums of ReLUs are float32
 
 @pytest.mark.parametrize("operator", OPERATORS)
 @given(seed=st.integers(0, 1 << 30))
-@examples(6, soak=200)
+@examples(4, soak=200)
 def test_rules_keep_shapes_and_numbers(operator: str, seed: int) -> None:
     case = drawn_site(operator, seed)
     assert case.site.name == operator

@@ -99,7 +99,6 @@ def by_work(operator: Operator) -> Estimate:
     [
         (Step("sigmoid"), (-2.0, 3.0), 1),
         (Step("silu"), (-2.0, 3.0), 3),
-        (Step("mish"), (-1.0, 1.0), 2),
         (Step("pow", parameters=(-0.5,)), (1e-12, 90.0), 0),  # by log, whose error exp makes a million of
     ],
     ids=lambda each: getattr(each, "op", None),

@@ -39,6 +39,7 @@ NETWORKS = {
 X = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
+@functools.cache  # all devices share it
 def network(name: str, batch: int = 1) -> LayerGraph:
     torch.manual_seed(0)
     return from_torch(NETWORKS[name].eval(), (X[:batch],))

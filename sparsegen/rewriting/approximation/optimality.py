@@ -1,6 +1,6 @@
 """That nothing better exists, shown anew: a little less error takes more knots.
 
-The check goes the other way, from right to left, through other gates, ten times as many, and without walls:
+The check goes the other way, from right to left, through other gates, three times as many, and without walls:
 a function may do what it likes between two gates. So what it refuses is refused for every continuous
 piecewise linear function, up to rounding.
 """
@@ -17,7 +17,7 @@ from sparsegen.rewriting.approximation.tube import shortest_path
 from sparsegen.rewriting.approximation.weights import Weights
 from sparsegen.typed import typed
 
-_PER_LINK = 1024
+_PER_LINK = 288
 
 
 @dataclass(frozen=True)

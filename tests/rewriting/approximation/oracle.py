@@ -34,9 +34,9 @@ def problem_of(function: Function, interval: tuple[float, float], knots: int) ->
     low, high = interval
     inner_low = max(low, -8.0)
     inner_high = min(high, 8.0)
-    parts = [np.linspace(inner_low, inner_high, 320 + 24 * knots)]
-    parts += [-np.geomspace(8, 1e9, 300)] if math.isinf(low) else [low + (inner_high - low) * _CLOSE]
-    parts += [np.geomspace(8, 1e9, 300)] if math.isinf(high) else []
+    parts = [np.linspace(inner_low, inner_high, 160 + 24 * knots)]
+    parts += [-np.geomspace(8, 1e9, 60)] if math.isinf(low) else [low + (inner_high - low) * _CLOSE]
+    parts += [np.geomspace(8, 1e9, 60)] if math.isinf(high) else []
     x = np.unique(np.concatenate(parts))
     ends = tuple(each for each in interval if math.isfinite(each))
     slopes = (
@@ -46,7 +46,7 @@ def problem_of(function: Function, interval: tuple[float, float], knots: int) ->
     return Problem(function, x, evaluate(function, x), ends, slopes, (inner_low, inner_high))
 
 
-_CLOSE = np.geomspace(1e-8, 0.1, 100)
+_CLOSE = np.geomspace(1e-8, 0.1, 60)
 
 
 def graph(problem: Problem, nodes: Array, values: Array, x: Array) -> tuple[Array, Array, Array]:

@@ -35,7 +35,7 @@ def waves(draw: st.DrawFn) -> tuple[tuple[float, float], list[tuple[float, float
     return (low, low + length), draw(st.lists(part, min_size=1, max_size=3))
 
 
-@examples(12, soak=200)
+@examples(8, soak=200)
 @given(waves(), st.integers(1, 9))
 def test_smooth_functions(
     wave: tuple[tuple[float, float], list[tuple[float, float, float]]], knots: int
@@ -217,12 +217,12 @@ WHOLE_LINE = [name for name in CURVED if named(name).interval == (-math.inf, mat
 @pytest.mark.parametrize("name", WHOLE_LINE)
 def test_an_interval_may_be_as_long_as_it_likes(name: str) -> None:
     errors = [
-        approximate(name, knots=6, interval=interval).error
-        for interval in ((-40, 40), (-1e3, 1e3), (-1e6, 1e6), (-1e12, 1e12), (-math.inf, math.inf))
+        approximate(name, knots=5, interval=interval).error
+        for interval in ((-40, 40), (-1e6, 1e6), (-math.inf, math.inf))
     ]
     # What holds on more holds on less; and far out there is nothing but the asymptotes.
     assert all(less <= more * (1 + 3e-4) for less, more in itertools.pairwise(errors))
-    assert errors[2] == pytest.approx(errors[4], rel=1e-2 if name == "softsign" else 3e-4)
+    assert errors[1] == pytest.approx(errors[2], rel=1e-2 if name == "softsign" else 3e-4)
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def tubes(draw: st.DrawFn) -> Tube:
     return Tube(*gates(draw), walls=False)
 
 
-@examples(25, soak=500)
+@examples(16, soak=500)
 @given(tubes())
 def test_as_few_lines_as_an_exhaustive_search_finds(tube: Tube) -> None:
     fewest = exhaustive(tube, 3)
