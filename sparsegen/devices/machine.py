@@ -137,6 +137,7 @@ def through(first: Link, second: Link) -> Link:
     )
 
 
+@typed
 def with_host(devices: Sequence[Device]) -> tuple[tuple[Device, ...], str]:
     """Devices, and which of them is the host, where nobody says.
 

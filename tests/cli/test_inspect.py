@@ -25,7 +25,7 @@ def test_an_inspection_from_end_to_end(tmp_path: Path) -> None:
     assert "! sparse will not pay: no layer was pruned" in result.stdout
     assert "haswell (AVX2), batch 16, 1 thread" in " ".join(result.stdout.split())
     found = json.loads(path.read_text())
-    assert (found["schema"], found["batch"], found["threads"]) == (1, 16, 1)
+    assert (found["schema"], found["batch"], found["threads"]) == (2, 16, 1)
     assert found["target"]["name"] == "haswell"
     assert [layer["name"] for layer in found["layers"]] == ["0", "2", "4", "7"]
 

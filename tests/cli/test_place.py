@@ -59,7 +59,7 @@ def test_help_says_among_which_plans_a_stream_is_optimal() -> None:
 
 def test_a_pipeline_from_end_to_end(problem: Path, tmp_path: Path) -> None:
     answer = tmp_path / "answer.json"
-    picture, trace = tmp_path / "answer.png", tmp_path / "answer.trace"
+    picture, trace = tmp_path / "answer.png", tmp_path / "trace.json"
     files = ("--json", str(answer), "--png", str(picture), "--trace", str(trace))
     result = place("--problem", str(problem), "--goal", "throughput", *files)
     assert result.exit_code == 0, result.output
